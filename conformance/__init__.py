@@ -1,0 +1,1 @@
+"""The conformance suite: real networks and every registered converter against PyTorch."""

@@ -1,0 +1,96 @@
+"""nobuco turns a PyTorch programme into a Keras 3 model, and proves it node by node.
+
+Names load when they are first used, so that `import nobuco.layers` (all that a saved model needs) and a
+pytest that only collects import neither PyTorch nor what they do not need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nobuco.bridge import t_keras2pytorch, t_pytorch2keras
+    from nobuco.convert import pytorch_to_keras
+    from nobuco.errors import (
+        ConversionError,
+        ConverterError,
+        ConverterRegistrationError,
+        InputError,
+        NobucoError,
+        NobucoWarning,
+        UnknownConverterError,
+    )
+    from nobuco.functions import force_pytorch_order, force_tensorflow_order, length, shape
+    from nobuco.layers.state import reset_states
+    from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
+    from nobuco.layout.strategy import ChannelOrderingStrategy
+    from nobuco.registry import converter, locate_converter, unregister_converter
+    from nobuco.report.data import Report, TraceLevel
+    from nobuco.trace.traceable import traceable
+
+_HOME = {
+    "ChannelOrder": "nobuco.layout.order",
+    "ChannelOrderingStrategy": "nobuco.layout.strategy",
+    "ConversionError": "nobuco.errors",
+    "ConverterError": "nobuco.errors",
+    "ConverterRegistrationError": "nobuco.errors",
+    "InputError": "nobuco.errors",
+    "NobucoError": "nobuco.errors",
+    "NobucoWarning": "nobuco.errors",
+    "Report": "nobuco.report.data",
+    "TraceLevel": "nobuco.report.data",
+    "UnknownConverterError": "nobuco.errors",
+    "converter": "nobuco.registry",
+    "force_pytorch_order": "nobuco.functions",
+    "force_tensorflow_order": "nobuco.functions",
+    "get_channel_order": "nobuco.layout.order",
+    "length": "nobuco.functions",
+    "locate_converter": "nobuco.registry",
+    "pytorch_to_keras": "nobuco.convert",
+    "reset_states": "nobuco.layers.state",
+    "set_channel_order": "nobuco.layout.order",
+    "shape": "nobuco.functions",
+    "t_keras2pytorch": "nobuco.bridge",
+    "t_pytorch2keras": "nobuco.bridge",
+    "traceable": "nobuco.trace.traceable",
+    "unregister_converter": "nobuco.registry",
+}
+
+__all__ = [
+    "ChannelOrder",
+    "ChannelOrderingStrategy",
+    "ConversionError",
+    "ConverterError",
+    "ConverterRegistrationError",
+    "InputError",
+    "NobucoError",
+    "NobucoWarning",
+    "Report",
+    "TraceLevel",
+    "UnknownConverterError",
+    "converter",
+    "force_pytorch_order",
+    "force_tensorflow_order",
+    "get_channel_order",
+    "length",
+    "locate_converter",
+    "pytorch_to_keras",
+    "reset_states",
+    "set_channel_order",
+    "shape",
+    "t_keras2pytorch",
+    "t_pytorch2keras",
+    "traceable",
+    "unregister_converter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nobuco' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

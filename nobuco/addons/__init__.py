@@ -1,0 +1,1 @@
+"""What stands beside the converter: PyTorch modules made to convert well."""

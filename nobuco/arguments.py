@@ -1,0 +1,185 @@
+"""The arguments of `pytorch_to_keras`, checked: what names a tensor must name an input."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nobuco.build import InputSpec
+from nobuco.errors import InputError, NobucoWarning
+from nobuco.ir import Graph, Value, leaves, values
+from nobuco.layout.order import ChannelOrder
+
+
+@dataclass(frozen=True)
+class Call:
+    """A checked call: its arguments, and for each tensor among them itself and the parameter it belongs to."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    tensors: tuple[torch.Tensor, ...]
+    names: tuple[str, ...]
+
+
+def prepared(model: Any, args: Any, kwargs: Any) -> Call:
+    """Check the model and its arguments.
+
+    Raises:
+        InputError: the model cannot be called or is no Python programme, `args` is no sequence, `kwargs` no mapping,
+            or no tensor is given.
+    """
+    if not callable(model):
+        raise InputError(f"model is {type(model).__name__}, which cannot be called; give an nn.Module or a function")
+    if isinstance(model, nn.Module):
+        _check_module(model)
+    if isinstance(args, torch.Tensor) or not isinstance(args, (list, tuple, type(None))):
+        raise InputError(f"args is {type(args).__name__}; give a list of the positional arguments, e.g. args=[x]")
+    if not isinstance(kwargs, (Mapping, type(None))):
+        raise InputError(f"kwargs is {type(kwargs).__name__}; give a dict of the keyword arguments, or None")
+    args, kwargs = tuple(args or ()), dict(kwargs or {})
+    tensors = tuple(leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
+    if not tensors:
+        raise InputError("args and kwargs hold no torch.Tensor; a Keras model needs at least one input")
+    return Call(args, kwargs, tensors, _parameter_names(model, args, kwargs))
+
+
+def _check_module(model: nn.Module) -> None:
+    """Refuse what does not run as a Python programme, or not yet."""
+    for path, module in model.named_modules():
+        where = f"its module {path!r}" if path else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(f"{where} is TorchScript, whose calls cannot be seen; give the nn.Module it was made from")
+        if any(nn.parameter.is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
+            raise InputError(f"{where} is lazy: its parameters get their shapes in a first call; call the model once")
+
+
+def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+    """A name per tensor: the parameter's, numbered where one parameter holds several tensors.
+
+    In the order of the call: keyword arguments come as they were given, not as the signature has them.
+    """
+    try:
+        signature = inspect.signature(model.forward if isinstance(model, nn.Module) else model)
+        positional = signature.bind_partial(*args).arguments
+    except (TypeError, ValueError):
+        positional = {f"input_{i}": arg for i, arg in enumerate(args)}
+    found = []
+    for name, argument in (*positional.items(), *kwargs.items()):
+        count = sum(isinstance(leaf, torch.Tensor) for leaf in leaves(argument))
+        found += [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
+    return tuple(found)
+
+
+def inputs_given(
+    call: Call,
+    shapes: Mapping[torch.Tensor, Sequence[int | None]] | None,
+    names: Any,
+    orders: Any,
+) -> list[InputSpec]:
+    """The inputs of the Keras model, in order.
+
+    Raises:
+        InputError: a shape, name or order is given for what is no input, does not fit, or a name comes twice.
+    """
+    by_tensor = _Lookup(call.tensors)
+    given_shapes = by_tensor.resolved(shapes, "input_shapes")
+    given_names = by_tensor.resolved(names, "input_names")
+    if isinstance(orders, ChannelOrder):
+        orders = dict.fromkeys(range(len(call.tensors)), orders)
+    given_orders = by_tensor.resolved(orders, "inputs_channel_order")
+    specs = []
+    for i, tensor in enumerate(call.tensors):
+        shape = tuple(given_shapes.get(i, tensor.shape))
+        _check_shape(shape, tuple(tensor.shape), i)
+        order = given_orders.get(i, ChannelOrder.TENSORFLOW)
+        _check_order(order, "inputs_channel_order")
+        order = order if tensor.dim() >= 3 else ChannelOrder.PYTORCH
+        specs.append(InputSpec(given_names.get(i, call.names[i]), shape, order))
+    _check_unique([spec.name for spec in specs], "input_names", bool(given_names))
+    return specs
+
+
+def output_orders(
+    graph: Graph, orders: Any, names: Any, input_names: Sequence[str] = ()
+) -> list[tuple[Value, ChannelOrder | None, str | None]]:
+    """Each output of the graph with the order and the name asked for (None: neither).
+
+    Raises:
+        InputError: an index is out of range, an order is none, or a name comes twice or is an input's.
+    """
+    found = values(graph.outputs)
+    if not found:
+        raise InputError("the model returned no tensor, so there is nothing to convert")
+    for leaf in leaves(graph.outputs):
+        if leaf is not None and not isinstance(leaf, Value):
+            warnings.warn(
+                f"the model's output {leaf!r} is {type(leaf).__name__}, no tensor: left out of the Keras model",
+                NobucoWarning,
+                stacklevel=4,
+            )
+    by_index: dict[int, Any] = dict(orders) if isinstance(orders, Mapping) else dict.fromkeys(range(len(found)), orders)
+    named: dict[int, str] = dict(names) if isinstance(names, Mapping) else dict(enumerate(names or ()))
+    for argument, indices in (("outputs_channel_order", by_index), ("output_names", named)):
+        for index in indices:
+            if not isinstance(index, int) or not 0 <= index < len(found):
+                raise InputError(f"{argument} names output {index!r}; the model has outputs 0 to {len(found) - 1}")
+    for order in by_index.values():
+        if order is not None:
+            _check_order(order, "outputs_channel_order")
+    _check_unique(list(named.values()), "output_names", True)
+    taken = [name for name in named.values() if name in input_names]
+    if taken:
+        raise InputError(f"output_names: {taken[0]!r} is the name of an input; give one of the two another name")
+    return [(value, by_index.get(i) if value.rank >= 3 else None, named.get(i)) for i, value in enumerate(found)]
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Which input a tensor is."""
+
+    tensors: tuple[torch.Tensor, ...]
+
+    def resolved(self, given: Any, argument: str) -> dict[int, Any]:
+        """An argument that maps tensors (or is in order), by input position; a tensor given twice is both."""
+        if given is None:
+            return {}
+        if not isinstance(given, Mapping):
+            if len(given) != len(self.tensors):
+                raise InputError(f"{argument} has {len(given)} entries; the model has {len(self.tensors)} inputs")
+            return dict(enumerate(given))
+        found: dict[int, Any] = {}
+        for key, entry in given.items():
+            places = [key] if isinstance(key, int) else [i for i, t in enumerate(self.tensors) if t is key]
+            if not places:
+                what = f"a tensor of shape {tuple(key.shape)}" if isinstance(key, torch.Tensor) else repr(key)
+                raise InputError(
+                    f"{argument} names {what}, which is none of the inputs; use the very tensor objects of args "
+                    f"and kwargs as keys (their shapes: {[tuple(t.shape) for t in self.tensors]})"
+                )
+            found.update(dict.fromkeys(places, entry))
+        return found
+
+
+def _check_shape(shape: tuple[int | None, ...], real: tuple[int, ...], position: int) -> None:
+    if len(shape) != len(real) or any(s is not None and s != r for s, r in zip(shape, real)):
+        raise InputError(
+            f"input_shapes gives {shape} for input {position}, whose tensor has shape {real}; "
+            "repeat the tensor's sizes and put None for each dynamic one"
+        )
+
+
+def _check_order(order: Any, argument: str) -> None:
+    if not isinstance(order, ChannelOrder):
+        raise InputError(f"{argument} holds {order!r}; give nobuco.ChannelOrder.TENSORFLOW or .PYTORCH")
+
+
+def _check_unique(names: Sequence[str], argument: str, given: bool) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice and given:
+        raise InputError(f"{argument}: the name {twice[0]!r} is given to more than one tensor")

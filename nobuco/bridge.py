@@ -1,0 +1,61 @@
+"""Between PyTorch's tensors and TensorFlow's: dtypes, values, channel order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import torch
+
+from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
+
+
+def tf_dtype(dtype: torch.dtype) -> tf.DType:
+    """TensorFlow's dtype of the same name."""
+    return tf.as_dtype(str(dtype).removeprefix("torch."))
+
+
+def torch_dtype(dtype: Any) -> torch.dtype:
+    """PyTorch's dtype of the same name."""
+    return getattr(torch, tf.as_dtype(dtype).name)
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor on any device, requiring grad or not, as an array (bfloat16 as NumPy's extension type)."""
+    tensor = tensor.detach().resolve_conj().resolve_neg().cpu()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.float().numpy().astype(tf.bfloat16.as_numpy_dtype)
+    return tensor.numpy()
+
+
+def in_order(array: np.ndarray, order: ChannelOrder) -> np.ndarray:
+    """An array in logical order, laid out in `order`."""
+    return np.transpose(array, order.permutation(array.ndim))
+
+
+def t_pytorch2keras(tensor: torch.Tensor, channel_order: ChannelOrder = ChannelOrder.PYTORCH) -> tf.Tensor:
+    """A PyTorch tensor as a TensorFlow tensor, laid out (and annotated) in `channel_order`."""
+    return set_channel_order(tf.convert_to_tensor(in_order(to_numpy(tensor), channel_order)), channel_order)
+
+
+def t_keras2pytorch(tensor: Any, channel_order: ChannelOrder | None = None) -> torch.Tensor:
+    """A TensorFlow tensor as a PyTorch tensor in PyTorch's order.
+
+    `channel_order` is the order that the tensor lies in; None takes its annotation.
+    """
+    order = channel_order or get_channel_order(tensor)
+    array = np.asarray(tensor)
+    logical = np.transpose(array, order.transposition_to(ChannelOrder.PYTORCH, array.ndim))
+    if array.dtype == tf.bfloat16.as_numpy_dtype:
+        return torch.from_numpy(logical.astype(np.float32).copy()).to(torch.bfloat16)
+    return torch.from_numpy(np.array(logical))
+
+
+def sizes(x: tf.Tensor) -> list[Any]:
+    """The sizes of `x`, axis by axis as it lies: an int where static, a scalar int32 tensor where dynamic."""
+    static = x.shape.as_list()
+    if None not in static:
+        return static
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(static)]

@@ -1,0 +1,106 @@
+"""Pure data movement as TensorFlow operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.bridge import sizes
+from nobuco.ir import map_leaves
+from nobuco.layout.movement import Move, Reshape, shortest
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.strategy import reordered
+from nobuco.registry import Converter
+from nobuco.select import Unit
+
+# Stand for dynamic sizes in the algebra, each times the size that its axis had while tracing: primes too large to
+# be anybody's size, so that any part of a product of them tells which dynamic axes it is made of, and a size that
+# the programme may split (a height into windows) is still split.
+_STAND_INS = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099)
+
+
+def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> Any:
+    """`tensor -> tensor`: the chain's movement for an input lying in `before`, its output lying in `after`."""
+
+    def move(x: tf.Tensor) -> tf.Tensor:
+        samples = before.to_physical(unit.inputs[0].shape)
+        return apply_moves(x, plan_moves(unit, x.shape.as_list(), before, after), samples)
+
+    return move
+
+
+def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, after: ChannelOrder) -> tuple[Move, ...]:
+    """The moves for an input of this shape as it lies; dynamic sizes are replaced by their stand-ins."""
+    samples = before.to_physical(unit.inputs[0].shape)
+    dynamic = iter(_STAND_INS)
+    physical = [next(dynamic) * sample if size is None else size for size, sample in zip(shape, samples)]
+    logical = before.to_logical(physical)
+    steps = reordered(unit.steps(logical), before, after, len(logical), unit.outputs[0].rank)
+    return shortest(physical, steps)
+
+
+def apply_moves(x: tf.Tensor, moves: Sequence[Move], samples: Sequence[int]) -> tf.Tensor:
+    """Run the moves; `samples` are the sizes that `x` had, axis by axis, while tracing."""
+    stand_ins = _dynamic_sizes(x, samples)
+    for move in moves:
+        if move.transposes:
+            x = _reshape(x, move.split, stand_ins)
+            x = tf.transpose(x, move.perm)
+        x = _reshape(x, move.shape, stand_ins)
+    return x
+
+
+def stepping(converter: Converter) -> Callable[..., tf.Tensor]:
+    """A movement run step by step, for sizes that are tensors: `(tensor, *args)` in PyTorch's order."""
+
+    def run(x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+        assert converter.steps is not None
+        given, named = map_leaves(_as_shape, (args, kwargs))
+        for step in converter.steps(tuple(sizes(x)), *given, **named):
+            x = tf.reshape(x, step.shape) if isinstance(step, Reshape) else tf.transpose(x, step.perm)
+        return x
+
+    return run
+
+
+def _as_shape(leaf: Any) -> Any:
+    return tuple(sizes(leaf)) if tf.is_tensor(leaf) and leaf.shape.rank else leaf
+
+
+def _dynamic_sizes(x: tf.Tensor, samples: Sequence[int]) -> dict[int, tuple[Any, int]]:
+    """By stand-in: the size of its axis now, and while tracing."""
+    unknown = [axis for axis, size in enumerate(x.shape.as_list()) if size is None]
+    if not unknown:
+        return {}
+    shape = tf.shape(x)
+    return {stand_in: (shape[axis], samples[axis]) for stand_in, axis in zip(_STAND_INS, unknown)}
+
+
+def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:
+    target = [_real_size(size, stand_ins) for size in shape]
+    if x.shape.as_list() == target:
+        return x
+    dynamic = [i for i, size in enumerate(target) if not isinstance(size, int)]
+    if len(dynamic) == 1:
+        target[dynamic[0]] = -1
+    return tf.reshape(x, target)
+
+
+def _real_size(size: int, stand_ins: dict[int, tuple[Any, int]]) -> Any:
+    """What an integer of the algebra is now: an int, or a tensor where stand-ins are among its factors."""
+    factors, samples = [], 1
+    for stand_in, (real, sample) in stand_ins.items():
+        while size % stand_in == 0:
+            factors.append(real)
+            size //= stand_in
+            samples *= sample
+    if not factors:
+        return size
+    ratio = Fraction(size, samples)
+    product = prod(factors[1:], start=factors[0])
+    product = product if ratio.numerator == 1 else product * ratio.numerator
+    return product if ratio.denominator == 1 else product // ratio.denominator

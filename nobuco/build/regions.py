@@ -1,0 +1,94 @@
+"""Regions, the bodies of control-flow calls, planned and built: each a Keras model of its own behind a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from nobuco.build.manual import probed_signatures
+from nobuco.ir import Graph, Value
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.planner import Plan, plan
+from nobuco.layout.strategy import ChannelOrderingStrategy, Signature, has_order, moving, signatures, uniform
+from nobuco.parity import Difference
+from nobuco.registry import find_converter
+from nobuco.select import Selection, Unit, select
+
+
+@dataclass(frozen=True)
+class PlannedRegion:
+    """A region ready to be built: its graph, the units, and the order of every tensor."""
+
+    graph: Graph
+    selection: Selection
+    plan: Plan
+    order: ChannelOrder
+
+
+@dataclass(frozen=True)
+class BuiltRegion:
+    """What became of a region: its units, what was measured of each by node id, and of the whole."""
+
+    selection: Selection
+    checks: Mapping[int, Any]
+    difference: Difference | None
+
+
+def choices(unit: Unit, graph: Graph) -> Sequence[Signature]:
+    """The ways in which a unit of `graph` can run."""
+    if unit.moves_only:
+        return moving(unit.steps, unit.inputs[0], unit.outputs[0])
+    if unit.node.regions:
+        return _around_regions(unit, graph)
+    if unit.converter.make is None:  # movement to sizes that only the running model knows
+        return signatures(ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, unit.node)
+    if unit.converter.strategy is ChannelOrderingStrategy.MANUAL:
+        return probed_signatures(unit, graph.samples)
+    return signatures(unit.converter.strategy, unit.node)
+
+
+def _around_regions(unit: Unit, graph: Graph) -> Sequence[Signature]:
+    """All tensors in one order, at the price of what the regions then move inside."""
+    found = []
+    for signature in signatures(unit.converter.strategy, unit.node):
+        order = order_of(signature)
+        moved = sum(planned(region, graph, order).plan.cost for region in unit.node.regions)
+        found.append(uniform(unit.node, order, order, moved))
+    return found
+
+
+def order_of(signature: Signature) -> ChannelOrder:
+    """The order in which the tensors of a call with regions lie."""
+    last = ChannelOrder.TENSORFLOW in (*signature.inputs, *signature.outputs)
+    return ChannelOrder.TENSORFLOW if last else ChannelOrder.PYTORCH
+
+
+def planned(region: Graph, around: Graph, order: ChannelOrder) -> PlannedRegion:
+    """Select and plan a region of `around` whose inputs and outputs lie in `order`."""
+    graph = replace(region, samples=around.samples, runs=around.runs, dynamic=around.dynamic)
+    selection = select(graph, find_converter)
+    orders = {v.id: lies(v, order) for v in graph.inputs}
+    layout = plan(
+        selection.units,
+        [choices(unit, graph) for unit in selection.units],
+        orders,
+        [(v, lies(v, order)) for v in graph.outputs],
+    )
+    return PlannedRegion(graph, selection, layout, order)
+
+
+def lies(value: Value, order: ChannelOrder) -> ChannelOrder:
+    """The order that a tensor has where `order` is everybody's."""
+    return order if has_order(value) else ChannelOrder.PYTORCH
+
+
+def calling(model: keras.Model) -> Callable[..., list[Any]]:
+    """A Keras model as `tensors -> list of tensors`."""
+
+    def call(*tensors: Any) -> list[Any]:
+        return keras.tree.flatten(model(tensors[0] if len(tensors) == 1 else list(tensors)))
+
+    return call

@@ -1,0 +1,115 @@
+"""One unit made to run: the converter called, its result bound to the arguments that it was traced with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+
+from nobuco.bridge import tf_dtype
+from nobuco.build.moves import stepping
+from nobuco.errors import ConverterError
+from nobuco.ir import Node, Value, leaves, map_leaves
+from nobuco.layout.order import ChannelOrder, set_channel_order
+from nobuco.layout.strategy import Signature
+from nobuco.registry import operation_name
+from nobuco.select import Unit
+
+
+def made(unit: Unit, samples: Mapping[int, Any], regions: Sequence[Callable[..., Any]] = ()) -> Any:
+    """Call the unit's converter with what PyTorch was given; returns its callable or Keras layer.
+
+    A call with regions gets them, built, as its first argument.
+
+    Raises:
+        ConverterError: the converter raised, or what it returned cannot be called.
+    """
+    node, converter = unit.node, unit.converter
+    if converter.make is None:
+        return stepping(converter)
+    args, kwargs = traced_arguments(node, samples)
+    own = (node.module, *args) if node.module is not None else args
+    own = (tuple(regions), *own) if node.regions else own
+    try:
+        result = converter.make(*own, **kwargs)
+    except Exception as error:
+        raise ConverterError(f"the converter of {describe(unit)} raised {type(error).__name__}: {error}") from error
+    if isinstance(result, keras.layers.Lambda):
+        # Keras saves a Lambda as Python bytecode and refuses to load it; as a function it is saved as its graph.
+        return functools.partial(result.function, **(result.arguments or {}))
+    if isinstance(result, keras.layers.Layer) or callable(result):
+        return result
+    raise ConverterError(
+        f"the converter of {describe(unit)} returned {type(result).__name__}; it must return a Keras layer "
+        "or a callable that takes the operation's arguments as TensorFlow tensors, "
+        "e.g. `return lambda x: tf.nn.relu(x)`"
+    )
+
+
+def describe(unit: Unit) -> str:
+    """The operation, the user's line and the converter's place, for error messages."""
+    name, path = operation_name(unit.node.op), unit.node.path or unit.scope
+    where = f" in module {path!r}" if path else ""
+    return f"{name}{where} (called at {unit.node.site}; converter at {unit.converter.location})"
+
+
+def traced_arguments(node: Node, samples: Mapping[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments as PyTorch saw them; tensors are copies where a later write changed them."""
+
+    def sample(leaf: Any) -> Any:
+        return samples[leaf.id] if isinstance(leaf, Value) else leaf
+
+    args, kwargs = map_leaves(sample, (node.args, dict(node.kwargs)))
+    return args, kwargs
+
+
+def bound(
+    unit: Unit, function: Callable[..., Any], signature: Signature, constants: Mapping[int, np.ndarray]
+) -> Callable[..., list[Any]]:
+    """`function` as `(*tensors) -> tensors`: the tensors fill the places of the unit's live inputs.
+
+    `constants` holds, by position among the unit's inputs, what is embedded, already laid out.
+    """
+    node = unit.node
+    orders = signature.inputs
+
+    def call(*tensors: Any) -> list[Any]:
+        live = iter(tensors)
+        inputs = []
+        for position in range(len(unit.inputs)):
+            tensor = tf.constant(constants[position]) if position in constants else next(live)
+            order = orders[position] if position < len(orders) else ChannelOrder.PYTORCH
+            inputs.append(set_channel_order(tensor, order))
+        if unit.converter.autocast:
+            inputs = _autocast(inputs)
+        queue = iter(inputs)
+        args, kwargs = map_leaves(
+            lambda leaf: next(queue) if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
+        )
+        result = function(*args, **kwargs)
+        return [leaf for leaf in flat_outputs(result) if leaf is not None]
+
+    return call
+
+
+def flat_outputs(tree: Any) -> list[Any]:
+    """The tensors of what a callable returned, in order."""
+    return [leaf for leaf in leaves(tree) if tf.is_tensor(leaf) or isinstance(leaf, (np.ndarray, keras.KerasTensor))]
+
+
+def _autocast(tensors: Sequence[Any]) -> list[Any]:
+    floating = [t.dtype for t in tensors if t.dtype.is_floating]
+    if len(set(floating)) < 2:
+        return list(tensors)
+    dtype = getattr(torch, floating[0].name)
+    for other in floating[1:]:
+        dtype = torch.promote_types(dtype, getattr(torch, other.name))
+    target = tf_dtype(dtype)
+    return [
+        set_channel_order(tf.cast(t, target), t._nobuco_channel_order) if t.dtype.is_floating else t for t in tensors
+    ]

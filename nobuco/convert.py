@@ -1,0 +1,198 @@
+"""`pytorch_to_keras`: trace, select, plan, build, validate, report."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import torch
+from torch import nn
+
+from nobuco.arguments import inputs_given, output_orders, prepared
+from nobuco.bridge import t_pytorch2keras, to_numpy
+from nobuco.build import Builder, Built, InputSpec
+from nobuco.build.builder import logical
+from nobuco.build.regions import choices
+from nobuco.errors import ConversionError, NobucoWarning
+from nobuco.ir import Graph, Value, map_leaves
+from nobuco.layers.state import reset_states
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.planner import plan
+from nobuco.parity import Difference, Tolerance, compare, default_tolerance
+from nobuco.registry import find_converter
+from nobuco.report import TraceLevel, print_report, progress
+from nobuco.report.assemble import assemble
+from nobuco.select import gap_message, select, unanswered
+from nobuco.trace import Kept, trace, trace_dynamic, warn_all
+from nobuco.trace.explore import path_limit
+
+
+def pytorch_to_keras(
+    model: nn.Module | Callable[..., Any],
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    input_shapes: Mapping[torch.Tensor, Sequence[int | None]] | None = None,
+    inputs_channel_order: ChannelOrder | Mapping[torch.Tensor, ChannelOrder] = ChannelOrder.TENSORFLOW,
+    outputs_channel_order: ChannelOrder | Mapping[int, ChannelOrder] | None = None,
+    input_names: Mapping[torch.Tensor, str] | Sequence[str] | None = None,
+    output_names: Mapping[int, str] | Sequence[str] | None = None,
+    trace_shape: bool | None = None,
+    enable_torch_tracing: bool = False,
+    explore_branches: bool | int = False,
+    constants_to_variables: bool = True,
+    full_validation: bool = True,
+    validation_tolerance: float | None = None,
+    return_outputs_pt: bool = False,
+    return_report: bool = False,
+    save_trace_html: bool | str = False,
+    debug_traces: TraceLevel = TraceLevel.DEFAULT,
+    verbose: bool = True,
+) -> Any:
+    """Convert a PyTorch programme into a Keras 3 functional model.
+
+    The programme runs once, on copies of the arguments, and each call that it makes is recorded; then the
+    recorded calls are converted, laid out and checked one by one against what PyTorch gave.
+
+    Args:
+        model: an `nn.Module` or any callable.
+        args: its positional arguments, nested as it takes them. Each tensor is an input of the Keras model, in
+            this order (those of `kwargs` behind them).
+        kwargs: its keyword arguments.
+        input_shapes: for an input tensor its shape in PyTorch's order with None for each dynamic dimension.
+        inputs_channel_order: how inputs of rank three and more lie; one for all, or by tensor.
+        outputs_channel_order: how outputs lie; one for all, by output index, or None for whichever is cheapest.
+        input_names: names of the Keras model's inputs, by tensor or in order.
+        output_names: names of its outputs, by index or in order.
+        trace_shape: whether sizes (`x.shape`) stay symbolic where an axis is dynamic, as they do for None and True;
+            False: only those that `nobuco.shape` and `nobuco.length` give.
+        enable_torch_tracing: accepted for compatibility; tracing needs no such switch.
+        explore_branches: trace the other side, too, where Python decides on a tensor (`if x.sum() > 0`), by running
+            the innermost module call again, and put both into the model; a number limits how many.
+        constants_to_variables: keep parameters and buffers that no Keras layer owns as weights; False embeds them.
+        full_validation: check every node, alone and in the running model; False checks the outputs only.
+        validation_tolerance: the largest absolute difference; None takes the dtype's default.
+        return_outputs_pt: also return what PyTorch returned.
+        return_report: also return the `Report`.
+        save_trace_html: not there yet; raises.
+        debug_traces: under which nodes the printed tree names source lines.
+        verbose: print the tree of converted nodes to stderr.
+
+    Returns:
+        The Keras model; a tuple of it and what else was asked for, PyTorch's outputs first, then the report.
+
+    Raises:
+        InputError: an argument is wrong.
+        ConversionError: operations have no converter (all are listed), or a converter is wrong.
+    """
+    if save_trace_html:
+        raise NotImplementedError("save_trace_html: the HTML trace is not there yet; use return_report=True")
+    clock, tolerance = _Clock(), _tolerance(validation_tolerance)
+    call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
+    with clock("trace"):
+        inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
+        if any(None in spec.shape for spec in inputs_of):
+            shapes = {i: s.shape for i, s in enumerate(inputs_of)}
+            sizes = Kept.ASKED if trace_shape is False else Kept.ALL
+            graph = trace_dynamic(
+                model, call.args, call.kwargs, shapes, sizes, paths,
+                has_converter=lambda op: find_converter(op) is not None,
+            )  # fmt: skip
+        else:
+            graph = trace(model, call.args, call.kwargs, paths=paths)
+        inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
+        outputs = output_orders(graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of])
+        _warn_of_training(model)
+    with clock("select"):
+        selection = select(graph, find_converter)
+        graph = replace(graph, warnings=unanswered(graph, selection))
+        warn_all(graph)
+        if selection.gaps:
+            raise ConversionError(gap_message(selection.gaps), tuple(str(node.op) for node, _ in selection.gaps))
+    with clock("plan"):
+        ways = [choices(unit, graph) for unit in selection.units]
+        orders = {v.id: inputs[v.id].order for v in graph.inputs}
+        orders |= {before.id: ChannelOrder.PYTORCH for before, _ in graph.states}
+        states = [(after, ChannelOrder.PYTORCH) for _, after in graph.states]
+        layout = plan(selection.units, ways, orders, [*((value, order) for value, order, _ in outputs), *states])
+    with clock("build"), progress(len(selection.units), "converting", enabled=verbose) as advance:
+        builder = Builder(
+            graph, selection.units, layout, inputs, tolerance,
+            constants_to_variables, full_validation, advance,
+        )  # fmt: skip
+        built = builder.build(outputs)
+    with clock("validate"):
+        differences = _checked_outputs(built, graph, inputs, outputs, layout.orders, tolerance)
+        reset_states(built.model)
+    report = assemble(_name(model), graph, selection, built, differences, clock.seconds)
+    if verbose:
+        print_report(report, detail=debug_traces)
+    extras = ([_pytorch_outputs(graph)] if return_outputs_pt else []) + ([report] if return_report else [])
+    return (built.model, *extras) if extras else built.model
+
+
+def _tolerance(given: float | None) -> Callable[[str], Tolerance]:
+    if given is None:
+        return default_tolerance
+    return lambda dtype: Tolerance(given, None, "validation_tolerance")
+
+
+def _checked_outputs(
+    built: Built,
+    graph: Graph,
+    inputs: Mapping[int, InputSpec],
+    outputs: Sequence[tuple[Value, ChannelOrder | None, str | None]],
+    orders: Mapping[int, ChannelOrder],
+    tolerance: Callable[[str], Tolerance],
+) -> tuple[Difference, ...]:
+    """Run the finished model on the traced inputs and compare, output by output."""
+    feeds = [t_pytorch2keras(graph.samples[v.id], inputs[v.id].order) for v in graph.inputs]
+    got = keras.tree.flatten(built.model(feeds[0] if len(feeds) == 1 else feeds, training=False))
+    by_output = dict(zip(built.order, got, strict=True))
+    differences = []
+    for i, (value, order, _) in enumerate(outputs):
+        lies = order or orders.get(value.id, ChannelOrder.PYTORCH)
+        expected = to_numpy(graph.samples[value.id])
+        differences.append(compare(logical(by_output[i], lies), expected, tolerance(value.dtype)))
+    return tuple(differences)
+
+
+def _pytorch_outputs(graph: Graph) -> Any:
+    return map_leaves(lambda leaf: graph.samples[leaf.id] if isinstance(leaf, Value) else leaf, graph.outputs)
+
+
+def _warn_of_training(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        return
+    noisy = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+    found = [name for name, module in model.named_modules() if module.training and isinstance(module, noisy)]
+    if found:
+        warnings.warn(
+            f"the model is in training mode, so {found[0]!r}"
+            + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+            + " (dropout or batch normalization) behaves as in training; call model.eval() before converting",
+            NobucoWarning,
+            stacklevel=3,
+        )
+
+
+def _name(model: Any) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__qualname__", "model")
+
+
+@dataclass
+class _Clock:
+    """Seconds per stage, in running order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - started

@@ -1,0 +1,286 @@
+"""Arithmetic of two and more operands: sums, products, quotients, powers, bounds, mixtures."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+import torch
+
+from nobuco.converters.support import elementwise, promoted, spellings
+from nobuco.registry import Operation
+
+
+def dunders(*names: str) -> tuple[Operation, ...]:
+    """The operators of `torch.Tensor` with these names."""
+    return tuple(getattr(torch.Tensor, f"__{name}__") for name in names)
+
+
+def scaled(x: tf.Tensor, factor: Any) -> tf.Tensor:
+    """`x * factor` in the dtype of `x`, without the product where the factor is one."""
+    return x if isinstance(factor, (int, float)) and factor == 1 else x * tf.cast(factor, x.dtype)
+
+
+def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
+    """`x` within bounds of its own dtype; the upper one wins where they cross, as in PyTorch.
+
+    TFLite's converter finds RELU, RELU6 and RELU_N1_TO_1 in this form.
+    """
+    x = x if low is None else tf.maximum(x, tf.cast(low, x.dtype))
+    return x if high is None else tf.minimum(x, tf.cast(high, x.dtype))
+
+
+@elementwise(*spellings("add"), *dunders("add", "radd", "iadd"), operands=2)
+def add(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
+    """add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
+    return tf.logical_or(input, other) if input.dtype == tf.bool else input + scaled(other, alpha)
+
+
+@elementwise(*spellings("sub"), *spellings("subtract"), *dunders("sub", "isub"), operands=2)
+def sub(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
+    """sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
+    return input - scaled(other, alpha)
+
+
+@elementwise(torch.rsub, torch.Tensor.__rsub__, operands=2)
+def rsub(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
+    """rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
+    return other - scaled(input, alpha)
+
+
+@elementwise(*spellings("mul"), *spellings("multiply"), *dunders("mul", "rmul", "imul"), operands=2)
+def mul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """mul.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return tf.logical_and(input, other) if input.dtype == tf.bool else input * other
+
+
+def floored_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Python's `a // b`: by way of the remainder, since a / b may round up to the next whole number."""
+    if not a.dtype.is_floating:
+        return tf.math.floordiv(a, b)
+    return tf.where(b == 0, a / b, tf.round((a - tf.math.floormod(a, b)) / b))
+
+
+def truncated_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """The quotient rounded towards zero."""
+    return truncated(a / b) if a.dtype.is_floating else tf.truncatediv(a, b)
+
+
+def truncated(x: tf.Tensor) -> tf.Tensor:
+    """A floating tensor rounded towards zero."""
+    return tf.sign(x) * tf.floor(tf.abs(x))
+
+
+@elementwise(*spellings("div"), *spellings("divide"), *dunders("div", "truediv", "idiv"), operands=2)
+def div(input: tf.Tensor, other: tf.Tensor, *, rounding_mode: str | None = None) -> tf.Tensor:
+    """div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"""
+    if rounding_mode == "floor":
+        return floored_quotient(input, other)
+    if rounding_mode == "trunc":
+        return truncated_quotient(input, other)
+    input, other = promoted(input, other, to_float=True)
+    return input / other
+
+
+@elementwise(*spellings("true_divide"), operands=2, to_float=True)
+def true_divide(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """true_divide.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return input / other
+
+
+@elementwise(torch.Tensor.__rdiv__, operands=2, to_float=True)
+def rdiv(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """__rdiv__(Tensor self, Tensor other) -> Tensor"""
+    return other / input
+
+
+@elementwise(*spellings("floor_divide"), *dunders("floordiv", "ifloordiv"), operands=2)
+def floor_divide(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """floor_divide(Tensor self, Tensor other) -> Tensor"""
+    return floored_quotient(input, other)
+
+
+@elementwise(torch.Tensor.__rfloordiv__, operands=2)
+def rfloordiv(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """__rfloordiv__(Tensor self, Tensor other) -> Tensor"""
+    return floored_quotient(other, input)
+
+
+@elementwise(*spellings("remainder"), *dunders("mod", "imod"), operands=2)
+def remainder(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """remainder.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return tf.math.floormod(input, other)
+
+
+@elementwise(torch.Tensor.__rmod__, operands=2)
+def rmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """remainder.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
+    return tf.math.floormod(other, input)
+
+
+@elementwise(*spellings("fmod"), operands=2)
+def fmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
+    # The sign of the dividend; TFLite has FLOOR_MOD only, which is C's remainder where both are positive.
+    return tf.sign(input) * tf.math.floormod(tf.abs(input), tf.abs(other))
+
+
+_POWERS = {
+    0.5: tf.sqrt,
+    -0.5: tf.math.rsqrt,
+    -1: tf.math.reciprocal,
+    1: tf.identity,
+    2: tf.square,
+    3: lambda x: x * tf.square(x),
+}
+
+
+@elementwise(*spellings("pow"), *dunders("pow", "ipow"), operands=2, promote=False)
+def pow(input: Any, exponent: Any) -> tf.Tensor:
+    """pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
+    base, power = promoted(input, exponent)
+    if isinstance(exponent, (int, float)) and exponent in _POWERS:
+        return _POWERS[exponent](base)
+    return tf.pow(base, power)
+
+
+@elementwise(torch.Tensor.__rpow__, operands=2)
+def rpow(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """__rpow__(Tensor self, Tensor other) -> Tensor"""
+    return tf.pow(other, input)
+
+
+@elementwise(*spellings("float_power"), operands=2)
+def float_power(input: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
+    """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
+    return tf.pow(tf.cast(input, tf.float64), tf.cast(exponent, tf.float64))
+
+
+@elementwise(*spellings("clamp"), *spellings("clip"), operands=3, promote=False)
+def clamp(input: tf.Tensor, min: Any = None, max: Any = None) -> tf.Tensor:
+    """clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor"""
+    input, *_ = promoted(input, *(bound for bound in (min, max) if bound is not None))
+    return bounded(input, min, max)
+
+
+@elementwise(*spellings("clamp_min"), operands=2)
+def clamp_min(input: tf.Tensor, min: tf.Tensor) -> tf.Tensor:
+    """clamp_min(Tensor self, Scalar min) -> Tensor"""
+    return bounded(input, low=min)
+
+
+@elementwise(*spellings("clamp_max"), operands=2)
+def clamp_max(input: tf.Tensor, max: tf.Tensor) -> tf.Tensor:
+    """clamp_max(Tensor self, Scalar max) -> Tensor"""
+    return bounded(input, high=max)
+
+
+@elementwise(*spellings("maximum"), operands=2)
+def maximum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """maximum(Tensor self, Tensor other) -> Tensor"""
+    return tf.logical_or(input, other) if input.dtype == tf.bool else tf.maximum(input, other)
+
+
+@elementwise(*spellings("minimum"), operands=2)
+def minimum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """minimum(Tensor self, Tensor other) -> Tensor"""
+    return tf.logical_and(input, other) if input.dtype == tf.bool else tf.minimum(input, other)
+
+
+def _where_number(a: tf.Tensor, b: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """`chosen`, but where one of the two is NaN, the other."""
+    if not a.dtype.is_floating:
+        return chosen
+    return tf.where(tf.math.is_nan(a), b, tf.where(tf.math.is_nan(b), a, chosen))
+
+
+@elementwise(*spellings("fmax"), operands=2)
+def fmax(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """fmax(Tensor self, Tensor other) -> Tensor"""
+    return _where_number(input, other, maximum(input, other))
+
+
+@elementwise(*spellings("fmin"), operands=2)
+def fmin(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """fmin(Tensor self, Tensor other) -> Tensor"""
+    return _where_number(input, other, minimum(input, other))
+
+
+@elementwise(*spellings("lerp"), operands=3)
+def lerp(input: tf.Tensor, end: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor"""
+    return input + weight * (end - input)
+
+
+@elementwise(*spellings("addcmul"), operands=3)
+def addcmul(input: tf.Tensor, tensor1: tf.Tensor, tensor2: tf.Tensor, *, value: Any = 1) -> tf.Tensor:
+    """addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
+    return input + scaled(tensor1 * tensor2, value)
+
+
+@elementwise(*spellings("addcdiv"), operands=3)
+def addcdiv(input: tf.Tensor, tensor1: tf.Tensor, tensor2: tf.Tensor, *, value: Any = 1) -> tf.Tensor:
+    """addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
+    return input + scaled(tensor1 / tensor2, value)
+
+
+@elementwise(*spellings("logaddexp"), operands=2)
+def logaddexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """logaddexp(Tensor self, Tensor other) -> Tensor"""
+    # Equal operands apart: the difference of two infinities is no number.
+    apart = tf.where(input == other, tf.zeros([], input.dtype), input - other)
+    return tf.maximum(input, other) + tf.math.log1p(tf.exp(-tf.abs(apart)))
+
+
+@elementwise(*spellings("logaddexp2"), operands=2)
+def logaddexp2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """logaddexp2(Tensor self, Tensor other) -> Tensor"""
+    return logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
+
+
+@elementwise(*spellings("hypot"), operands=2)
+def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """hypot(Tensor self, Tensor other) -> Tensor"""
+    return tf.sqrt(tf.square(input) + tf.square(other))
+
+
+@elementwise(*spellings("atan2"), *spellings("arctan2"), operands=2, to_float=True)
+def atan2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """atan2(Tensor self, Tensor other) -> Tensor"""
+    return tf.atan2(input, other)
+
+
+@elementwise(*spellings("ldexp"), operands=2, to_float=True)
+def ldexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """ldexp.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return input * tf.pow(tf.constant(2, other.dtype), other)
+
+
+@elementwise(*spellings("copysign"), operands=2, to_float=True)
+def copysign(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """copysign.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return tf.where(negative(other), -tf.abs(input), tf.abs(input))
+
+
+def negative(x: tf.Tensor) -> tf.Tensor:
+    """Where the sign bit is set, that of minus zero too, whose inverse is minus infinity."""
+    return tf.where(x == 0, 1 / x, x) < 0 if x.dtype.is_floating else x < 0
+
+
+def _weighted_log(weight: tf.Tensor, argument: tf.Tensor, logarithm: tf.Tensor) -> tf.Tensor:
+    """A weighted logarithm, which is zero where the weight is, unless the argument is NaN."""
+    vanishes = tf.logical_and(weight == 0, tf.logical_not(tf.math.is_nan(argument)))
+    return tf.where(vanishes, tf.zeros([], weight.dtype), weight * logarithm)
+
+
+@elementwise(*spellings("xlogy"), torch.special.xlogy, operands=2, to_float=True)
+def xlogy(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """xlogy.Tensor(Tensor self, Tensor other) -> Tensor"""
+    return _weighted_log(input, other, tf.math.log(other))
+
+
+@elementwise(torch.special.xlog1py, operands=2, to_float=True)
+def xlog1py(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """special_xlog1py(Tensor self, Tensor other) -> Tensor"""
+    return _weighted_log(input, other, tf.math.log1p(other))

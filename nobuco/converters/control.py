@@ -1,0 +1,104 @@
+"""Control flow: `torch.cond`, `while_loop`, `map` and `scan` as TensorFlow's, their bodies built as functions.
+
+A converter here is given the built regions first, each `tensors -> list of tensors`, then the arguments of the
+call; the last argument holds the outer tensors that the regions read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import torch
+
+from nobuco.bridge import sizes
+from nobuco.layout.strategy import ChannelOrderingStrategy
+from nobuco.registry import converter
+
+Region = Callable[..., list[Any]]
+Tensors = Sequence[Any]
+_OPERATORS = torch.ops.higher_order
+
+
+@converter(_OPERATORS.cond, channel_ordering_strategy=ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS, autocast=False)
+def converter_cond(regions: Sequence[Region], pred: Any, captured: Tensors) -> Callable[..., Any]:
+    """cond(Tensor pred, true_fn, false_fn, operands) -> Tensor[]"""
+    if_true, if_false = regions
+
+    def func(pred: tf.Tensor, captured: Tensors) -> list[tf.Tensor]:
+        return tf.cond(_truth(pred), lambda: if_true(*captured), lambda: if_false(*captured))
+
+    return func
+
+
+@converter(
+    _OPERATORS.while_loop, channel_ordering_strategy=ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS, autocast=False
+)
+def converter_while_loop(regions: Sequence[Region], carried: Tensors, captured: Tensors) -> Callable[..., Any]:
+    """while_loop(cond_fn, body_fn, Tensor[] carried_inputs, Tensor[] additional_inputs) -> Tensor[]"""
+    test, step = regions
+
+    def func(carried: Tensors, captured: Tensors) -> list[tf.Tensor]:
+        return tf.while_loop(
+            lambda *state: _truth(test(*state, *captured)[0]),
+            lambda *state: _shaped_like(step(*state, *captured), carried),
+            list(carried),
+        )
+
+    return func
+
+
+@converter(_OPERATORS.map_impl, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, autocast=False)
+def converter_map(regions: Sequence[Region], xs: Tensors, captured: Tensors) -> Callable[..., Any]:
+    """map_impl(f, Tensor[] xs, Tensor[] pos_args) -> Tensor[]"""
+    (body,) = regions
+
+    def func(xs: Tensors, captured: Tensors) -> list[tf.Tensor]:
+        return _stepped(lambda state, parts: ([], body(*parts, *captured)), [], xs)
+
+    return func
+
+
+@converter(_OPERATORS.scan, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, autocast=False)
+def converter_scan(regions: Sequence[Region], init: Tensors, xs: Tensors, captured: Tensors) -> Callable[..., Any]:
+    """scan(combine_fn, Tensor[] init, Tensor[] xs, Tensor[] additional_inputs) -> Tensor[]"""
+    (body,) = regions
+    count = len(init)
+
+    def func(init: Tensors, xs: Tensors, captured: Tensors) -> list[tf.Tensor]:
+        def step(state: Tensors, parts: Tensors) -> tuple[Tensors, Tensors]:
+            results = body(*state, *parts, *captured)
+            return results[:count], results[count:]
+
+        return _stepped(step, init, xs)
+
+    return func
+
+
+def _truth(pred: tf.Tensor) -> tf.Tensor:
+    """A one-element tensor as the scalar that TensorFlow wants."""
+    return tf.cast(tf.reshape(pred, []), tf.bool)
+
+
+def _shaped_like(results: Tensors, carried: Tensors) -> list[tf.Tensor]:
+    """Results that are known to have the shapes of what they replace."""
+    for result, before in zip(results, carried):
+        result.set_shape(before.shape)
+    return list(results)
+
+
+def _stepped(
+    step: Callable[[Tensors, Tensors], tuple[Tensors, Tensors]], init: Tensors, xs: Tensors
+) -> list[tf.Tensor]:
+    """`step(state, parts) -> (state, results)` along the first dimension of `xs`: the last state, all results."""
+    length = sizes(xs[0])[0]
+    _, sample = step(init, [x[0] for x in xs])
+    arrays = [tf.TensorArray(t.dtype, length, element_shape=t.shape) for t in sample]
+
+    def body(i: tf.Tensor, state: Tensors, arrays: Tensors) -> tuple[Any, ...]:
+        after, results = step(state, [tf.gather(x, i) for x in xs])
+        return i + 1, _shaped_like(after, init), [a.write(i, r) for a, r in zip(arrays, results)]
+
+    _, state, arrays = tf.while_loop(lambda i, *_: i < length, body, (tf.constant(0), list(init), arrays))
+    return [*state, *(array.stack() for array in arrays)]

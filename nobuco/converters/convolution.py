@@ -1,0 +1,286 @@
+"""Convolutions, ordinary and transposed: as modules (native Keras layers with weights) and as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+from torch import Tensor, nn
+
+from nobuco.bridge import to_numpy
+from nobuco.build.chain import Chain
+from nobuco.converters.spatial import spatial
+from nobuco.converters.support import pair
+from nobuco.layers import convolution as direct
+from nobuco.layers.convolution import convolve, zero_insertion
+from nobuco.layers.padding import SpatialPadding, pad
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A convolution without its weights; a number per spatial dimension.
+
+    `padding` is (before, after) per dimension; a negative amount crops.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @classmethod
+    def of(cls, kernel: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int) -> Spec:
+        """From the arguments of a PyTorch convolution."""
+        n = len(kernel)
+        dilations = pair(dilation, n)
+        reach = [(k - 1) * d for k, d in zip(kernel, dilations)]
+        if padding == "same":
+            sides = tuple((r // 2, r - r // 2) for r in reach)
+        else:
+            sides = tuple((p, p) for p in pair(0 if padding == "valid" else padding, n))
+        return cls(tuple(kernel), pair(stride, n), sides, dilations, groups)
+
+    @property
+    def tf_padding(self) -> str | None:
+        """TensorFlow's own padding where it is this one for every input size; None where there is none."""
+        if all(side == (0, 0) for side in self.padding):
+            return "valid"
+        reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation)]
+        same = all(side == (r // 2, r - r // 2) for side, r in zip(self.padding, reach))
+        return "same" if same and set(self.stride) == {1} else None
+
+
+def conv(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Spec) -> tf.Tensor:
+    """Convolve channels-last `x` with `w` (*kernel, channels / groups, filters)."""
+    if spec.tf_padding is None:
+        x = pad(x, ((0, 0), *spec.padding, (0, 0)))
+    y = convolve(x, w, spec.stride, spec.dilation, (spec.tf_padding or "valid").upper())
+    return y if b is None else y + b
+
+
+@spatial(torch.conv1d, torch.conv2d, torch.conv3d)
+def convolution(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, SymInt[2] padding=0,
+    SymInt[2] dilation=1, SymInt groups=1) -> Tensor
+    """
+    spec = Spec.of(weight.shape[2:], stride, padding, dilation, groups)
+
+    def func(
+        input: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: Any = 1,
+    ) -> Any:
+        return conv(input, tf.transpose(weight, (*range(2, n + 2), 1, 0)), bias, spec)
+
+    return func
+
+
+@spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def convolution_module(n: int, self: nn.Conv2d, input: Tensor) -> Any:
+    """The module as a Keras layer, behind a padding layer where TensorFlow has no padding of that kind."""
+    spec = Spec.of(self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+    kernel = to_numpy(self.weight).transpose(*range(2, n + 2), 1, 0)
+    bias = None if self.bias is None else to_numpy(self.bias)
+    mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+    if spec.tf_padding and (mode == "constant" or spec.tf_padding == "valid"):
+        return conv_layer(spec, kernel, bias, spec.tf_padding)
+    return Chain((_padding_layer(spec.padding, mode, str(input.dtype)), conv_layer(spec, kernel, bias)))
+
+
+def conv_layer(spec: Spec, kernel: np.ndarray, bias: np.ndarray | None, padding: str = "valid") -> Any:
+    """A built Keras layer: DepthwiseConv, Conv, or ours where Keras's own is slow or refuses."""
+    n, channels, filters = len(spec.kernel), kernel.shape[-2] * spec.groups, kernel.shape[-1]
+    strided, dilated = set(spec.stride) != {1}, set(spec.dilation) != {1}
+    options: dict[str, Any] = {
+        "kernel_size": spec.kernel,
+        "strides": spec.stride,
+        "dilation_rate": spec.dilation,
+        "padding": padding,
+        "use_bias": bias is not None,
+        "dtype": str(kernel.dtype),
+    }
+    depthwise = spec.groups == channels > 1 and n < 3 and len(set(spec.stride)) == 1
+    if depthwise and not (strided and dilated):
+        layer = _keras("DepthwiseConv", n)(depth_multiplier=filters // channels, **options)
+        kernel = kernel.reshape(*spec.kernel, channels, filters // channels)
+    elif spec.groups == 1 and not (strided and dilated) and not (n == 3 and dilated):
+        layer = _keras("Conv", n)(filters, **options)
+    else:
+        layer = getattr(direct, f"Conv{n}D")(filters, groups=spec.groups, **options)
+    return _with_weights(layer, channels, n, kernel, bias)
+
+
+def _keras(name: str, n: int) -> Any:
+    return getattr(keras.layers, f"{name}{n}D")
+
+
+def _with_weights(layer: Any, channels: int, n: int, *weights: np.ndarray | None) -> Any:
+    layer.build((None, *(None,) * n, channels))
+    layer.set_weights([w for w in weights if w is not None])
+    return layer
+
+
+def _padding_layer(amounts: Sequence[tuple[int, int]], mode: str, dtype: str) -> Any:
+    """Keras's layer for zeros, and for cropping; ours for the other modes and mixtures."""
+    dtype = dtype.removeprefix("torch.")
+    sides = amounts[0] if len(amounts) == 1 else tuple(amounts)
+    if mode == "constant" and all(n >= 0 for side in amounts for n in side):
+        return _keras("ZeroPadding", len(amounts))(sides, dtype=dtype)
+    return SpatialPadding(amounts, mode, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A transposed convolution without its weights; a number per spatial dimension, all as in PyTorch."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @classmethod
+    def of(
+        cls, kernel: Sequence[int], stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+    ) -> Transposed:
+        """From the arguments of a PyTorch transposed convolution, in their order."""
+        n = len(kernel)
+        strides, paddings, extra, dilations = (pair(v, n) for v in (stride, padding, output_padding, dilation))
+        return cls(tuple(kernel), strides, paddings, extra, dilations, groups)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether TensorFlow has it: no groups, and no dilation, which it lacks on the CPU and in TFLite."""
+        return self.groups == 1 and set(self.dilation) == {1}
+
+    @property
+    def is_same(self) -> bool:
+        """Whether TensorFlow's 'same' cuts exactly what PyTorch's padding cuts."""
+        return all(
+            op == 0 and 2 * p == k - s
+            for k, s, p, op in zip(self.kernel, self.stride, self.padding, self.output_padding)
+        )
+
+    @property
+    def ordinary(self) -> Spec:
+        """The convolution with flipped kernel that does the same to the input with zeros inserted."""
+        reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation)]
+        # Inserting leaves stride - 1 zeros behind the last element; they count as padding.
+        sides = tuple(
+            (r - p, r - p + op - (s - 1)) for r, p, op, s in zip(reach, self.padding, self.output_padding, self.stride)
+        )
+        return Spec(self.kernel, (1,) * len(reach), sides, self.dilation, self.groups)
+
+
+def conv_transpose(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Transposed) -> tf.Tensor:
+    """Transposed convolution of channels-last `x` with `w` (channels, filters / groups, *kernel)."""
+    n = len(spec.kernel)
+    if not spec.is_native:
+        return conv(zero_insertion(x, spec.stride), _ordinary_kernel(w, spec.groups, n), b, spec.ordinary)
+    kernel = tf.transpose(w, (*range(2, n + 2), 1, 0))
+    options = None if spec.is_same else spec.output_padding
+    y = keras.ops.conv_transpose(x, kernel, spec.stride, "same" if spec.is_same else "valid", options, "channels_last")
+    y = y if b is None else y + b
+    return y if spec.is_same else pad(y, ((0, 0), *((-p, -p) for p in spec.padding), (0, 0)))
+
+
+def _ordinary_kernel(w: Any, groups: int, n: int) -> Any:
+    """(channels, filters / groups, *kernel) as (*flipped kernel, channels / groups, filters)."""
+    channels, filters, *kernel = w.shape
+    split = tf.reshape(w, (groups, channels // groups, filters, *kernel))
+    moved = tf.transpose(split, (*range(3, n + 3), 1, 0, 2))
+    return tf.reverse(tf.reshape(moved, (*kernel, channels // groups, groups * filters)), list(range(n)))
+
+
+@spatial(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
+def transposed_convolution(
+    n: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1,
+    SymInt[2] padding=0, SymInt[2] output_padding=0, SymInt groups=1, SymInt[2] dilation=1) -> Tensor
+    """
+    spec = Transposed.of(weight.shape[2:], stride, padding, output_padding, groups, dilation)
+
+    def func(
+        input: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: Any = 1,
+        dilation: Any = 1,
+    ) -> Any:
+        return conv_transpose(input, weight, bias, spec)
+
+    return func
+
+
+@spatial(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+def transposed_convolution_module(n: int, self: nn.ConvTranspose2d, input: Tensor, output_size: Any = None) -> Any:
+    """The module as a Keras layer, before a cropping layer where TensorFlow has no padding of that kind."""
+    numbers: Any = (self.stride, self.padding, self.kernel_size, self.dilation)
+    stride, padding, kernel, dilation = numbers
+    output_padding: Sequence[int] = self.output_padding
+    if output_size is not None:
+        output_padding = self._output_padding(
+            input, list(output_size), list(stride), list(padding), list(kernel), n, list(dilation)
+        )
+    spec = Transposed.of(kernel, stride, padding, output_padding, self.groups, dilation)
+    weight, bias = to_numpy(self.weight), None if self.bias is None else to_numpy(self.bias)
+    chain = _transposed_layers(spec, weight, bias)
+    layer = chain[0] if len(chain) == 1 else Chain(tuple(chain))
+    return layer if output_size is None else lambda input, output_size=None: layer(input)
+
+
+def _transposed_layers(spec: Transposed, weight: np.ndarray, bias: np.ndarray | None) -> list[Any]:
+    n, dtype = len(spec.kernel), str(weight.dtype)
+    if not spec.is_native:
+        kernel = np.asarray(_ordinary_kernel(tf.constant(weight), spec.groups, n))
+        ahead = [direct.ZeroInsertion(spec.stride, dtype=dtype)] if set(spec.stride) != {1} else []
+        ordinary = spec.ordinary
+        if ordinary.tf_padding is None:
+            ahead.append(_padding_layer(ordinary.padding, "constant", dtype))
+        return [*ahead, conv_layer(ordinary, kernel, bias, ordinary.tf_padding or "valid")]
+    layer = getattr(keras.layers, f"Conv{n}DTranspose")(
+        weight.shape[1],
+        spec.kernel,
+        spec.stride,
+        "same" if spec.is_same else "valid",
+        output_padding=None if spec.is_same else spec.output_padding,
+        use_bias=bias is not None,
+        dtype=dtype,
+    )
+    built = _with_weights(layer, weight.shape[0], n, weight.transpose(*range(2, n + 2), 1, 0), bias)
+    if spec.is_same or not any(spec.padding):
+        return [built]
+    crop = spec.padding[0] if n == 1 else tuple((p, p) for p in spec.padding)
+    return [built, _keras("Cropping", n)(crop, dtype=dtype)]

@@ -1,0 +1,231 @@
+"""New tensors: filled, counted, masked by place.
+
+A call that no input has a part in is folded and never gets here; what matters is what takes a tensor, or a
+size that is known only when the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+
+from nobuco.bridge import tf_dtype
+from nobuco.converters.support import cast, elementwise, rank, size, sizes, spellings
+from nobuco.layout.order import get_channel_order
+from nobuco.layout.strategy import ChannelOrderingStrategy
+from nobuco.registry import converter, expression
+
+PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+OUTPUT_IN_PYTORCH_ORDER = ChannelOrderingStrategy.OUTPUT_FORCE_PYTORCH_ORDER
+
+
+def _dtype(dtype: torch.dtype | None) -> tf.DType:
+    return tf_dtype(dtype or torch.get_default_dtype())
+
+
+def _dtype_of(value: Any) -> tf.DType:
+    """The dtype of a tensor that PyTorch makes of Python data or a traced size."""
+    if tf.is_tensor(value):
+        return tf.int64 if value.dtype == tf.int32 and not rank(value) else value.dtype
+    if isinstance(value, (list, tuple)):
+        kinds = [_dtype_of(v) for v in value]
+        return max(kinds, key=[tf.bool, tf.int64, _dtype(None)].index) if kinds else _dtype(None)
+    return tf_dtype(torch.as_tensor(value).dtype)
+
+
+def _shape(values: tuple[Any, ...], named: Any = None) -> list[Any]:
+    """The sizes of a call that takes them one by one, as a sequence, or by keyword."""
+    values = values if named is None else (named,)
+    return list(values[0]) if len(values) == 1 and isinstance(values[0], (list, tuple)) else list(values)
+
+
+def _filled(shape: Sequence[Any], value: Any, dtype: tf.DType) -> tf.Tensor:
+    if isinstance(value, (int, float)):
+        value = dtype.as_numpy_dtype(value).item()
+    return tf.fill(shape or tf.zeros([0], tf.int32), cast(value, dtype))
+
+
+# -- of a given size ----------------------------------------------------------------------------------
+
+
+@expression(torch.zeros, torch.empty, strategy=PYTORCH_ORDER)
+def zeros(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+    """zeros(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape(size, options.get("size")), 0, _dtype(dtype))
+
+
+@expression(torch.ones, strategy=PYTORCH_ORDER)
+def ones(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+    """ones(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape(size, options.get("size")), 1, _dtype(dtype))
+
+
+@expression(torch.full, strategy=PYTORCH_ORDER)
+def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else _dtype_of(fill_value))
+
+
+@expression(torch.Tensor.new_zeros, torch.Tensor.new_empty, strategy=OUTPUT_IN_PYTORCH_ORDER)
+def new_zeros(self: tf.Tensor, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+    """new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape(size, options.get("size")), 0, tf_dtype(dtype) if dtype else self.dtype)
+
+
+@expression(torch.Tensor.new_ones, strategy=OUTPUT_IN_PYTORCH_ORDER)
+def new_ones(self: tf.Tensor, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+    """new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape(size, options.get("size")), 1, tf_dtype(dtype) if dtype else self.dtype)
+
+
+@expression(torch.Tensor.new_full, strategy=OUTPUT_IN_PYTORCH_ORDER)
+def new_full(self: tf.Tensor, size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else self.dtype)
+
+
+# -- of the size of another ---------------------------------------------------------------------------
+
+
+@elementwise(torch.zeros_like, torch.empty_like)
+def zeros_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """zeros_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return tf.zeros_like(input, tf_dtype(dtype) if dtype else input.dtype)
+
+
+@elementwise(torch.ones_like)
+def ones_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """ones_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return tf.ones_like(input, tf_dtype(dtype) if dtype else input.dtype)
+
+
+@elementwise(torch.full_like)
+def full_like(input: tf.Tensor, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return _filled(sizes(input), fill_value, tf_dtype(dtype) if dtype else input.dtype)
+
+
+@elementwise(torch.Tensor.fill_, torch.fill, torch.fill_)
+def fill(input: tf.Tensor, value: Any) -> tf.Tensor:
+    """fill.Scalar(Tensor self, Scalar value) -> Tensor"""
+    return _filled(sizes(input), value, input.dtype)
+
+
+@elementwise(torch.Tensor.zero_, torch.zero_)
+def zero_(input: tf.Tensor) -> tf.Tensor:
+    """zero_(Tensor(a!) self) -> Tensor(a!)"""
+    return tf.zeros_like(input)
+
+
+@elementwise(torch.rand_like)
+def rand_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """rand_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return tf.random.uniform(sizes(input), dtype=tf_dtype(dtype) if dtype else input.dtype)
+
+
+@elementwise(torch.randn_like)
+def randn_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """randn_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
+    return tf.random.normal(sizes(input), dtype=tf_dtype(dtype) if dtype else input.dtype)
+
+
+# -- from data ----------------------------------------------------------------------------------------
+
+
+@expression(torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor, strategy=PYTORCH_ORDER)
+def tensor(data: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """tensor(data, *, dtype=None, ...) -> Tensor, of Python data that may hold sizes or tensors"""
+    wanted = tf_dtype(dtype) if dtype else _dtype_of(data)
+
+    def made(value: Any) -> tf.Tensor:
+        nested = isinstance(value, (list, tuple)) and value
+        return tf.stack([made(v) for v in value]) if nested else cast(value, wanted)
+
+    return made(data)
+
+
+@expression(torch.arange, strategy=PYTORCH_ORDER)
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, ...) -> Tensor"""
+    if end is None:
+        start, end = 0, start
+    natural = max((_dtype_of(v) for v in (start, end, step)), key=lambda d: d.is_floating)
+    wanted = tf_dtype(dtype) if dtype else natural
+    if natural.is_integer:  # counted in int32, the type of sizes, which TFLite is quicker with
+        return cast(tf.range(*(tf.cast(v, tf.int32) for v in (start, end, step))), wanted)
+    start, end, step = (tf.cast(v, tf.float32) for v in (start, end, step))
+    count = tf.cast(tf.math.ceil((end - start) / step), tf.int32)
+    return cast(start + tf.cast(tf.range(count), tf.float32) * step, wanted)
+
+
+@expression(torch.linspace, strategy=PYTORCH_ORDER)
+def linspace(start: Any, end: Any, steps: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, ...) -> Tensor"""
+    start, end = tf.cast(start, tf.float32), tf.cast(end, tf.float32)
+    place = tf.cast(tf.range(steps), tf.float32)
+    gaps = tf.maximum(tf.cast(steps, tf.float32) - 1, 1)
+    return cast(start + (end - start) * place / gaps, _dtype(dtype))
+
+
+@expression(torch.eye, strategy=PYTORCH_ORDER)
+def eye(n: Any, m: Any = None, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """eye.m(SymInt n, SymInt m, *, ScalarType? dtype=None, ...) -> Tensor"""
+    rows, columns = tf.range(n)[:, None], tf.range(n if m is None else m)[None, :]
+    return tf.cast(tf.equal(rows, columns), _dtype(dtype))
+
+
+# -- by place -----------------------------------------------------------------------------------------
+
+
+def _triangle(x: tf.Tensor, diagonal: Any, lower: bool) -> tf.Tensor:
+    """`x` with zeros above (or below) a diagonal of its last two dimensions, whatever order it lies in."""
+    rows, columns = size(x, -2), size(x, -1)
+    count: Any = np.arange if isinstance(rows, int) and isinstance(columns, int) else tf.range
+    offset = count(columns)[None, :] - count(rows)[:, None]
+    kept = offset <= diagonal if lower else offset >= diagonal
+    logical = [1] * (rank(x) - 2) + [rows, columns]
+    order = get_channel_order(x)
+    mask = tf.transpose(tf.reshape(kept, logical), order.permutation(rank(x)))
+    return tf.where(mask, x, tf.zeros([], x.dtype))
+
+
+@expression(*spellings("tril"))
+def tril(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
+    """tril(Tensor self, SymInt diagonal=0) -> Tensor"""
+    return _triangle(input, diagonal, lower=True)
+
+
+@expression(*spellings("triu"))
+def triu(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
+    """triu(Tensor self, SymInt diagonal=0) -> Tensor"""
+    return _triangle(input, diagonal, lower=False)
+
+
+@expression(torch.meshgrid, strategy=PYTORCH_ORDER)
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[tf.Tensor, ...]:
+    """meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]"""
+    given = list(tensors[0]) if isinstance(tensors[0], (list, tuple)) else list(tensors)
+    places = list(range(len(given)))
+    if indexing == "xy" and len(given) > 1:
+        places[:2] = [1, 0]
+    lengths: list[Any] = [1] * len(given)
+    for x, place in zip(given, places):
+        lengths[place] = sizes(x)[0] if rank(x) else 1
+
+    def spread(x: tf.Tensor, place: int) -> tf.Tensor:
+        return tf.broadcast_to(tf.reshape(x, [-1 if a == place else 1 for a in range(len(given))]), lengths)
+
+    return tuple(spread(x, place) for x, place in zip(given, places))
+
+
+@converter(F.one_hot, channel_ordering_strategy=PYTORCH_ORDER)
+def one_hot(tensor: torch.Tensor, num_classes: int = -1) -> Any:
+    """one_hot(Tensor self, int num_classes=-1) -> Tensor"""
+    # Without a number of classes PyTorch counts those in the data: as many as were seen while tracing.
+    depth = int(tensor.max()) + 1 if num_classes == -1 else num_classes
+    return lambda tensor, num_classes=-1: tf.one_hot(tensor, depth, dtype=tf.int64)

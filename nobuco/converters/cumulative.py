@@ -1,0 +1,89 @@
+"""Running sums, products and extremes along a dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.bridge import tf_dtype
+from nobuco.converters.arithmetic import logaddexp as log_of_sum
+from nobuco.converters.support import axis, cast, rank, sizes, spellings
+from nobuco.registry import expression
+
+Parts = tuple[tf.Tensor, ...]
+
+
+def scanned(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -> Parts:
+    """The running results of an associative operation along an axis, each of `parts` being one of its values.
+
+    Each round joins every element with the result that lies twice as far back, so a few rounds of plain
+    operations serve any size; TensorFlow's own scans are loops, which TFLite runs slowly or not at all.
+    """
+    count, reach = sizes(parts[0])[over], 1
+    if not isinstance(count, int):
+        raise NotImplementedError("a running product or extreme along a dynamic axis")
+    while reach < count:
+        before = tuple(_piece(x, over, 0, count - reach) for x in parts)
+        after = tuple(_piece(x, over, reach, count) for x in parts)
+        joined = combine(before, after)
+        parts = tuple(tf.concat([_piece(x, over, 0, reach), y], over) for x, y in zip(parts, joined))
+        reach *= 2
+    return parts
+
+
+def _piece(x: tf.Tensor, over: int, start: int, stop: int) -> tf.Tensor:
+    return x[(slice(None),) * over + (slice(start, stop),)]
+
+
+def _counted(x: tf.Tensor, dtype: Any) -> tf.Tensor:
+    if dtype is not None:
+        return cast(x, tf_dtype(dtype))
+    return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
+
+
+@expression(*spellings("cumsum"))
+def cumsum(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
+    """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
+    x = _counted(input, dtype)
+    return tf.cumsum(x, axis(input, dim)) if rank(x) else x
+
+
+@expression(*spellings("cumprod"))
+def cumprod(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
+    """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
+    return scanned((_counted(input, dtype),), axis(input, dim), lambda a, b: (a[0] * b[0],))[0]
+
+
+@expression(*spellings("logcumsumexp"))
+def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
+    """logcumsumexp(Tensor self, int dim) -> Tensor"""
+    return scanned((input,), axis(input, dim), lambda a, b: (log_of_sum(a[0], b[0]),))[0]
+
+
+def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor]) -> Parts:
+    """Values and int64 indices; of equal elements the last counts, as in PyTorch."""
+    over = axis(input, dim)
+    places = tf.range(sizes(input)[over])
+    places = tf.reshape(places, [-1 if a == over else 1 for a in range(rank(input))])
+    indices = tf.broadcast_to(places, sizes(input))
+
+    def later_or_better(before: Parts, after: Parts) -> Parts:
+        chosen = wins(after[0], before[0])
+        return tuple(tf.where(chosen, b, a) for a, b in zip(before, after))
+
+    values, indices = scanned((input, indices), over, later_or_better)
+    return values, tf.cast(indices, tf.int64)
+
+
+@expression(*spellings("cummax"))
+def cummax(input: tf.Tensor, dim: int) -> Parts:
+    """cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
+    return _running_extreme(input, dim, tf.greater_equal)
+
+
+@expression(*spellings("cummin"))
+def cummin(input: tf.Tensor, dim: int) -> Parts:
+    """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
+    return _running_extreme(input, dim, tf.less_equal)

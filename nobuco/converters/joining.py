@@ -1,0 +1,351 @@
+"""Operations that put tensors together, take them apart, or repeat and reverse what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import tensorflow as tf
+import torch
+
+from nobuco.converters.shaping import varargs
+from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
+from nobuco.ir import Node
+from nobuco.layout import ChannelOrderingStrategy, Signature, followed, get_channel_order, keeping
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order
+from nobuco.layout.strategy import signatures as signatures_of
+from nobuco.registry import converter, expression
+
+FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+MINIMUM_TRANSPOSITIONS = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
+
+
+def leaves_in(x: tf.Tensor, sources: Sequence[int | None]) -> ChannelOrder:
+    """The order that an output with these `sources` in `x` has, as the `keeping` rule promised."""
+    order = followed(get_channel_order(x), rank(x), sources)
+    assert order is not None, "the keeping rule offers no such order"
+    return order
+
+
+def sliced(x: tf.Tensor, along: int, start: Any, stop: Any) -> tf.Tensor:
+    """`x[start:stop]` along one axis; None leaves an end open."""
+    return x[tuple(slice(start, stop) if i == along else slice(None) for i in range(rank(x)))]
+
+
+# -- put together ------------------------------------------------------------------------------------------
+
+
+@expression(torch.cat, torch.concat, torch.concatenate)
+def cat(tensors: Sequence[tf.Tensor], dim: int = 0) -> tf.Tensor:
+    """cat(Tensor[] tensors, int dim=0) -> Tensor"""
+    full = max(tensors, key=rank)
+    kept = promoted(*tensors)
+    # PyTorch lets an empty tensor of one dimension stand among others.
+    kept = [x for x in kept if rank(x) == rank(full)]
+    return kept[0] if len(kept) == 1 else tf.concat(kept, axis(full, dim))
+
+
+def _stacked(tensors: Sequence[Any], dim: int = 0) -> list[int | None]:
+    n = len(tensors[0].shape)
+    sources: list[int | None] = list(range(n))
+    sources.insert(dim % (n + 1), None)
+    return sources
+
+
+def _stack_rule(node: Node) -> list[Signature]:
+    """Like `keeping`, with all tensors in one order."""
+    (tensors, *rest), kwargs = (node.args or (node.kwargs["tensors"],)), dict(node.kwargs)
+    sources = _stacked(tensors, *rest, **{k: v for k, v in kwargs.items() if k == "dim"})
+    found = []
+    for order in (TENSORFLOW, PYTORCH) if has_order(tensors[0]) else (PYTORCH,):
+        out = followed(order, tensors[0].rank, sources)
+        if out is not None:
+            found.append(Signature((order,) * len(node.inputs), (out,)))
+    return found
+
+
+@expression(torch.stack, strategy=_stack_rule)
+def stack(tensors: Sequence[tf.Tensor], dim: int = 0) -> tf.Tensor:
+    """stack(Tensor[] tensors, int dim=0) -> Tensor"""
+    sources = _stacked(tensors, dim)
+    order = leaves_in(tensors[0], sources)
+    return tf.stack(promoted(*tensors), order.axis(dim, len(sources)))
+
+
+@expression(torch.hstack)
+def hstack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """hstack(Tensor[] tensors) -> Tensor"""
+    tensors = [tf.reshape(x, [1]) if rank(x) == 0 else x for x in promoted(*tensors)]
+    return tf.concat(tensors, axis(tensors[0], 1) if rank(tensors[0]) > 1 else 0)
+
+
+@expression(torch.vstack, torch.row_stack)
+def vstack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """vstack(Tensor[] tensors) -> Tensor"""
+    return tf.concat([_at_least_2d(x) for x in promoted(*tensors)], 0)
+
+
+@expression(torch.dstack, strategy=FORCE_PYTORCH_ORDER)
+def dstack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """dstack(Tensor[] tensors) -> Tensor"""
+    return tf.concat([_at_least_3d(x) for x in promoted(*tensors)], 2)
+
+
+@expression(torch.column_stack)
+def column_stack(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """column_stack(Tensor[] tensors) -> Tensor"""
+    columns = [x if rank(x) > 1 else tf.reshape(x, [-1, 1]) for x in promoted(*tensors)]
+    return tf.concat(columns, axis(columns[0], 1))
+
+
+def _at_least_1d(x: tf.Tensor) -> tf.Tensor:
+    return x if rank(x) else tf.reshape(x, [1])
+
+
+def _at_least_2d(x: tf.Tensor) -> tf.Tensor:
+    return x if rank(x) > 1 else tf.reshape(x, [1, -1])
+
+
+def _at_least_3d(x: tf.Tensor) -> tf.Tensor:
+    return x if rank(x) > 2 else _at_least_2d(x)[..., tf.newaxis]
+
+
+def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
+    if len(tensors) == 1 and not isinstance(tensors[0], (list, tuple)):
+        return function(tensors[0])
+    given = tensors[0] if len(tensors) == 1 else tensors
+    return tuple(function(x) for x in given)
+
+
+@expression(torch.atleast_1d, strategy=FORCE_PYTORCH_ORDER)
+def atleast_1d(*tensors: Any) -> Any:
+    """atleast_1d.Sequence(Tensor[] tensors) -> Tensor[]"""
+    return _each(_at_least_1d, tensors)
+
+
+@expression(torch.atleast_2d, strategy=FORCE_PYTORCH_ORDER)
+def atleast_2d(*tensors: Any) -> Any:
+    """atleast_2d.Sequence(Tensor[] tensors) -> Tensor[]"""
+    return _each(_at_least_2d, tensors)
+
+
+@expression(torch.atleast_3d, strategy=FORCE_PYTORCH_ORDER)
+def atleast_3d(*tensors: Any) -> Any:
+    """atleast_3d.Sequence(Tensor[] tensors) -> Tensor[]"""
+    return _each(_at_least_3d, tensors)
+
+
+# -- take apart --------------------------------------------------------------------------------------------
+
+
+@converter(
+    torch.split,
+    torch.Tensor.split,
+    *spellings("split_with_sizes"),
+    *spellings("unsafe_split"),
+    *spellings("unsafe_split_with_sizes"),
+    channel_ordering_strategy=MINIMUM_TRANSPOSITIONS,
+)
+def split(input: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """split.sizes(Tensor self, SymInt[] split_size, int dim=0) -> Tensor[]"""
+
+    def traced(tensor: torch.Tensor, pieces: Any, dim: int) -> int:
+        return len(pieces) if isinstance(pieces, (list, tuple)) else -(-tensor.shape[dim] // pieces) or 1
+
+    def call(*args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+        x, pieces, dim = _split_arguments(*args, **kwargs)
+        if not isinstance(pieces, (list, tuple)):
+            pieces = [pieces] * (count - 1) + [-1]
+        return _pieces(x, pieces, dim)
+
+    given = (input, *args) if input is not None else args
+    count = traced(*_split_arguments(*given, **kwargs))
+    return call
+
+
+def _split_arguments(x: Any = None, *args: Any, **kwargs: Any) -> tuple[Any, Any, int]:
+    x = next((kwargs[name] for name in ("self", "input", "tensor") if name in kwargs), x)
+    pieces = args[0] if args else next(value for name, value in kwargs.items() if name.startswith("split_size"))
+    return x, pieces, args[1] if len(args) > 1 else kwargs.get("dim", 0)
+
+
+def _pieces(x: tf.Tensor, pieces: Sequence[Any], dim: int) -> tuple[tf.Tensor, ...]:
+    """Pieces of these sizes (the last may be -1, the rest) along a dimension."""
+    total = size(x, dim)
+    if isinstance(total, int) and all(isinstance(n, int) for n in pieces):
+        known = sum(pieces[:-1])
+        pieces = [*pieces[:-1], total - known]
+        if len(set(pieces)) == 1:
+            return tuple(tf.split(x, len(pieces), axis(x, dim)))
+    return tuple(tf.split(x, pieces, axis(x, dim)))
+
+
+@expression(*spellings("chunk"), *spellings("unsafe_chunk"))
+def chunk(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
+    """chunk(Tensor self, int chunks, int dim=0) -> Tensor[]"""
+    total = size(input, dim)
+    if not isinstance(total, int):  # as many as PyTorch gives wherever there are at least chunks**2 elements
+        return _pieces(input, [-(-total // chunks)] * (chunks - 1) + [-1], dim)
+    each = -(-total // chunks) or 1
+    count = -(-total // each) if total else chunks
+    return _pieces(input, [each if total else 0] * (count - 1) + [-1], dim)
+
+
+def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, ...]:
+    if tf.is_tensor(indices_or_sections):
+        given = tf.get_static_value(indices_or_sections)
+        indices_or_sections = int(given) if given.ndim == 0 else given.tolist()
+    total = size(x, dim)
+    if isinstance(indices_or_sections, int):
+        each, longer = divmod(total, indices_or_sections)
+        return _pieces(x, [each + (i < longer) for i in range(indices_or_sections)], dim)
+    bounds = [None, *indices_or_sections, None]
+    return tuple(sliced(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
+
+
+@expression(*spellings("tensor_split"))
+def tensor_split(
+    input: tf.Tensor,
+    indices_or_sections: Any = None,
+    dim: int = 0,
+    *,
+    indices: Any = None,
+    sections: Any = None,
+) -> tuple[tf.Tensor, ...]:
+    """tensor_split.indices(Tensor self, SymInt[] indices, int dim=0) -> Tensor[]"""
+    given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
+    return _cuts(input, given, dim)
+
+
+@expression(*spellings("hsplit"))
+def hsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+    """hsplit.array(Tensor self, int[] indices) -> Tensor[]"""
+    return _cuts(input, (*args, *kwargs.values())[0], 1 if rank(input) > 1 else 0)
+
+
+@expression(*spellings("vsplit"))
+def vsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+    """vsplit.array(Tensor self, int[] indices) -> Tensor[]"""
+    return _cuts(input, (*args, *kwargs.values())[0], 0)
+
+
+@expression(*spellings("dsplit"))
+def dsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+    """dsplit.array(Tensor self, int[] indices) -> Tensor[]"""
+    return _cuts(input, (*args, *kwargs.values())[0], 2)
+
+
+def without(n: int, dim: int) -> list[int | None]:
+    """The dimensions that stay when one of `n` is dropped."""
+    return [i for i in range(n) if i != dim % n]
+
+
+@expression(*spellings("unbind"), strategy=keeping(lambda input, dim=0: without(input.rank, dim)))
+def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
+    """unbind.int(Tensor self, int dim=0) -> Tensor[]"""
+    return tuple(tf.unstack(input, axis=axis(input, dim)))
+
+
+@expression(*spellings("select"), strategy=keeping(lambda input, dim, index: without(input.rank, dim)))
+def select(input: tf.Tensor, dim: int, index: Any) -> tf.Tensor:
+    """select.int(Tensor self, int dim, SymInt index) -> Tensor"""
+    along = axis(input, dim)
+    return input[tuple(index if i == along else slice(None) for i in range(rank(input)))]
+
+
+@expression(*spellings("narrow"), *spellings("narrow_copy"))
+def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
+    """narrow(Tensor self, int dim, SymInt start, SymInt length) -> Tensor"""
+    along = axis(input, dim)
+    if isinstance(length, int) and (not isinstance(start, int) or (start >= 0 and input.shape[along] is None)):
+        return _window(input, along, start, length)
+    stop = start + length
+    return sliced(input, along, start, None if isinstance(stop, int) and stop == 0 else stop)
+
+
+def _window(x: tf.Tensor, along: int, start: Any, length: int) -> tf.Tensor:
+    """So many elements from a place that only the running model knows: by `tf.slice`, which keeps the size static."""
+    if not isinstance(start, int):
+        start = tf.cast(start, tf.int32)
+        start = tf.where(start < 0, start + sizes(x)[along], start)
+    begin = [start if i == along else 0 for i in range(rank(x))]
+    static = [-1 if size is None else size for size in x.shape]
+    return tf.slice(x, tf.stack(begin), [length if i == along else size for i, size in enumerate(static)])
+
+
+# -- reverse and roll --------------------------------------------------------------------------------------
+
+
+def _reversed(x: tf.Tensor, along: Sequence[int]) -> tf.Tensor:
+    """TFLite reverses neighbouring axes only."""
+    runs: list[list[int]] = []
+    for i in sorted(along):
+        if runs and runs[-1][-1] == i - 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    for run in runs:
+        x = tf.reverse(x, run)
+    return x
+
+
+@expression(*spellings("flip"))
+def flip(input: tf.Tensor, *dims: Any, **keyword: Any) -> tf.Tensor:
+    """flip(Tensor self, int[] dims) -> Tensor"""
+    return _reversed(input, [axis(input, dim) for dim in varargs(dims, keyword.get("dims"))])
+
+
+@expression(*spellings("fliplr"))
+def fliplr(input: tf.Tensor) -> tf.Tensor:
+    """fliplr(Tensor self) -> Tensor"""
+    return tf.reverse(input, [axis(input, 1)])
+
+
+@expression(*spellings("flipud"))
+def flipud(input: tf.Tensor) -> tf.Tensor:
+    """flipud(Tensor self) -> Tensor"""
+    return tf.reverse(input, [0])
+
+
+@expression(*spellings("rot90"), strategy=FORCE_PYTORCH_ORDER)
+def rot90(input: tf.Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> tf.Tensor:
+    """rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor"""
+    first, second = axes(input, dims)
+    if k % 4 == 2:
+        return _reversed(input, [first, second])
+    if k % 4 == 0:
+        return tf.identity(input)
+    perm = list(range(rank(input)))
+    perm[first], perm[second] = second, first
+    turned = tf.transpose(input, perm)
+    return tf.reverse(turned, [first if k % 4 == 1 else second])
+
+
+def _rolling(node: Node) -> Sequence[Signature]:
+    """Without dims the elements are counted row by row, as they lie in PyTorch."""
+    dims = node.args[2] if len(node.args) > 2 else node.kwargs.get("dims", ())
+    flat = isinstance(dims, (list, tuple)) and not dims
+    return signatures_of(FORCE_PYTORCH_ORDER if flat else MINIMUM_TRANSPOSITIONS, node)
+
+
+@expression(*spellings("roll"), strategy=_rolling)
+def roll(input: tf.Tensor, shifts: Any, dims: Any = ()) -> tf.Tensor:
+    """roll(Tensor self, SymInt[] shifts, int[] dims=[]) -> Tensor"""
+    shifts = list(shifts) if isinstance(shifts, (list, tuple)) else [shifts]
+    if isinstance(dims, int):
+        dims = [dims]
+    if not dims:
+        return tf.reshape(_rolled(tf.reshape(input, [-1]), shifts[0], 0), sizes(input))
+    for shift, dim in zip(shifts, axes(input, dims)):
+        input = _rolled(input, shift, dim)
+    return input
+
+
+def _rolled(x: tf.Tensor, shift: int, along: int) -> tf.Tensor:
+    total = sizes(x)[along]
+    cut = -shift % total if not isinstance(total, int) or total else 0
+    if isinstance(cut, int) and cut == 0:
+        return x
+    return tf.concat([sliced(x, along, cut, None), sliced(x, along, None, cut)], along)

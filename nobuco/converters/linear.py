@@ -1,0 +1,266 @@
+"""Linear layers and products of vectors, matrices and tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nobuco.bridge import to_numpy
+from nobuco.converters.repeating import diagonal
+from nobuco.converters.support import cast, promoted, rank, sizes, spellings
+from nobuco.layers.dense import Dense
+from nobuco.layout import ChannelOrderingStrategy
+from nobuco.registry import converter, expression
+
+FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+
+
+def dense(weight: torch.Tensor, bias: torch.Tensor | None, rank: int, name: str | None = None) -> keras.layers.Dense:
+    """A built layer that does what `F.linear` does with these weights, for inputs of this rank."""
+    kind = keras.layers.Dense if rank == 2 else Dense
+    dtype = str(weight.dtype).split(".")[-1]
+    layer = kind(weight.shape[0], use_bias=bias is not None, dtype=dtype, name=name)
+    layer.build((*[None] * (rank - 1), weight.shape[1]))
+    layer.set_weights([to_numpy(weight).T] + ([] if bias is None else [to_numpy(bias)]))
+    return layer
+
+
+@converter(nn.Linear, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
+    """nn.Linear"""
+    if input.ndim > 1:
+        return dense(self.weight, self.bias, input.ndim)
+    layer = dense(self.weight, self.bias, 2)
+    return lambda input: layer(input[tf.newaxis])[0]
+
+
+@expression(F.linear, strategy=FORCE_PYTORCH_ORDER)
+def linear(input: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+    """linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor"""
+    product = matmul(input, weight, transpose_b=rank(weight) > 1)
+    return product if bias is None else product + bias
+
+
+@expression(F.bilinear, strategy=FORCE_PYTORCH_ORDER)
+def bilinear(input1: tf.Tensor, input2: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+    """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
+    product = tf.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return product if bias is None else product + bias
+
+
+@converter(nn.Bilinear, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def Bilinear(self: nn.Bilinear, input1: torch.Tensor, input2: torch.Tensor) -> Any:
+    """nn.Bilinear"""
+    weight = keras.Variable(to_numpy(self.weight), name="kernel")
+    bias = None if self.bias is None else keras.Variable(to_numpy(self.bias), name="bias")
+
+    def call(input1: tf.Tensor, input2: tf.Tensor) -> tf.Tensor:
+        offset = None if bias is None else keras.ops.convert_to_tensor(bias)
+        return bilinear(input1, input2, keras.ops.convert_to_tensor(weight), offset)
+
+    return call
+
+
+# -- products ----------------------------------------------------------------------------------------------
+
+
+def matmul(input: tf.Tensor, other: tf.Tensor, transpose_b: bool = False) -> tf.Tensor:
+    """The product of vectors, matrices or batches of matrices, as `torch.matmul` tells them apart by rank."""
+    a, b = promoted(input, other)
+    if rank(a) == 1 and rank(b) == 1:
+        return tf.reduce_sum(a * b)
+    if rank(b) == 1:
+        return tf.squeeze(_product(a, b[:, tf.newaxis], False), -1)
+    if rank(a) == 1:
+        return tf.squeeze(_product(a[tf.newaxis], b, transpose_b), -2)
+    return _product(a, b, transpose_b)
+
+
+def _product(a: tf.Tensor, b: tf.Tensor, transpose_b: bool) -> tf.Tensor:
+    """TensorFlow multiplies matrices of 8 and 16 bit integers as 32 bit ones only."""
+    if a.dtype in (tf.int8, tf.int16, tf.uint8):
+        wide = tf.matmul(tf.cast(a, tf.int32), tf.cast(b, tf.int32), transpose_b=transpose_b)
+        return tf.cast(wide, a.dtype)
+    return tf.matmul(a, b, transpose_b=transpose_b)
+
+
+@expression(
+    *spellings("matmul"), *spellings("mm"), *spellings("bmm"), *spellings("mv"), *spellings("dot"),
+    torch.Tensor.__matmul__, strategy=FORCE_PYTORCH_ORDER,
+)  # fmt: skip
+def matrix_product(input: tf.Tensor, other: Any = None, **kwargs: Any) -> tf.Tensor:
+    """matmul(Tensor self, Tensor other) -> Tensor"""
+    (second,) = kwargs.values() or (other,)
+    return matmul(input, second)
+
+
+@expression(torch.Tensor.__rmatmul__, strategy=FORCE_PYTORCH_ORDER)
+def rmatmul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """other @ self"""
+    return matmul(other, input)
+
+
+@expression(*spellings("vdot"), strategy=FORCE_PYTORCH_ORDER)
+def vdot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """vdot(Tensor self, Tensor other) -> Tensor"""
+    return matmul(tf.math.conj(input) if input.dtype.is_complex else input, other)
+
+
+@expression(*spellings("inner"), strategy=FORCE_PYTORCH_ORDER)
+def inner(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """inner(Tensor self, Tensor other) -> Tensor"""
+    a, b = promoted(input, other)
+    return a * b if 0 in (rank(a), rank(b)) else tf.tensordot(a, b, [[-1], [-1]])
+
+
+@expression(*spellings("outer"), *spellings("ger"), strategy=FORCE_PYTORCH_ORDER)
+def outer(input: tf.Tensor, vec2: tf.Tensor) -> tf.Tensor:
+    """outer(Tensor self, Tensor vec2) -> Tensor"""
+    a, b = promoted(input, vec2)
+    return a[:, tf.newaxis] * b
+
+
+def _added(base: tf.Tensor, product: tf.Tensor, beta: Any, alpha: Any) -> tf.Tensor:
+    """`beta * base + alpha * product`; with a beta of zero, the base does not count even where it is NaN."""
+    product = product if alpha == 1 else product * cast(alpha, product.dtype)
+    if beta == 0:
+        return product
+    return product + (base if beta == 1 else base * cast(beta, base.dtype))
+
+
+@expression(*spellings("addmm"), *spellings("baddbmm"), strategy=FORCE_PYTORCH_ORDER)
+def addmm(input: tf.Tensor, first: Any = None, second: Any = None, *, beta: Any = 1, alpha: Any = 1, **kw: Any) -> Any:
+    """addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    given = [x for x in (first, second) if x is not None] + list(kw.values())
+    return _added(input, matmul(*given), beta, alpha)
+
+
+@expression(*spellings("addbmm"), strategy=FORCE_PYTORCH_ORDER)
+def addbmm(input: tf.Tensor, batch1: tf.Tensor, batch2: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
+    """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _added(input, tf.reduce_sum(matmul(batch1, batch2), axis=0), beta, alpha)
+
+
+@expression(*spellings("addmv"), strategy=FORCE_PYTORCH_ORDER)
+def addmv(input: tf.Tensor, mat: tf.Tensor, vec: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
+    """addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _added(input, matmul(mat, vec), beta, alpha)
+
+
+@expression(*spellings("addr"), strategy=FORCE_PYTORCH_ORDER)
+def addr(input: tf.Tensor, vec1: tf.Tensor, vec2: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
+    """addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
+    return _added(input, outer(vec1, vec2), beta, alpha)
+
+
+@expression(torch.chain_matmul, torch.linalg.multi_dot, strategy=FORCE_PYTORCH_ORDER)
+def chain_matmul(*matrices: Any) -> tf.Tensor:
+    """chain_matmul(Tensor[] matrices) -> Tensor"""
+    first, *rest = matrices[0] if isinstance(matrices[0], (list, tuple)) else matrices
+    for matrix in rest:
+        first = matmul(first, matrix)
+    return first
+
+
+@expression(torch.tensordot, strategy=FORCE_PYTORCH_ORDER)
+def tensordot(a: tf.Tensor, b: tf.Tensor, dims: Any = 2, out: Any = None) -> tf.Tensor:
+    """tensordot(Tensor self, Tensor other, int[] dims_self, int[] dims_other) -> Tensor"""
+    if tf.is_tensor(dims):
+        dims = tf.get_static_value(dims).tolist()
+    a, b = promoted(a, b)
+    if isinstance(dims, (list, tuple)):
+        first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
+        dims = [[d % rank(a) for d in first], [d % rank(b) for d in second]]
+    return tf.tensordot(a, b, dims)
+
+
+@expression(*spellings("kron"), strategy=FORCE_PYTORCH_ORDER)
+def kron(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """kron(Tensor self, Tensor other) -> Tensor"""
+    a, b = promoted(input, other)
+    n = max(rank(a), rank(b))
+    own, theirs = ([1] * (n - rank(x)) + sizes(x) for x in (a, b))
+    spread = tf.reshape(a, [m for size in own for m in (size, 1)]) * tf.reshape(
+        b, [m for size in theirs for m in (1, size)]
+    )
+    return tf.reshape(spread, [p * q for p, q in zip(own, theirs)])
+
+
+@expression(torch.linalg.cross, strategy=FORCE_PYTORCH_ORDER)
+def linalg_cross(input: tf.Tensor, other: tf.Tensor, *, dim: int = -1) -> tf.Tensor:
+    """linalg_cross(Tensor self, Tensor other, *, int dim=-1) -> Tensor"""
+    return cross(input, other, dim)
+
+
+@expression(*spellings("cross"), strategy=FORCE_PYTORCH_ORDER)
+def cross(input: tf.Tensor, other: tf.Tensor, dim: int | None = None) -> tf.Tensor:
+    """cross(Tensor self, Tensor other, int? dim=None) -> Tensor"""
+    a, b = promoted(input, other)
+    along = a.shape.as_list().index(3) if dim is None else dim % rank(a)
+    (a1, a2, a3), (b1, b2, b3) = tf.unstack(a, axis=along), tf.unstack(b, axis=along)
+    return tf.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1], axis=along)
+
+
+# -- einsum ------------------------------------------------------------------------------------------------
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _subscripts(dims: Sequence[Any]) -> str:
+    return "".join("..." if d is Ellipsis else _LETTERS[d] for d in dims)
+
+
+def _equation(operands: Sequence[Any]) -> tuple[str, list[tf.Tensor]]:
+    """Both forms of a call, `(equation, *operands)` and `(op, dims, op, dims, ..., [dims])`, as the first."""
+    if isinstance(operands[0], str):
+        equation, *tensors = operands
+        if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+            tensors = list(tensors[0])
+        return equation.replace(" ", ""), tensors
+    pairs = len(operands) // 2
+    left = ",".join(_subscripts(dims) for dims in operands[1 : 2 * pairs : 2])
+    right = "->" + _subscripts(operands[-1]) if len(operands) % 2 else ""
+    return left + right, list(operands[: 2 * pairs : 2])
+
+
+def _result(left: str) -> str:
+    """The output that an equation without an arrow means: what stands once, in alphabetical order."""
+    letters = sorted(c for c in set(left) - set(".,") if left.count(c) == 1)
+    return "..." * ("..." in left) + "".join(letters)
+
+
+def _diagonals(subscripts: str, x: tf.Tensor) -> tuple[str, tf.Tensor]:
+    """An operand with a repeated subscript (a diagonal) as one without: TFLite's products know none."""
+    for letter in sorted(set(subscripts) - {"."}):
+        while subscripts.count(letter) > 1 and "." not in subscripts:
+            first = subscripts.index(letter)
+            second = subscripts.index(letter, first + 1)
+            x = diagonal(x, 0, first, second)
+            subscripts = "".join(c for i, c in enumerate(subscripts) if i not in (first, second)) + letter
+    return subscripts, x
+
+
+def _rearranged(subscripts: str, x: tf.Tensor, right: str) -> tf.Tensor:
+    """One operand, each of its subscripts there once: summed over what the output lacks, and transposed."""
+    lacking = [i for i, c in enumerate(subscripts) if c not in right]
+    x = tf.reduce_sum(x, lacking) if lacking else x
+    kept = [c for c in subscripts if c in right]
+    return tf.transpose(x, [kept.index(c) for c in right])
+
+
+@expression(torch.einsum, strategy=FORCE_PYTORCH_ORDER)
+def einsum(*operands: Any) -> tf.Tensor:
+    """einsum(str equation, Tensor[] tensors) -> Tensor"""
+    equation, tensors = _equation(operands)
+    left, arrow, right = equation.partition("->")
+    right = right if arrow else _result(left)
+    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), promoted(*tensors))]
+    if len(pairs) == 1 and "." not in left:
+        return _rearranged(*pairs[0], right)
+    return tf.einsum(",".join(s for s, _ in pairs) + "->" + right, *(x for _, x in pairs))

@@ -1,0 +1,306 @@
+"""Mathematical functions of one tensor.
+
+Where TFLite lacks an operation that a short formula gives as exactly, the formula is used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+from torch import special
+
+from nobuco.converters.arithmetic import bounded, negative, truncated
+from nobuco.converters.support import elementwise, spellings
+
+
+@elementwise(*spellings("neg"), *spellings("negative"))
+def neg(input: tf.Tensor) -> tf.Tensor:
+    """neg(Tensor self) -> Tensor"""
+    return tf.zeros([], input.dtype) - input if input.dtype.is_unsigned else -input
+
+
+@elementwise(*spellings("abs"), *spellings("absolute"))
+def abs(input: tf.Tensor) -> tf.Tensor:
+    """abs(Tensor self) -> Tensor"""
+    if input.dtype.is_unsigned:
+        return input
+    # TFLite's ABS knows no int64.
+    return tf.maximum(input, -input) if input.dtype == tf.int64 else tf.abs(input)
+
+
+@elementwise(*spellings("sign"), *spellings("sgn"))
+def sign(input: tf.Tensor) -> tf.Tensor:
+    """sign(Tensor self) -> Tensor"""
+    if input.dtype == tf.bool:
+        return input
+    if input.dtype in (tf.int64, tf.uint8):  # which TFLite's SIGN does not know
+        return tf.cast(input > 0, input.dtype) - tf.cast(input < 0, input.dtype)
+    return tf.sign(input)
+
+
+@elementwise(*spellings("signbit"))
+def signbit(input: tf.Tensor) -> tf.Tensor:
+    """signbit(Tensor self) -> Tensor"""
+    return tf.zeros_like(input) if input.dtype == tf.bool else negative(input)
+
+
+@elementwise(*spellings("exp"), to_float=True)
+def exp(input: tf.Tensor) -> tf.Tensor:
+    """exp(Tensor self) -> Tensor"""
+    return tf.exp(input)
+
+
+@elementwise(*spellings("exp2"), special.exp2, to_float=True)
+def exp2(input: tf.Tensor) -> tf.Tensor:
+    """exp2(Tensor self) -> Tensor"""
+    return tf.pow(tf.constant(2, input.dtype), input)
+
+
+@elementwise(*spellings("expm1"), special.expm1, to_float=True)
+def expm1(input: tf.Tensor) -> tf.Tensor:
+    """expm1(Tensor self) -> Tensor"""
+    return tf.math.expm1(input)
+
+
+@elementwise(*spellings("log"), to_float=True)
+def log(input: tf.Tensor) -> tf.Tensor:
+    """log(Tensor self) -> Tensor"""
+    return tf.math.log(input)
+
+
+@elementwise(*spellings("log2"), to_float=True)
+def log2(input: tf.Tensor) -> tf.Tensor:
+    """log2(Tensor self) -> Tensor"""
+    return tf.math.log(input) / math.log(2)
+
+
+@elementwise(*spellings("log10"), to_float=True)
+def log10(input: tf.Tensor) -> tf.Tensor:
+    """log10(Tensor self) -> Tensor"""
+    return tf.math.log(input) / math.log(10)
+
+
+@elementwise(*spellings("log1p"), special.log1p, to_float=True)
+def log1p(input: tf.Tensor) -> tf.Tensor:
+    """log1p(Tensor self) -> Tensor"""
+    return tf.math.log1p(input)
+
+
+@elementwise(*spellings("logit"), special.logit, to_float=True)
+def logit(input: tf.Tensor, eps: float | None = None) -> tf.Tensor:
+    """logit(Tensor self, float? eps=None) -> Tensor"""
+    p = input if eps is None else bounded(input, eps, 1 - eps)
+    return tf.math.log(p / (1 - p))
+
+
+@elementwise(special.entr, to_float=True)
+def entr(input: tf.Tensor) -> tf.Tensor:
+    """special_entr(Tensor self) -> Tensor"""
+    entropy = -input * tf.math.log(input)
+    limit = tf.where(input == 0, tf.zeros([], input.dtype), tf.constant(-math.inf, input.dtype))
+    return tf.where(input > 0, entropy, tf.where(tf.math.is_nan(input), input, limit))
+
+
+@elementwise(*spellings("sqrt"), to_float=True)
+def sqrt(input: tf.Tensor) -> tf.Tensor:
+    """sqrt(Tensor self) -> Tensor"""
+    return tf.sqrt(input)
+
+
+@elementwise(*spellings("rsqrt"), to_float=True)
+def rsqrt(input: tf.Tensor) -> tf.Tensor:
+    """rsqrt(Tensor self) -> Tensor"""
+    return tf.math.rsqrt(input)
+
+
+@elementwise(*spellings("square"))
+def square(input: tf.Tensor) -> tf.Tensor:
+    """square(Tensor self) -> Tensor"""
+    return tf.square(input)
+
+
+@elementwise(*spellings("reciprocal"), to_float=True)
+def reciprocal(input: tf.Tensor) -> tf.Tensor:
+    """reciprocal(Tensor self) -> Tensor"""
+    return tf.math.reciprocal(input)
+
+
+@elementwise(*spellings("sin"), to_float=True)
+def sin(input: tf.Tensor) -> tf.Tensor:
+    """sin(Tensor self) -> Tensor"""
+    return tf.sin(input)
+
+
+@elementwise(*spellings("cos"), to_float=True)
+def cos(input: tf.Tensor) -> tf.Tensor:
+    """cos(Tensor self) -> Tensor"""
+    return tf.cos(input)
+
+
+@elementwise(*spellings("tan"), to_float=True)
+def tan(input: tf.Tensor) -> tf.Tensor:
+    """tan(Tensor self) -> Tensor"""
+    return tf.sin(input) / tf.cos(input)
+
+
+@elementwise(*spellings("sinc"), special.sinc, to_float=True)
+def sinc(input: tf.Tensor) -> tf.Tensor:
+    """sinc(Tensor self) -> Tensor"""
+    angle = tf.where(input == 0, tf.ones([], input.dtype), input * math.pi)
+    return tf.where(input == 0, tf.ones([], input.dtype), tf.sin(angle) / angle)
+
+
+@elementwise(*spellings("asin"), *spellings("arcsin"), to_float=True)
+def asin(input: tf.Tensor) -> tf.Tensor:
+    """asin(Tensor self) -> Tensor"""
+    return tf.atan2(input, tf.sqrt((1 - input) * (1 + input)))
+
+
+@elementwise(*spellings("acos"), *spellings("arccos"), to_float=True)
+def acos(input: tf.Tensor) -> tf.Tensor:
+    """acos(Tensor self) -> Tensor"""
+    return tf.atan2(tf.sqrt((1 - input) * (1 + input)), input)
+
+
+@elementwise(*spellings("atan"), *spellings("arctan"), to_float=True)
+def atan(input: tf.Tensor) -> tf.Tensor:
+    """atan(Tensor self) -> Tensor"""
+    return tf.atan2(input, tf.ones_like(input))
+
+
+@elementwise(*spellings("sinh"), to_float=True)
+def sinh(input: tf.Tensor) -> tf.Tensor:
+    """sinh(Tensor self) -> Tensor"""
+    return (tf.exp(input) - tf.exp(-input)) / 2
+
+
+@elementwise(*spellings("cosh"), to_float=True)
+def cosh(input: tf.Tensor) -> tf.Tensor:
+    """cosh(Tensor self) -> Tensor"""
+    return (tf.exp(input) + tf.exp(-input)) / 2
+
+
+@elementwise(*spellings("asinh"), *spellings("arcsinh"), to_float=True)
+def asinh(input: tf.Tensor) -> tf.Tensor:
+    """asinh(Tensor self) -> Tensor"""
+    x = tf.abs(input)
+    return tf.sign(input) * tf.math.log1p(x + x * x / (1 + tf.sqrt(x * x + 1)))
+
+
+@elementwise(*spellings("acosh"), *spellings("arccosh"), to_float=True)
+def acosh(input: tf.Tensor) -> tf.Tensor:
+    """acosh(Tensor self) -> Tensor"""
+    return tf.math.log(input + tf.sqrt((input - 1) * (input + 1)))
+
+
+@elementwise(*spellings("atanh"), *spellings("arctanh"), to_float=True)
+def atanh(input: tf.Tensor) -> tf.Tensor:
+    """atanh(Tensor self) -> Tensor"""
+    return (tf.math.log1p(input) - tf.math.log1p(-input)) / 2
+
+
+@elementwise(*spellings("deg2rad"), to_float=True)
+def deg2rad(input: tf.Tensor) -> tf.Tensor:
+    """deg2rad(Tensor self) -> Tensor"""
+    return input * (math.pi / 180)
+
+
+@elementwise(*spellings("rad2deg"), to_float=True)
+def rad2deg(input: tf.Tensor) -> tf.Tensor:
+    """rad2deg(Tensor self) -> Tensor"""
+    return input * (180 / math.pi)
+
+
+@elementwise(*spellings("erf"), special.erf, to_float=True)
+def erf(input: tf.Tensor) -> tf.Tensor:
+    """erf(Tensor self) -> Tensor"""
+    # TFLite has no ERF, but its converter finds GELU in 0.5 * x * (1 + erf(x / sqrt(2))).
+    return tf.math.erf(input)
+
+
+@elementwise(*spellings("erfc"), special.erfc, to_float=True)
+def erfc(input: tf.Tensor) -> tf.Tensor:
+    """erfc(Tensor self) -> Tensor"""
+    return tf.math.erfc(input)
+
+
+@elementwise(*spellings("erfinv"), special.erfinv, to_float=True)
+def erfinv(input: tf.Tensor) -> tf.Tensor:
+    """erfinv(Tensor self) -> Tensor"""
+    return tf.math.erfinv(input)
+
+
+@elementwise(special.ndtr, to_float=True)
+def ndtr(input: tf.Tensor) -> tf.Tensor:
+    """special_ndtr(Tensor self) -> Tensor"""
+    return 0.5 * tf.math.erfc(-input / math.sqrt(2))
+
+
+@elementwise(*spellings("lgamma"), special.gammaln, to_float=True)
+def lgamma(input: tf.Tensor) -> tf.Tensor:
+    """lgamma(Tensor self) -> Tensor"""
+    return tf.math.lgamma(input)
+
+
+@elementwise(*spellings("digamma"), special.digamma, special.psi, to_float=True)
+def digamma(input: tf.Tensor) -> tf.Tensor:
+    """digamma(Tensor self) -> Tensor"""
+    return tf.math.digamma(input)
+
+
+@elementwise(*spellings("i0"), special.i0, to_float=True)
+def i0(input: tf.Tensor) -> tf.Tensor:
+    """i0(Tensor self) -> Tensor"""
+    return tf.math.bessel_i0(input)
+
+
+@elementwise(*spellings("floor"))
+def floor(input: tf.Tensor) -> tf.Tensor:
+    """floor(Tensor self) -> Tensor"""
+    return tf.floor(input) if input.dtype.is_floating else input
+
+
+@elementwise(*spellings("ceil"))
+def ceil(input: tf.Tensor) -> tf.Tensor:
+    """ceil(Tensor self) -> Tensor"""
+    return tf.math.ceil(input) if input.dtype.is_floating else input
+
+
+@elementwise(*spellings("round"), special.round)
+def round(input: tf.Tensor, *, decimals: int = 0) -> tf.Tensor:
+    """round.decimals(Tensor self, *, int decimals) -> Tensor"""
+    if not input.dtype.is_floating:
+        return input
+    if decimals < 0:  # the power of ten is the whole number, on either side
+        return tf.round(input / 10**-decimals) * 10**-decimals
+    return tf.round(input * 10**decimals) / 10**decimals if decimals else tf.round(input)
+
+
+@elementwise(*spellings("trunc"), *spellings("fix"))
+def trunc(input: tf.Tensor) -> tf.Tensor:
+    """trunc(Tensor self) -> Tensor"""
+    return truncated(input) if input.dtype.is_floating else input
+
+
+@elementwise(*spellings("frac"))
+def frac(input: tf.Tensor) -> tf.Tensor:
+    """frac(Tensor self) -> Tensor"""
+    return input - truncated(input)
+
+
+@elementwise(*spellings("nan_to_num"))
+def nan_to_num(
+    input: tf.Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> tf.Tensor:
+    """nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor"""
+    if not input.dtype.is_floating:
+        return input
+
+    def constant(value: float | None, default: Any) -> tf.Tensor:
+        return tf.constant(default if value is None else value, input.dtype)
+
+    finite = tf.where(tf.math.is_nan(input), constant(nan, 0), input)
+    finite = tf.where(input == math.inf, constant(posinf, input.dtype.max), finite)
+    return tf.where(input == -math.inf, constant(neginf, input.dtype.min), finite)

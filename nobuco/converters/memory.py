@@ -1,0 +1,52 @@
+"""Operations that look at memory in another way: `as_strided`, and complex numbers as pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import torch
+from torch import Tensor
+
+from nobuco.converters.support import elementwise
+from nobuco.layout import ChannelOrderingStrategy
+from nobuco.registry import expression
+
+FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+
+
+@expression(torch.as_strided, Tensor.as_strided, strategy=FORCE_PYTORCH_ORDER)
+def as_strided(input: tf.Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int = 0) -> tf.Tensor:
+    """as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)
+
+    The tracer gives the tensor that owns the memory, so strides count its elements.
+    """
+    places = np.full(tuple(size), storage_offset or 0, np.int32)
+    for dim, (n, step) in enumerate(zip(size, stride)):
+        places += (np.arange(n, dtype=np.int32) * step).reshape([-1 if i == dim else 1 for i in range(len(size))])
+    return tf.gather(tf.reshape(input, [-1]), places)
+
+
+@elementwise(torch.complex, operands=2)
+def complex_(real: tf.Tensor, imag: tf.Tensor) -> tf.Tensor:
+    """complex(Tensor real, Tensor imag) -> Tensor"""
+    return tf.complex(real, imag)
+
+
+@elementwise(torch.imag, Tensor.imag.__get__)  # type: ignore[attr-defined]
+def imag(input: tf.Tensor) -> tf.Tensor:
+    """imag(Tensor(a) self) -> Tensor(a)"""
+    return tf.math.imag(input)
+
+
+@expression(torch.view_as_real, strategy=FORCE_PYTORCH_ORDER)
+def view_as_real(input: tf.Tensor) -> tf.Tensor:
+    """view_as_real(Tensor(a) self) -> Tensor(a)"""
+    return tf.stack([tf.math.real(input), tf.math.imag(input)], -1)
+
+
+@expression(torch.view_as_complex, strategy=FORCE_PYTORCH_ORDER)
+def view_as_complex(input: tf.Tensor) -> tf.Tensor:
+    """view_as_complex(Tensor(a) self) -> Tensor(a)"""
+    return tf.complex(input[..., 0], input[..., 1])

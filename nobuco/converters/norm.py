@@ -1,0 +1,202 @@
+"""Norms, and what is made of them: normalised vectors, similarities, distances, simple losses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+
+from nobuco.bridge import tf_dtype
+from nobuco.converters.rules import reducing_together, remaining
+from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank
+from nobuco.ir import Value
+from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
+from nobuco.registry import expression
+
+Dims = int | Sequence[int] | None
+
+
+def vector_norm_of(x: tf.Tensor, p: float, over: list[int], keepdim: bool) -> tf.Tensor:
+    """The p-norm along axes, for any real p and both infinities."""
+    if p == 2:
+        return tf.sqrt(tf.reduce_sum(tf.square(x), over, keepdim))
+    size = tf.abs(x)
+    if p == 1:
+        return tf.reduce_sum(size, over, keepdim)
+    if p == 0:
+        return tf.reduce_sum(tf.cast(tf.not_equal(x, 0), x.dtype), over, keepdim)
+    if p == math.inf:
+        return tf.reduce_max(size, over, keepdim)
+    if p == -math.inf:
+        return tf.reduce_min(size, over, keepdim)
+    return tf.reduce_sum(size**p, over, keepdim) ** (1 / p)
+
+
+def _norm(input: tf.Tensor, p: Any, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> tf.Tensor:
+    x = input if dtype is None else cast(input, tf_dtype(dtype))
+    return vector_norm_of(x, float(p), axes(input, dim), keepdim)
+
+
+def _torch_norm_sources(
+    input: Value, p: Any = "fro", dim: Dims = None, keepdim: bool = False, **_: Any
+) -> Sequence[int]:
+    return remaining(input.rank, dim, keepdim)
+
+
+@expression(torch.norm, torch.Tensor.norm, strategy=keeping(_torch_norm_sources))
+def norm(input: tf.Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> tf.Tensor:
+    """norm(Tensor input, p="fro", dim=None, keepdim=False, dtype=None) -> Tensor"""
+    if p == "nuc":
+        raise NotImplementedError("torch.norm with p='nuc' needs a singular value decomposition")
+    return _norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
+
+
+def _vector_norm_sources(x: Value, ord: float = 2, dim: Dims = None, keepdim: bool = False, **_: Any) -> Sequence[int]:
+    return remaining(x.rank, dim, keepdim)
+
+
+@expression(torch.linalg.vector_norm, strategy=keeping(_vector_norm_sources))
+def vector_norm(
+    x: tf.Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> tf.Tensor:
+    """linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, dtype=None)"""
+    return _norm(x, ord, dim, keepdim, dtype)
+
+
+def _linalg_norm_sources(A: Value, ord: Any = None, dim: Dims = None, keepdim: bool = False, **_: Any) -> Sequence[int]:
+    return remaining(A.rank, dim, keepdim)
+
+
+@expression(torch.linalg.norm, strategy=keeping(_linalg_norm_sources))
+def linalg_norm(
+    A: tf.Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> tf.Tensor:
+    """linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, dtype=None)"""
+    along = axes(A, dim)
+    if ord not in (None, "fro") and len(along) > 1:
+        return matrix_norm(A, ord, dim or (-2, -1), keepdim, dtype=dtype)
+    return _norm(A, 2 if ord in (None, "fro") else ord, dim, keepdim, dtype)
+
+
+def _matrix_norm_sources(
+    A: Value, ord: Any = "fro", dim: Dims = (-2, -1), keepdim: bool = False, **_: Any
+) -> Sequence[int]:
+    return remaining(A.rank, dim, keepdim)
+
+
+@expression(torch.linalg.matrix_norm, strategy=keeping(_matrix_norm_sources))
+def matrix_norm(
+    A: tf.Tensor,
+    ord: Any = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+) -> tf.Tensor:
+    """linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2,-1], bool keepdim=False, *, dtype=None)"""
+    if ord == "fro":
+        return _norm(A, 2, dim, keepdim, dtype)
+    if ord in ("nuc", 2, -2):
+        raise NotImplementedError(f"the matrix norm of order {ord!r} needs a singular value decomposition")
+    x = A if dtype is None else tf.cast(A, tf_dtype(dtype))
+    rows, columns = (axis(A, d) for d in dim)
+    summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
+    sums = tf.reduce_sum(tf.abs(x), summed, True)
+    found = (tf.reduce_max if ord > 0 else tf.reduce_min)(sums, chosen, True)
+    return found if keepdim else tf.squeeze(found, [rows, columns])
+
+
+@expression(F.normalize)
+def normalize(input: tf.Tensor, p: float = 2.0, dim: Dims = 1, eps: float = 1e-12) -> tf.Tensor:
+    """normalize(Tensor input, float p=2.0, int dim=1, float eps=1e-12) -> Tensor"""
+    over = axes(input, dim)
+    if p == 2:  # TFLite's L2_NORMALIZATION is found in this, where the axis is the last
+        return tf.nn.l2_normalize(input, over, eps**2)
+    return input / tf.maximum(vector_norm_of(input, p, over, True), eps)
+
+
+def _one_dim(x1: Any, x2: Any, dim: int = 1, *_: Any, **__: Any) -> tuple[int, bool]:
+    return dim, False
+
+
+@expression(F.cosine_similarity, strategy=reducing_together(_one_dim))
+def cosine_similarity(x1: tf.Tensor, x2: tf.Tensor, dim: int = 1, eps: float = 1e-8) -> tf.Tensor:
+    """cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor"""
+    over = [axis(x1 if rank(x1) >= rank(x2) else x2, dim)]
+    x1, x2 = aligned(*promoted(x1, x2, to_float=True))
+    if x1.shape != x2.shape:  # a repeated element counts towards the length as often as it is repeated
+        shape = tf.broadcast_dynamic_shape(tf.shape(x1), tf.shape(x2))
+        x1, x2 = tf.broadcast_to(x1, shape), tf.broadcast_to(x2, shape)
+    length1, length2 = (tf.maximum(vector_norm_of(x, 2, over, True), eps) for x in (x1, x2))
+    return tf.reduce_sum((x1 / length1) * (x2 / length2), over)
+
+
+def _last_dim(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> tuple[int, bool]:
+    return -1, keepdim
+
+
+@expression(F.pairwise_distance, strategy=reducing_together(_last_dim))
+def pairwise_distance(
+    x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> tf.Tensor:
+    """pairwise_distance(Tensor x1, Tensor x2, float p=2, float eps=1e-06, bool keepdim=False) -> Tensor"""
+    x1, x2 = aligned(x1, x2)
+    return vector_norm_of(x1 - x2 + eps, p, [axis(x1 if rank(x1) >= rank(x2) else x2, -1)], keepdim)
+
+
+@expression(torch.cdist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+def cdist(x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, compute_mode: Any = None) -> tf.Tensor:
+    """cdist(Tensor x1, Tensor x2, float p=2, int? compute_mode=None) -> Tensor"""
+    apart = tf.expand_dims(x1, -2) - tf.expand_dims(x2, -3)
+    return vector_norm_of(apart, p, [-1], False)
+
+
+@expression(torch.dist, torch.Tensor.dist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+def dist(input: tf.Tensor, other: tf.Tensor, p: float = 2) -> tf.Tensor:
+    """dist(Tensor self, Tensor other, Scalar p=2) -> Tensor"""
+    return vector_norm_of(input - other, p, list(range(max(rank(input), rank(other)))), False)
+
+
+# -- losses -------------------------------------------------------------------------------------------
+
+
+def _reduced(loss: tf.Tensor, reduction: str) -> tf.Tensor:
+    if reduction == "none":
+        return loss
+    return tf.reduce_mean(loss) if reduction == "mean" else tf.reduce_sum(loss)
+
+
+@elementwise(F.mse_loss, operands=2)
+def mse_loss(input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", **_: Any) -> tf.Tensor:
+    """mse_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
+    return _reduced(tf.math.squared_difference(input, target), reduction)
+
+
+@elementwise(F.l1_loss, operands=2)
+def l1_loss(input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", **_: Any) -> tf.Tensor:
+    """l1_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
+    return _reduced(tf.abs(input - target), reduction)
+
+
+def _rounded_off(error: tf.Tensor, width: float) -> tf.Tensor:
+    """Huber's loss: half the square within `width`, from there on straight."""
+    return tf.where(error < width, 0.5 * tf.square(error), width * (error - 0.5 * width))
+
+
+@elementwise(F.huber_loss, operands=2)
+def huber_loss(input: tf.Tensor, target: tf.Tensor, reduction: str = "mean", delta: float = 1.0, **_: Any) -> tf.Tensor:
+    """huber_loss(Tensor self, Tensor target, int reduction=Mean, float delta=1.0) -> Tensor"""
+    return _reduced(_rounded_off(tf.abs(input - target), delta), reduction)
+
+
+@elementwise(F.smooth_l1_loss, operands=2)
+def smooth_l1_loss(
+    input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", beta: float = 1.0, **_: Any
+) -> tf.Tensor:
+    """smooth_l1_loss(Tensor self, Tensor target, int reduction=Mean, float beta=1.0) -> Tensor"""
+    error = tf.abs(input - target)
+    return _reduced(_rounded_off(error, beta) / beta if beta else error, reduction)

@@ -1,0 +1,33 @@
+"""Padding; a negative amount crops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+
+from nobuco.converters.support import axis, rank
+from nobuco.layers.padding import pad
+from nobuco.registry import expression
+
+
+@expression(F.pad)
+def pad_by_dims(input: tf.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> tf.Tensor:
+    """pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor"""
+    return padded(input, pad, mode, value)
+
+
+@expression(torch.constant_pad_nd)
+def constant_pad_nd(input: tf.Tensor, pad: Any, value: Any = 0) -> tf.Tensor:
+    """constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor"""
+    return padded(input, pad, "constant", value)
+
+
+def padded(x: tf.Tensor, amounts: Any, mode: str, value: Any) -> tf.Tensor:
+    """Pad by PyTorch's flat list: (before, after) of the last dimension, of the one before it, and so on."""
+    per_axis: list[Any] = [(0, 0)] * rank(x)
+    for i in range(len(amounts) // 2):
+        per_axis[axis(x, -1 - i)] = (amounts[2 * i], amounts[2 * i + 1])
+    return pad(x, per_axis, mode, 0 if value is None else value)

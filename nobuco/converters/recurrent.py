@@ -1,0 +1,269 @@
+"""Recurrent layers and cells: LSTM, GRU, RNN.
+
+The sequence runs in one loop per layer and direction, which holds the recurrent product only: that of the
+input is one matrix product for all steps, before it. Two other forms were tried. Keras's own layers gather
+their outputs in a tensor list, which TFLite lowers for a static batch only. TFLite's fused
+UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state from one run of the interpreter to the next, so a second run with
+the same input gives another output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+from torch import nn
+
+from nobuco.bridge import to_numpy
+from nobuco.converters.support import rank, sizes
+from nobuco.layout import ChannelOrderingStrategy
+from nobuco.registry import converter
+
+FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+
+# Up to this many steps are written out: no more operations than a loop takes, and XNNPACK runs them all.
+UNROLLED = 8
+
+State = tuple[tf.Tensor, ...]
+Step = Callable[[tf.Tensor, State, "Weights"], State]
+
+
+class Weights(NamedTuple):
+    """What one layer has learned in one direction; gates side by side, features first.
+
+    `recurrent_bias` is apart from `bias` only where a gate is applied between the two (GRU).
+    """
+
+    kernel: keras.Variable
+    recurrent: keras.Variable
+    bias: keras.Variable | None = None
+    recurrent_bias: keras.Variable | None = None
+    projection: keras.Variable | None = None
+
+    def of_input(self, x: tf.Tensor) -> tf.Tensor:
+        """The input's part in all gates, for one step or for all."""
+        return _affine(x, self.kernel, self.bias)
+
+    def of_state(self, h: tf.Tensor) -> tf.Tensor:
+        """The state's part in all gates."""
+        return _affine(h, self.recurrent, self.recurrent_bias)
+
+
+def _affine(x: tf.Tensor, kernel: keras.Variable, bias: keras.Variable | None) -> tf.Tensor:
+    product = tf.matmul(x, keras.ops.convert_to_tensor(kernel))
+    return product if bias is None else product + keras.ops.convert_to_tensor(bias)
+
+
+# -- one step ----------------------------------------------------------------------------------------------
+
+
+def lstm_step(gates: tf.Tensor, state: State, weights: Weights) -> State:
+    """PyTorch's gates: input, forget, cell, output."""
+    h, c = state
+    i, f, g, o = tf.split(gates + weights.of_state(h), 4, axis=-1)
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    h = tf.sigmoid(o) * tf.tanh(c)
+    if weights.projection is not None:
+        h = tf.matmul(h, keras.ops.convert_to_tensor(weights.projection))
+    return h, c
+
+
+def gru_step(gates: tf.Tensor, state: State, weights: Weights) -> State:
+    """PyTorch's gates: reset, update, new."""
+    (h,) = state
+    r, z, n = tf.split(gates, 3, axis=-1)
+    own_r, own_z, own_n = tf.split(weights.of_state(h), 3, axis=-1)
+    n = tf.tanh(n + tf.sigmoid(r + own_r) * own_n)
+    return (n + tf.sigmoid(z + own_z) * (h - n),)
+
+
+def rnn_step(activation: Callable[[tf.Tensor], tf.Tensor]) -> Step:
+    """The plain recurrence, with `tf.tanh` or `tf.nn.relu`."""
+
+    def step(gates: tf.Tensor, state: State, weights: Weights) -> State:
+        return (activation(gates + weights.of_state(state[0])),)
+
+    return step
+
+
+# -- a sequence --------------------------------------------------------------------------------------------
+
+
+def run(step: Step, x: tf.Tensor, state: State, weights: Weights) -> tuple[tf.Tensor, State]:
+    """One layer over (steps, batch, features); returns all outputs and the last state."""
+    gates = weights.of_input(x)
+    count = sizes(x)[0]
+    if isinstance(count, int) and count <= UNROLLED:
+        outputs = []
+        for gate in tf.unstack(gates, count):
+            state = step(gate, state, weights)
+            outputs.append(state[0])
+        return tf.stack(outputs), state
+    # The outputs travel in a tensor of their full size: TFLite has no list of tensors whose size is dynamic.
+    places = tf.reshape(tf.range(count), [-1, 1, 1])
+    batch, width = sizes(state[0])
+
+    def body(t: tf.Tensor, outputs: tf.Tensor, *state: tf.Tensor) -> tuple[Any, ...]:
+        state = step(gates[t], state, weights)
+        outputs = tf.where(places == t, state[0], outputs)
+        return t + 1, outputs, *(tf.ensure_shape(now, was.shape) for now, was in zip(state, first))
+
+    first = state
+    start = tf.constant(0), tf.zeros([count, batch, width], x.dtype), *first
+    _, outputs, *last = tf.while_loop(lambda t, *_: t < count, body, start)
+    return outputs, tuple(last)
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A stack of layers in one or two directions, with the signature of `nn.LSTM` and its kind."""
+
+    step: Step
+    layers: tuple[tuple[Weights, ...], ...]
+    widths: tuple[int, ...]
+    batch_first: bool
+
+    def __call__(self, input: tf.Tensor, hx: Any = None) -> tuple[tf.Tensor, Any]:
+        """`hx` is one tensor, or for an LSTM two, of shape (layers * directions, batch, width)."""
+        unbatched = rank(input) == 2
+        x = input[:, tf.newaxis] if unbatched else input
+        x = _batch_exchanged(x) if self.batch_first and not unbatched else x
+        states = self._initial(x, hx, unbatched)
+        last: list[State] = []
+        for directions in self.layers:
+            outputs = []
+            for backward, weights in enumerate(directions):
+                given = tf.reverse(x, [0]) if backward else x
+                result, state = run(self.step, given, states[len(last)], weights)
+                outputs.append(tf.reverse(result, [0]) if backward else result)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else tf.concat(outputs, -1)
+        final = tuple(tf.stack(parts) for parts in zip(*last))
+        if unbatched:
+            x, final = tf.squeeze(x, 1), tuple(tf.squeeze(s, 1) for s in final)
+        elif self.batch_first:
+            x = _batch_exchanged(x)
+        return x, final if len(final) > 1 else final[0]
+
+    def _initial(self, x: tf.Tensor, hx: Any, unbatched: bool) -> list[State]:
+        count = sum(len(directions) for directions in self.layers)
+        if hx is None:
+            zero = tuple(tf.zeros([sizes(x)[1], width], x.dtype) for width in self.widths)
+            return [zero] * count
+        given = hx if isinstance(hx, (list, tuple)) else (hx,)
+        rows = [tf.unstack(s[:, tf.newaxis] if unbatched else s, count) for s in given]
+        return list(zip(*rows))
+
+
+def _batch_exchanged(x: tf.Tensor) -> tf.Tensor:
+    """(batch, steps, ...) as (steps, batch, ...) or back, without moving data where the batch is one."""
+    first, second, *rest = sizes(x)
+    if any(isinstance(n, int) and n == 1 for n in (first, second)):
+        return tf.reshape(x, [second, first, *rest])
+    return tf.transpose(x, [1, 0, *range(2, rank(x))])
+
+
+# -- modules -----------------------------------------------------------------------------------------------
+
+
+def _variable(array: np.ndarray | None, name: str) -> keras.Variable | None:
+    return None if array is None else keras.Variable(array, dtype=str(array.dtype), name=name)
+
+
+def _weights(module: nn.Module, suffix: str, prefix: str, reset_after: bool) -> Weights:
+    """The weights that a PyTorch module has under this suffix (`_l0_reverse`, or none for a cell)."""
+
+    def array(name: str) -> np.ndarray | None:
+        tensor = getattr(module, name + suffix, None)
+        return None if tensor is None else to_numpy(tensor).T
+
+    bias, recurrent_bias = array("bias_ih"), array("bias_hh")
+    if bias is not None and recurrent_bias is not None and not reset_after:
+        bias, recurrent_bias = bias + recurrent_bias, None
+    named = {
+        "kernel": array("weight_ih"),
+        "recurrent_kernel": array("weight_hh"),
+        "bias": bias,
+        "recurrent_bias": recurrent_bias,
+        "projection": array("weight_hr"),
+    }
+    return Weights(*(_variable(value, f"{prefix}{name}") for name, value in named.items()))
+
+
+def _recurrent(self: nn.RNNBase, step: Step, widths: tuple[int, ...]) -> Recurrent:
+    directions = ("", "_reverse")[: 1 + self.bidirectional]
+    layers = tuple(
+        tuple(_weights(self, f"_l{n}{way}", f"l{n}{way}_", step is gru_step) for way in directions)
+        for n in range(self.num_layers)
+    )
+    return Recurrent(step, layers, widths, self.batch_first)
+
+
+def _refuse_packed(input: Any) -> None:
+    if isinstance(input, nn.utils.rnn.PackedSequence):
+        raise NotImplementedError("a PackedSequence has no equivalent in TensorFlow; give the padded tensor")
+
+
+@converter(nn.LSTM, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def LSTM(self: nn.LSTM, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.LSTM"""
+    _refuse_packed(input)
+    return _recurrent(self, lstm_step, (self.proj_size or self.hidden_size, self.hidden_size))
+
+
+@converter(nn.GRU, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def GRU(self: nn.GRU, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.GRU"""
+    _refuse_packed(input)
+    return _recurrent(self, gru_step, (self.hidden_size,))
+
+
+@converter(nn.RNN, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def RNN(self: nn.RNN, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.RNN"""
+    _refuse_packed(input)
+    return _recurrent(self, rnn_step(_activation(self.nonlinearity)), (self.hidden_size,))
+
+
+def _activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    return tf.tanh if name == "tanh" else tf.nn.relu
+
+
+def _cell(self: nn.RNNCellBase, step: Step, states: int) -> Callable[..., Any]:
+    """A cell is one step; PyTorch takes (batch, features) or one row of it."""
+    weights, width = _weights(self, "", "", step is gru_step), self.hidden_size
+
+    def call(input: tf.Tensor, hx: Any = None) -> Any:
+        x = input if rank(input) == 2 else input[tf.newaxis]
+        given: Sequence[Any] = hx if isinstance(hx, (list, tuple)) else (hx,)
+        if hx is None:
+            given = [tf.zeros([sizes(x)[0], width], x.dtype)] * states
+        state = tuple(s if rank(s) == 2 else s[tf.newaxis] for s in given)
+        state = step(weights.of_input(x), state, weights)
+        state = state if rank(input) == 2 else tuple(s[0] for s in state)
+        return state if states > 1 else state[0]
+
+    return call
+
+
+@converter(nn.LSTMCell, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def LSTMCell(self: nn.LSTMCell, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.LSTMCell"""
+    return _cell(self, lstm_step, 2)
+
+
+@converter(nn.GRUCell, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def GRUCell(self: nn.GRUCell, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.GRUCell"""
+    return _cell(self, gru_step, 1)
+
+
+@converter(nn.RNNCell, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def RNNCell(self: nn.RNNCell, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
+    """nn.RNNCell"""
+    return _cell(self, rnn_step(_activation(self.nonlinearity)), 1)

@@ -1,0 +1,265 @@
+"""Reductions: sums, extremes, moments, truth. The dimensions that remain keep lying as they did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import torch
+
+from nobuco.bridge import tf_dtype
+from nobuco.converters import arithmetic
+from nobuco.converters.rules import reducing, remaining
+from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes, spellings
+from nobuco.ir import Node, Value
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
+from nobuco.registry import Operation, expression
+
+Dims = int | Sequence[int] | None
+
+
+def reduction(*operations: Operation) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a reduction with the usual arguments: `(input, dim=None, keepdim=False, ...)`."""
+    return expression(*operations, strategy=keeping(reducing))
+
+
+def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
+    """`x` in the dtype that PyTorch sums it in: the one asked for, or int64 for truth values and integers."""
+    if dtype is not None:
+        return cast(x, tf_dtype(dtype))
+    return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
+
+
+@reduction(*spellings("sum"))
+def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
+    """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    return tf.reduce_sum(_counted(input, dtype), axes(input, dim), keepdim)
+
+
+@reduction(*spellings("nansum"))
+def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
+    """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    return tf.reduce_sum(_counted(_without_nan(input), dtype), axes(input, dim), keepdim)
+
+
+def _without_nan(x: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.math.is_nan(x), tf.zeros([], x.dtype), x) if x.dtype.is_floating else x
+
+
+@reduction(*spellings("mean"))
+def mean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
+    """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    x = input if dtype is None else tf.cast(input, tf_dtype(dtype))
+    return tf.reduce_mean(x, axes(input, dim), keepdim)
+
+
+@reduction(*spellings("nanmean"))
+def nanmean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
+    """nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    x = input if dtype is None else cast(input, tf_dtype(dtype))
+    number = tf.cast(tf.logical_not(tf.math.is_nan(x)), x.dtype)
+    over = axes(input, dim)
+    return tf.reduce_sum(_without_nan(x), over, keepdim) / tf.reduce_sum(number, over, keepdim)
+
+
+@reduction(*spellings("prod"))
+def prod(input: tf.Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
+    """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    return tf.reduce_prod(_counted(input, dtype), axes(input, dim), keepdim)
+
+
+def _largest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:
+    return (tf.reduce_any if x.dtype == tf.bool else tf.reduce_max)(x, over, keepdim)
+
+
+def _smallest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:
+    return (tf.reduce_all if x.dtype == tf.bool else tf.reduce_min)(x, over, keepdim)
+
+
+@reduction(*spellings("amax"))
+def amax(input: tf.Tensor, dim: Dims = (), keepdim: bool = False) -> tf.Tensor:
+    """amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
+    return _largest(input, axes(input, dim), keepdim)
+
+
+@reduction(*spellings("amin"))
+def amin(input: tf.Tensor, dim: Dims = (), keepdim: bool = False) -> tf.Tensor:
+    """amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
+    return _smallest(input, axes(input, dim), keepdim)
+
+
+@reduction(*spellings("aminmax"))
+def aminmax(input: tf.Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)"""
+    return _smallest(input, axes(input, dim), keepdim), _largest(input, axes(input, dim), keepdim)
+
+
+def _position(x: tf.Tensor, over: int, keepdim: bool, extreme: Callable[..., tf.Tensor]) -> tf.Tensor:
+    """The index, as int64, of the first element along an axis that equals the extreme one."""
+    find = tf.argmax if extreme is _largest else tf.argmin
+    if x.dtype in (tf.int64, tf.bool):  # whose ARG_MAX TFLite lacks
+        x, find = tf.cast(tf.equal(x, extreme(x, [over], True)), tf.int32), tf.argmax
+    index = find(x, over, output_type=tf.int64)
+    return tf.expand_dims(index, over) if keepdim else index
+
+
+def _extreme_layout(node: Node) -> Sequence[Signature]:
+    """Elementwise with a second tensor, else a reduction."""
+    return broadcasting(node) if len(node.inputs) > 1 else keeping(reducing)(node)
+
+
+def _extreme(
+    input: tf.Tensor,
+    dim: Any,
+    keepdim: bool,
+    reduce: Callable[..., tf.Tensor],
+    choose: Callable[..., tf.Tensor],
+) -> Any:
+    """The three forms of `max` and `min`: of all, along a dimension with its indices, of two tensors."""
+    if tf.is_tensor(dim):
+        return choose(*aligned(*promoted(input, dim)))
+    if dim is None:
+        return reduce(input, axes(input, None), False)
+    if rank(input) == 0:
+        return input, tf.zeros([], tf.int64)
+    (over,) = axes(input, dim)
+    return reduce(input, [over], keepdim), _position(input, over, keepdim, reduce)
+
+
+@expression(*spellings("max"), strategy=_extreme_layout)
+def max(input: tf.Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
+    return _extreme(input, dim if other is None else other, keepdim, _largest, arithmetic.maximum)
+
+
+@expression(*spellings("min"), strategy=_extreme_layout)
+def min(input: tf.Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
+    return _extreme(input, dim if other is None else other, keepdim, _smallest, arithmetic.minimum)
+
+
+def _position_layout(node: Node) -> Sequence[Signature]:
+    """Without a dimension the index counts the elements in PyTorch's order."""
+    if reducing_dim(*node.args, **node.kwargs) is None:
+        return [uniform(node, ChannelOrder.PYTORCH, ChannelOrder.PYTORCH)]
+    return keeping(reducing)(node)
+
+
+def reducing_dim(input: Value, dim: Any = None, *_: Any, **__: Any) -> Any:
+    """The `dim` of a reduction's arguments."""
+    return dim
+
+
+def _position_of(input: tf.Tensor, dim: int | None, keepdim: bool, extreme: Callable[..., tf.Tensor]) -> tf.Tensor:
+    if dim is not None and rank(input):
+        return _position(input, axes(input, dim)[0], keepdim, extreme)
+    index = _position(tf.reshape(input, [-1]), 0, False, extreme)
+    return tf.reshape(index, [1] * rank(input)) if keepdim else index
+
+
+@expression(*spellings("argmax"), strategy=_position_layout)
+def argmax(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> tf.Tensor:
+    """argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor"""
+    return _position_of(input, dim, keepdim, _largest)
+
+
+@expression(*spellings("argmin"), strategy=_position_layout)
+def argmin(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> tf.Tensor:
+    """argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor"""
+    return _position_of(input, dim, keepdim, _smallest)
+
+
+def _truth(input: tf.Tensor, reduce: Callable[..., tf.Tensor], dim: Dims, keepdim: bool) -> tf.Tensor:
+    """PyTorch answers in bool, but for uint8, which was its bool once."""
+    found = reduce(tf.cast(input, tf.bool), axes(input, dim), keepdim)
+    return tf.cast(found, tf.uint8) if input.dtype == tf.uint8 else found
+
+
+@reduction(*spellings("any"))
+def any(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
+    """any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
+    return _truth(input, tf.reduce_any, dim, keepdim)
+
+
+@reduction(*spellings("all"))
+def all(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
+    """all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
+    return _truth(input, tf.reduce_all, dim, keepdim)
+
+
+@reduction(*spellings("count_nonzero"))
+def count_nonzero(input: tf.Tensor, dim: Dims = None) -> tf.Tensor:
+    """count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor"""
+    return tf.reduce_sum(tf.cast(tf.cast(input, tf.bool), tf.int64), axes(input, dim))
+
+
+@reduction(*spellings("logsumexp"), torch.special.logsumexp)
+def logsumexp(input: tf.Tensor, dim: Dims, keepdim: bool = False) -> tf.Tensor:
+    """logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"""
+    over = axes(input, dim)
+    (x,) = promoted(input, to_float=True)
+    return tf.reduce_logsumexp(x, over, keepdim)
+
+
+# -- moments ------------------------------------------------------------------------------------------
+
+
+def _moment_arguments(
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Dims, float, bool]:
+    """(dim, correction, keepdim) of `var`, which takes either `unbiased`, maybe alone, or `correction`."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dim, float(unbiased) if correction is None else correction, keepdim
+
+
+def _moment_sources(input: Value, *args: Any, **kwargs: Any) -> Sequence[int]:
+    dim, _, keepdim = _moment_arguments(*args, **kwargs)
+    return remaining(input.rank, dim, keepdim)
+
+
+def _variance(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
+    dim, correction, keepdim = _moment_arguments(*args, **kwargs)
+    over = axes(input, dim)
+    if correction == 0:
+        return tf.math.reduce_variance(input, over, keepdim)
+    count = math.prod(sizes(input)[a] for a in over)
+    deviation = tf.math.squared_difference(input, tf.reduce_mean(input, over, True))
+    freedom = tf.maximum(tf.cast(count, input.dtype) - correction, 0)
+    return tf.reduce_sum(deviation, over, keepdim) / freedom
+
+
+def _mean(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
+    dim, _, keepdim = _moment_arguments(*args, **kwargs)
+    return tf.reduce_mean(input, axes(input, dim), keepdim)
+
+
+@expression(*spellings("var"), strategy=keeping(_moment_sources))
+def var(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+    """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
+    return _variance(input, args, kwargs)
+
+
+@expression(*spellings("std"), strategy=keeping(_moment_sources))
+def std(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+    """std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
+    return tf.sqrt(_variance(input, args, kwargs))
+
+
+@expression(torch.var_mean, strategy=keeping(_moment_sources))
+def var_mean(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
+    return _variance(input, args, kwargs), _mean(input, args, kwargs)
+
+
+@expression(torch.std_mean, strategy=keeping(_moment_sources))
+def std_mean(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
+    return tf.sqrt(_variance(input, args, kwargs)), _mean(input, args, kwargs)

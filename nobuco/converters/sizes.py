@@ -1,0 +1,120 @@
+"""Sizes of dynamic axes and arithmetic on them: scalar int32 (or float32) tensors."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.converters.support import size
+from nobuco.registry import expression
+from nobuco.trace.sizes import size_of
+
+
+@expression(size_of)
+def dynamic_size(x: tf.Tensor, dim: int) -> tf.Tensor:
+    """size_of(Tensor x, int dim) -> int"""
+    return tf.convert_to_tensor(size(x, dim), tf.int32)
+
+
+def _as_float(x: Any) -> tf.Tensor:
+    return tf.cast(x, tf.float32)
+
+
+@expression(operator.add)
+def add(a: Any, b: Any) -> tf.Tensor:
+    """add(Scalar a, Scalar b) -> Scalar"""
+    return operator.add(*_common(a, b))
+
+
+@expression(operator.sub)
+def sub(a: Any, b: Any) -> tf.Tensor:
+    """sub(Scalar a, Scalar b) -> Scalar"""
+    return operator.sub(*_common(a, b))
+
+
+@expression(operator.mul)
+def mul(a: Any, b: Any) -> tf.Tensor:
+    """mul(Scalar a, Scalar b) -> Scalar"""
+    return operator.mul(*_common(a, b))
+
+
+@expression(operator.floordiv)
+def floordiv(a: Any, b: Any) -> tf.Tensor:
+    """floordiv(Scalar a, Scalar b) -> Scalar"""
+    return operator.floordiv(*_common(a, b))
+
+
+@expression(operator.mod)
+def mod(a: Any, b: Any) -> tf.Tensor:
+    """mod(Scalar a, Scalar b) -> Scalar"""
+    return operator.mod(*_common(a, b))
+
+
+@expression(operator.truediv)
+def truediv(a: Any, b: Any) -> tf.Tensor:
+    """truediv(Scalar a, Scalar b) -> float"""
+    return _as_float(a) / _as_float(b)
+
+
+@expression(operator.pow)
+def power(a: Any, b: Any) -> tf.Tensor:
+    """pow(Scalar a, Scalar b) -> Scalar"""
+    return operator.pow(*_common(a, b))
+
+
+@expression(operator.neg)
+def neg(a: tf.Tensor) -> tf.Tensor:
+    """neg(Scalar a) -> Scalar"""
+    return -a
+
+
+@expression(abs)
+def absolute(a: tf.Tensor) -> tf.Tensor:
+    """abs(Scalar a) -> Scalar"""
+    return tf.abs(a)
+
+
+@expression(math.ceil)
+def ceil(a: tf.Tensor) -> tf.Tensor:
+    """ceil(float a) -> int"""
+    return a if a.dtype.is_integer else tf.cast(tf.math.ceil(a), tf.int32)
+
+
+@expression(math.floor)
+def floor(a: tf.Tensor) -> tf.Tensor:
+    """floor(float a) -> int"""
+    return a if a.dtype.is_integer else tf.cast(tf.math.floor(a), tf.int32)
+
+
+@expression(math.trunc)
+def trunc(a: tf.Tensor) -> tf.Tensor:
+    """trunc(float a) -> int"""
+    return a if a.dtype.is_integer else tf.cast(a, tf.int32)
+
+
+@expression(round)
+def rounded(a: tf.Tensor, ndigits: Any = None) -> tf.Tensor:
+    """round(float a) -> int, halves to even"""
+    return a if a.dtype.is_integer else tf.cast(tf.math.round(a), tf.int32)
+
+
+@expression(max)
+def larger(a: Any, b: Any) -> tf.Tensor:
+    """max(Scalar a, Scalar b) -> Scalar"""
+    return tf.maximum(*_common(a, b))
+
+
+@expression(min)
+def smaller(a: Any, b: Any) -> tf.Tensor:
+    """min(Scalar a, Scalar b) -> Scalar"""
+    return tf.minimum(*_common(a, b))
+
+
+def _common(a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both as int32, or as float32 where either is a float."""
+    floating = any(isinstance(x, float) or (tf.is_tensor(x) and x.dtype.is_floating) for x in (a, b))
+    dtype = tf.float32 if floating else tf.int32
+    return tf.cast(a, dtype), tf.cast(b, dtype)

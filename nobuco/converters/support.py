@@ -1,0 +1,196 @@
+"""What converters share: axes under a channel order, shapes, dtype promotion, broadcasting.
+
+Each rule is written here once. Inside a converter's callable every tensor knows its channel order
+(`get_channel_order`), dimensions in arguments are PyTorch's, and `axis` and its friends translate.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import torch
+
+from nobuco.bridge import sizes, tf_dtype, torch_dtype
+from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
+from nobuco.layout.strategy import broadcasting
+from nobuco.registry import Converter, Operation, registry
+
+
+def rank(x: Any) -> int:
+    """Number of dimensions."""
+    return len(x.shape)
+
+
+def axis(x: tf.Tensor, dim: int) -> int:
+    """The axis of `x` that holds PyTorch's dimension `dim`, which may be negative."""
+    return get_channel_order(x).axis(dim, rank(x))
+
+
+def axes(x: tf.Tensor, dims: int | Iterable[int] | None) -> list[int]:
+    """The axes of `x` that hold these dimensions; all of them for None or an empty list, as in PyTorch."""
+    if isinstance(dims, int):
+        return [axis(x, dims)]
+    return [axis(x, dim) for dim in (list(dims) if dims is not None else []) or range(rank(x))]
+
+
+def size(x: tf.Tensor, dim: int) -> Any:
+    """The size of PyTorch's dimension `dim`: an int where static, a scalar int32 tensor where dynamic."""
+    return sizes(x)[axis(x, dim)]
+
+
+def agree(sizes: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether two lists of sizes are known to be equal; dynamic sizes are so only if they are one tensor."""
+    return len(sizes) == len(others) and all(
+        n is m or (isinstance(n, int) and isinstance(m, int) and n == m) for n, m in zip(sizes, others)
+    )
+
+
+def laid_out(x: tf.Tensor, order: ChannelOrder) -> tf.Tensor:
+    """`x`, transposed into `order` where it is not yet."""
+    before = get_channel_order(x)
+    if before is order or rank(x) < 3:
+        return x
+    return set_channel_order(tf.transpose(x, before.transposition_to(order, rank(x))), order)
+
+
+def result_dtype(*operands: Any) -> tf.DType:
+    """The dtype that PyTorch computes in for these tensors and numbers (`torch.result_type` for any count).
+
+    Tensors with dimensions outrank those without, which outrank Python numbers, within one kind of dtype.
+    """
+    with_dims = [torch_dtype(x.dtype) for x in operands if tf.is_tensor(x) and rank(x)]
+    without = [torch_dtype(x.dtype) for x in operands if tf.is_tensor(x) and not rank(x)]
+    numbers = [x for x in operands if isinstance(x, (bool, int, float, complex))]
+    stand_ins: list[Any] = []
+    if with_dims:
+        stand_ins.append(torch.empty(1, dtype=functools.reduce(torch.promote_types, with_dims)))
+    if without:
+        stand_ins.append(torch.empty((), dtype=functools.reduce(torch.promote_types, without)))
+    if numbers:
+        stand_ins.append(max(numbers, key=_kind))
+    dtype = torch.result_type(stand_ins[0], stand_ins[0])
+    carrier = stand_ins[0]
+    for stand_in in stand_ins[1:]:
+        dtype = torch.result_type(carrier, stand_in)
+        carrier = torch.empty(getattr(carrier, "shape", ()), dtype=dtype)
+    return tf_dtype(dtype)
+
+
+def _kind(number: Any) -> int:
+    """The rank of a Python number among the kinds of dtype: bool, int, float, complex."""
+    return 0 if isinstance(number, bool) else 1 if isinstance(number, int) else 2 if isinstance(number, float) else 3
+
+
+def promoted(*operands: Any, to_float: bool = False) -> list[tf.Tensor]:
+    """Tensors and numbers as tensors of the dtype that PyTorch computes in; `to_float` lifts integers to float32."""
+    dtype = result_dtype(*operands)
+    if to_float and not (dtype.is_floating or dtype.is_complex):
+        dtype = tf_dtype(torch.get_default_dtype())
+    return [cast(x, dtype) for x in operands]
+
+
+def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
+    """`x` in `dtype`, its channel order kept; a number becomes a scalar tensor."""
+    if not tf.is_tensor(x):
+        return tf.constant(x, dtype)
+    return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
+
+
+def aligned(*tensors: Any) -> list[Any]:
+    """Tensors that broadcast in PyTorch, made to broadcast as they lie; numbers and scalars pass.
+
+    The tensor of highest rank gives the order. Others of that rank are expected in it (the `broadcasting` rule
+    sees to that); one of lower rank gets leading axes and is laid out like the rest.
+    """
+    full = max((x for x in tensors if tf.is_tensor(x)), key=rank)
+    order, out_rank = get_channel_order(full), rank(full)
+
+    def align(x: Any) -> Any:
+        if not tf.is_tensor(x) or rank(x) in (0, out_rank) or order is ChannelOrder.PYTORCH:
+            return x
+        lifted = tf.reshape(x, [1] * (out_rank - rank(x)) + sizes(x))
+        return laid_out(set_channel_order(lifted, ChannelOrder.PYTORCH), order)
+
+    return [align(x) for x in tensors]
+
+
+def elementwise(
+    *operations: Operation, operands: int = 1, to_float: bool = False, promote: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a TensorFlow expression that works element by element, with broadcasting and promotion.
+
+    The first `operands` parameters are aligned and (with `promote`) brought to the dtype that PyTorch computes
+    in, numbers among them made tensors; the rest pass as they are. In-place spellings (`add_`, `__iadd__`)
+    give their result the dtype of the first operand.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            names = [name for i, name in enumerate(parameters[:operands]) if i < len(args) or name in kwargs]
+            given = [args[i] if i < len(args) else kwargs.pop(name) for i, name in enumerate(names)]
+            if any(tf.is_tensor(x) for x in given):
+                given = aligned(*(promoted(*given, to_float=to_float) if promote else given))
+            by_place = len(args[:operands])
+            by_name = dict(zip(names[by_place:], given[by_place:]))
+            return function(*given[:by_place], *args[operands:], **by_name, **kwargs)
+
+        def in_place(first: Any, *args: Any, **kwargs: Any) -> Any:
+            return cast(call(first, *args, **kwargs), first.dtype)
+
+        parameters = list(inspect.signature(function).parameters)
+        in_place_ops = tuple(op for op in operations if is_in_place(op))
+        plain_ops = tuple(op for op in operations if not is_in_place(op))
+        for ops, run in ((plain_ops, call), (in_place_ops, in_place)):
+            if ops:
+                make = functools.partial(_always, run)
+                registry.add(Converter(ops, function, make, broadcasting, autocast=False))
+        return function
+
+    return register
+
+
+def _always(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+    return run
+
+
+def is_in_place(operation: Operation) -> bool:
+    """Whether an operation's name says that it writes to its first argument."""
+    name = getattr(operation, "__name__", "")
+    if name.startswith("__"):
+        return name in {
+            "__iadd__",
+            "__isub__",
+            "__imul__",
+            "__itruediv__",
+            "__idiv__",
+            "__ifloordiv__",
+            "__imod__",
+            "__ipow__",
+            "__iand__",
+            "__ior__",
+            "__ixor__",
+            "__ilshift__",
+            "__irshift__",
+        }
+    return name.endswith("_")
+
+
+def spellings(name: str, *namespaces: Any) -> tuple[Operation, ...]:
+    """The operations called `name`, plain and in-place, in `torch`, `torch.Tensor` and other namespaces."""
+    found = (
+        getattr(space, spelling)
+        for space in (torch, torch.Tensor, *namespaces)
+        for spelling in (name, name + "_")
+        if callable(getattr(space, spelling, None))
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def pair(value: int | Sequence[int], n: int) -> tuple[Any, ...]:
+    """A number for each of `n` spatial dimensions, from one number or a sequence (a sequence of one repeats)."""
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    return values * n if len(values) == 1 else values

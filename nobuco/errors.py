@@ -1,0 +1,38 @@
+"""The errors and warnings that nobuco raises. Each message names the operation, the place and the way out."""
+
+from __future__ import annotations
+
+
+class NobucoError(Exception):
+    """Base of all errors of nobuco."""
+
+
+class ConverterRegistrationError(NobucoError, ValueError):
+    """`@nobuco.converter` was used wrongly."""
+
+
+class UnknownConverterError(NobucoError, KeyError):
+    """An operation has no converter."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class InputError(NobucoError, ValueError):
+    """An argument of `pytorch_to_keras` is wrong."""
+
+
+class ConversionError(NobucoError):
+    """The model cannot be converted. `gaps` lists the operations that have no converter."""
+
+    def __init__(self, message: str, gaps: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.gaps = gaps
+
+
+class ConverterError(ConversionError):
+    """A converter raised, or what it returned does not fit its node."""
+
+
+class NobucoWarning(UserWarning):
+    """What the user should know although the conversion goes on."""

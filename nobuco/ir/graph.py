@@ -1,0 +1,146 @@
+"""The graph that the tracer records and every later stage reads: frozen, typed, PyTorch's semantics.
+
+A `Value` is a tensor at one moment: an in-place write makes a new value. A `Node` is one call that the user's
+programme made, with the calls that it made in turn as its children; so the trace is a tree, and a stage picks
+the level that it wants to work at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from nobuco.ir.tree import leaves
+
+
+class ValueKind(Enum):
+    """Where a value comes from."""
+
+    INPUT = "input"
+    PARAMETER = "parameter"
+    BUFFER = "buffer"
+    CONSTANT = "constant"
+    RESULT = "result"
+    SIZE = "size"
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is known before the model runs."""
+        return self in (ValueKind.PARAMETER, ValueKind.BUFFER, ValueKind.CONSTANT)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor (or, with `SIZE`, an integer) of the traced programme; identity is the object itself."""
+
+    id: int
+    kind: ValueKind
+    shape: tuple[int, ...]
+    dtype: str
+    name: str = ""
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"%{self.id}:{self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A line of source code."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f'File "{self.file}", line {self.line}'
+
+
+@dataclass(frozen=True)
+class Baked:
+    """A size, by its value's id, that Python looked at; `chooses` is whether `max` or `min` did so."""
+
+    value: int
+    message: str
+    chooses: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call: `op(*args, **kwargs) -> outputs`, tensors replaced by their values.
+
+    `op` is the function that was called or, for a module call, the module's class; then `module` is the
+    instance and `path` its name in the model. `writes` are the values that the call gave to tensors which it
+    changed in place; `outputs` already names them where the call returned them. `regions` are the bodies of a
+    control-flow call: each takes what the call defines (a loop's carried values) and then the call's last
+    argument, the outer values that any of them reads.
+    """
+
+    id: int
+    op: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    outputs: Any
+    site: Site
+    module: Any = None
+    path: str = ""
+    writes: tuple[tuple[Value, Value], ...] = ()
+    children: tuple[Node, ...] = ()
+    regions: tuple[Graph, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The values among the arguments, in order, each as often as it stands there."""
+        return values((self.args, self.kwargs))
+
+    @property
+    def results(self) -> tuple[Value, ...]:
+        """The values that the call returns."""
+        return values(self.outputs)
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all below it, in regions too, outermost first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+        for region in self.regions:
+            yield from region.walk()
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """What a trace recorded.
+
+    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the
+    programme returned, tensors replaced by values. `baked` are the sizes that Python looked at, with what to
+    say if they are dynamic; `dynamic` are the ids of those that differ from run to run, and `runs` tell the shapes
+    and sizes that values had in the runs after the first. `states` are the tensors
+    of modules that a call changes: what they hold before it, and after it. `noted` tells of a warning, for each
+    time that it arose, in which calls it did.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: Any
+    samples: Mapping[int, Any] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    baked: tuple[Baked, ...] = field(default=(), repr=False)
+    dynamic: frozenset[int] = frozenset()
+    runs: tuple[Mapping[int, Any], ...] = field(default=(), repr=False)
+    states: tuple[tuple[Value, Value], ...] = ()
+    noted: Mapping[str, Set[frozenset[int]]] = field(default_factory=dict, repr=False)
+
+    def walk(self) -> Iterator[Node]:
+        """Yield every node of the tree, outermost first."""
+        for node in self.nodes:
+            yield from node.walk()
+
+
+def values(tree: Any) -> tuple[Value, ...]:
+    """The values among the leaves of an argument tree."""
+    return tuple(leaf for leaf in leaves(tree) if isinstance(leaf, Value))

@@ -1,0 +1,68 @@
+"""How sizes grow with the dynamic axes: what is learnt from running a programme again at other sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+from nobuco.ir.graph import Graph, Value, ValueKind
+
+Growth = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of values while tracing and in the other runs of a programme.
+
+    `samples` are what values held while tracing; each of `runs` maps a value's id to the shape, or the number,
+    that it had in another run.
+    """
+
+    samples: Mapping[int, Any]
+    runs: tuple[Mapping[int, Any], ...]
+    dynamic: bool
+
+    @classmethod
+    def of(cls, graph: Graph) -> Sizes:
+        """The sizes that a graph's values had."""
+        return cls(graph.samples, graph.runs, bool(graph.dynamic))
+
+    def number(self, value: Value) -> Any:
+        """A traced size as it was while tracing."""
+        return self.samples[value.id]
+
+    def growth(self, value: Value, dim: int | None = None) -> Growth | None:
+        """By what factor a dimension (or a traced size) was larger in each other run; None where unknown.
+
+        What no run says anything about is constant: a parameter, a buffer.
+        """
+        mine = self.number(value) if dim is None else value.shape[dim]
+        if not self.runs or not isinstance(mine, int) or mine == 0:
+            return None if self.dynamic and value.kind in (ValueKind.RESULT, ValueKind.SIZE) else ()
+        others = [run.get(value.id) for run in self.runs]
+        theirs = [mine if other is None else other if dim is None else other[dim] for other in others]
+        return tuple(Fraction(n, mine) for n in theirs)
+
+    def axes_of(self, growth: Growth | None, head: Value) -> tuple[int, ...] | None:
+        """The dimensions of `head` whose growths multiply to this one; None where none do."""
+        if growth is None:
+            return None
+        if all(factor == 1 for factor in growth):
+            return ()
+        each = {dim: self.growth(head, dim) for dim in range(head.rank)}
+        growing = [dim for dim, own in each.items() if own and any(factor != 1 for factor in own)]
+        for count in range(1, len(growing) + 1):
+            for dims in combinations(growing, count):
+                if _product([each[dim] or () for dim in dims]) == growth:
+                    return dims
+        return None
+
+
+def _product(growths: Sequence[Growth]) -> Growth:
+    result = growths[0]
+    for growth in growths[1:]:
+        result = tuple(a * b for a, b in zip(result, growth))
+    return result

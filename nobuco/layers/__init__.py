@@ -1,0 +1,25 @@
+"""The Keras layers that a converted model may hold. Importing this registers them; it needs no PyTorch.
+
+A process that only loads a saved model does `import nobuco.layers` and then `keras.models.load_model(path)`.
+"""
+
+from nobuco.layers.convolution import Conv1D, Conv2D, Conv3D, ZeroInsertion
+from nobuco.layers.dense import Dense
+from nobuco.layers.op import OpLayer
+from nobuco.layers.output import OutputLayer
+from nobuco.layers.padding import SpatialPadding
+from nobuco.layers.state import StateLayer
+from nobuco.layers.weight import WeightLayer
+
+__all__ = [
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "Dense",
+    "OpLayer",
+    "OutputLayer",
+    "SpatialPadding",
+    "StateLayer",
+    "WeightLayer",
+    "ZeroInsertion",
+]

@@ -1,0 +1,98 @@
+"""Padding of any axis in PyTorch's four modes, in TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Amount = tuple[Any, Any]
+
+
+def pad(x: tf.Tensor, amounts: Sequence[Amount], mode: str = "constant", value: Any = 0) -> tf.Tensor:
+    """Pad each axis of `x` by (before, after); a negative amount crops.
+
+    Modes are PyTorch's: constant, reflect (without the edge), replicate, circular.
+    """
+    x = _cropped(x, amounts)
+    amounts = [tuple(0 if isinstance(n, int) and n < 0 else n for n in pair) for pair in amounts]  # type: ignore[misc]
+    if not any(_real(n) for pair in amounts for n in pair):
+        return x
+    if mode == "constant":
+        # A tensor as the value would make PADV2 of TFLite's PAD.
+        return _sized(tf.pad(x, _paddings(amounts), constant_values=tf.cast(value, x.dtype) if value else 0), amounts)
+    if mode == "reflect":
+        return _sized(tf.pad(x, _paddings(amounts), mode="REFLECT"), amounts)
+    if mode == "replicate" and all(isinstance(n, int) and n <= 1 for pair in amounts for n in pair):
+        return tf.pad(x, _paddings(amounts), mode="SYMMETRIC")
+    fill = _replicated if mode == "replicate" else _wrapped
+    for i, (before, after) in enumerate(amounts):
+        if _real(before) or _real(after):
+            x = fill(x, i, before, after)
+    return x
+
+
+def _real(n: Any) -> bool:
+    return not isinstance(n, int) or n != 0
+
+
+def _sized(x: tf.Tensor, amounts: Sequence[Amount]) -> tf.Tensor:
+    """Say again which sizes are static: TFLite's converter forgets all where one amount is dynamic.
+
+    A convolution must know its channels, and only a reshape tells them (`tf.ensure_shape` is beyond TFLite).
+    """
+    static = x.shape.as_list()
+    if all(isinstance(n, int) for pair in amounts for n in pair) or not any(static):
+        return x
+    dynamic = tf.shape(x)
+    return tf.reshape(x, [dynamic[i] if size is None else size for i, size in enumerate(static)])
+
+
+def _paddings(amounts: Sequence[Amount]) -> Any:
+    return [list(pair) for pair in amounts]
+
+
+def _cropped(x: tf.Tensor, amounts: Sequence[Amount]) -> tf.Tensor:
+    def window(before: Any, after: Any) -> slice:
+        start = -before if isinstance(before, int) and before < 0 else None
+        return slice(start, after if isinstance(after, int) and after < 0 else None)
+
+    windows = tuple(window(*pair) for pair in amounts)
+    return x[windows] if any(w != slice(None) for w in windows) else x
+
+
+def _replicated(x: tf.Tensor, axis: int, before: Any, after: Any) -> tf.Tensor:
+    size = tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+    return tf.gather(x, tf.clip_by_value(tf.range(-before, size + after), 0, size - 1), axis=axis)
+
+
+def _wrapped(x: tf.Tensor, axis: int, before: Any, after: Any) -> tf.Tensor:
+    ahead = (slice(None),) * axis
+    size = tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+    last, first = ahead + (slice(size - before, None),), ahead + (slice(None, after),)
+    return tf.concat([*([x[last]] if _real(before) else []), x, *([x[first]] if _real(after) else [])], axis)
+
+
+@keras.saving.register_keras_serializable("nobuco")
+class SpatialPadding(keras.layers.Layer):
+    """Pad (batch, *spatial, channels) by (before, after) for each spatial axis; negative amounts crop."""
+
+    def __init__(self, padding: Sequence[Sequence[int]], mode: str = "constant", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.padding = tuple((int(before), int(after)) for before, after in padding)
+        self.mode = mode
+
+    def call(self, inputs: Any) -> Any:
+        """Pad."""
+        return pad(inputs, ((0, 0), *self.padding, (0, 0)), self.mode)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape for Keras, None where unknown."""
+        spatial = (None if n is None else n + sum(pair) for n, pair in zip(input_shape[1:-1], self.padding))
+        return (input_shape[0], *spatial, input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """What `__init__` takes."""
+        return {**super().get_config(), "padding": self.padding, "mode": self.mode}

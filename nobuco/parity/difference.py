@@ -1,0 +1,193 @@
+"""What 'matches' means: a tolerance, the difference of two tensors, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Index = tuple[int, ...]
+Scalar = bool | int | float | complex
+
+_DEFAULT_MAX_ABS = {
+    "float64": 1e-8,
+    "complex128": 1e-8,
+    "float32": 1e-4,
+    "complex64": 1e-4,
+    "float16": 1e-2,
+    "complex32": 1e-2,
+    "bfloat16": 5e-2,
+    "float8": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How large a difference may be, and who said so.
+
+    Both bounds hold at once, so that neither loosens the other. `max_abs` bounds |got - expected|; `max_rel`,
+    where it is given, bounds it as a fraction of the largest finite |expected| (it says nothing of a tensor
+    of zeros). With `scaled`, `max_abs` is meant for numbers of order one: it grows with an element beyond
+    that, and shrinks with a tensor that stays below. Integers and booleans are compared exactly, always.
+    """
+
+    max_abs: float
+    max_rel: float | None
+    source: str
+    scaled: bool = False
+
+    def __post_init__(self) -> None:
+        for name, bound in (("max_abs", self.max_abs), ("max_rel", self.max_rel)):
+            if bound is not None and not bound >= 0:
+                raise ValueError(f"{name} is {bound} ({self.source}); a tolerance is a number from 0 up")
+
+    def __str__(self) -> str:
+        absolute = f"max abs {self.max_abs:.1e}" + (" scaled" if self.scaled else "")
+        relative = "" if self.max_rel is None else f", max rel {self.max_rel:.1e}"
+        return f"{absolute}{relative} ({self.source})"
+
+
+def default_tolerance(dtype_name: str) -> Tolerance:
+    """The bound of a dtype that nobody set another for: room for another order of summation, no more."""
+    source = f"default of {dtype_name}"
+    kind = "float8" if dtype_name.startswith("float8_") else dtype_name
+    if kind in _DEFAULT_MAX_ABS:
+        return Tolerance(_DEFAULT_MAX_ABS[kind], None, source, scaled=True)
+    if dtype_name.startswith(("bool", "int", "uint")):
+        return Tolerance(0.0, None, source)
+    known = ", ".join((*_DEFAULT_MAX_ABS, "integers", "bool"))
+    raise ValueError(f"no default tolerance for dtype {dtype_name!r}; there is one for {known}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a special value (NaN, or infinity) stands in both tensors, and where only one has it."""
+
+    got: int = 0
+    expected: int = 0
+    differing: int = 0
+    first: Index | None = None
+    got_there: Scalar | None = None
+    expected_there: Scalar | None = None
+
+    def describe(self, what: str) -> str:
+        """One sentence about places that disagree."""
+        return (
+            f"{what} in {_count(self.got, 'element')} where {self.expected} expected, "
+            f"{self.differing} in the wrong place, first at {self.first}: "
+            f"expected {_number(self.expected_there)}, got {_number(self.got_there)}."
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What `compare` measured. Figures are taken over the elements that are finite in both tensors.
+
+    `relative_to_peak` is `max_abs` divided by `peak`, the largest finite |expected|; `max_rel` is the largest
+    |got - expected| / |expected| of a single element. Both are infinite where something stands in place of
+    zeros; all three are where the shapes differ, since nothing can be compared. `worst_index` is the element
+    that comes nearest to, or goes furthest beyond, what the tolerance allows it; `bound` is what that is
+    there, and `outside` counts the elements that go beyond.
+    """
+
+    tolerance: Tolerance
+    got_shape: tuple[int, ...]
+    expected_shape: tuple[int, ...]
+    got_dtype: str
+    expected_dtype: str
+    max_abs: float = 0.0
+    relative_to_peak: float = 0.0
+    max_rel: float = 0.0
+    peak: float = 0.0
+    worst_index: Index | None = None
+    got: Scalar | None = None
+    expected: Scalar | None = None
+    bound: float = 0.0
+    outside: int = 0
+    nan: Places = Places()
+    inf: Places = Places()
+
+    @property
+    def matches(self) -> bool:
+        """Whether shape, dtype, NaN, infinities and values all agree."""
+        return not self.is_broken and self.outside == 0
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it differs in kind and not in degree: in shape, dtype, NaN or infinities."""
+        return (
+            self.got_shape != self.expected_shape
+            or self.got_dtype != self.expected_dtype
+            or self.nan.differing > 0
+            or self.inf.differing > 0
+        )
+
+    @property
+    def severity(self) -> float:
+        """A number to order differences by: the relative error, infinite where it is broken."""
+        if self.is_broken:
+            return math.inf
+        return self.max_abs if self.peak == 0 else self.relative_to_peak
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each kind of mismatch; none where all matches."""
+        found = []
+        if self.got_shape != self.expected_shape:
+            found.append(_shape_problem(self.got_shape, self.expected_shape))
+        if self.got_dtype != self.expected_dtype:
+            found.append(f"Dtype is {self.got_dtype}, expected {self.expected_dtype}.")
+        if self.nan.differing:
+            found.append(self.nan.describe("NaN"))
+        if self.inf.differing:
+            found.append(self.inf.describe("Infinity"))
+        if self.outside:
+            found.append(self._value_problem())
+        return tuple(found)
+
+    def describe(self) -> str:
+        """The problems as text, or a sentence saying how well it matches."""
+        if not self.matches:
+            return " ".join(self.problems)
+        if self.max_abs == 0:
+            return "Matches exactly."
+        of_peak = "" if self.peak == 0 else f", {self.relative_to_peak:.1e} of the peak {_number(self.peak)}"
+        return f"Matches: max abs difference {self.max_abs:.1e}{of_peak}; allowed {self.tolerance}."
+
+    def _value_problem(self) -> str:
+        total = _count(math.prod(self.expected_shape), "element")
+        where = f" at {self.worst_index}" if self.worst_index else ""
+        text = (
+            f"Values differ in {self.outside} of {total}, worst{where}: "
+            f"expected {_number(self.expected)}, got {_number(self.got)}"
+        )
+        if is_exact(self.got_dtype) and is_exact(self.expected_dtype):
+            return f"{text}; {'booleans' if self.expected_dtype == 'bool' else 'integers'} must be equal."
+        off = abs(complex(self.got or 0) - complex(self.expected or 0))
+        of_peak = "" if self.peak == 0 else f" ({off / self.peak:.1%} of the peak {_number(self.peak)})"
+        return f"{text}, off by {off:.1e}{of_peak}; allowed {self.bound:.1e}: {self.tolerance}."
+
+
+def worst(differences: Iterable[Difference]) -> Difference | None:
+    """The gravest of several differences, the first of equals; None of none."""
+    return max(differences, key=lambda d: (not d.matches, d.severity), default=None)
+
+
+def is_exact(dtype_name: str) -> bool:
+    """Whether numbers of the dtype are not rounded, so that they match only when equal."""
+    return dtype_name.startswith(("bool", "int", "uint"))
+
+
+def _shape_problem(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    hint = ""
+    if len(got) >= 3 and sorted(got) == sorted(expected):
+        hint = " (the same sizes in another order: is the channel order right?)"
+    return f"Shape is {got}, expected {expected}{hint}."
+
+
+def _number(value: Scalar | None) -> str:
+    return str(value) if value is None or isinstance(value, int) else f"{value:.6g}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,286 @@
+"""The registry of converters: what is registered, where it was defined, and how a node finds its own.
+
+A converter is a callable with the signature of the operation that it converts (for a module: the module, then
+the arguments of its `forward`). It receives the traced PyTorch arguments and returns a callable or a Keras
+layer that takes the same arguments as TensorFlow tensors.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from nobuco.errors import ConverterRegistrationError, UnknownConverterError
+from nobuco.layout.movement import Step
+from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
+
+Operation = Callable[..., Any]
+BUILT_IN = "nobuco.converters."
+
+
+@dataclass(frozen=True)
+class Converter:
+    """One registered converter.
+
+    function: what somebody wrote, the thing to show.
+    make: called with the traced PyTorch arguments, gives the callable or layer that runs in TensorFlow; None
+        for pure data movement, which `steps` describes.
+    strategy: what channel orders its nodes accept.
+    autocast: cast floating tensors of unequal dtype to the common one before the call.
+    reusable: a module called twice shares one converted layer; False converts each call anew.
+    validate_func: `(pytorch_output, tensorflow_output) -> bool | float | None`, asked in place of the
+        default comparison.
+    steps: `(shape, *args, **kwargs) -> steps`, for pure data movement.
+    """
+
+    operations: tuple[Operation, ...]
+    function: Callable[..., Any]
+    make: Callable[..., Any] | None
+    strategy: Strategy
+    autocast: bool = True
+    reusable: bool = True
+    validate_func: Callable[..., Any] | None = None
+    steps: Callable[..., Sequence[Step]] | None = None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether it ships with nobuco."""
+        return self.function.__module__.startswith(BUILT_IN)
+
+    @property
+    def location(self) -> str:
+        """Where it is defined, as a link that editors understand."""
+        code = inspect.unwrap(self.function).__code__
+        return f'File "{code.co_filename}", line {code.co_firstlineno}'
+
+
+@dataclass
+class Registry:
+    """Converters by operation."""
+
+    _converters: dict[Any, Converter] = field(default_factory=dict)
+
+    def add(self, converter: Converter, override: bool = False) -> None:
+        """Register; an operation that somebody else's converter already serves is an error.
+
+        A built-in converter gives way without a word, and so does an earlier definition of the very same
+        function (a notebook cell run again).
+        """
+        for operation in converter.operations:
+            _check_operation(operation)
+            old = self._converters.get(_key(operation))
+            if old and not override and not old.is_built_in and not _same_function(old, converter):
+                raise ConverterRegistrationError(
+                    f"{operation_name(operation)} already has a converter, at {old.location}; "
+                    f"the new one is at {converter.location}. "
+                    "Pass override=True to replace it, or call nobuco.unregister_converter first."
+                )
+            if old and converter.is_built_in and old.is_built_in:
+                raise ConverterRegistrationError(
+                    f"{operation_name(operation)} is registered twice: {old.location} and {converter.location}."
+                )
+        for operation in converter.operations:
+            self._converters[_key(operation)] = converter
+
+    def remove(self, operation: Operation) -> Converter:
+        """Unregister and return the converter of an operation."""
+        try:
+            return self._converters.pop(_key(operation))
+        except KeyError:
+            raise UnknownConverterError(f"no converter is registered for {operation_name(operation)}") from None
+
+    def find(self, operation: Operation) -> Converter | None:
+        """The converter of an operation; a module class also uses that of the base whose `forward` it keeps."""
+        found = self._converters.get(_key(operation))
+        if found or not _is_module_class(operation):
+            return found
+        for base in operation.__mro__[1:]:  # type: ignore[attr-defined]
+            if base is nn.Module or base.__dict__.get("forward", operation.forward) is not operation.forward:  # type: ignore[attr-defined]
+                return None
+            found = self._converters.get(base)
+            if found:
+                return found
+        return None
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Undo, when the block ends, what was registered and unregistered in it: for tests of converters."""
+        before = dict(self._converters)
+        try:
+            yield
+        finally:
+            self._converters.clear()
+            self._converters.update(before)
+
+    def __iter__(self) -> Iterator[Converter]:
+        return iter(dict.fromkeys(self._converters.values()))
+
+
+def operation_name(operation: Any) -> str:
+    """The name that users write: `torch.nn.Conv2d`, `torch.nn.functional.linear`, `torch.Tensor.add_`."""
+    if type(operation).__name__ == "method-wrapper":
+        return f"torch.Tensor.{getattr(operation.__self__, '__name__', operation.__self__)}"
+    name = getattr(operation, "__name__", type(operation).__name__)
+    for space in (torch, torch.Tensor, nn, nn.functional):
+        found = getattr(space, name, None)
+        if found is operation or (found is not None and found == operation):
+            return f"{'torch.Tensor' if space is torch.Tensor else space.__name__}.{name}"
+    for alias, member in vars(torch.Tensor).items():  # `torch.Tensor.__pow__` calls itself `TensorBase.pow`
+        if member is operation:
+            return f"torch.Tensor.{alias}"
+    home = getattr(operation, "__module__", None) or "torch"
+    return f"{'operator' if home == '_operator' else home}.{getattr(operation, '__qualname__', name)}"
+
+
+def _key(operation: Any) -> Any:
+    """A getter is a new object each time it is asked for; what it gets is its identity."""
+    if type(operation).__name__ == "method-wrapper":
+        return ("getter", operation.__self__)
+    return operation
+
+
+def _is_module_class(operation: Any) -> bool:
+    return isinstance(operation, type) and issubclass(operation, nn.Module)
+
+
+def _check_operation(operation: Any) -> None:
+    if isinstance(operation, nn.Module):
+        raise ConverterRegistrationError(
+            f"@nobuco.converter got an instance of {type(operation).__name__}; "
+            f"register the class itself: @nobuco.converter({type(operation).__name__}, ...)"
+        )
+    if not callable(operation):
+        raise ConverterRegistrationError(
+            f"@nobuco.converter got {operation!r}, which cannot be called; "
+            "give the function, the torch.Tensor method or the nn.Module class to convert"
+        )
+    if isinstance(operation, type) and not issubclass(operation, (nn.Module, torch.autograd.Function)):
+        raise ConverterRegistrationError(f"@nobuco.converter got the class {operation.__name__}, which is no nn.Module")
+
+
+def _same_function(old: Converter, new: Converter) -> bool:
+    def identity(converter: Converter) -> tuple[Any, ...]:
+        function = converter.function
+        return (function.__module__, function.__qualname__, function.__code__.co_filename)
+
+    return identity(old) == identity(new)
+
+
+registry = Registry()
+
+
+def converter(
+    *operations: Operation,
+    channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
+    autocast: bool = True,
+    reusable: bool = True,
+    validate_func: Callable[..., Any] | None = None,
+    override: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as the converter of one or more operations.
+
+    Args:
+        operations: functions, `torch.Tensor` methods, `nn.Module` classes, or what `nobuco.traceable` returned.
+        channel_ordering_strategy: the channel orders that the returned callable accepts and gives.
+        autocast: cast floating tensors of unequal dtype to the common one before the call, as PyTorch does.
+        reusable: whether a module that is called twice shares one converted layer.
+        validate_func: `(pytorch_output, tensorflow_output) -> bool | float | None` in place of the default
+            comparison: False fails the node, a number is taken as its difference.
+        override: replace a converter that somebody else registered.
+
+    Raises:
+        ConverterRegistrationError: no operation given, not an operation, or one that already has a converter.
+    """
+    if not operations:
+        raise ConverterRegistrationError(
+            "@nobuco.converter needs the operation to convert, e.g. (torch.nn.functional.relu)"
+        )
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _registry_for(function).add(
+            Converter(operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func),
+            override=override,
+        )
+        return function
+
+    return register
+
+
+def expression(
+    *operations: Operation, strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function that *is* the TensorFlow equivalent: same signature, TensorFlow tensors in and out.
+
+    The short form of `converter` for operations that need nothing of the traced PyTorch values.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        registry.add(Converter(operations, function, lambda *args, **kwargs: function, strategy))
+        return function
+
+    return register
+
+
+def movement(*operations: Operation) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register an operation that only moves data, by its steps.
+
+    The decorated function has the operation's signature, with the tensor's shape (a tuple of ints) in place of
+    the tensor, and returns a list of `Reshape` and `Permute` steps on logical dimensions. The planner merges chains
+    of them and lets what cancels against a change of channel order vanish.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
+        registry.add(Converter(operations, function, None, strategy, steps=function))
+        return function
+
+    return register
+
+
+def unregister_converter(operation: Operation) -> None:
+    """Forget the converter of an operation, built in or not.
+
+    Raises:
+        UnknownConverterError: it has none.
+    """
+    _registry_for().remove(operation)
+
+
+def locate_converter(operation: Operation) -> tuple[str, str]:
+    """Where the converter of an operation is defined, and its source.
+
+    Returns:
+        `File "<path>", line <N>`, a link that editors understand, and the source code with its decorators.
+
+    Raises:
+        UnknownConverterError: the operation has no converter.
+    """
+    found = _registry_for().find(operation)
+    if found is None:
+        raise UnknownConverterError(f"no converter is registered for {operation_name(operation)}")
+    return found.location, inspect.getsource(inspect.unwrap(found.function))
+
+
+def find_converter(operation: Operation) -> Converter | None:
+    """The converter that a node of this operation gets, or None."""
+    return _registry_for().find(operation)
+
+
+def registered_converters() -> list[Converter]:
+    """All converters, in order of registration, each once."""
+    return list(_registry_for())
+
+
+def _registry_for(function: Callable[..., Any] | None = None) -> Registry:
+    """The registry with the built-in converters in it (unless it is one of them that is asking)."""
+    built_in = function is not None and function.__module__.startswith(BUILT_IN)
+    if not built_in and "nobuco.converters" not in sys.modules:
+        import nobuco.converters  # noqa: F401  registering is what it is for
+    return registry

@@ -1,0 +1,324 @@
+"""Which nodes of a trace get converted, and as what: the trace's tree becomes a list of units in running order.
+
+The highest node that has a converter wins. What depends on no input and no parameter is folded into a
+constant, what no output needs is dropped, and chains of pure data movement become one unit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir.growth import Sizes
+from nobuco.layout.movement import Reshape, Step
+from nobuco.registry import Converter, operation_name
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A node, or a chain of nodes that only move data, which becomes one layer.
+
+    `scope` is the path of the module that the call was made in; `inputs` and `outputs` are the tensors that
+    enter and leave, in order.
+    """
+
+    node: Node
+    converter: Converter
+    scope: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    chain: tuple[tuple[Node, Converter], ...] = ()
+    sizes: Sizes | None = None
+
+    @property
+    def moves_only(self) -> bool:
+        """Whether the unit is pure data movement."""
+        return bool(self.chain)
+
+    def steps(self, shape: Sequence[int]) -> list[Step]:
+        """The movement of the whole chain, on logical dimensions, for an input of this shape.
+
+        A traced size is larger than it was while tracing by as much as the dimensions are that it grows with.
+        """
+        found: list[Step] = []
+        head = self.inputs[0]
+        larger = [Fraction(n, sample or 1) for n, sample in zip(shape, head.shape)]
+
+        def number(value: Value, dim: int | None) -> int:
+            if self.sizes is None:
+                return value.shape[dim or 0]
+            axes = self.sizes.axes_of(self.sizes.growth(value, dim), head)
+            sample = self.sizes.number(value) if dim is None else value.shape[dim]
+            return -1 if axes is None else int(prod((larger[axis] for axis in axes), start=sample))
+
+        for node, converter in self.chain:
+            steps = _steps(node, converter, tuple(shape), number)
+            found += steps
+            shape = moved_shape(shape, steps)
+        return found
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What `select` decided: units in running order, and the fate of the nodes that became none."""
+
+    units: tuple[Unit, ...]
+    folded: frozenset[int]
+    gaps: tuple[tuple[Node, str], ...]
+    dropped: tuple[Unit, ...] = ()
+
+
+def moved_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
+    """The shape that a tensor of `shape` has after the steps."""
+    for step in steps:
+        shape = step.shape if isinstance(step, Reshape) else tuple(shape[i] for i in step.perm)
+    return tuple(shape)
+
+
+def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
+    """Choose the converter of every call of a trace; `find` looks one up by operation."""
+    changing = frozenset(v.id for v in (*graph.inputs, *(before for before, _ in graph.states)))
+    picker = _Picker(find, _uses(graph), Sizes.of(graph), changing)
+    for node in graph.nodes:
+        picker.visit(node, "")
+    results = _results(graph)
+    needed, kept, dropped = {v.id for v in results}, [], []
+    for unit in reversed(picker.units):
+        if any(v.id in needed for v in unit.outputs):
+            needed |= {v.id for v in unit.inputs}
+            kept.append(unit)
+        else:
+            dropped.append(unit)
+    units = _merge_movements(kept[::-1], results)
+    return Selection(tuple(units), frozenset(picker.folded), tuple(picker.gaps), tuple(dropped))
+
+
+def unanswered(graph: Graph, selection: Selection) -> tuple[str, ...]:
+    """The warnings of a trace but for those that arose inside calls which a converter answers for."""
+    converted = {unit.node.id for unit in (*selection.units, *selection.dropped)}
+    return tuple(
+        warning
+        for warning in graph.warnings
+        if not all(calls & converted for calls in graph.noted.get(warning, (frozenset(),)))
+    )
+
+
+@dataclass
+class _Picker:
+    """Walks the tree once, outermost call first."""
+
+    find: Callable[[Any], Converter | None]
+    uses: Mapping[int, int]
+    sizes: Sizes
+    states: frozenset[int] = frozenset()
+    units: list[Unit] = field(default_factory=list)
+    folded: set[int] = field(default_factory=set)
+    gaps: list[tuple[Node, str]] = field(default_factory=list)
+
+    def visit(self, node: Node, scope: str) -> None:
+        inside = node.path if node.module is not None else scope
+        if all(v in node.inputs for v in node.results) and not _writes_below(node) and not self._escapes(node):
+            return
+        if self._is_constant(node):
+            self.folded |= {v.id for leaf in _leaf_nodes(node) for v in leaf.results} - self.states
+            return
+        converter = self.find(node.op)
+        if converter is not None and not self._escapes(node) and not self._reaches_out(node):
+            chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
+            inputs = node.inputs[:1] if chain else node.inputs
+            self.units.append(Unit(node, converter, scope, inputs, node.results, chain, self.sizes))
+            self.gaps += [gap for region in node.regions for gap in select(region, self.find).gaps]
+        elif node.children:
+            for child in node.children:
+                self.visit(child, inside)
+        elif node.module is None:  # a module that calls nothing gives what others have made
+            self.gaps.append((node, inside))
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether neither an input nor anything trainable has a part in a call."""
+        leaf_nodes = list(_leaf_nodes(node))
+        made = {v.id for leaf in leaf_nodes for v in leaf.results}
+        read = [v for leaf in leaf_nodes for v in self._data_read(leaf) if v.id not in made]
+        given = node.inputs if node.children else ()
+        fixed = (ValueKind.BUFFER, ValueKind.CONSTANT)
+        return not any(_is_random(leaf) for leaf in leaf_nodes) and all(
+            (v.kind in fixed and v.id not in self.states) or v.id in self.folded for v in (*read, *given)
+        )
+
+    def _data_read(self, leaf: Node) -> Sequence[Value]:
+        """The inputs of a call whose elements matter to it: of `x.new_zeros(3)`, none."""
+        name = getattr(leaf.op, "__name__", "")
+        if name in _NEW or (name in _LIKE and not self.sizes.dynamic):
+            return leaf.inputs[1:]
+        return leaf.inputs
+
+    def _escapes(self, node: Node) -> bool:
+        """Whether something made inside is used outside although the call does not return it.
+
+        A converter could not supply it: a write to an argument, a feature that a hook keeps.
+        """
+        if not node.children:
+            return False
+        returned = {v.id for v in node.results}
+        inner: Counter[int] = Counter()
+        made: set[int] = set()
+        for leaf in _leaf_nodes(node):
+            inner.update(v.id for v in leaf.inputs)
+            made |= {v.id for v in leaf.results}
+        return any(self.uses.get(v, 0) > inner[v] for v in made - returned)
+
+    def _reaches_out(self, node: Node) -> bool:
+        """Whether something made outside is used inside although the call is not given it.
+
+        A converter would not know of it: a feature that another module keeps, a weight that a hook has computed,
+        one that each call changes.
+        """
+        if not node.children:
+            return False
+        leaf_nodes = _leaf_nodes(node)
+        known = {v.id for leaf in leaf_nodes for v in leaf.results} | {v.id for v in node.inputs}
+        return any(
+            (v.kind is ValueKind.RESULT or v.id in self.states) and v.id not in known and v.id not in self.folded
+            for leaf in leaf_nodes
+            for v in leaf.inputs
+        )
+
+
+_RANDOM = {
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "bernoulli",
+    "bernoulli_",
+    "normal",
+    "normal_",
+    "uniform_",
+    "exponential_",
+    "multinomial",
+    "poisson",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_dropout",
+    "feature_alpha_dropout",
+    "gumbel_softmax",
+}
+_NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+_LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
+
+
+def _is_random(node: Node) -> bool:
+    return getattr(node.op, "__name__", "") in _RANDOM
+
+
+def _results(graph: Graph) -> tuple[Value, ...]:
+    """What a call is for: what it returns, and what it leaves in the tensors that modules hold."""
+    return (*values(graph.outputs), *(after for _, after in graph.states))
+
+
+def _uses(graph: Graph) -> Counter[int]:
+    found = Counter(v.id for v in _results(graph))
+    for node in graph.nodes:
+        for leaf in _leaf_nodes(node):
+            found.update(v.id for v in leaf.inputs)
+    return found
+
+
+def _leaf_nodes(node: Node) -> Sequence[Node]:
+    return [n for n in node.walk() if not n.children]
+
+
+def _writes_below(node: Node) -> bool:
+    return any(leaf.writes for leaf in node.walk())
+
+
+def _merge_movements(units: Sequence[Unit], outputs: Sequence[Value]) -> list[Unit]:
+    """Join a movement to the one before it where nobody else reads what lies between."""
+    uses = Counter(v.id for v in outputs)
+    for unit in units:
+        uses.update(v.id for v in unit.inputs)
+    merged: list[Unit] = []
+    position: dict[int, int] = {}
+    for unit in units:
+        before = position.get(unit.inputs[0].id) if unit.converter.steps is not None else None
+        if before is not None and uses[unit.inputs[0].id] == 1 and _follows(unit, merged[before]):
+            head = merged[before]
+            unit = replace(unit, inputs=head.inputs, chain=(*head.chain, (unit.node, unit.converter)))
+            merged[before] = unit
+        else:
+            before = len(merged)
+            merged.append(unit)
+        if unit.moves_only:
+            position[unit.outputs[0].id] = before
+    return merged
+
+
+def _follows(unit: Unit, head: Unit) -> bool:
+    """Whether the algebra of a chain can go on with a movement: it may know what the movement alone does not."""
+    return unit.sizes is None or _is_algebraic(unit.node, unit.sizes, head.inputs[0])
+
+
+def _is_algebraic(node: Node, sizes: Sizes, head: Value | None = None) -> bool:
+    """Whether a movement's sizes follow from the dimensions of what it moves (or of the head of its chain).
+
+    One that does not is what -1 says; more are known only to the running model.
+    """
+    first, *others = node.inputs
+    asked = [(v, dim) for v in others for dim in ([None] if v.kind is ValueKind.SIZE else range(v.rank))]
+    unknown = sum(sizes.axes_of(sizes.growth(v, dim), head or first) is None for v, dim in asked)
+    return unknown == 0 or (unknown == 1 and -1 not in leaves((node.args, dict(node.kwargs))))
+
+
+def _steps(
+    node: Node, converter: Converter, shape: tuple[int, ...], number: Callable[[Value, int | None], int]
+) -> list[Step]:
+    """The steps of one movement, its tensors replaced by their shapes, the one that moves by `shape`."""
+    assert converter.steps is not None
+    first = node.inputs[0]
+
+    def replaced(leaf: Any) -> Any:
+        if not isinstance(leaf, Value):
+            return leaf
+        if leaf.kind is ValueKind.SIZE:
+            return number(leaf, None)
+        return shape if leaf is first else tuple(number(leaf, dim) for dim in range(leaf.rank))
+
+    args, kwargs = map_leaves(replaced, (node.args, dict(node.kwargs)))
+    return list(converter.steps(*args, **kwargs))
+
+
+def gap_message(gaps: Sequence[tuple[Node, str]]) -> str:
+    """One message for every operation that has no converter, each with its calls and a converter to fill in."""
+    by_operation: dict[str, list[tuple[Node, str]]] = {}
+    for node, scope in gaps:
+        by_operation.setdefault(operation_name(node.op), []).append((node, scope))
+    parts = [f"{len(by_operation)} operation(s) have no converter:"]
+    for name, calls in by_operation.items():
+        parts.append(f"\n{name}, called {len(calls)} time(s):")
+        for node, scope in calls[:5]:
+            shapes = ", ".join(repr(v) for v in node.inputs)
+            parts.append(f"  {node.site}" + (f"  in module {scope!r}" if scope else "") + f"  ({shapes})")
+        parts.append("Write one and run again:\n" + _stub(name, calls[0][0]))
+    return "\n".join(parts)
+
+
+def _stub(name: str, node: Node) -> str:
+    args = [f"arg{i}" for i in range(len(node.args))] + [f"{key}=None" for key in node.kwargs]
+    own = ["self", *args] if node.module is not None else args
+    operation = f"{name}.__get__" if type(node.op).__name__ == "method-wrapper" else name
+    return (
+        f"    @nobuco.converter({operation}, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)\n"
+        f"    def convert_{name.split('.')[-1].strip('_')}({', '.join(own)}):\n"
+        f"        return lambda {', '.join(args)}: ...  # the same, on TensorFlow tensors"
+    )

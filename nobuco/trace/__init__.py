@@ -1,0 +1,19 @@
+"""Recording a PyTorch programme: one eager run, watched through PyTorch's own override protocols."""
+
+from nobuco.trace.dynamic import trace_dynamic
+from nobuco.trace.site import call_site, definition_site
+from nobuco.trace.sizes import Kept
+from nobuco.trace.traceable import is_traceable, sizes_of, traceable
+from nobuco.trace.tracer import trace, warn_all
+
+__all__ = [
+    "Kept",
+    "call_site",
+    "definition_site",
+    "is_traceable",
+    "sizes_of",
+    "trace",
+    "trace_dynamic",
+    "traceable",
+    "warn_all",
+]

@@ -1,0 +1,51 @@
+"""Runs of a programme that differ only inside calls which a converter answers for, such as loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nobuco.ir import Graph, Node, ValueKind, values
+
+
+def alike(graphs: Sequence[Graph], has_converter: Callable[[Any], bool]) -> list[Graph]:
+    """The graphs of several runs, without the insides of converted calls that went differently in them.
+
+    A loop over a dynamic axis makes other calls in each run; with a converter of its own, that is no matter.
+    Graphs that need those insides elsewhere (a write to an argument) are given back as they are.
+    """
+    rows = _outsides([graph.nodes for graph in graphs], has_converter)
+    found = [replace(graph, nodes=tuple(nodes)) for graph, nodes in zip(graphs, rows)]
+    return found if all(map(_is_complete, found)) else list(graphs)
+
+
+def _outsides(rows: Sequence[Sequence[Node]], has_converter: Callable[[Any], bool]) -> list[Sequence[Node]]:
+    if len({len(row) for row in rows}) > 1:
+        return list(rows)
+    columns = [_outside(nodes, has_converter) for nodes in zip(*rows)]
+    return [tuple(column[i] for column in columns) for i in range(len(rows))]
+
+
+def _outside(nodes: Sequence[Node], has_converter: Callable[[Any], bool]) -> Sequence[Node]:
+    """One call in each run."""
+    if len({_calls(node) for node in nodes}) == 1 or len({node.op for node in nodes}) > 1:
+        return nodes
+    if has_converter(nodes[0].op):
+        return [replace(node, children=()) for node in nodes]
+    inside = _outsides([node.children for node in nodes], has_converter)
+    return [replace(node, children=tuple(children)) for node, children in zip(nodes, inside)]
+
+
+def _calls(node: Node) -> tuple[Any, ...]:
+    return tuple((getattr(inner.op, "__qualname__", str(inner.op)), inner.path) for inner in node.walk())
+
+
+def _is_complete(graph: Graph) -> bool:
+    """Whether all that is read in a graph is made in it."""
+    nodes = list(graph.walk())
+    made = {value.id for value in graph.inputs} | {value.id for node in nodes for value in node.results}
+    made |= {before.id for before, _ in graph.states}
+    read = [*values(graph.outputs), *(after for _, after in graph.states)]
+    read += [value for node in nodes for value in node.inputs]
+    return all(value.id in made for value in read if value.kind in (ValueKind.RESULT, ValueKind.SIZE))

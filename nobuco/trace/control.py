@@ -1,0 +1,222 @@
+"""Control flow as data: `torch.cond`, `while_loop`, `map` and `scan` with their bodies traced into regions.
+
+PyTorch hands these to Dynamo. Under the stance `force_eager`, its public switch, they stay plain calls of a
+`HigherOrderOperator`, which a `TorchFunctionMode` sees like any other call. Each body then runs under the
+tracer, with its nodes kept apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from nobuco.errors import ConversionError
+from nobuco.ir import Graph, Node, Site, Value, leaves, map_leaves, values
+from nobuco.trace.rewind import State
+from nobuco.trace.site import call_site
+from nobuco.trace.sizes import TracedFloat, TracedInt
+
+if TYPE_CHECKING:
+    from nobuco.trace.tracer import Tracer
+
+
+def dynamo_is_loaded() -> bool:
+    """Whether `torch.compile`, and with it Dynamo (2 s, 70 MB), is in use in this process."""
+    return "torch._dynamo" in sys.modules
+
+
+@contextmanager
+def compiled_code_runs_eagerly() -> Iterator[None]:
+    """What `torch.compile` wraps, and the higher-order operators with it, runs as plain Python in this block."""
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    if set_stance is None or not dynamo_is_loaded():
+        yield
+        return
+    with set_stance("force_eager"):
+        yield
+
+
+class SidesDifferError(ConversionError):
+    """The two sides of a branch cannot be joined."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a branch: the calls it makes, what it returns (as tensors and as values), the state it leaves."""
+
+    nodes: tuple[Node, ...]
+    result: Any
+    outputs: Any
+    after: State
+
+
+def handler(operation: Any) -> Callable[[Tracer, Any, Sequence[Any]], Any] | None:
+    """What traces a call of this higher-order operator: `(tracer, operation, args) -> result`."""
+    if not isinstance(operation, torch._ops.HigherOrderOperator):
+        return None
+    return _HANDLERS.get(operation.name())
+
+
+def join(
+    tracer: Tracer, operation: Any, pred: Value, sides: dict[bool, Side], taken: bool, entry: State, site: Site
+) -> Any:
+    """Record a branch whose two sides were traced from the state `entry`; gives its result, as new tensors.
+
+    The memory must hold what the side taken left. Tensors that either side wrote are outputs of the branch too.
+
+    Raises:
+        SidesDifferError: the sides do not return the same structure of tensors of the same shapes and dtypes.
+    """
+    _check_alike(sides, site)
+    changed = entry.changed(*(side.after for side in sides.values()))
+    regions = []
+    for side in (sides[True], sides[False]):
+        written = tuple(side.after.slots[i][1] for i in changed)
+        regions.append(Graph(side.nodes, (), (*values(side.outputs), *written), tracer.memory.samples))
+    live = tracer.is_live((pred, [r.outputs for r in regions]))
+    entry.restore_values()
+    result = map_leaves(lambda leaf: _fresh(leaf) if isinstance(leaf, torch.Tensor) else leaf, sides[taken].result)
+    outputs = [tracer.new_result(t, live) for t in leaves(result) if isinstance(t, torch.Tensor)]
+    writes = []
+    for i in changed:
+        slot, before, _ = entry.slots[i]
+        value = tracer.new_value(slot.tensor, live)
+        entry.set_value(tracer.memory, i, value)
+        writes.append((before, value))
+    outputs += [after for _, after in writes]
+    tracer.add_node(operation, (pred, ()), tuple(outputs), site, tuple(regions), tuple(writes))
+    return result
+
+
+def _check_alike(sides: dict[bool, Side], site: Site) -> None:
+    def described(side: Side) -> list[Any]:
+        return [(v.shape, v.dtype) if isinstance(v, Value) else v for v in leaves(side.outputs)]
+
+    one, other = described(sides[True]), described(sides[False])
+    if one != other:
+        raise SidesDifferError(f"{site}: the two sides of a branch return different things: {one} and {other}")
+    numbers = [
+        leaf for side in sides.values() for leaf in leaves(side.result) if isinstance(leaf, TracedInt | TracedFloat)
+    ]
+    if numbers:
+        raise SidesDifferError(f"{site}: a branch returns a dynamic size; return a tensor")
+
+
+def _fresh(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements of a tensor as a new one, which no earlier value is."""
+    with torch._C.DisableTorchFunction():
+        return tensor.detach().clone()
+
+
+# -- the operators -------------------------------------------------------------------------------------
+
+
+def _cond(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+    pred, true_fn, false_fn, operands = args
+    bodies = {True: true_fn, False: false_fn}
+    if tracer.is_muted or not isinstance(pred, torch.Tensor):
+        with tracer:
+            return bodies[bool(pred)](*operands)
+    site, condition, taken = call_site(), tracer.read(pred), bool(pred)
+    tracer.meet_held_tensors()
+    entry, sides = State.of(tracer.memory), {}
+    for side in (not taken, taken):
+        sides[side] = Side(*tracer.traced(partial(bodies[side], *operands)), State.of(tracer.memory))
+        if side is not taken:
+            entry.restore(tracer.memory)
+    return join(tracer, operation, condition, sides, taken, entry, site)
+
+
+def _while_loop(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+    cond_fn, body_fn, carried, additional = args
+    initial = [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in carried]
+
+    def run() -> list[torch.Tensor]:
+        current = [_fresh(t) for t in initial]
+        while cond_fn(*current, *additional):
+            current = [torch.as_tensor(t) for t in body_fn(*current, *additional)]
+        return current
+
+    if tracer.is_muted:
+        return tuple(tracer.untraced(run))
+    given = tuple(tracer.read(initial))
+    first = [tracer.placeholder(t) for t in initial]
+    test = _body(tracer, first, lambda: cond_fn(*first, *additional))
+    step = _body(tracer, first, lambda: body_fn(*first, *additional))
+    return tuple(_recorded(tracer, operation, (given,), tracer.untraced(run), (test, step)))
+
+
+def _map(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+    function, xs, shared = args
+
+    def run() -> Any:
+        results = [function(*(x[i] for x in xs), *shared) for i in range(xs[0].shape[0])]
+        return pytree.tree_map(lambda *steps: torch.stack(steps), *results)
+
+    stacked = tracer.untraced(run)
+    if not tracer.is_muted:
+        given = tuple(tracer.read(list(xs)))
+        first = [tracer.placeholder(x[0]) for x in xs]
+        body = _body(tracer, first, lambda: function(*first, *shared))
+        _recorded(tracer, operation, (given,), list(leaves(stacked)), (body,))
+    return stacked
+
+
+def _scan(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+    function, init, xs, additional = args
+    count = len(init)
+
+    def run() -> list[torch.Tensor]:
+        carry, steps = list(init), list[Any]()
+        for i in range(xs[0].shape[0]):
+            result = list(function(*carry, *(x[i] for x in xs), *additional))
+            carry, steps = result[:count], [*steps, result[count:]]
+        return [_fresh(t) for t in carry] + [torch.stack(column) for column in zip(*steps)]
+
+    if tracer.is_muted:
+        return tracer.untraced(run)
+    given = (tuple(tracer.read(list(init))), tuple(tracer.read(list(xs))))
+    first = [tracer.placeholder(t) for t in (*init, *(x[0] for x in xs))]
+    body = _body(tracer, first, lambda: function(*first, *additional))
+    return _recorded(tracer, operation, given, tracer.untraced(run), (body,))
+
+
+_HANDLERS: dict[str, Callable[[Any, Any, Sequence[Any]], Any]] = {
+    "cond": _cond,
+    "while_loop": _while_loop,
+    "map_impl": _map,
+    "scan": _scan,
+}
+
+
+def _body(tracer: Tracer, placeholders: Sequence[torch.Tensor], run: Callable[[], Any]) -> Graph:
+    """One step of a loop as a region."""
+    tracer.meet_held_tensors()
+    entry = State.of(tracer.memory)
+    nodes, _, outputs = tracer.traced(
+        lambda: [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in leaves(run())]
+    )
+    if entry.changed(State.of(tracer.memory)):
+        raise ConversionError(
+            f"{call_site()}: the body of a loop writes a tensor in place that is not its own; carry it through "
+            "the loop and return the new one instead"
+        )
+    entry.restore_values()
+    inputs = tuple(tracer.memory.slots[id(t)].value for t in placeholders)
+    return Graph(nodes, inputs, values(outputs), tracer.memory.samples)
+
+
+def _recorded(
+    tracer: Tracer, operation: Any, given: tuple[Any, ...], results: list[torch.Tensor], regions: tuple[Graph, ...]
+) -> list[torch.Tensor]:
+    """Record a loop whose results, tensors of its own, are these."""
+    outputs = tuple(tracer.new_result(t, live=True) for t in results)
+    tracer.add_node(operation, (*given, ()), outputs, call_site(), regions)
+    return results

@@ -1,0 +1,142 @@
+"""Which tensor holds which value, and what a write to memory does to it.
+
+A tensor keeps its value until something writes to its memory. A write through a view is a write to its base,
+and makes every other view of that base stale; a stale view is taken again when it is next read. Samples are
+kept by reference; a value whose memory is about to be overwritten gets a copy of what it held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nobuco.ir import Value
+
+
+@dataclass(frozen=True)
+class View:
+    """How a tensor was taken from its base: output number `index` of `function(*args, **kwargs)`."""
+
+    base: Slot
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    index: int
+
+
+@dataclass(eq=False)
+class Slot:
+    """A live tensor, the value that it has now, and the view that it is."""
+
+    tensor: torch.Tensor
+    value: Value
+    view: View | None = None
+    stale: bool = False
+
+
+@dataclass
+class Memory:
+    """All live tensors of a trace, by identity and by storage."""
+
+    slots: dict[int, Slot] = field(default_factory=dict)
+    samples: dict[int, torch.Tensor] = field(default_factory=dict)
+    written: list[torch.Tensor] = field(default_factory=list)
+    _ever_written: set[int] = field(default_factory=set)
+    _by_storage: dict[int, list[Slot]] = field(default_factory=dict)
+
+    def find(self, tensor: torch.Tensor) -> Slot | None:
+        """The slot of a tensor that the trace has met."""
+        return self.slots.get(id(tensor))
+
+    def hold(self, tensor: torch.Tensor, value: Value, view: View | None = None) -> Slot:
+        """Give a tensor its value; the slot keeps the tensor alive, so that its id stays its own."""
+        slot = self.slots.get(id(tensor))
+        if slot is None:
+            slot = self.slots[id(tensor)] = Slot(tensor, value, view)
+            self._by_storage.setdefault(storage(tensor), []).append(slot)
+        else:
+            slot.value, slot.stale = value, False
+        self.samples[value.id] = tensor
+        return slot
+
+    def sharing(self, tensor: torch.Tensor) -> list[Slot]:
+        """The slots of all tensors that live in the same memory."""
+        return self._by_storage.get(storage(tensor), [])
+
+    def about_to_write(self, tensor: torch.Tensor) -> None:
+        """Copy the samples that a write to this memory would change, and note the write."""
+        for slot in self.sharing(tensor):
+            if self.samples[slot.value.id] is slot.tensor:
+                self.samples[slot.value.id] = slot.tensor.clone()
+        self.written.append(tensor)
+        self._ever_written.add(storage(tensor))
+
+    def mark_written(self, tensor: torch.Tensor) -> None:
+        """Note that a tensor is not what it was."""
+        self._ever_written.add(storage(tensor))
+
+    def leave(self, tensor: torch.Tensor) -> None:
+        """Forget where a tensor is, as it is about to move to other memory."""
+        self.about_to_write(tensor)
+        slot = self.slots.pop(id(tensor))
+        self._by_storage[storage(tensor)].remove(slot)
+
+    def is_written(self, tensor: torch.Tensor) -> bool:
+        """Whether anything has written to a tensor's memory."""
+        return storage(tensor) in self._ever_written
+
+    def take_writes(self) -> list[torch.Tensor]:
+        """The tensors written since the last call."""
+        writes, self.written = self.written, []
+        return writes
+
+
+class WriteWatch(TorchDispatchMode):
+    """Sees each ATen call just before it runs and tells the memory which arguments it will write."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Without this, PyTorch imports all of Dynamo (2 s, 70 MB) at the first call."""
+        return False
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        silent = _RUNNING_STATISTICS if func._schema.name in _SILENT_WRITERS and args[5] else ()
+        for position, argument in enumerate(func._schema.arguments):
+            if (argument.alias_info is not None and argument.alias_info.is_write) or argument.name in silent:
+                given = args[position] if position < len(args) else kwargs.get(argument.name)
+                for tensor in given if isinstance(given, (list, tuple)) else (given,):
+                    if isinstance(tensor, torch.Tensor) and self.memory.sharing(tensor):
+                        self.memory.about_to_write(tensor)
+        return func(*args, **kwargs)
+
+
+# Their schemas do not say that in training (argument 5) they update the running statistics.
+_SILENT_WRITERS = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
+_RUNNING_STATISTICS = ("running_mean", "running_var")
+
+
+def storage(tensor: torch.Tensor) -> int:
+    """The identity of a tensor's memory."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)
+
+
+def same_place(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors are the very same elements of memory."""
+    return (
+        storage(a) == storage(b)
+        and a.storage_offset() == b.storage_offset()
+        and a.shape == b.shape
+        and a.stride() == b.stride()
+    )

@@ -1,0 +1,93 @@
+"""What a programme may change while it runs, to be put back: so that a call can be run again another way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nobuco.ir import Value
+from nobuco.trace.memory import Memory, Slot
+
+
+@dataclass(frozen=True)
+class State:
+    """A moment of a trace: the value of each live tensor, the random generator, the attributes of modules."""
+
+    slots: tuple[tuple[Slot, Value, bool], ...]
+    random: torch.Tensor
+    attributes: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+
+    @classmethod
+    def of(cls, memory: Memory, root: Any = None) -> State:
+        """The state now; `root` is the module whose attributes count (and those of all below it)."""
+        owned = [d for module in _modules(root) for d in (module.__dict__, module._buffers)]
+        return cls(
+            tuple((slot, slot.value, slot.stale) for slot in memory.slots.values()),
+            torch.get_rng_state(),
+            tuple((attributes, dict(attributes)) for attributes in owned),
+        )
+
+    def restore(self, memory: Memory) -> None:
+        """Make the programme's memory what it was. Values made since keep their samples."""
+        torch.set_rng_state(self.random)
+        for attributes, kept in self.attributes:
+            if any(attributes.get(name, attributes) is not item for name, item in kept.items()):
+                attributes.update(kept)
+            for name in attributes.keys() - kept.keys():
+                del attributes[name]
+        for slot, value, _ in self.slots:
+            if slot.value is not value and slot.view is None:
+                _write(memory, slot, memory.samples[value.id])
+        self.restore_values()
+
+    def assigned(self) -> dict[tuple[int, str], torch.Tensor]:
+        """The tensors that attributes of modules hold now and did not then, by place."""
+        return {
+            (i, name): item
+            for i, (attributes, kept) in enumerate(self.attributes)
+            for name, item in attributes.items()
+            if isinstance(item, torch.Tensor) and kept.get(name) is not item
+        }
+
+    def held(self, place: tuple[int, str]) -> tuple[Any, Any]:
+        """What an attribute held then, and the value that it had if it is a tensor."""
+        item = self.attributes[place[0]][1].get(place[1])
+        return item, next((value for slot, value, _ in self.slots if slot.tensor is item), item)
+
+    def restore_values(self) -> None:
+        """Let each tensor have the value that it had, whatever its elements are."""
+        for slot, value, stale in self.slots:
+            slot.value, slot.stale = value, stale
+
+    def changed(self, *others: State) -> list[int]:
+        """Which of the tensors that own their memory have another value in one of these later states."""
+        return [
+            i
+            for i, (slot, value, _) in enumerate(self.slots)
+            if slot.view is None and any(other.slots[i][1] is not value for other in others)
+        ]
+
+    def set_value(self, memory: Memory, position: int, value: Value) -> None:
+        """Give a tensor a new value; all views of it are to be taken again."""
+        slot = self.slots[position][0]
+        slot.value, memory.samples[value.id] = value, slot.tensor
+        for other in memory.sharing(slot.tensor):
+            other.stale = other.view is not None
+
+
+def _write(memory: Memory, slot: Slot, sample: torch.Tensor) -> None:
+    """Overwrite a tensor, keeping a copy of what it held for all values that are these elements."""
+    if sample is slot.tensor:
+        return
+    memory.about_to_write(slot.tensor)
+    memory.take_writes()
+    with torch._C.DisableTorchFunction():
+        slot.tensor.copy_(sample)
+    memory.take_writes()
+
+
+def _modules(root: Any) -> list[nn.Module]:
+    return list(root.modules()) if isinstance(root, nn.Module) else []

@@ -1,0 +1,37 @@
+"""Finding the user's line: the innermost frame that is neither PyTorch's nor ours."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from types import FrameType
+from typing import Any
+
+import torch
+
+from nobuco.ir import Site
+
+_LIBRARIES = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(path)), "") for path in (torch.__file__, os.path.dirname(__file__))
+)
+
+
+def call_site() -> Site:
+    """The line of user code that is running; where there is none, the outermost frame."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES) and frame.f_back is not None:
+        frame = frame.f_back
+    assert frame is not None
+    return Site(frame.f_code.co_filename, frame.f_lineno)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is PyTorch's or belongs to the tracer, and so is nobody's line to report."""
+    return file.startswith(_LIBRARIES)
+
+
+def definition_site(operation: Any) -> Site | None:
+    """Where a function, or the `forward` of a module class, is defined; None for what is not written in Python."""
+    code = getattr(inspect.unwrap(getattr(operation, "forward", operation)), "__code__", None)
+    return Site(code.co_filename, code.co_firstlineno) if code is not None else None

@@ -1,0 +1,108 @@
+"""From names and markers to items: one collector for both ways in.
+
+`--nobuco-model` becomes a module in memory with a factory for each model, and is then collected as a test
+file with marked factories would be. So parametrisation, fixtures, marks, `-k`, `-m`, `--lf`, xdist and JUnit
+are pytest's own, and there is one kind of item.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.matrix import cases
+from pytest_nobuco.options import Options
+from pytest_nobuco.suite import checked_arguments
+
+Collected = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
+
+
+class ModelModule(pytest.Module):
+    """The module in memory; `names` has what `--nobuco-model` said, by the name that the model has in ids."""
+
+    names: dict[str, str]
+
+    @classmethod
+    def of(cls, session: pytest.Session, options: Options) -> ModelModule:
+        """Collect the models that were named on the command line."""
+        # No such file exists; the path is only what ids begin with.
+        module = cls.from_parent(session, path=session.config.rootpath / "nobuco", nodeid="nobuco")
+        module.names = dict(zip(short_names(options.models), options.models))
+        module.obj = ModuleType("nobuco_models", "The models that --nobuco-model names.")
+        for short in module.names:
+            setattr(module.obj, short, _factory(short, options))
+        return module
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The last part of each name, or all of it where two would be the same."""
+    lasts = [name.replace(":", ".").rpartition(".")[2] for name in names]
+    count = Counter(lasts)
+    return [last if count[last] == 1 else name for last, name in zip(lasts, names)]
+
+
+def model_name(item: pytest.Item) -> str | None:
+    """What `--nobuco-model` called the model of this item; None for a marked factory."""
+    parent = item.parent
+    return parent.names[item.originalname] if isinstance(parent, ModelModule) else None  # type: ignore[attr-defined]
+
+
+def _factory(short: str, options: Options) -> Callable[..., Any]:
+    def factory(nobuco_imported: Any) -> Any:
+        return nobuco_imported
+
+    factory.__name__ = factory.__qualname__ = short
+    return pytest.mark.convert(inputs=options.inputs or None)(factory)
+
+
+def collect_marked(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Collected:
+    """Collect a function or `torch.nn.Module` class with the `convert` marker, whatever it is called.
+
+    Pytest itself takes only functions named `test_*`, or that have `__test__`; so it is shown one that does,
+    with the factory's signature and marks. The item's own `obj` is still the factory.
+    """
+    # Exact types and no getattr: a test file may hold proxies that do surprising things when asked.
+    factory = obj.__func__ if type(obj) is staticmethod else obj
+    if type(factory) is not FunctionType and not isinstance(factory, type):
+        return None
+    marks = vars(factory).get("pytestmark", [])
+    marks = marks if isinstance(marks, list) else [marks]
+    if vars(factory).get("__test__") is True or not any(mark.name == "convert" for mark in marks):
+        return None
+    if isinstance(factory, type) and not hasattr(factory, "forward"):
+        return None  # a test class: the marker sets what its functions inherit
+
+    @functools.wraps(factory, updated=())
+    def shown() -> None: ...
+
+    shown.__signature__ = inspect.signature(factory)  # type: ignore[attr-defined]
+    shown.pytestmark = marks  # type: ignore[attr-defined]
+    shown.__test__ = True  # type: ignore[attr-defined]
+    return collector.ihook.pytest_pycollect_makeitem(collector=collector, name=name, obj=shown)
+
+
+def parametrize_cases(metafunc: pytest.Metafunc) -> None:
+    """Give a marked function its cases; a marker on its class or module makes no suite of it."""
+    definition = metafunc.definition
+    if not any(mark.name == "convert" for mark in definition.own_markers):
+        return
+    try:
+        settings = [checked_arguments(mark) for mark in definition.iter_markers("convert")]
+        chosen = {
+            key: next(given[key] for given in settings if given.get(key))
+            for key in ("orders", "runtimes")
+            if any(given.get(key) for given in settings)
+        }
+        matrix = cases(**chosen)
+    except (SuiteError, ValueError) as error:
+        pytest.fail(f"{definition.nodeid}: {error}", pytrace=False)
+    # The function does not name it, so pytest must be told that the item has it.
+    metafunc.fixturenames.append("nobuco_case")
+    metafunc.parametrize("nobuco_case", matrix, ids=[case.id for case in matrix])

@@ -1,0 +1,105 @@
+"""The gate: which bound holds for an item and who set it, and what a failure says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pytest_nobuco.options import Options
+
+
+class Difference(Protocol):
+    """How far one output is from PyTorch's; `nobuco.parity.Difference` is the real one."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether it is within the bound, with the right shape, dtype and special values."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it differs in shape, dtype, NaN or infinities, which no figure tells."""
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute difference."""
+
+    def describe(self) -> str:
+        """What is wrong, or how well it matches."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The largest difference allowed; with neither bound set, the default of each output's dtype holds."""
+
+    max_abs: float | None
+    max_rel: float | None
+    source: str
+    ceiling: float | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody set a bound."""
+        return self.max_abs is None and self.max_rel is None
+
+    def admits(self, difference: Difference) -> bool:
+        """Whether the difference is within the bound and under the ceiling."""
+        return difference.matches and not self.exceeded_by(difference)
+
+    def exceeded_by(self, difference: Difference) -> bool:
+        """Whether the difference is above the ceiling, whatever the bound says."""
+        return self.ceiling is not None and difference.max_abs > self.ceiling
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Everything that the text of a failing item tells."""
+
+    title: str
+    model: str
+    orders: str
+    outputs: tuple[str, ...]
+    worst_node: str | None
+    command: str
+
+
+def bound_for(markers: Iterable[Mapping[str, Any]], options: Options) -> Bound:
+    """Nearest marker, then command line, then ini, then the default of the dtype; each bound on its own.
+
+    `markers` are the keyword arguments of the `convert` markers, nearest first.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = [("marker", given) for given in markers]
+    layers += [
+        ("command line", {"max_abs_diff": options.max_abs_diff, "max_rel_diff": options.max_rel_diff}),
+        ("ini file", {"max_abs_diff": options.ini_max_abs_diff, "max_rel_diff": options.ini_max_rel_diff}),
+    ]
+    found: dict[str, tuple[float, str]] = {}
+    for source, given in layers:
+        for key in ("max_abs_diff", "max_rel_diff"):
+            if given.get(key) is not None:
+                found.setdefault(key, (given[key], f"{key} of the {source}"))
+    max_abs, max_rel = found.get("max_abs_diff"), found.get("max_rel_diff")
+    return Bound(
+        max_abs=max_abs and max_abs[0],
+        max_rel=max_rel and max_rel[0],
+        source=" and ".join(source for _, source in found.values()) or "default of the dtype",
+        ceiling=options.max_abs_limit,
+    )
+
+
+def describe_output(index: int, difference: Difference, bound: Bound) -> str:
+    """One line about one output."""
+    text = f"output {index}: {difference.describe()}"
+    if bound.exceeded_by(difference):
+        text += f" {difference.max_abs:.1e} is above --nobuco-max-abs-limit {bound.ceiling:.1e}."
+    return text
+
+
+def render_failure(failure: Failure) -> str:
+    """The text of a failing item."""
+    lines = [failure.title, f"  model: {failure.model}", f"  channel order: {failure.orders}"]
+    lines += [f"  {output}" for output in failure.outputs]
+    if failure.worst_node:
+        lines.append(f"  worst node: {failure.worst_node}")
+    lines.append(f"  reproduce: {failure.command}")
+    return "\n".join(lines)

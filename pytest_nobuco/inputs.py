@@ -1,0 +1,79 @@
+"""Which inputs a model is tried on, as text and as data: `1,3,224,224`, `1,16:int64:0:1000`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
+DTYPES = (*FLOATS, *INTEGERS, "bool")
+FORM = "SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or 1,16:int64:0:1000"
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A tensor to draw at random.
+
+    Floats come from a normal distribution, integers from `low` up to but not including `high`. The default
+    range is as small as a range can be, since an integer is most often an index into something.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    low: int = 0
+    high: int = 2
+
+    def __str__(self) -> str:
+        sizes = ",".join(map(str, self.shape))
+        if (self.low, self.high) != (0, 2):
+            return f"{sizes}:{self.dtype}:{self.low}:{self.high}"
+        return sizes if self.dtype == "float32" else f"{sizes}:{self.dtype}"
+
+
+def parse_input(text: str) -> InputSpec:
+    """Read `SIZES[:DTYPE[:LOW:HIGH]]`; `ValueError` says what is wrong with it."""
+    sizes, *rest = text.strip().split(":")
+    if len(rest) not in (0, 1, 3):
+        raise ValueError(f"{text!r} is not of the form {FORM}")
+    dtype = rest[0] if rest else "float32"
+    if dtype not in DTYPES:
+        raise ValueError(f"{text!r}: unknown dtype {dtype!r}; there are {', '.join(DTYPES)}")
+    shape = tuple(_integer(size, text) for size in sizes.split(",") if sizes)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{text!r}: a size is never negative")
+    if len(rest) < 3:
+        return InputSpec(shape, dtype)
+    low, high = (_integer(bound, text) for bound in rest[1:])
+    if dtype not in INTEGERS or low >= high:
+        raise ValueError(f"{text!r}: a range LOW:HIGH needs an integer dtype and LOW below HIGH")
+    return InputSpec(shape, dtype, low, high)
+
+
+def read_inputs(given: Any) -> tuple[Any, ...]:
+    """The `inputs=` of a marker, one entry per positional argument of the model.
+
+    Text and tuples of sizes become an `InputSpec`; anything else (a tensor, a list of tensors) stays as it
+    is. What is no list or tuple of entries is the only input, and so is one shape (`inputs=(1, 3, 8, 8)`).
+    """
+    if not isinstance(given, (list, tuple)) or _is_shape(given):
+        given = [given]
+    return tuple(_read_input(entry) for entry in given)
+
+
+def _read_input(entry: Any) -> Any:
+    if isinstance(entry, str):
+        return parse_input(entry)
+    return InputSpec(tuple(entry)) if _is_shape(entry) else entry
+
+
+def _is_shape(entry: Any) -> bool:
+    # Not every sequence of one int, so that a list of Python numbers may be an argument of the model.
+    return isinstance(entry, tuple) and bool(entry) and all(type(size) is int for size in entry)
+
+
+def _integer(digits: str, text: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"{text!r}: {digits!r} is no whole number; the form is {FORM}") from None

@@ -1,0 +1,25 @@
+"""Shared fixtures of nobuco's own tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def check():
+    """`check(module_or_function, *args, **kwargs)`: convert, and compare with PyTorch in every channel order."""
+    from tests.parity import check_parity
+
+    return check_parity
+
+
+@pytest.fixture
+def restored_registry():
+    """Forget, after the test, the converters that it registers."""
+    import nobuco.addons.torch.depth_to_space
+    import nobuco.addons.torch.space_to_depth  # registered once, when imported: not to be forgotten
+    import nobuco.converters  # noqa: F401
+    from nobuco.registry import registry
+
+    with registry.restoring():
+        yield

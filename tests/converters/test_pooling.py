@@ -1,0 +1,155 @@
+"""Pooling: every argument, in one to three dimensions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import nobuco
+from tests.tflite_operations import tflite_operations
+
+DIMS = [1, 2, 3]
+
+
+def image(n: int, size: int = 8) -> torch.Tensor:
+    return torch.randn(2, 3, *range(size, size + n))
+
+
+MAX = [
+    {"kernel_size": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 1, "padding": 1},
+    {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+    {"kernel_size": 4, "stride": 3, "padding": 2, "ceil_mode": True},
+    {"kernel_size": 2, "stride": 2, "dilation": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 1, "dilation": 3, "padding": 1, "ceil_mode": True},
+]
+
+
+@pytest.mark.parametrize("n", DIMS)
+@pytest.mark.parametrize("arguments", MAX, ids=str)
+@pytest.mark.parametrize("indices", [False, True])
+def test_max_pool(check, n, arguments, indices):
+    check(lambda x: getattr(F, f"max_pool{n}d")(x, return_indices=indices, **arguments), image(n) - 5)
+
+
+def test_max_pool_module_and_unequal(check):
+    check(nn.MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), image(2), tflite=True)
+    check(nn.MaxPool2d(2, return_indices=True), image(2))
+    check(lambda x: torch.max_pool2d(x, [2, 2], []), image(2))
+
+
+@pytest.mark.xfail(strict=True, reason="TensorFlow's MaxPool starts from the lowest finite number, not from -inf")
+def test_max_of_minus_infinity(check):
+    check(lambda x: F.max_pool2d(x, 2), torch.full((1, 2, 4, 4), float("-inf")))
+
+
+AVERAGE = [
+    {"kernel_size": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False},
+    {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False},
+    {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+    {"kernel_size": 4, "stride": 3, "padding": 2, "ceil_mode": True},
+    {"kernel_size": 4, "stride": 3, "padding": 1, "ceil_mode": True, "count_include_pad": False},
+]
+
+
+@pytest.mark.parametrize("n", DIMS)
+@pytest.mark.parametrize("arguments", AVERAGE, ids=str)
+def test_avg_pool(check, n, arguments):
+    check(lambda x: getattr(F, f"avg_pool{n}d")(x, **arguments), image(n))
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_divisor_override(check, n):
+    op = getattr(F, f"avg_pool{n}d")
+    check(lambda x: op(x, 3, 2, 1, divisor_override=5), image(n))
+    check(lambda x: op(x, 2, ceil_mode=True, count_include_pad=False, divisor_override=3), image(n))
+
+
+@pytest.mark.parametrize("n", DIMS)
+def test_lp_pool(check, n):
+    op = getattr(F, f"lp_pool{n}d")
+    check(lambda x: op(x, 2, 3, stride=2), image(n))
+    check(lambda x: op(x, 2, 3, 2, True), image(n))
+    check(lambda x: op(x, 1.5, 2), image(n).abs())
+
+
+@pytest.mark.parametrize("n", DIMS)
+@pytest.mark.parametrize("size", [1, 2, 4, 3, 5, 11])
+def test_adaptive(check, n, size):
+    check(lambda x: getattr(F, f"adaptive_avg_pool{n}d")(x, size), image(n))
+    check(lambda x: getattr(F, f"adaptive_max_pool{n}d")(x, size), image(n))
+
+
+def test_adaptive_unequal(check):
+    check(nn.AdaptiveAvgPool2d((None, 3)), image(2), tflite=True)
+    check(nn.AdaptiveAvgPool2d((1, 5)), image(2), tflite=True)
+    check(nn.AdaptiveMaxPool2d((3, None)), image(2), tflite=True)
+    check(nn.AdaptiveMaxPool2d((3, 4), return_indices=True), image(2))
+    check(lambda x: F.adaptive_max_pool1d(x, 3, return_indices=True), image(1))
+
+
+@pytest.mark.parametrize("n", DIMS)
+def test_unbatched(check, n):
+    check(lambda x: getattr(F, f"max_pool{n}d")(x, 3, 2, 1), image(n)[0])
+    check(lambda x: getattr(F, f"max_pool{n}d")(x, 2, return_indices=True), image(n)[0])
+    check(lambda x: getattr(F, f"adaptive_avg_pool{n}d")(x, 3), image(n)[0])
+
+
+@pytest.mark.parametrize("n", DIMS)
+def test_max_unpool(check, n):
+    def program(x):
+        y, indices = getattr(F, f"max_pool{n}d")(x, 2, return_indices=True)
+        return getattr(F, f"max_unpool{n}d")(y, indices, 2, output_size=x.shape)
+
+    check(program, image(n))
+    check(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), torch.randn(1, 2, 4, 6))
+
+
+def test_integers(check):
+    check(lambda x: F.max_pool2d(x, 2), torch.randint(-9, 9, (1, 2, 6, 6)))
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.MaxPool2d(2), ["MAX_POOL_2D"]),
+        (nn.MaxPool2d(3, 1, 1), ["MAX_POOL_2D"]),
+        (nn.MaxPool2d(3, 2, 1), ["PADV2", "MAX_POOL_2D"]),
+        (nn.AvgPool2d(2), ["AVERAGE_POOL_2D"]),
+        (nn.AvgPool2d(3, 2, 1), ["PAD", "AVERAGE_POOL_2D"]),
+        (nn.AvgPool2d(3, 1, 1, count_include_pad=False), ["AVERAGE_POOL_2D"]),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), ["PAD", "AVERAGE_POOL_2D", "MUL"]),
+        (nn.AdaptiveAvgPool2d(1), ["MEAN"]),
+        (nn.AdaptiveAvgPool2d(4), ["AVERAGE_POOL_2D"]),
+        (nn.MaxPool1d(2), ["RESHAPE", "MAX_POOL_2D", "RESHAPE"]),
+        (nn.MaxPool3d(2), ["RESHAPE", "MAX_POOL_2D", "RESHAPE", "MAX_POOL_2D", "RESHAPE"]),
+    ],
+    ids=str,
+)
+def test_tflite_operations(module, expected):
+    n = int(type(module).__name__[-2])
+    assert tflite_operations(module, torch.randn(1, 4, *[8] * n)) == expected
+
+
+DYNAMIC = [
+    nn.MaxPool2d(3, 2, 1),
+    nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+    nn.MaxPool2d(3, 2, 1, dilation=2),
+    nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+    nn.AdaptiveAvgPool2d(3),
+    nn.AdaptiveMaxPool2d((3, None)),
+]
+
+
+@pytest.mark.parametrize("module", DYNAMIC, ids=str)
+def test_dynamic_sizes(module):
+    x, larger = image(2), torch.randn(3, 3, 12, 17)
+    model = nobuco.pytorch_to_keras(module, args=[x], input_shapes={x: (None, 3, None, None)}, verbose=False)
+    got = model(nobuco.t_pytorch2keras(larger, nobuco.ChannelOrder.TENSORFLOW))
+    got = nobuco.t_keras2pytorch(got, nobuco.ChannelOrder.TENSORFLOW)
+    assert torch.allclose(got, module(larger), atol=1e-5)

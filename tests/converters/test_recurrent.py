@@ -1,0 +1,125 @@
+"""Recurrent layers and cells against PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tests.converters.ops import ops_of
+
+LAYERS = [
+    (nn.LSTM, {}),
+    (nn.LSTM, {"proj_size": 3}),
+    (nn.GRU, {}),
+    (nn.RNN, {}),
+    (nn.RNN, {"nonlinearity": "relu"}),
+]
+LONG = 11  # more steps than are written out
+
+
+def _state(kind, rows, batch, options, hidden=4):
+    shape = (rows,) if batch is None else (rows, batch)
+    h = torch.randn(*shape, options.get("proj_size", hidden))
+    return (h, torch.randn(*shape, hidden)) if kind is nn.LSTM else h
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS)
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("steps", [3, LONG])
+def test_layers(check, kind, options, batch_first, bidirectional, steps):
+    module = kind(5, 4, batch_first=batch_first, bidirectional=bidirectional, **options)
+    check(module, torch.randn(2, steps, 5) if batch_first else torch.randn(steps, 2, 5))
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS)
+@pytest.mark.parametrize("steps", [2, LONG])
+def test_deep_layers_with_a_given_state(check, kind, options, steps):
+    module = kind(5, 4, num_layers=2, bidirectional=True, dropout=0.5, **options)
+    check(module, torch.randn(steps, 2, 5), _state(kind, 4, 2, options))
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS)
+def test_unbatched_and_without_bias(check, kind, options):
+    module = kind(5, 4, bias=False, batch_first=True, **options)
+    check(module, torch.randn(LONG, 5))
+    check(module, torch.randn(LONG, 5), _state(kind, 1, None, options))
+
+
+@pytest.mark.parametrize(("kind", "options"), LAYERS)
+@pytest.mark.parametrize("steps", [1, LONG])
+def test_tflite(check, kind, options, steps):
+    module = kind(5, 4, batch_first=True, **options)
+    check(module, torch.randn(1, steps, 5), tflite=True)
+    check(module, torch.randn(2, steps, 5), _state(kind, 1, 2, options), tflite=True)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_loop_is_lean(kind):
+    ops = ops_of(kind(5, 4, batch_first=True), torch.randn(1, LONG, 5))
+    assert len(ops) <= 8
+    assert ops.count("WHILE") == 1
+    assert ops.count("FULLY_CONNECTED") == 1
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_dynamic_batch_and_length(kind):
+    import nobuco
+    from nobuco import ChannelOrder
+    from nobuco.export.tflite import run_tflite, to_tflite
+
+    module, x = kind(5, 4, batch_first=True).eval(), torch.randn(2, LONG, 5)
+    order = ChannelOrder.PYTORCH
+    model = nobuco.pytorch_to_keras(
+        module, [x], input_shapes={x: (None, None, 5)}, verbose=False,
+        inputs_channel_order=order, outputs_channel_order=order,
+    )  # fmt: skip
+    other = torch.randn(3, 17, 5)
+    with torch.no_grad():
+        wanted = module(other)[0]
+    torch.testing.assert_close(torch.tensor(model(other.numpy())[0].numpy()), wanted, rtol=1e-4, atol=1e-4)
+    got = run_tflite(to_tflite(model), [other.numpy()])
+    torch.testing.assert_close(torch.tensor(got[0]), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_tflite_keeps_no_state_between_runs():
+    from ai_edge_litert.interpreter import Interpreter
+
+    import nobuco
+    from nobuco.export.tflite import to_tflite
+
+    x = torch.randn(1, LONG, 5)
+    model = nobuco.pytorch_to_keras(nn.LSTM(5, 4, batch_first=True).eval(), [x], verbose=False)
+    interpreter = Interpreter(model_content=to_tflite(model))
+    interpreter.allocate_tensors()
+    outputs = []
+    for _ in range(2):
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x.permute(0, 2, 1).numpy())
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    assert (outputs[0] == outputs[1]).all()
+
+
+CELLS = [(nn.LSTMCell, {}), (nn.GRUCell, {}), (nn.RNNCell, {}), (nn.RNNCell, {"nonlinearity": "relu"})]
+
+
+@pytest.mark.parametrize(("kind", "options"), CELLS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(2,), ()])
+def test_cells(check, kind, options, bias, shape):
+    module, x = kind(5, 4, bias=bias, **options), torch.randn(*shape, 5)
+    state = torch.randn(*shape, 4)
+    check(module, x, tflite=True)
+    check(module, x, (state, state * 2) if kind is nn.LSTMCell else state)
+
+
+def test_weights_stay_trainable(check):
+    model = check(nn.LSTM(5, 4, num_layers=2, bidirectional=True), torch.randn(3, 2, 5))
+    assert len(model.trainable_variables) == 12
+
+
+@pytest.mark.xfail(strict=True, reason="TensorFlow has no packed sequences")
+def test_packed_sequence(check):
+    module = nn.GRU(5, 4)
+    check(lambda x: module(nn.utils.rnn.pack_padded_sequence(x, [3, 2]))[1], torch.randn(3, 2, 5))

@@ -1,0 +1,88 @@
+"""A backend without frameworks, for tests of the plugin's logic: a model is a number and an error.
+
+Copied into the projects that the tests make, so it imports nothing of ours but the plugin.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_nobuco.backend import Subject
+from pytest_nobuco.errors import SuiteError, UnavailableError
+
+
+class Net:
+    """Returns the sum of its inputs; what it is converted to is off by `error`."""
+
+    def __init__(self, error: float = 0.0) -> None:
+        self.error = error
+
+    def forward(self) -> None: ...
+
+
+class Broken(Net):
+    def __init__(self) -> None:
+        super().__init__(error=0.5)
+
+
+class Nan(Net):
+    def __init__(self) -> None:
+        super().__init__(error=math.nan)
+
+
+class NoKeras(Net):
+    pass
+
+
+@dataclass(frozen=True)
+class FakeDifference:
+    max_abs: float
+    allowed: float
+    source: str
+
+    @property
+    def is_broken(self) -> bool:
+        return math.isnan(self.max_abs)
+
+    @property
+    def matches(self) -> bool:
+        return self.max_abs <= self.allowed
+
+    def describe(self) -> str:
+        if math.isnan(self.max_abs):
+            return "NaN in the wrong place."
+        return f"off by {self.max_abs:g}; allowed {self.allowed:g} ({self.source})."
+
+
+class FakeBackend:
+    def is_model(self, candidate: Any) -> bool:
+        return isinstance(candidate, Net)
+
+    def build(self, make: Any, seed: int) -> Any:
+        model = make()
+        if not isinstance(model, Net):
+            raise SuiteError(f"expected a model, got {model!r}")
+        return model
+
+    def subject(self, model: Any, inputs: Any, kwargs: Any, seed: int) -> Subject:
+        return Subject(model, tuple(inputs or ()), kwargs, (1.0,))
+
+    def convert(self, subject: Subject, order: str) -> Any:
+        print(f"CONVERTED {type(subject.model).__name__} {order} {[str(spec) for spec in subject.args]}")
+        if isinstance(subject.model, NoKeras):
+            raise SuiteError("the model cannot be converted: no converter for torch.foo")
+        return subject
+
+    def run(self, converted: Any, subject: Subject, runtime: str) -> list[float]:
+        if runtime == "tflite" and subject.model.error < 0:
+            raise UnavailableError("TFLite needs something")
+        return [1.0 + subject.model.error]
+
+    def compare(self, got: float, expected: float, bound: Any) -> FakeDifference:
+        allowed = 1e-4 if bound.max_abs is None else bound.max_abs
+        return FakeDifference(abs(got - expected), allowed, bound.source)
+
+    def worst_node(self, converted: Any) -> str | None:
+        return "layer.conv (Conv2d): off by a lot"

@@ -1,0 +1,70 @@
+"""Parity of one conversion with PyTorch itself, in each pair of channel orders."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+import nobuco
+from nobuco import ChannelOrder
+
+ORDERS = (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH)
+
+
+def check_parity(
+    model: Any,
+    *args: Any,
+    orders: Sequence[ChannelOrder] = ORDERS,
+    tflite: bool = False,
+    atol: float = 1e-4,
+    rtol: float = 1e-4,
+    **kwargs: Any,
+) -> Any:
+    """Convert `model(*args, **kwargs)` and compare; returns the last Keras model.
+
+    The bound is PyTorch's own: |got - expected| <= atol + rtol * |expected|.
+    """
+    if isinstance(model, torch.nn.Module):
+        model = model.eval()
+    with torch.no_grad():
+        expected = model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    wanted = [t for t in pytree.tree_leaves(expected) if isinstance(t, torch.Tensor)]
+    tensors = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+    keras_model = None
+    for inputs_order, outputs_order in itertools.product(orders, orders):
+        keras_model = nobuco.pytorch_to_keras(
+            model,
+            args=list(args),
+            kwargs=kwargs or None,
+            inputs_channel_order=inputs_order,
+            outputs_channel_order=outputs_order,
+            verbose=False,
+        )
+        feeds = [nobuco.t_pytorch2keras(t, inputs_order) for t in tensors]
+        got = keras_model(feeds[0] if len(feeds) == 1 else feeds)
+        _compare(pytree.tree_leaves(got), wanted, outputs_order, atol, rtol)
+        if tflite:
+            from nobuco.export.tflite import run_tflite, to_tflite
+
+            _compare(run_tflite(to_tflite(keras_model), feeds), wanted, outputs_order, atol, rtol)
+    return keras_model
+
+
+def _compare(got: Sequence[Any], wanted: Sequence[torch.Tensor], order: ChannelOrder, atol: float, rtol: float) -> None:
+    assert len(got) == len(wanted), f"{len(got)} outputs, PyTorch gives {len(wanted)}"
+    for ours, theirs in zip(got, wanted):
+        ours = nobuco.t_keras2pytorch(ours, order)
+        assert ours.dtype == theirs.dtype, f"dtype {ours.dtype}, PyTorch gives {theirs.dtype}"
+        assert ours.shape == theirs.shape, f"shape {tuple(ours.shape)}, PyTorch gives {tuple(theirs.shape)}"
+        np.testing.assert_allclose(
+            nobuco.bridge.to_numpy(ours).astype(np.complex128 if ours.is_complex() else np.float64),
+            nobuco.bridge.to_numpy(theirs).astype(np.complex128 if ours.is_complex() else np.float64),
+            rtol=rtol,
+            atol=atol,
+        )

@@ -1,0 +1,370 @@
+"""Views and in-place writes mean what they mean in PyTorch: a write reaches the base and all its other views.
+
+Every programme computes with small whole numbers, so that results are equal, not close; and it is compared on an
+input that the trace has not seen. `NOBUCO_VIEW_PROGRAMMES` sets how many random programmes the property test draws
+(15 by default; 500 take about five minutes).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils import _pytree as pytree
+
+import nobuco
+from conformance.models import CASES
+from nobuco import ChannelOrder
+from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+
+ORDERS = (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH)
+SAME_ORDERS = tuple(zip(ORDERS, ORDERS))
+
+
+def whole(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Small whole numbers, as floats."""
+    return torch.randint(-9, 10, shape, generator=torch.Generator().manual_seed(seed)).float()
+
+
+def assert_same(programme: Callable[..., Any], *shape: int, orders=SAME_ORDERS) -> Any:
+    """Convert on one input, compare on another, element by element; returns the last model."""
+    seen, unseen = whole(*shape, seed=1), whole(*shape, seed=2)
+    expected = [t for t in pytree.tree_leaves(programme(unseen.clone())) if isinstance(t, torch.Tensor)]
+    for given_order, wanted_order in orders:
+        model = nobuco.pytorch_to_keras(
+            programme,
+            [seen],
+            inputs_channel_order=given_order,
+            outputs_channel_order=wanted_order,
+            full_validation=False,
+            verbose=False,
+        )
+        got = pytree.tree_leaves(model(nobuco.t_pytorch2keras(unseen, given_order)))
+        assert len(got) == len(expected)
+        for ours, theirs in zip(got, expected):
+            ours = nobuco.t_keras2pytorch(ours, wanted_order)
+            assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+            np.testing.assert_array_equal(ours.resolve_conj().numpy(), theirs.resolve_conj().numpy())
+    return model
+
+
+# -- each kind of view, and each kind of write, by itself ----------------------------------------------------
+
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "slice": lambda y: y[:, 1:2, 1:5:2],
+    "slice with step": lambda y: y[..., 1::2],
+    "integer index": lambda y: y[1],
+    "negative index": lambda y: y[:, -1],
+    "ellipsis and new axis": lambda y: y[..., None, 2],
+    "select": lambda y: y.select(2, 3),
+    "narrow": lambda y: y.narrow(3, 1, 2),
+    "split": lambda y: y.split([1, 2], dim=1)[1],
+    "chunk": lambda y: torch.chunk(y, 2, dim=2)[1],
+    "unbind": lambda y: torch.unbind(y, 1)[2],
+    "iteration": lambda y: list(y)[1],
+    "unfold": lambda y: y.unfold(2, 2, 2),
+    "permute": lambda y: y.permute(0, 2, 3, 1),
+    "transpose": lambda y: y.transpose(1, 3),
+    "T": lambda y: y[0, 0].T,
+    "mT": lambda y: y.mT,
+    "movedim": lambda y: y.movedim(1, -1),
+    "view": lambda y: y.view(6, -1),
+    "reshape": lambda y: y.reshape(2, 3, 20),
+    "unsqueeze": lambda y: y.unsqueeze(2),
+    "squeeze": lambda y: y[:, :1].squeeze(1),
+    "flatten": lambda y: y.flatten(1),
+    "unflatten": lambda y: y.unflatten(2, (2, 2)),
+    "view_as": lambda y: y.view_as(torch.empty(3, 2, 20)),
+    "diagonal": lambda y: y.diagonal(dim1=2, dim2=3),
+    "as_strided": lambda y: y.as_strided((3, 4), (7, 5), 2),
+    "as_strided of a view": lambda y: y[1].as_strided((3, 4), (7, 5)),
+    "data": lambda y: y.data,
+    "detach": lambda y: y.detach(),
+    "view of a view": lambda y: y[:, 1:].permute(0, 2, 3, 1)[..., 0],
+    "view of a view of a view": lambda y: y.transpose(0, 2)[1:].flatten(2)[:, 1:, 3::4],
+    "row of an expanded view": lambda y: y[:, :1].expand(2, 3, 4, 5)[:, 2],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+def test_a_write_through_a_view(view):
+    def programme(x):
+        y = x + 0
+        before, early = view(y) * 1, y[0]
+        written = view(y)
+        written.mul_(3).add_(1)
+        late = view(y)
+        return y, before, written, late, early
+
+    assert_same(programme, 2, 3, 4, 5)
+
+
+WRITES: dict[str, Callable[[torch.Tensor], Any]] = {
+    "augmented assignment": lambda v: v.__imul__(2),
+    "item": lambda v: v.__setitem__((slice(None), 1), 7.0),
+    "item of an item": lambda v: v[0].__setitem__(slice(1, None), v[1, 1:]),
+    "boolean mask": lambda v: v.__setitem__(v > 0, -5.0),
+    "boolean mask with a tensor": lambda v: v.__setitem__(v > 2, v.min()),
+    "index": lambda v: v.__setitem__(torch.tensor([1, 0]), v.clone()),
+    "two indices": lambda v: v.__setitem__((torch.tensor([1, 0]), torch.tensor([0, 2])), 8.0),
+    "copy_": lambda v: v.copy_(v.flip(0)),
+    "copy_ of one row": lambda v: v.copy_(v[:, :1].clone()),
+    "fill_": lambda v: v.fill_(2.0),
+    "fill_ with a tensor": lambda v: v.fill_(v.max()),
+    "zero_": lambda v: v.zero_(),
+    "index_add_": lambda v: v.index_add_(1, torch.tensor([2, 0]), v[:, :2].clone()),
+    "index_copy_": lambda v: v.index_copy_(1, torch.tensor([2, 0]), v[:, :2].clone()),
+    "index_fill_": lambda v: v.index_fill_(1, torch.tensor([1]), 6.0),
+    "scatter_": lambda v: v.scatter_(1, torch.tensor([[0], [2]]).view(2, 1, *[1] * (v.dim() - 2)), 9.0),
+    "scatter_add_": lambda v: v.scatter_add_(1, torch.zeros(v.shape, dtype=torch.int64), v.clone()),
+    "masked_fill_": lambda v: v.masked_fill_(v < 0, 0.0),
+    "relu_": torch.relu_,
+    "functional, inplace": lambda v: nn.functional.relu6(v, inplace=True),
+    "clamp_": lambda v: v.clamp_(-3, 3),
+    "out=": lambda v: torch.add(v, 1, out=v),
+    "foreign out=": lambda v: torch.mul(v.flip(0), 2, out=v),
+    "neg_": lambda v: v.neg_(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_a_write_of_each_kind(write):
+    def programme(x):
+        y = x + 0
+        view, other = y[:, :, 1:3], y.permute(0, 2, 3, 1)
+        write(view)
+        return y, view, other
+
+    assert_same(programme, 2, 3, 4, 5)
+
+
+def test_augmented_assignment_to_a_strided_slice():
+    def programme(x):
+        x[:, 1:2, 16:25, 8::2] *= 2
+        return x
+
+    assert_same(programme, 1, 3, 32, 32)
+
+
+def test_relu_of_a_slice_in_place():
+    def programme(x):
+        torch.relu_(x[:, 1:2, 16:25, 8::2])
+        return x
+
+    assert_same(programme, 1, 3, 32, 32)
+
+
+def test_a_module_that_writes_into_its_argument():
+    class Inner(nn.Module):
+        def forward(self, x):
+            torch.relu_(x[:, 1:2, 1:3, ::2])
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x):
+            self.inner(x)
+            return x
+
+    assert_same(Outer(), 2, 3, 4, 5)
+
+
+def test_a_module_with_a_converter_of_its_own_that_writes_into_its_argument():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            self.act(x[:, 0])
+            return x, x.sum(1)
+
+    assert_same(Outer(), 2, 3, 4, 5)
+
+
+def test_an_input_that_the_model_writes():
+    def programme(x):
+        view = x[0]
+        x.add_(1)
+        x[1] = view
+        return view * 2, x
+
+    x = whole(2, 3, 4, 5)
+    nobuco.pytorch_to_keras(programme, [x], verbose=False)
+    assert torch.equal(x, whole(2, 3, 4, 5)), "the caller's tensor is not written"
+    assert_same(programme, 2, 3, 4, 5)
+
+
+def test_a_view_taken_before_a_write_and_read_after():
+    def programme(x):
+        y = x * 2
+        row, flat, turned = y[1], y.view(-1), y.transpose(1, 2)
+        first = row.sum()
+        flat[5:30] = 0.0
+        turned[0] += first
+        return row, flat, turned, first
+
+    assert_same(programme, 2, 3, 4, 5)
+
+
+def test_real_and_imaginary_parts():
+    def programme(x):
+        z = torch.complex(x, x + 1)
+        z.real.mul_(2)
+        z.imag[0] = 5.0
+        torch.view_as_real(z)[1, ..., 0] += 1
+        return z.real, z.imag
+
+    assert_same(programme, 2, 3, 4)
+
+
+def test_out_of_a_slice():
+    def programme(x):
+        y = torch.zeros(2, 6, 4)
+        torch.add(x, 1, out=y[:, 1:4])
+        torch.cat([x[:, :1], x[:, 2:]], dim=1, out=y[:, 4:])
+        return y
+
+    assert_same(programme, 2, 3, 4)
+
+
+def test_writing_to_an_expanded_view_is_an_error_as_in_pytorch():
+    def programme(x):
+        return (x + 0).expand(4, 3).add_(1)
+
+    with pytest.raises(RuntimeError) as expected:
+        programme(whole(1, 3))
+    with pytest.raises(RuntimeError) as raised:
+        nobuco.pytorch_to_keras(programme, [whole(1, 3)], verbose=False)
+    assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("name", ["SliceReLU", "InplaceSliceView"])
+def test_slice_writes_are_cheap_in_tflite(name):
+    case = next(case for case in CASES if case.name == name)
+    module, inputs = case.built()
+    expected = module(*(x.clone() for x in inputs))
+    model = nobuco.pytorch_to_keras(module, list(inputs), verbose=False)
+    data = to_tflite(model)
+    operations = tflite_operations(data)
+    assert operations.total() - operations["DELEGATE"] <= 6 and not operations["SCATTER_ND"], operations
+    (got,) = run_tflite(data, [nobuco.t_pytorch2keras(x, case.order) for x in inputs])
+    np.testing.assert_allclose(nobuco.t_keras2pytorch(got, case.order), expected.detach(), atol=1e-6)
+
+
+# -- random programmes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a programme: a view of, or a write to, tensor number `source`."""
+
+    text: str
+    source: int
+    other: int = 0
+    writes: bool = False
+
+    def run(self, tensors: list[torch.Tensor]) -> Any:
+        """Run it on the tensors made so far."""
+        return eval(self.text, {"torch": torch, "t": tensors[self.source], "o": tensors[self.other]})
+
+
+def _random_key(rng: random.Random, shape: torch.Size) -> str:
+    parts = []
+    for n in shape:
+        start = rng.randrange(n)
+        stop, step = rng.randint(start + 1, n), rng.choice(["", ":2"])
+        parts.append(rng.choice([":", f"{start}:{stop}{step}", f"{start}:{stop}{step}", str(rng.randrange(-n, n))]))
+    return ", ".join(parts)
+
+
+def _random_view(rng: random.Random, t: torch.Tensor) -> str:
+    rank = t.dim()
+    dim, other = rng.randrange(rank), rng.randrange(rank)
+    n = t.shape[dim]
+    start = rng.randrange(n)
+    return rng.choice(
+        [
+            f"t[{_random_key(rng, t.shape)}]",
+            f"t[{_random_key(rng, t.shape)}]",
+            f"t.select({dim}, {start})",
+            f"t.narrow({dim}, {start}, {rng.randint(1, n - start)})",
+            f"t.permute({rng.sample(range(rank), rank)})",
+            f"t.transpose({dim}, {other})",
+            "t.view(-1)",
+            f"t.view({t.shape[0]}, -1)",
+            f"t.unsqueeze({rng.randrange(rank + 1)})",
+            f"t.flatten({min(dim, other)}, {max(dim, other)})",
+            f"t.chunk(2, {dim})[-1]",
+            f"t.split({rng.randint(1, n)}, {dim})[0]",
+            f"t.unbind({dim})[{start}]",
+            f"t.diagonal(0, {dim}, {other})",
+            f"t.unfold({dim}, {rng.randint(1, n)}, {n})",
+            f"t.as_strided((2, {rng.randint(1, 3)}), (6, {rng.choice([1, 2])}), {rng.randrange(8)})",
+            f"t.unsqueeze(0).expand(2, *{list(t.shape)})",
+            "t.detach()",
+            "t.data",
+        ]
+    )
+
+
+_RANDOM_WRITES = [
+    "t.mul_(2)", "t.add_(o.max())", "torch.relu_(t)", "t.fill_(3.0)", "t.zero_()", "t.sub_(1)", "t.neg_()",
+    "t.copy_(t.flip(0))", "t.copy_(o)", "t.__setitem__(..., -1.0)", "t.__setitem__(0, o.min())",
+    "t.__setitem__(t > 2, 5.0)", "t.masked_fill_(t > 3, 1.0)", "t.clamp_(-4, 4)", "torch.add(t, 1, out=t)",
+    "t.index_add_(0, torch.tensor([0]), t[:1].clone())", "t.index_fill_(-1, torch.tensor([0]), 2.0)",
+    "t.scatter_(0, torch.zeros([1] * t.dim(), dtype=torch.int64), 6.0)", "t.__iadd__(o)",
+]  # fmt: skip
+
+
+def _random_steps(rng: random.Random) -> tuple[Step, ...]:
+    """Views and writes that PyTorch can run, found by running them."""
+    tensors, steps = [whole(2, 3, 4) + 0], []
+    for _ in range(rng.randint(3, 9)):
+        source, other, writes = rng.randrange(len(tensors)), rng.randrange(len(tensors)), rng.random() < 0.45
+        text = rng.choice(_RANDOM_WRITES) if writes else _random_view(rng, tensors[source])
+        step = Step(text, source, other, writes)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of in-place calls on expanded tensors, which PyTorch deprecates
+                result = step.run(tensors)
+        except (RuntimeError, IndexError, ValueError, UserWarning):
+            continue
+        if not writes and (result.numel() == 0 or result.dim() == 0):
+            continue
+        steps.append(step)
+        tensors += [] if writes else [result]
+    return tuple(steps)
+
+
+@settings(
+    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMMES", "15")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(ORDERS), st.sampled_from(ORDERS))
+def test_random_programmes(seed, given_order, wanted_order):
+    steps = _random_steps(random.Random(seed))
+    note("\n".join(map(repr, steps)))
+
+    def programme(x):
+        tensors = [x + 0 if seed % 2 else x]
+        for step in steps:
+            result = step.run(tensors)
+            tensors += [] if step.writes else [result]
+        return tensors
+
+    assert_same(programme, 2, 3, 4, orders=((given_order, wanted_order),))
