@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -38,19 +39,16 @@ class Measured:
 
 
 def measure(case: Case, full_validation: bool = True) -> Measured:
-    """Convert a network, write it as TFLite, run both and compare; inputs and outputs lie as the case says.
-
-    The outputs of a model with a dict are compared by key, as Keras flattens it.
-    """
+    """Convert a network, write it as TFLite, run both and compare; inputs and outputs lie as the case says."""
     model, inputs = case.built()
     with torch.no_grad():
-        expected = _as_keras_flattens(model(*[x.clone() for x in inputs]))
+        expected = _flattened(model(*[x.clone() for x in inputs]))
     started = time.perf_counter()
     keras_model, report = nobuco.pytorch_to_keras(
         model,
         list(inputs),
         inputs_channel_order=case.order,
-        outputs_channel_order=case.order,
+        outputs_channel_order=case.outputs_order,
         full_validation=full_validation,
         return_report=True,
         verbose=False,
@@ -59,22 +57,23 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
     data = to_tflite(keras_model)
     exported = time.perf_counter()
     feeds = [t_pytorch2keras(x, case.order) for x in inputs]
-    got = pytree.tree_leaves(keras_model(feeds[0] if len(feeds) == 1 else feeds))
+    got = _flattened(keras_model(feeds[0] if len(feeds) == 1 else feeds))
     seconds = {**report.stages, "all": exported - started, "tflite": exported - converted}
     return Measured(
         report,
-        _differences([_logical(t, case.order) for t in got], expected),
-        _differences([_logical(t, case.order) for t in run_tflite(data, feeds)], expected),
+        _differences([_logical(t, case.outputs_order) for t in got], expected),
+        _differences([_logical(t, case.outputs_order) for t in run_tflite(data, feeds)], expected),
         tflite_operations(data),
         seconds,
         len(data),
     )
 
 
-def _as_keras_flattens(outputs: object) -> list[torch.Tensor]:
+def _flattened(outputs: object) -> list[Any]:
+    """The tensors of nested outputs, those of a dict by key, as a TFLite file lists them."""
     if isinstance(outputs, Mapping):
-        return [leaf for key in sorted(outputs) for leaf in _as_keras_flattens(outputs[key])]
-    return [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+        return [leaf for key in sorted(outputs) for leaf in _flattened(outputs[key])]
+    return pytree.tree_leaves(outputs)
 
 
 def _logical(tensor: object, order: ChannelOrder) -> torch.Tensor:

@@ -21,7 +21,7 @@ PYTORCH = ChannelOrder.PYTORCH
 class Case:
     """A network with its example inputs and the most TRANSPOSE operations that its TFLite file may hold.
 
-    `max_transposes` is None where no bound is set; `order` is how its inputs and outputs lie.
+    `max_transposes` is None where no bound is set; `order` and `outputs_order` are how its inputs and outputs lie.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Case:
     max_transposes: int | None = None
     quick: bool = False
     order: ChannelOrder = ChannelOrder.TENSORFLOW
+    outputs_order: ChannelOrder = ChannelOrder.TENSORFLOW
 
     def built(self) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
         """The network in eval mode, seeded and with statistics that are not the identity, and its inputs."""
@@ -210,13 +211,14 @@ CASES: tuple[Case, ...] = (
     torchvision_case("deeplabv3_resnet50"),
     torchvision_case("lraspp_mobilenet_v3_large"),
     Case("UNet", UNet, image(1, 3, 64, 64), 0, quick=True),
-    Case("BidirectionalLSTM", BidirectionalLSTM, image(1, 20, 16), 0, True, PYTORCH),
+    Case("BidirectionalLSTM", BidirectionalLSTM, image(1, 20, 16), 0, True, PYTORCH, PYTORCH),
     Case(
         "TransformerEncoderLayer",
         lambda: nn.TransformerEncoderLayer(64, 4, 128, batch_first=True),
         image(2, 16, 64),
         4,  # the heads of queries, keys, values and their result
         True,
+        PYTORCH,
         PYTORCH,
     ),
     Case("DetectionHead", DetectionHead, image(1, 3, 64, 64), None, quick=True),
