@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import keras
 import torch
-from torch.utils import _pytree as pytree
 
 import nobuco
 from conformance.models import Case
-from nobuco.bridge import t_pytorch2keras, to_numpy
+from nobuco.bridge import flat_outputs, t_pytorch2keras, to_numpy
 from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
@@ -42,7 +41,7 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
     """Convert a network, write it as TFLite, run both and compare; inputs and outputs lie as the case says."""
     model, inputs = case.built()
     with torch.no_grad():
-        expected = _flattened(model(*[x.clone() for x in inputs]))
+        expected = flat_outputs(model(*[x.clone() for x in inputs]))
     started = time.perf_counter()
     keras_model, report = nobuco.pytorch_to_keras(
         model,
@@ -57,7 +56,7 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
     data = to_tflite(keras_model)
     exported = time.perf_counter()
     feeds = [t_pytorch2keras(x, case.order) for x in inputs]
-    got = _flattened(keras_model(feeds[0] if len(feeds) == 1 else feeds))
+    got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
     seconds = {**report.stages, "all": exported - started, "tflite": exported - converted}
     return Measured(
         report,
@@ -67,13 +66,6 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
         seconds,
         len(data),
     )
-
-
-def _flattened(outputs: object) -> list[Any]:
-    """The tensors of nested outputs, those of a dict by key, as a TFLite file lists them."""
-    if isinstance(outputs, Mapping):
-        return [leaf for key in sorted(outputs) for leaf in _flattened(outputs[key])]
-    return pytree.tree_leaves(outputs)
 
 
 def _logical(tensor: object, order: ChannelOrder) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy()
 
 
+def to_array(tensor: Any) -> np.ndarray:
+    """A TensorFlow tensor as an array; `np.asarray` alone refuses a bfloat16 of no dimensions."""
+    return np.asarray(tensor.numpy() if tf.is_tensor(tensor) else tensor)
+
+
 def in_order(array: np.ndarray, order: ChannelOrder) -> np.ndarray:
     """An array in logical order, laid out in `order`."""
     return np.transpose(array, order.permutation(array.ndim))
@@ -45,7 +51,7 @@ def t_keras2pytorch(tensor: Any, channel_order: ChannelOrder | None = None) -> t
     `channel_order` is the order that the tensor lies in; None takes its annotation.
     """
     order = channel_order or get_channel_order(tensor)
-    array = np.asarray(tensor)
+    array = to_array(tensor)
     logical = np.transpose(array, order.transposition_to(ChannelOrder.PYTORCH, array.ndim))
     if array.dtype == tf.bfloat16.as_numpy_dtype:
         return torch.from_numpy(logical.astype(np.float32).copy()).to(torch.bfloat16)
@@ -59,3 +65,17 @@ def sizes(x: tf.Tensor) -> list[Any]:
         return static
     dynamic = tf.shape(x)
     return [dynamic[i] if size is None else size for i, size in enumerate(static)]
+
+
+def flat_outputs(outputs: Any) -> list[torch.Tensor]:
+    """The tensors of what a programme returned, in the order of `keras.tree.flatten` on its Keras model's outputs.
+
+    That order takes what has keys (dicts, dataclasses, Hugging Face outputs) by key, and the rest as it comes.
+    """
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    if dataclasses.is_dataclass(outputs) and not hasattr(outputs, "items"):
+        outputs = {f.name: getattr(outputs, f.name) for f in dataclasses.fields(outputs)}
+    if hasattr(outputs, "items"):
+        return [leaf for _, item in sorted(outputs.items(), key=lambda kv: str(kv[0])) for leaf in flat_outputs(item)]
+    return [leaf for item in outputs for leaf in flat_outputs(item)] if isinstance(outputs, (list, tuple)) else []

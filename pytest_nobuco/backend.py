@@ -10,30 +10,56 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.dynamic import FreeAxes, Shape
+from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound, Difference
 from pytest_nobuco.inputs import FLOATS, InputSpec, read_inputs
+from pytest_nobuco.runtimes import Artefacts, run
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from nobuco import ChannelOrder
     from nobuco.parity import Tolerance
     from nobuco.report.data import Report
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A PyTorch model with the inputs it is tried on and what it makes of them."""
+    """A PyTorch model with the inputs it is tried on and what it makes of them.
+
+    The shapes are those of all tensors that go in, and of all that come out, in their order.
+    """
 
     model: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     expected: tuple[Any, ...]
+    shapes: tuple[Shape, ...] = ()
+    output_shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a conversion depends on besides the model: how inputs and outputs lie, and which axes are dynamic.
+
+    An order is empty where no tensor has one.
+    """
+
+    inputs: str
+    outputs: str
+    free: FreeAxes = ()
+
+    @property
+    def name(self) -> str:
+        """The form in a word, for reports."""
+        axes = ";".join(",".join(map(str, axes)) for axes in self.free)
+        return "-".join(part for part in (self.inputs, self.outputs, axes) if part) or "static"
 
 
 class Backend(Protocol):
@@ -48,7 +74,10 @@ class Backend(Protocol):
     def subject(self, model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any], seed: int) -> Subject:
         """The model with its inputs drawn and run once in PyTorch; None takes its `example_inputs()`."""
 
-    def convert(self, subject: Subject, order: str) -> Any:
+    def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
+        """The same on inputs of these shapes; `SuiteError` if the model does not take them."""
+
+    def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Any:
         """The converted model, in whatever form `run` takes; `SuiteError` if it cannot be converted."""
 
     def run(self, converted: Any, subject: Subject, runtime: str) -> Sequence[Any]:
@@ -60,15 +89,19 @@ class Backend(Protocol):
     def worst_node(self, converted: Any) -> str | None:
         """Where in the model the error is largest, in words; None if it was not measured."""
 
+    def graph(self, converted: Any) -> Mapping[str, Any] | None:
+        """The report of the conversion as JSON can hold it; None if there is none."""
 
-@dataclass
+
+@dataclass(frozen=True)
 class Converted:
-    """A Keras model, the report of its conversion, and its TFLite form once somebody asked for it."""
+    """A Keras model, the report of its conversion, and how it lies."""
 
     model: Any
     report: Report
-    order: Any
-    tflite: bytes | None = field(default=None, repr=False)
+    inputs: ChannelOrder
+    outputs: ChannelOrder
+    artefacts: Artefacts
 
 
 class NobucoBackend:
@@ -93,7 +126,6 @@ class NobucoBackend:
 
     def subject(self, model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any], seed: int) -> Subject:
         """See `Backend`."""
-        import torch
         from torch.utils import _pytree as pytree
 
         given_args, given_kwargs = _example_inputs(model) if inputs is None else (inputs, {})
@@ -102,56 +134,60 @@ class NobucoBackend:
             lambda leaf: _draw(leaf, next(numbers)) if isinstance(leaf, InputSpec) else leaf,
             (tuple(given_args), {**given_kwargs, **kwargs}),
         )
-        # On copies, since a model may write to its inputs.
-        with torch.no_grad():
-            try:
-                outputs = model(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-            except Exception as error:
-                shapes = ", ".join(_summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
-                raise SuiteError(
-                    f"the model fails in PyTorch itself on inputs {shapes}: {type(error).__name__}: {error}"
-                ) from error
-        expected = tuple(_arrays(outputs))
-        for index, array in enumerate(expected):
-            _refuse_vacuous(index, array)
-        return Subject(model, args, kwargs, expected)
+        return _tried(model, args, kwargs)
 
-    def convert(self, subject: Subject, order: str) -> Converted:
-        """See `Backend`."""
-        import nobuco
-        from nobuco.errors import NobucoError
-
-        channel_order = {"nchw": nobuco.ChannelOrder.PYTORCH, "nhwc": nobuco.ChannelOrder.TENSORFLOW}[order]
-        try:
-            keras_model, report = nobuco.pytorch_to_keras(
-                subject.model,
-                args=list(copy.deepcopy(subject.args)),
-                kwargs=copy.deepcopy(dict(subject.kwargs)) or None,
-                inputs_channel_order=channel_order,
-                outputs_channel_order=channel_order,
-                verbose=False,
-                return_report=True,
-            )
-        except NobucoError as error:
-            raise SuiteError(f"the model cannot be converted: {error}") from error
-        return Converted(keras_model, report, channel_order)
-
-    def run(self, converted: Converted, subject: Subject, runtime: str) -> list[np.ndarray]:
+    def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
         """See `Backend`."""
         import torch
         from torch.utils import _pytree as pytree
 
+        following = iter(shapes)
+        args, kwargs = pytree.tree_map(
+            lambda leaf: _repeated(leaf, next(following)) if isinstance(leaf, torch.Tensor) else leaf,
+            (subject.args, dict(subject.kwargs)),
+        )
+        return _tried(subject.model, args, kwargs)
+
+    def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Converted:
+        """See `Backend`."""
+        import nobuco
+        from nobuco.errors import NobucoError
+
+        orders = {"nchw": nobuco.ChannelOrder.PYTORCH, "nhwc": nobuco.ChannelOrder.TENSORFLOW}
+        inputs, outputs = (orders.get(name, nobuco.ChannelOrder.TENSORFLOW) for name in (form.inputs, form.outputs))
+        args, kwargs = copy.deepcopy((list(subject.args), dict(subject.kwargs)))
+        free = zip(_tensors((args, kwargs)), form.free)
+        try:
+            keras_model, report = nobuco.pytorch_to_keras(
+                subject.model,
+                args=args,
+                kwargs=kwargs or None,
+                input_shapes={
+                    tensor: tuple(None if axis in axes else size for axis, size in enumerate(tensor.shape))
+                    for tensor, axes in free
+                    if axes
+                }
+                or None,
+                inputs_channel_order=inputs,
+                outputs_channel_order=outputs,
+                verbose=False,
+                return_report=True,
+                **arguments,
+            )
+        except NobucoError as error:
+            raise SuiteError(f"the model cannot be converted: {error}") from error
+        return Converted(keras_model, report, inputs, outputs, Artefacts(keras_model))
+
+    def run(self, converted: Converted, subject: Subject, runtime: str) -> list[np.ndarray]:
+        """See `Backend`."""
         import nobuco
 
-        leaves = pytree.tree_leaves((subject.args, dict(subject.kwargs)))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        feeds = [nobuco.t_pytorch2keras(tensor, converted.order) for tensor in tensors]
-        if runtime == "keras":
-            outputs = converted.model(feeds[0] if len(feeds) == 1 else feeds)
-        else:
-            outputs = _run_tflite(converted, feeds)
-        leaves = pytree.tree_leaves(outputs)
-        return list(_arrays([nobuco.t_keras2pytorch(leaf, converted.order) for leaf in leaves]))
+        feeds = [
+            nobuco.t_pytorch2keras(tensor, converted.inputs)
+            for tensor in _tensors((subject.args, dict(subject.kwargs)))
+        ]
+        outputs = run(converted.artefacts, feeds, runtime)
+        return _arrays([nobuco.t_keras2pytorch(leaf, converted.outputs) for leaf in outputs])
 
     def compare(self, got: Any, expected: Any, bound: Bound) -> Difference:
         """See `Backend`."""
@@ -167,6 +203,52 @@ class NobucoBackend:
         label = f"{node.path} ({node.name})" if node.path else node.name
         off = f"off by {node.accumulated.max_abs:.1e} in the Keras model"
         return f"{label}, {off if node.accumulated.matches else node.accumulated.describe()} {node.invoked}"
+
+    def graph(self, converted: Converted) -> dict[str, Any]:
+        """See `Backend`."""
+        from nobuco.report import report_to_dict
+
+        return report_to_dict(converted.report)
+
+
+def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
+    """Run the model in PyTorch, on copies, since a model may write to its inputs."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    tensors = _tensors((args, kwargs))
+    with torch.no_grad():
+        try:
+            outputs = copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+        except Exception as error:
+            shapes = ", ".join(_summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+            raise SuiteError(
+                f"the model fails in PyTorch itself on inputs {shapes}: {type(error).__name__}: {error}"
+            ) from error
+    expected = tuple(_arrays(outputs))
+    for index, array in enumerate(expected):
+        _refuse_vacuous(index, array)
+    return Subject(
+        model, args, kwargs, expected,
+        tuple(tuple(tensor.shape) for tensor in tensors), tuple(array.shape for array in expected),
+    )  # fmt: skip
+
+
+def _repeated(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """The tensor cropped or repeated to this shape: its elements stay in the range that the model takes."""
+    import torch
+
+    for axis, size in enumerate(shape):
+        if size != tensor.shape[axis]:
+            tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+    return tensor
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    import torch
+    from torch.utils import _pytree as pytree
+
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -193,15 +275,10 @@ def _draw(spec: InputSpec, seed: int) -> torch.Tensor:
     return torch.randint(spec.low, spec.high, spec.shape, generator=generator).to(dtype)
 
 
-def _arrays(tree: Any) -> Iterator[np.ndarray]:
-    import torch
-    from torch.utils import _pytree as pytree
+def _arrays(tree: Any) -> list[np.ndarray]:
+    from nobuco.bridge import flat_outputs, to_numpy
 
-    from nobuco.bridge import to_numpy
-
-    for leaf in pytree.tree_leaves(tree):
-        if isinstance(leaf, torch.Tensor):
-            yield to_numpy(leaf)
+    return [to_numpy(tensor) for tensor in flat_outputs(tree)]
 
 
 def _refuse_vacuous(index: int, expected: np.ndarray) -> None:
@@ -215,18 +292,6 @@ def _refuse_vacuous(index: int, expected: np.ndarray) -> None:
             f"output {index} {_summary(expected)} is NaN or infinite everywhere in PyTorch itself, so "
             "there is nothing to compare; are the inputs in the model's range?"
         )
-
-
-def _run_tflite(converted: Converted, feeds: Sequence[Any]) -> list[Any]:
-    try:
-        import ai_edge_litert.interpreter  # noqa: F401  asked here so that its absence is a skip, not a failure
-    except ImportError:
-        raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'") from None
-    from nobuco.export.tflite import run_tflite, to_tflite
-
-    if converted.tflite is None:
-        converted.tflite = to_tflite(converted.model)
-    return run_tflite(converted.tflite, feeds)
 
 
 def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:

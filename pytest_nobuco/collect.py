@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from pytest_nobuco.bench import BENCH
 from pytest_nobuco.errors import SuiteError
-from pytest_nobuco.matrix import cases
 from pytest_nobuco.options import Options
-from pytest_nobuco.suite import checked_arguments
+from pytest_nobuco.settings import check_xfail, settings_of
 
 Collected = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
@@ -93,16 +93,20 @@ def parametrize_cases(metafunc: pytest.Metafunc) -> None:
     definition = metafunc.definition
     if not any(mark.name == "convert" for mark in definition.own_markers):
         return
+    problem = None
     try:
-        settings = [checked_arguments(mark) for mark in definition.iter_markers("convert")]
-        chosen = {
-            key: next(given[key] for given in settings if given.get(key))
-            for key in ("orders", "runtimes")
-            if any(given.get(key) for given in settings)
-        }
-        matrix = cases(**chosen)
+        settings = settings_of(definition.iter_markers("convert"), metafunc.config.stash[BENCH].options)
+        matrix = settings.cases()
+        check_xfail(settings, matrix)
     except (SuiteError, ValueError) as error:
-        pytest.fail(f"{definition.nodeid}: {error}", pytrace=False)
+        problem = str(error)
+    if problem is not None:  # outside the handler, so that pytest does not show it twice
+        pytest.fail(f"{definition.nodeid}: {problem}", pytrace=False)
+    parameters = []
+    for case in matrix:
+        reason = settings.xfail_of(case)
+        marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+        parameters.append(pytest.param(case, id=case.id, marks=marks))
     # The function does not name it, so pytest must be told that the item has it.
     metafunc.fixturenames.append("nobuco_case")
-    metafunc.parametrize("nobuco_case", matrix, ids=[case.id for case in matrix])
+    metafunc.parametrize("nobuco_case", parameters)

@@ -9,3 +9,7 @@ class SuiteError(Exception):
 
 class UnavailableError(SuiteError):
     """This machine lacks what a runtime needs; the message says what to install."""
+
+
+class InapplicableError(SuiteError):
+    """The case asks for what the model does not do in PyTorch either, and nobody asked for it by name."""

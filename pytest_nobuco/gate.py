@@ -24,6 +24,10 @@ class Difference(Protocol):
     def max_abs(self) -> float:
         """The largest absolute difference."""
 
+    @property
+    def relative_to_peak(self) -> float:
+        """The same as a fraction of the largest element."""
+
     def describe(self) -> str:
         """What is wrong, or how well it matches."""
 
@@ -36,6 +40,12 @@ class Bound:
     max_rel: float | None
     source: str
     ceiling: float | None = None
+
+    def __str__(self) -> str:
+        figures = [("abs", self.max_abs), ("rel", self.max_rel)]
+        return " ".join(
+            [*(f"max {kind} diff {figure:g}," for kind, figure in figures if figure is not None), self.source]
+        )
 
     @property
     def is_default(self) -> bool:
@@ -58,6 +68,7 @@ class Failure:
     title: str
     model: str
     orders: str
+    sizes: str | None
     outputs: tuple[str, ...]
     worst_node: str | None
     command: str
@@ -98,6 +109,8 @@ def describe_output(index: int, difference: Difference, bound: Bound) -> str:
 def render_failure(failure: Failure) -> str:
     """The text of a failing item."""
     lines = [failure.title, f"  model: {failure.model}", f"  channel order: {failure.orders}"]
+    if failure.sizes:
+        lines.append(f"  sizes: {failure.sizes}")
     lines += [f"  {output}" for output in failure.outputs]
     if failure.worst_node:
         lines.append(f"  worst node: {failure.worst_node}")

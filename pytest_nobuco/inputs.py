@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
-FORM = "SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or 1,16:int64:0:1000"
+FORM = "SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or 1,16?:int64:0:1000 with ? after a dynamic size"
 
 
 @dataclass(frozen=True)
@@ -16,16 +17,18 @@ class InputSpec:
     """A tensor to draw at random.
 
     Floats come from a normal distribution, integers from `low` up to but not including `high`. The default
-    range is as small as a range can be, since an integer is most often an index into something.
+    range is as small as a range can be, since an integer is most often an index into something. `free` are the
+    axes that shall be dynamic.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     low: int = 0
     high: int = 2
+    free: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        sizes = ",".join(map(str, self.shape))
+        sizes = ",".join(f"{size}?" if axis in self.free else str(size) for axis, size in enumerate(self.shape))
         if (self.low, self.high) != (0, 2):
             return f"{sizes}:{self.dtype}:{self.low}:{self.high}"
         return sizes if self.dtype == "float32" else f"{sizes}:{self.dtype}"
@@ -39,15 +42,17 @@ def parse_input(text: str) -> InputSpec:
     dtype = rest[0] if rest else "float32"
     if dtype not in DTYPES:
         raise ValueError(f"{text!r}: unknown dtype {dtype!r}; there are {', '.join(DTYPES)}")
-    shape = tuple(_integer(size, text) for size in sizes.split(",") if sizes)
+    digits = sizes.split(",") if sizes else []
+    shape = tuple(_integer(size.removesuffix("?"), text) for size in digits)
+    free = tuple(axis for axis, size in enumerate(digits) if size.endswith("?"))
     if any(size < 0 for size in shape):
         raise ValueError(f"{text!r}: a size is never negative")
     if len(rest) < 3:
-        return InputSpec(shape, dtype)
+        return InputSpec(shape, dtype, free=free)
     low, high = (_integer(bound, text) for bound in rest[1:])
     if dtype not in INTEGERS or low >= high:
         raise ValueError(f"{text!r}: a range LOW:HIGH needs an integer dtype and LOW below HIGH")
-    return InputSpec(shape, dtype, low, high)
+    return InputSpec(shape, dtype, low, high, free)
 
 
 def read_inputs(given: Any) -> tuple[Any, ...]:
@@ -65,6 +70,19 @@ def _read_input(entry: Any) -> Any:
     if isinstance(entry, str):
         return parse_input(entry)
     return InputSpec(tuple(entry)) if _is_shape(entry) else entry
+
+
+def tensor_leaves(inputs: Sequence[Any]) -> list[Any]:
+    """All tensors and `InputSpec`s in read inputs, those in lists and dicts, too, in their order."""
+    found: list[Any] = []
+    for entry in inputs:
+        if isinstance(entry, (list, tuple)):
+            found += tensor_leaves(entry)
+        elif isinstance(entry, dict):
+            found += tensor_leaves(list(entry.values()))
+        elif hasattr(entry, "shape") and hasattr(entry, "dtype"):
+            found.append(entry)
+    return found
 
 
 def _is_shape(entry: Any) -> bool:

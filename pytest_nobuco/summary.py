@@ -1,70 +1,81 @@
-"""The section at the end of pytest's output: one line per model."""
+"""The section at the end of pytest's output: one line per model, worst first."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-_BAD = ("failed", "error")
+from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, count
 
-
-@dataclass
-class Tally:
-    """What the items of one model came to."""
-
-    outcomes: list[str] = field(default_factory=list)
-    worst: float | None = None
-    where: str = ""
-    bound: str = ""
-    conversions: int = 0
-
-    def add(self, outcome: str, properties: Mapping[str, Any]) -> None:
-        """Count one item."""
-        self.outcomes.append(outcome)
-        self.conversions += int(properties.get("nobuco_conversions", 0))
-        found = properties.get("nobuco_max_abs_diff")
-        if found is not None and (self.worst is None or found > self.worst):
-            self.worst, self.where = found, properties["nobuco_case"]
-            self.bound = properties.get("nobuco_bound", "")
+_COLOURS = {"✓": "green", "✗": "red", "~": "yellow", "–": ""}
+_SMALLEST_NAME = 12
 
 
-def summarize(stats: Mapping[str, Sequence[Any]]) -> Iterator[tuple[bool, str]]:
-    """Lines for what the reports of a session say, each with whether it is good news."""
-    tallies: dict[str, Tally] = {}
-    for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
-        for properties in _suite_items(stats.get(outcome, ())):
-            tallies.setdefault(properties["nobuco_model"], Tally()).add(outcome, properties)
-    for model, tally in tallies.items():
-        good = not any(outcome in _BAD for outcome in tally.outcomes)
-        yield good, f"{'✓' if good else '✗'} {model}: {', '.join(_phrases(tally))}"
-    if tallies:
-        items = sum(len(tally.outcomes) for tally in tallies.values())
-        conversions = sum(tally.conversions for tally in tallies.values())
-        yield True, f"{_count(conversions, 'conversion')} for {_count(items, 'item')}"
+def summarize(report: SuiteReport, verbosity: int, width: int) -> Iterator[tuple[str, str]]:
+    """Lines of at most `width` columns, each with its colour; with verbosity, a line for every item too.
+
+    Converters are many, so those that match share a line unless there is verbosity.
+    """
+    rolled = [row for row in report.rows if verbosity < 1 and row.kind == "converter" and mark_of(row) == "✓"]
+    shown = [row for row in report.rows if row not in rolled]
+    table = [(row, _row_words(row)) for row in shown]
+    tails = _aligned([words for _, words in table])
+    room = max(width - 4 - max(map(len, tails), default=0), _SMALLEST_NAME)
+    names = min(max((len(row.model) for row in shown), default=0), room)
+    for (row, _), tail in zip(table, tails):
+        line = f"{mark_of(row)} {elided(row.model, names):{names}}  {tail}"
+        yield _COLOURS[mark_of(row)], _cut(line, width)
+        if verbosity > 0:
+            yield from _items(row, width)
+    if rolled:
+        cells = [cell for row in rolled for cell in row.cells]
+        yield "green", f"✓ {count(len(rolled), 'converter')} match in {count(len(cells), 'form')}"
+    if report.rows:
+        yield "", report.totals
 
 
-def _suite_items(reports: Iterable[Any]) -> Iterator[dict[str, Any]]:
-    seen = set()
-    for report in reports:
-        properties = dict(getattr(report, "user_properties", ()))
-        # A report of set-up and one of the call may both be here.
-        if "nobuco_model" in properties and report.nodeid not in seen:
-            seen.add(report.nodeid)
-            yield properties
+def mark_of(row: Row) -> str:
+    """✗ if a form fails, ~ if one is a known gap, ✓ if any matches, else –."""
+    outcomes = {cell.outcome for cell in row.cells}
+    order = ("failed", "error", "xfailed", "xpassed", "passed", "skipped")
+    return next(MARKS[outcome] for outcome in order if outcome in outcomes)
 
 
-def _phrases(tally: Tally) -> Iterator[str]:
-    total = len(tally.outcomes)
-    yield f"{tally.outcomes.count('passed')} of {total} match"
-    for outcome in ("error", "skipped", "xfailed", "xpassed"):
-        if outcome in tally.outcomes:
-            yield f"{tally.outcomes.count(outcome)} {outcome}"
-    if tally.worst is not None:
-        worst = f"{tally.worst:.1e}" if math.isfinite(tally.worst) else "beyond measure"
-        yield f"worst max abs diff {worst} ({tally.where}; bound: {tally.bound})"
+def elided(text: str, room: int) -> str:
+    """The text in at most `room` characters, its middle left out: the ends of a name tell most."""
+    if len(text) <= room:
+        return text
+    tail = (room - 1) // 2
+    return f"{text[: room - 1 - tail]}…{text[len(text) - tail :]}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _row_words(row: Row) -> tuple[str, ...]:
+    worst = row.worst
+    matching = f"{row.matching} of {len(row.cells)} match"
+    return matching, worst.figure, _reason(worst) if worst.outcome == "skipped" else worst.case
+
+
+def _items(row: Row, width: int) -> Iterator[tuple[str, str]]:
+    words = [(cell.case, cell.figure, f"{cell.duration:.1f} s", _reason(cell)) for cell in row.cells]
+    for cell, line in zip(row.cells, _aligned(words)):
+        mark = MARKS[cell.outcome]
+        yield _COLOURS[mark], _cut(f"    {mark} {line}", width)
+
+
+def _reason(cell: Cell) -> str:
+    """Why the item counts as it does: the bound, or why it was skipped or is a known gap."""
+    if cell.outcome in ("skipped", "xfailed", "xpassed"):
+        return " ".join(cell.message.split())
+    return cell.bound
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The rows with their columns in line, figures at the right of theirs."""
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return [
+        "  ".join(f"{word:{'>' if word[:1].isdigit() else '<'}{wide}}" for word, wide in zip(row, widths)).rstrip()
+        for row in table
+    ]
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -6,15 +6,20 @@ Copied into the projects that the tests make, so it imports nothing of ours but 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_nobuco.backend import Subject
+from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.matrix import LATER
+
+IMAGE = (1, 3, 8, 8)
 
 
 class Net:
     """Returns the sum of its inputs; what it is converted to is off by `error`."""
+
+    error_elsewhere = 0.0
 
     def __init__(self, error: float = 0.0) -> None:
         self.error = error
@@ -36,6 +41,14 @@ class NoKeras(Net):
     pass
 
 
+class OneSize(Net):
+    pass
+
+
+class WrongElsewhere(Net):
+    error_elsewhere = 0.25
+
+
 @dataclass(frozen=True)
 class FakeDifference:
     max_abs: float
@@ -49,6 +62,10 @@ class FakeDifference:
     @property
     def matches(self) -> bool:
         return self.max_abs <= self.allowed
+
+    @property
+    def relative_to_peak(self) -> float:
+        return self.max_abs
 
     def describe(self) -> str:
         if math.isnan(self.max_abs):
@@ -67,10 +84,18 @@ class FakeBackend:
         return model
 
     def subject(self, model: Any, inputs: Any, kwargs: Any, seed: int) -> Subject:
-        return Subject(model, tuple(inputs or ()), kwargs, (1.0,))
+        shapes = tuple(spec.shape for spec in inputs or ()) or (IMAGE,)
+        return Subject(model, tuple(inputs or ()), kwargs, (1.0,), shapes, (IMAGE,))
 
-    def convert(self, subject: Subject, order: str) -> Any:
-        print(f"CONVERTED {type(subject.model).__name__} {order} {[str(spec) for spec in subject.args]}")
+    def resized(self, subject: Subject, shapes: Any) -> Subject:
+        if isinstance(subject.model, OneSize):
+            raise SuiteError(f"the model fails in PyTorch itself on inputs {shapes[0]}")
+        return replace(subject, shapes=tuple(shapes))
+
+    def convert(self, subject: Subject, form: Form, arguments: Any) -> Any:
+        told = f" {arguments}" if arguments else ""
+        inputs = [str(spec) for spec in subject.args]
+        print(f"CONVERTED {type(subject.model).__name__} {form.inputs}-{form.outputs} {form.free} {inputs}{told}")
         if isinstance(subject.model, NoKeras):
             raise SuiteError("the model cannot be converted: no converter for torch.foo")
         return subject
@@ -78,11 +103,17 @@ class FakeBackend:
     def run(self, converted: Any, subject: Subject, runtime: str) -> list[float]:
         if runtime == "tflite" and subject.model.error < 0:
             raise UnavailableError("TFLite needs something")
-        return [1.0 + subject.model.error]
+        if runtime in LATER:
+            raise UnavailableError(f"{runtime} is planned")
+        tried_elsewhere = bool(subject.args) and subject.shapes[0] != subject.args[0].shape
+        return [1.0 + subject.model.error + subject.model.error_elsewhere * tried_elsewhere]
 
     def compare(self, got: float, expected: float, bound: Any) -> FakeDifference:
         allowed = 1e-4 if bound.max_abs is None else bound.max_abs
         return FakeDifference(abs(got - expected), allowed, bound.source)
+
+    def graph(self, converted: Any) -> Any:
+        return {"model": type(converted.model).__name__, "nodes": [], "ok": not converted.model.error}
 
     def worst_node(self, converted: Any) -> str | None:
         return "layer.conv (Conv2d): off by a lot"

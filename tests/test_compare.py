@@ -294,6 +294,18 @@ class TestScaledTolerance:
         scores = np.array([-3.4e38, 0.5])
         assert not compare(np.array([-3.4e38, 0.6]), scores, self.scaled).matches
 
+    def test_a_mask_over_half_of_the_scores_hides_little(self) -> None:
+        scores = np.where(np.tri(64, dtype=bool), 0.5, -1e9)
+        assert not compare(scores + 1e-3 * (scores > 0), scores, self.scaled).matches
+        mostly_masked = np.where(np.eye(64, dtype=bool), 0.5, -1e9)
+        assert not compare(mostly_masked + 2e-2 * (scores > 0), mostly_masked, self.scaled).matches
+
+    def test_grows_for_small_elements_among_large_ones(self) -> None:
+        # A sum of 4,608 terms, most results about 30: float32 leaves 1e-5 of that in all of them.
+        large = np.random.default_rng(0).normal(0, 30, 10_000)
+        assert compare(large + 5e-4, large, self.scaled).matches
+        assert not compare(large + 5e-3, large, self.scaled).matches
+
     def test_shrinks_with_a_small_tensor(self) -> None:
         # A softmax over many classes: 1e-5 off is 1 % of its peak, though far below 1e-4.
         assert not compare(np.array([0.1, 0.1 - 2e-5]), np.array([0.1, 0.1]), self.scaled).matches

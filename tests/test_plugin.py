@@ -16,9 +16,11 @@ import pytest
 from pytest_nobuco.inputs import InputSpec, parse_input, read_inputs
 from pytest_nobuco.resolve import resolve
 
-FOUR = ["nchw-keras", "nchw-tflite", "nhwc-keras", "nhwc-tflite"]
+FOUR = [f"{order}-{order}-static-{runtime}" for order in ("nchw", "nhwc") for runtime in ("keras", "tflite")]
 # Hypothesis imports itself at the end of each session, which takes longer than all that is tested here.
 INI = "[pytest]\naddopts = --strict-markers -p no:hypothesispytest\nnobuco_backend = fake_backend:FakeBackend\n"
+# A small matrix where the matrix is not what is tested.
+INI += "nobuco_orders = nchw nhwc\nnobuco_runtimes = keras tflite\nnobuco_dynamic = none\n"
 
 
 @pytest.fixture
@@ -90,21 +92,21 @@ def test_several_models_with_one_name_are_told_apart(project):
 )
 def test_wrong_name_is_an_error_of_the_items_that_says_why(project, name, message):
     project.makepyfile(bad_import="raise RuntimeError('not today')", bad_dependency="import no_such_dependency")
-    result = project.runpytest("--nobuco-model", name, "-k", "nhwc-keras")
+    result = project.runpytest("--nobuco-model", name, "-k", "nhwc-nhwc-static-keras")
     result.assert_outcomes(errors=1, deselected=3)
     result.stdout.fnmatch_lines([f"*--nobuco-model {name}: {message}"])
 
 
 def test_what_is_no_model_fails(project):
-    result = project.runpytest("--nobuco-model", "nets.no_model", "-k", "nhwc-keras")
+    result = project.runpytest("--nobuco-model", "nets.no_model", "-k", "nhwc-nhwc-static-keras")
     result.assert_outcomes(failed=1, deselected=3)
-    result.stdout.fnmatch_lines(["no_model[[]nhwc-keras]: expected a model, got 3"])
+    result.stdout.fnmatch_lines(["no_model[[]nhwc-nhwc-static-keras]: expected a model, got 3"])
 
 
 def test_inputs_reach_the_model(project):
     inputs = ["--nobuco-input", "1,3,8,8", "--nobuco-input", "1,16:int64:0:9"]
     result = project.runpytest("--nobuco-model", "nets.Net", *inputs, "-s")
-    result.stdout.fnmatch_lines(["*CONVERTED Net nhwc [[]'1,3,8,8', '1,16:int64:0:9']*"])
+    result.stdout.fnmatch_lines(["*CONVERTED Net nhwc-nhwc () [[]'1,3,8,8', '1,16:int64:0:9']*"])
 
 
 @pytest.mark.parametrize(
@@ -153,11 +155,11 @@ def test_marker_on_a_function_and_on_a_class(project):
     assert found == [
         *[f"test_nets.py::make_net[{case}]" for case in FOUR],
         *[f"test_nets.py::test_net[{case}]" for case in FOUR[2:]],
-        "test_nets.py::Marked[nchw-keras]",
-        "test_nets.py::Marked[nhwc-keras]",
+        "test_nets.py::Marked[nchw-nchw-static-keras]",
+        "test_nets.py::Marked[nhwc-nhwc-static-keras]",
     ]
     project.runpytest().assert_outcomes(passed=8)
-    project.runpytest("test_nets.py::make_net[nhwc-tflite]").assert_outcomes(passed=1)
+    project.runpytest("test_nets.py::make_net[nhwc-nhwc-static-tflite]").assert_outcomes(passed=1)
 
 
 def test_marker_with_fixtures_and_parameters(project):
@@ -191,7 +193,9 @@ def test_marker_with_fixtures_and_parameters(project):
     )
     result = project.runpytest("-v")
     result.assert_outcomes(passed=13, xfailed=4)
-    result.stdout.fnmatch_lines(["test_nets.py::net[[]1-nhwc-keras] PASSED*", "*::net[[]9-nhwc-tflite] XFAIL*"])
+    result.stdout.fnmatch_lines(
+        ["test_nets.py::net[[]1-nhwc-nhwc-static-keras] PASSED*", "*::net[[]9-nhwc-nhwc-static-tflite] XFAIL*"]
+    )
 
 
 def test_a_factory_is_called_once_and_never_as_a_test(project):
@@ -230,16 +234,24 @@ def test_marker_of_a_class_or_module_makes_no_suite_of_other_tests(project):
         """
     )
     found = ids(project.runpytest("--collect-only", "-q"))
-    assert found == ["test_nets.py::TestNets::net[nhwc-keras]", "test_nets.py::TestNets::test_plain"]
+    assert found == ["test_nets.py::TestNets::net[nhwc-nhwc-static-keras]", "test_nets.py::TestNets::test_plain"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("bounds=1", "takes no argument 'bounds'; it takes inputs, kwargs*"),
+        ("bounds=1", "takes no argument 'bounds'; it takes inputs, kwargs, input_shapes, dynamic, *, trace_shape*"),
         ("1e-3", "takes no positional arguments*"),
-        ("orders=['nhcw']", "unknown order 'nhcw'; there are nchw, nhwc"),
-        ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, tflite"),
+        ("orders=['nhcw']", "unknown order 'nhcw'; there are nchw, nhwc, and pairs such as nchw-nhwc"),
+        ("inputs=['1,x']", "'1,x': 'x' is no whole number*"),
+        ("dynamic='XY'", "'XY' names no axes*letters NCTLDHW*"),
+        ("inputs=['1,3'], dynamic='HW'", "no input has an axis H or W: *"),
+        ("inputs=['1,3,8,8'], input_shapes={1: (None, 3)}", "input_shapes names input 1; there are 1, counted from 0"),
+        ("inputs=['1,3,8,8'], input_shapes=(None, 4, 8, 8)", "input_shapes gives input 0 the shape (None, 4, 8, 8);*"),
+        ("input_shapes={'x': (None, 3)}", "input_shapes=*by the input's position*"),
+        ("xfail={'*-keras': ''}", "xfail=*give the reason as text*"),
+        ("xfail={'*-tfjs': 'no'}", "xfail: '*-tfjs' is none of *"),
+        ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite"),
     ],
 )
 def test_wrong_marker_is_a_collection_error(project, arguments, message):
@@ -256,20 +268,154 @@ def test_wrong_marker_is_a_collection_error(project, arguments, message):
     result.stdout.fnmatch_lines([f"*test_nets.py::net: *{message}"])
 
 
-def test_wrong_inputs_in_a_marker_fail_the_item(project):
+# --- the matrix
+
+WHOLE = "[pytest]\naddopts = --strict-markers -p no:hypothesispytest\nnobuco_backend = fake_backend:FakeBackend\n"
+
+
+def cases_of(result: pytest.RunResult) -> list[str]:
+    return [line.partition("[")[2].removesuffix("]") for line in ids(result)]
+
+
+def test_the_whole_matrix(project):
+    project.makeini(WHOLE)
+    args = ["--nobuco-model", "nets.Net", "--nobuco-input", "1,3,8,8"]
+    assert cases_of(project.runpytest(*args, "--collect-only", "-q")) == [
+        f"{inputs}-{outputs}-{shape}-{runtime}"
+        for inputs in ("nchw", "nhwc")
+        for outputs in ("nchw", "nhwc")
+        for shape in ("dynHW", "static")
+        for runtime in ("keras", "keras_file", "savedmodel", "tflite")
+    ]
+    result = project.runpytest(*args, "-s")
+    result.assert_outcomes(passed=32)
+    result.stdout.fnmatch_lines(["8 conversions for 32 items"])
+
+
+@pytest.mark.parametrize(
+    ("args", "shape"),
+    [
+        (["--nobuco-input", "1,3,8,8", "--nobuco-input", "4,5"], "dynHW"),
+        (["--nobuco-input", "4,5"], "dynN"),
+        (["--nobuco-input", "4,5,6", "--nobuco-dynamic", "TN"], "dynNT"),
+        (["--nobuco-input", "4,5,6?"], "dynL"),
+        (["--nobuco-input", "1?,3,4,5?,6?"], "dynNHW"),
+        (["--nobuco-input", "1,3,8,8", "--nobuco-dynamic", "none"], "static"),
+        ([], "dyn"),
+        (["--nobuco-dynamic", "NHW"], "dynNHW"),
+    ],
+)
+def test_the_dynamic_form_is_called_by_its_axes(project, args, shape):
+    project.makeini(WHOLE)
+    chosen = ["--nobuco-order", "nhwc", "--nobuco-runtime", "keras"]
+    found = cases_of(project.runpytest("--nobuco-model", "nets.Net", *args, *chosen, "--collect-only", "-q"))
+    assert found == sorted({f"nhwc-nhwc-{shape}-keras", "nhwc-nhwc-static-keras"})
+
+
+def test_marker_chooses_orders_runtimes_and_axes(project):
     project.makepyfile(
         test_nets="""
             import pytest
             from fake_backend import Net
 
-            @pytest.mark.convert(inputs=["1,x"], orders=["nhwc"], runtimes=["keras"])
-            def net():
+            @pytest.mark.convert(inputs=["2,3,8,8"], orders=["nchw-nhwc"], runtimes=["savedmodel"], dynamic="N")
+            def letters():
+                return Net()
+
+            @pytest.mark.convert(inputs=["2,3,8,8"], orders=["nhwc"], runtimes=["keras"],
+                                 input_shapes={0: (None, 3, 8, None)}, trace_shape=True)
+            def shapes():
+                return Net()
+
+            @pytest.mark.convert(inputs=["2,3,8,8"], orders=["nhwc"], runtimes=["keras"], dynamic=False)
+            def static():
                 return Net()
         """
     )
-    result = project.runpytest()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["net[[]nhwc-keras]: '1,x': 'x' is no whole number*"])
+    assert cases_of(project.runpytest("--collect-only", "-q")) == [
+        "nchw-nhwc-dynN-savedmodel",
+        "nchw-nhwc-static-savedmodel",
+        "nhwc-nhwc-dynNW-keras",
+        "nhwc-nhwc-static-keras",
+        "nhwc-nhwc-static-keras",
+    ]
+    result = project.runpytest("-s", "-k", "dyn")
+    result.assert_outcomes(passed=2, deselected=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*CONVERTED Net nchw-nhwc ((0,),) [[]'2,3,8,8']",
+            "*CONVERTED Net nhwc-nhwc ((0, 3),) [[]'2,3,8,8'] {'trace_shape': True}",
+        ]
+    )
+
+
+def test_a_dynamic_form_is_compared_at_sizes_that_it_was_not_converted_at(project):
+    project.makeini(WHOLE)
+    args = ["--nobuco-model", "fake_backend.WrongElsewhere", "--nobuco-input", "1,3,64,8", "-k", "nhwc-nhwc and keras]"]
+    result = project.runpytest(*args)
+    result.assert_outcomes(failed=1, passed=1, deselected=30)
+    result.stdout.fnmatch_lines(
+        [
+            "WrongElsewhere[[]nhwc-nhwc-dynHW-keras]: keras differs from PyTorch",
+            "  sizes: converted at 1×3×64×8, tried at 1×3×32×16, too",
+            "  at inputs 1×3×32×16, output 0: off by 0.25; *",
+        ]
+    )
+
+
+def test_a_model_of_one_size_has_no_dynamic_form_unless_asked_for_by_name(project):
+    project.makeini(WHOLE)
+    args = ["--nobuco-model", "fake_backend.OneSize", "--nobuco-input", "1,3,8,8", "-k", "nhwc-nhwc and keras]", "-rs"]
+    result = project.runpytest(*args)
+    result.assert_outcomes(passed=1, skipped=1, deselected=30)
+    result.stdout.fnmatch_lines(["SKIPPED*it takes no other sizes than 1×3×8×8: the model fails in PyTorch itself*"])
+    result = project.runpytest(*args, "--nobuco-dynamic", "HW")
+    result.assert_outcomes(passed=1, failed=1, deselected=30)
+
+
+def test_orders_that_no_tensor_has_are_converted_once(pytester):
+    pytester.makepyfile(
+        nets="import torch\n\nclass Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)"
+    )
+    args = ["--nobuco-model", "nets.Net", "--nobuco-input", "3,4", "--nobuco-runtime", "keras"]
+    result = pytester.runpytest_subprocess(*args)
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["2 conversions for 8 items"])
+
+
+def test_a_runtime_of_a_later_version_is_skipped_with_the_reason(project):
+    result = project.runpytest("--nobuco-model", "nets.Net", "--nobuco-runtime", "tflite_int8", "-rs")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED*tflite_int8 is planned*"])
+
+
+def test_expected_failures_are_strict(project):
+    project.makepyfile(
+        test_nets="""
+            import pytest
+            from fake_backend import Broken, Net
+
+            @pytest.mark.convert(xfail="the converter is wrong")
+            def broken():
+                return Broken()
+
+            @pytest.mark.convert(xfail={"*-tflite": "no such operation"})
+            def fine():
+                return Net()
+        """
+    )
+    result = project.runpytest("-rx")
+    result.assert_outcomes(xfailed=4, passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*XPASS(strict)* no such operation*", "XFAIL*broken*the converter is wrong*"])
+
+
+def test_marker_takes_what_the_conversion_takes():
+    import inspect
+
+    import nobuco
+    from pytest_nobuco.settings import CONVERSION_ARGUMENTS
+
+    assert set(CONVERSION_ARGUMENTS) <= set(inspect.signature(nobuco.pytorch_to_keras).parameters)
 
 
 # --- the gate
@@ -348,10 +494,10 @@ def test_nan_fails_with_its_own_words_whatever_the_bound(project):
 
 def test_the_failure_tells_all_and_its_command_reproduces_it(project):
     args = ["--nobuco-model", "nets:Broken", "--nobuco-input", "1,3,8,8", "--nobuco-max-abs-diff", "0.1"]
-    result = project.runpytest(*args, "--nobuco-seed", "7", "-k", "nhwc-tflite")
+    result = project.runpytest(*args, "--nobuco-seed", "7", "-k", "nhwc-nhwc-static-tflite")
     result.stdout.fnmatch_lines(
         [
-            "Broken[[]nhwc-tflite]: tflite differs from PyTorch",
+            "Broken[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch",
             "  model: nets:Broken",
             "  channel order: inputs nhwc, outputs nhwc",
             "  output 0: off by 0.5; allowed 0.1 (max_abs_diff of the command line).",
@@ -361,7 +507,7 @@ def test_the_failure_tells_all_and_its_command_reproduces_it(project):
     )
     again = reproduced(project, result)
     again.assert_outcomes(failed=1, deselected=3)
-    again.stdout.fnmatch_lines(["Broken[[]nhwc-tflite]: tflite differs from PyTorch"])
+    again.stdout.fnmatch_lines(["Broken[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch"])
 
 
 def test_the_command_of_a_marked_factory_reproduces_it(project):
@@ -376,7 +522,7 @@ def test_the_command_of_a_marked_factory_reproduces_it(project):
                 return Broken()
         """
     )
-    result = project.runpytest("-k", "nhwc-tflite")
+    result = project.runpytest("-k", "nhwc-nhwc-static-tflite")
     reproduced(project, result).assert_outcomes(failed=1)
 
 
@@ -389,7 +535,9 @@ def reproduced(project: pytest.Pytester, result: pytest.RunResult) -> pytest.Run
 def test_a_model_that_cannot_be_converted_fails_in_words(project):
     result = project.runpytest("--nobuco-model", "nets.NoKeras")
     result.assert_outcomes(failed=4)
-    result.stdout.fnmatch_lines(["NoKeras[[]nhwc-keras]: the model cannot be converted: no converter for torch.foo"])
+    result.stdout.fnmatch_lines(
+        ["NoKeras[[]nhwc-nhwc-static-keras]: the model cannot be converted: no converter for torch.foo"]
+    )
     assert result.stdout.str().count("CONVERTED NoKeras") == 2, "a failed conversion is tried once per order"
 
 
@@ -402,7 +550,7 @@ def test_a_runtime_that_is_missing_here_is_skipped_with_the_reason(project):
 
 def test_an_exception_of_the_users_own_keeps_its_traceback(project):
     project.makepyfile(others="def factory():\n    raise KeyError('of the user')")
-    result = project.runpytest("--nobuco-model", "others.factory", "-k", "nhwc-keras")
+    result = project.runpytest("--nobuco-model", "others.factory", "-k", "nhwc-nhwc-static-keras")
     result.assert_outcomes(failed=1, deselected=3)
     result.stdout.fnmatch_lines(["others.py:2: KeyError"])
 
@@ -416,15 +564,23 @@ def test_each_graph_is_converted_once(project):
     result.stdout.fnmatch_lines(["4 conversions for 8 items"])
 
 
+def test_xdist_converts_each_graph_once(project):
+    project.makeini(WHOLE)
+    models = ["--nobuco-model", "nets.Net", "--nobuco-model", "nets.factory"]
+    result = project.runpytest_subprocess(*models, "-n2")
+    result.assert_outcomes(passed=64)
+    result.stdout.fnmatch_lines(["16 conversions for 64 items"])
+
+
 def test_the_summary_has_a_line_for_each_model(project):
     models = [f"nets.{name}" for name in ("Net", "Broken", "Nan", "nothing")]
     result = project.runpytest(*[word for name in models for word in ("--nobuco-model", name)])
     result.stdout.fnmatch_lines_random(
         [
-            "✓ nets.Net: 4 of 4 match, worst max abs diff 0.0e+00 (nchw-keras; bound: default of the dtype)",
-            "✗ nets.Broken: 0 of 4 match, worst max abs diff 5.0e-01 (nchw-keras; *",
-            "✗ nets.Nan: 0 of 4 match, worst max abs diff beyond measure (nchw-keras; *",
-            "✗ nets.nothing: 0 of 4 match, 4 error",
+            "✓ nets.Net * 4 of 4 match *0 *",
+            "✗ nets.Broken * 0 of 4 match *5.0e-01 *nchw-nchw-static-keras",
+            "✗ nets.Nan * 0 of 4 match *",
+            "✗ nets.nothing * 0 of 4 match *",
         ]
     )
 
@@ -447,7 +603,7 @@ def test_figures_reach_junit(project):
     project.runpytest("--nobuco-model", "nets.Broken", "--junitxml", "out.xml")
     text = (project.path / "out.xml").read_text()
     assert 'name="nobuco_max_abs_diff" value="0.5"' in text
-    assert 'name="Broken[nhwc-tflite]"' in text
+    assert 'name="Broken[nhwc-nhwc-static-tflite]"' in text
 
 
 @pytest.mark.parametrize("flags", [("-n2",), ("-p", "no:benchmark"), ("-p", "no:xdist"), ("-p", "no:cacheprovider")])
@@ -456,7 +612,7 @@ def test_with_and_without_other_plugins(project, flags):
     models = ["--nobuco-model", "nets.Net", "--nobuco-model", "nets.Broken"]
     result = project.runpytest_subprocess(*models, *flags)
     result.assert_outcomes(passed=4, failed=4)
-    result.stdout.fnmatch_lines(["✗ nets.Broken: 0 of 4 match*"])
+    result.stdout.fnmatch_lines(["✗ nets.Broken* 0 of 4 match*"])
 
 
 def test_collecting_imports_neither_framework(pytester):
@@ -473,7 +629,7 @@ def test_collecting_imports_neither_framework(pytester):
     )
     done = subprocess.run([sys.executable, "run.py"], cwd=pytester.path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 tests collected" in done.stdout
+    assert "32 tests collected" in done.stdout
 
 
 # --- inputs
@@ -545,16 +701,17 @@ REAL_NETS = """
 def test_real_models(pytester):
     pytester.makepyfile(nets=REAL_NETS)
     models = [word for name in ("Fine", "Nan", "Wrong") for word in ("--nobuco-model", f"nets.{name}")]
-    result = pytester.runpytest_subprocess(*models, "--nobuco-input", "1,3,9,9")
-    result.assert_outcomes(passed=4, failed=8)
+    chosen = ["--nobuco-order", "nhwc", "--nobuco-order", "nchw"]
+    result = pytester.runpytest_subprocess(*models, *chosen, "--nobuco-input", "1,3,9,9")
+    result.assert_outcomes(passed=16, failed=32)
     result.stdout.fnmatch_lines_random(
         [
-            "Nan[[]nhwc-keras]: output 0 float32[[]1, 3, 9, 9] is NaN or infinite everywhere in PyTorch*",
-            "Wrong[[]nhwc-tflite]: tflite differs from PyTorch",
+            "Nan[[]nhwc-nhwc-static-keras]: output 0 float32[[]1, 3, 9, 9] is NaN or infinite everywhere in PyTorch*",
+            "Wrong[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch",
             "  output 0: Values differ in * of 196 elements, worst at (0, *): expected *, got *, off by *",
             "  worst node: *scale*nets.py*line*",
-            "  reproduce: pytest --nobuco-model nets.Wrong --nobuco-input 1,3,9,9 -k nhwc-tflite",
-            "✓ nets.Fine: 4 of 4 match, worst max abs diff *",
+            "  reproduce: pytest --nobuco-model nets.Wrong --nobuco-input 1,3,9,9 -k nhwc-nhwc-static-tflite",
+            "✓ nets.Fine * 16 of 16 match *",
         ]
     )
 
@@ -581,17 +738,17 @@ def test_real_marker_and_own_inputs(pytester):
             def wrong_inputs():
                 return Fine()
 
-            @pytest.mark.convert(inputs=["1,5:int64:0:7"])
+            @pytest.mark.convert(inputs=["1,5?:int64:0:7"])
             class Tokens(nn.Embedding):
                 def __init__(self):
                     super().__init__(7, 4)
         """,
     )
     result = pytester.runpytest_subprocess("-n2")
-    result.assert_outcomes(passed=8, failed=3)
+    result.assert_outcomes(passed=64, failed=10)
     result.stdout.fnmatch_lines_random(
         [
-            "no_inputs[[]nhwc-keras]: nobody said what its inputs are: give --nobuco-input*",
+            "no_inputs[[]nhwc-nhwc-*]: nobody said what its inputs are: give --nobuco-input*",
             "*SuiteError: the model fails in PyTorch itself on inputs float32[[]1, 4, 8, 8]: RuntimeError: *",
         ]
     )

@@ -75,7 +75,7 @@ def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[
             interpreter.resize_tensor_input(detail["index"], np.shape(feed))
     interpreter.allocate_tensors()
     for detail, feed in zip(inputs, feeds):
-        interpreter.set_tensor(detail["index"], np.asarray(feed))
+        interpreter.set_tensor(detail["index"], np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed))
     interpreter.invoke()
     return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
 

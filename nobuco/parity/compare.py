@@ -18,6 +18,9 @@ from nobuco.parity.difference import Difference, Index, Places, Scalar, Toleranc
 # A tensor much smaller than one is held to its own scale, down to this: below it lies what is left where
 # larger numbers cancelled out, and that is rounding noise in both frameworks.
 _SMALLEST_SCALE = 1e-2
+# A tensor of numbers much larger than one has that noise, too, in those of its elements that happen to be small.
+_LARGEST_SCALE = 1e2
+_SAMPLED = 1 << 12
 
 
 def compare(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> Difference:
@@ -35,7 +38,8 @@ def compare(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> 
 
     pairs = list(zip(_stretches(got), _stretches(expected)))
     peak = max((_peak(theirs) for _, theirs in pairs), default=0.0)
-    pieces = [_measured(ours, theirs, tolerance, peak) for ours, theirs in pairs]
+    usual = _usual_size(expected, peak) if tolerance.scaled else 1.0
+    pieces = [_measured(ours, theirs, tolerance, peak, usual) for ours, theirs in pairs]
     nan = _merged([piece.nan for piece in pieces], got, expected)
     inf = _merged([piece.inf for piece in pieces], got, expected)
     number, nearest = max(enumerate(pieces), key=lambda p: p[1].rank, default=(0, _NOTHING))
@@ -91,7 +95,7 @@ class _Piece:
 _NOTHING = _Piece()
 
 
-def _measured(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance, peak: float) -> _Piece:
+def _measured(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance, peak: float, usual: float) -> _Piece:
     ours, theirs = _widened(got), _widened(expected)
     nan = inf = _Special()
     finite = np.isfinite(ours) & np.isfinite(theirs)
@@ -105,7 +109,7 @@ def _measured(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance, p
     exact = is_exact(got.dtype.name) and is_exact(expected.dtype.name)
     apart = _distance(got, expected, ours, theirs)
     magnitude = np.abs(theirs)
-    scale = _scale(magnitude, peak) if tolerance.scaled and not exact else np.ones(1)
+    scale = np.maximum(magnitude, usual) if tolerance.scaled and not exact else np.ones(1)
     allowed = np.zeros(1) if exact else _allowed(tolerance, peak, scale)
     rank = apart / scale
     worst = int(rank.argmax())
@@ -161,12 +165,16 @@ def _distance(
         return np.abs(ours - theirs)
 
 
-def _scale(magnitude: NDArray[np.float64], peak: float) -> NDArray[np.float64]:
-    """What a scaled bound is multiplied by: each element's own size, or the tensor's where that is below one.
+def _usual_size(expected: NDArray[Any], peak: float) -> float:
+    """What the elements of a tensor are held to that are smaller: its own size if that is below one, else one.
 
-    Not the peak of a large tensor: one mask of -1e9 among the scores would hide any error in the others.
+    More than one where most elements are larger: small ones among them are sums of large terms, rounded as those
+    are. Not the peak of a large tensor: one mask of -1e9 among the scores would hide any error in the others.
     """
-    return np.maximum(magnitude, np.clip(peak, _SMALLEST_SCALE, 1.0))
+    sizes = np.abs(_widened(expected.reshape(-1)[:: max(1, expected.size // _SAMPLED)]))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    usual = float(np.quantile(sizes, 0.25, method="lower")) if sizes.size else 0.0
+    return max(min(usual, _LARGEST_SCALE), min(max(peak, _SMALLEST_SCALE), 1.0))
 
 
 def _allowed(tolerance: Tolerance, peak: float, scale: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,8 @@ class Tolerance:
     Both bounds hold at once, so that neither loosens the other. `max_abs` bounds |got - expected|; `max_rel`,
     where it is given, bounds it as a fraction of the largest finite |expected| (it says nothing of a tensor
     of zeros). With `scaled`, `max_abs` is meant for numbers of order one: it grows with an element beyond
-    that, and shrinks with a tensor that stays below. Integers and booleans are compared exactly, always.
+    that, and with a tensor most of which is, and shrinks with a tensor that stays below. Integers and booleans
+    are compared exactly, always.
     """
 
     max_abs: float

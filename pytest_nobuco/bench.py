@@ -1,0 +1,92 @@
+"""The state of a session: what is built and converted already, so that no graph is converted twice."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pytest_nobuco.backend import Backend, Form, Subject
+from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.options import Options
+from pytest_nobuco.resolve import resolve
+
+# Items of one model follow one another, so a few models at a time are enough, and a long list of large ones
+# does not fill the memory. More than one, for a plugin that shuffles items.
+_KEPT = 4
+
+
+@dataclass
+class Entry:
+    """A model of this session, at its own sizes and at others, with its conversions (or why one failed)."""
+
+    subject: Subject
+    elsewhere: dict[Form, Subject | SuiteError] = field(default_factory=dict)
+    conversions: dict[Form, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Bench:
+    """The models of a session, and how many conversions they took."""
+
+    options: Options
+    _backend: Backend | None = None
+    _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
+    conversions: int = 0
+
+    @property
+    def backend(self) -> Backend:
+        """The frameworks; the first to ask loads them."""
+        if self._backend is None:
+            self._backend = resolve(self.options.backend)()
+        return self._backend
+
+    def entry(self, key: str, make: Callable[[], Subject]) -> Entry:
+        """The model of this key, made if it is not there."""
+        if key not in self._entries:
+            self._entries[key] = Entry(make())
+        self._entries.move_to_end(key)
+        while len(self._entries) > _KEPT:
+            self._entries.popitem(last=False)
+        return self._entries[key]
+
+    def converted(self, entry: Entry, form: Form, arguments: dict[str, Any]) -> Any:
+        """The conversion of a model to this form, made if it is not there; a failed one fails again."""
+
+        def convert() -> Any:
+            self.conversions += 1
+            return self.backend.convert(entry.subject, form, arguments)
+
+        return _remembered(entry.conversions, form, convert)
+
+    def elsewhere(self, entry: Entry, form: Form, make: Callable[[], Subject]) -> Subject:
+        """The model at sizes that the form was not converted at, tried once."""
+        return _remembered(entry.elsewhere, form, make)
+
+
+BENCH = pytest.StashKey[Bench]()
+
+
+def _remembered(found: dict[Form, Any], form: Form, make: Callable[[], Any]) -> Any:
+    if form not in found:
+        try:
+            found[form] = make()
+        except SuiteError as error:
+            found[form] = error
+    if isinstance(found[form], SuiteError):
+        raise found[form]
+    return found[form]
+
+
+def cap_threads(environ: MutableMapping[str, str]) -> None:
+    """Share the cores among xdist's workers; must come before PyTorch and TensorFlow are imported."""
+    environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    workers = int(environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        threads = str(max(1, (os.cpu_count() or 1) // workers))
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            environ.setdefault(name, threads)

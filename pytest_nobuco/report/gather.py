@@ -1,0 +1,112 @@
+"""From the test reports of a session, whichever worker made them, to one `SuiteReport`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, rows_of
+from pytest_nobuco.results import ItemResult, LatencyRow, from_wire
+
+_PHASES = ("setup", "call", "teardown")
+
+
+@dataclass
+class _Item:
+    """What the phases of one item have told so far."""
+
+    result: ItemResult | None = None
+    outcome: str = ""
+    message: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Gathered:
+    """The items of a session, in the order in which they ended; only the controller has one."""
+
+    items: dict[str, _Item] = field(default_factory=dict)
+    graphs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    conversions: dict[str, int] = field(default_factory=dict)
+
+    def add(self, report: Any, category: str) -> None:
+        """Take in the report of one phase; `category` is what pytest counts it as, "" for nothing."""
+        item = self.items.setdefault(report.nodeid, _Item())
+        item.seconds += report.duration
+        if wire := getattr(report, "nobuco", None):
+            item.result = self._without_graph(from_wire(wire))
+            report.nobuco = {**wire, "graph": None}  # pytest keeps every report to the end; one graph can be megabytes
+        elif report.when not in _PHASES:
+            item.result = _crashed(report.nodeid)
+        for name, value in report.user_properties:
+            if name == "nobuco_conversions":
+                self.conversions[report.nodeid] = value
+        if category and (category == "error" or item.outcome != "error"):
+            item.outcome, item.message = category, _message(report)
+
+    def report(self, latency: Sequence[LatencyRow] = (), **facts: Any) -> SuiteReport:
+        """Everything so far; `facts` are further fields of `SuiteReport`."""
+        rows = rows_of(_with_axes(self._cells()))
+        wanted = [cell.conversion for row in rows for cell in _shown_with_graph(row)]
+        return SuiteReport(
+            rows=rows,
+            conversions=sum(self.conversions.values()),
+            graphs={key: self.graphs[key] for key in dict.fromkeys(wanted) if key in self.graphs},
+            latency=tuple(latency),
+            **facts,
+        )
+
+    def _without_graph(self, result: ItemResult) -> ItemResult:
+        if result.graph is not None:
+            self.graphs.setdefault(result.conversion, result.graph)
+        return replace(result, graph=None)
+
+    def _cells(self) -> list[Cell]:
+        return [
+            Cell(
+                nodeid=nodeid,
+                kind=result.kind,
+                model=result.model,
+                case=result.case,
+                outcome=item.outcome,
+                axes=result.axes,
+                outputs=result.outputs,
+                bound=result.bound,
+                message=item.message,
+                duration=item.seconds,
+                conversion=result.conversion,
+                worst_node=result.worst_node,
+                command=result.command,
+            )
+            for nodeid, item in self.items.items()
+            if (result := item.result) is not None and item.outcome in MARKS
+        ]
+
+
+def _with_axes(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, those whose item died too early to say its axes with those of their case."""
+    axes = {cell.case: cell.axes for cell in cells if cell.axes}
+    return [cell if cell.axes else replace(cell, axes=axes.get(cell.case, {})) for cell in cells]
+
+
+def _shown_with_graph(row: Row) -> tuple[Cell, ...]:
+    if row.failing:
+        return row.failing
+    return (row.worst,) if row.kind == "parity" else ()
+
+
+def _crashed(nodeid: str) -> ItemResult:
+    """The item that killed its worker, of which xdist knows the id and no more."""
+    model, _, rest = nodeid.partition("[")
+    return ItemResult("parity", model, rest.removesuffix("]"))
+
+
+def _message(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return report.wasxfail.removeprefix("reason: ")
+    if report.skipped and isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return report.longreprtext

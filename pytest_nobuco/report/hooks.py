@@ -1,0 +1,149 @@
+"""The hooks by which items' results become reports: on the workers they are sent, on the controller gathered.
+
+Every session loads this module, also one that only collects, so what makes the reports is imported by what needs it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_nobuco.report.files import check_path, write_report
+from pytest_nobuco.results import RESULT, ItemResult, to_wire
+
+if TYPE_CHECKING:
+    from pytest_nobuco.report.gather import Gathered
+
+
+def register(config: pytest.Config) -> None:
+    """Add the hooks to a session; `pytest.UsageError` if a report could not be written where it is wanted."""
+    config.pluginmanager.register(Sender(), "nobuco-sender")
+    if hasattr(config, "workerinput"):
+        return
+    paths = [check_path(name, config.invocation_params.dir) for name in config.getoption("nobuco_report")]
+    config.pluginmanager.register(Reporter(config, tuple(dict.fromkeys(paths))), "nobuco-reporter")
+
+
+class Sender:
+    """Puts what an item found on its test report, as `report.nobuco`, which xdist carries along."""
+
+    def __init__(self) -> None:
+        self.sent: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        """Send the result with the call, or with the set-up if there will be no call."""
+        result = _result(item)
+        if result is not None and call.when == "call":
+            known = dict(item.user_properties)
+            item.user_properties += [entry for entry in _scalars(result) if entry[0] not in known]
+        report = yield
+        if result is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
+            report.nobuco = self._wire(result)
+        return report
+
+    def _wire(self, result: ItemResult) -> dict[str, Any]:
+        data = to_wire(result)
+        # A graph can be megabytes, and every failing item of a conversion has it.
+        if data["graph"] is not None and result.conversion in self.sent:
+            data["graph"] = None
+        elif data["graph"] is not None:
+            self.sent.add(result.conversion)
+        # Plain types only, or execnet refuses it in the depths of a worker: here the error names the item.
+        plain: dict[str, Any] = json.loads(json.dumps(data))
+        return plain
+
+
+class Reporter:
+    """Gathers the results of all workers, writes the files, prints the section."""
+
+    def __init__(self, config: pytest.Config, paths: tuple[Path, ...]) -> None:
+        self.config, self.paths = config, paths
+        self.written: dict[Path, str | None] = {}  # each file with what went wrong
+        self.started = time.perf_counter()
+        self._gathered: Gathered | None = None
+
+    @property
+    def gathered(self) -> Gathered:
+        """What the items have told so far."""
+        if self._gathered is None:
+            from pytest_nobuco.report.gather import Gathered
+
+            self._gathered = Gathered()
+        return self._gathered
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in a report."""
+        # Whoever knows another outcome says so there; without a terminal nobody may.
+        status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        self.gathered.add(report, status[0] if status else report.outcome)
+
+    # Last, since what other plugins measured belongs into the report too.
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the files that were asked for."""
+        if not self.paths or self.config.option.collectonly:
+            return
+        from pytest_nobuco.latency.table import latency_rows
+        from pytest_nobuco.report.environment import environment
+
+        report = self.gathered.report(
+            latency=latency_rows(self.config),
+            environment=environment(),
+            command=shlex.join(["pytest", *map(str, self.config.invocation_params.args)]),
+            date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            seconds=time.perf_counter() - self.started,
+            complete=exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR),
+        )
+        for path in self.paths:
+            try:
+                write_report(path, report)
+                self.written[path] = None
+            except OSError as error:
+                self.written[path] = str(error)
+                # A job that uploads a report of an earlier run must not be green.
+                session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print a line per model, and where the reports are."""
+        if self.config.option.collectonly:
+            return
+        from pytest_nobuco.summary import summarize
+
+        width = self.config.get_terminal_writer().fullwidth
+        lines = list(summarize(self.gathered.report(), self.config.get_verbosity(), width))
+        for path, problem in self.written.items():
+            lines.append(("red", f"report not written: {problem}") if problem else ("", f"report: {path}"))
+        if lines:
+            terminalreporter.section("nobuco")
+        for colour, line in lines:
+            terminalreporter.write_line(line, **({colour: True} if colour else {}))
+
+
+def _result(item: pytest.Item) -> ItemResult | None:
+    """What the item found; if it did not come to that, at least whose result it would have been."""
+    if RESULT in item.stash:
+        return item.stash[RESULT]
+    said = dict(item.user_properties)
+    if "nobuco_model" not in said or "nobuco_case" not in said:
+        return None
+    return ItemResult(str(said.get("nobuco_kind", "parity")), str(said["nobuco_model"]), str(said["nobuco_case"]))
+
+
+def _scalars(result: ItemResult) -> list[tuple[str, object]]:
+    """What JUnit shows of a result; infinite where something has no measure."""
+    properties: list[tuple[str, object]] = [("nobuco_model", result.model), ("nobuco_case", result.case)]
+    for name in ("max_abs", "max_rel") if result.outputs else ():
+        found = [getattr(output, name) for output in result.outputs]
+        properties.append((f"nobuco_{name}_diff", float("inf") if None in found else max(found)))
+    for name in ("bound", "worst_node"):
+        if value := getattr(result, name):
+            properties.append((f"nobuco_{name}", value))
+    return properties

@@ -1,0 +1,111 @@
+"""What runs a converted model: each takes the arrays that go in and gives those that come out, flat."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.matrix import LATER
+
+
+@dataclass
+class Artefacts:
+    """A Keras model and what it was written to, each made when first asked for; the folder goes with it."""
+
+    model: Any
+    _folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory, repr=False)
+
+    @cached_property
+    def keras_file(self) -> Any:
+        """The model as `.keras` brings it back."""
+        import keras
+
+        path = Path(self._folder.name, "model.keras")
+        with warnings.catch_warnings():
+            # One for each weight, of TensorFlow's `__array__` under NumPy 2.
+            warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+            self.model.save(path)
+            return keras.models.load_model(path)
+
+    @cached_property
+    def saved_model(self) -> Any:
+        """The signature of the model's SavedModel."""
+        import tensorflow as tf
+
+        from nobuco.export import to_saved_model
+
+        path = Path(self._folder.name, "saved_model")
+        to_saved_model(self.model, path)
+        loaded = tf.saved_model.load(str(path))
+        return loaded, loaded.signatures["serving_default"]  # a signature does not keep its model alive
+
+    @cached_property
+    def tflite(self) -> bytes:
+        """The model as a TFLite flatbuffer."""
+        from nobuco.export import to_tflite
+
+        return to_tflite(self.model)
+
+
+def run(artefacts: Artefacts, feeds: Sequence[Any], runtime: str) -> list[Any]:
+    """Run on arrays in input order.
+
+    Raises:
+        UnavailableError: the runtime is missing here, or does not exist yet.
+        SuiteError: the model cannot be brought into the runtime's form.
+    """
+    if runtime in LATER:
+        raise UnavailableError(f"{runtime} is planned for a later version of nobuco")
+    return _RUNNERS[runtime](artefacts, feeds)
+
+
+def _run_keras(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
+    return _called(artefacts.model, feeds)
+
+
+def _run_keras_file(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
+    return _called(artefacts.keras_file, feeds)
+
+
+def _called(model: Any, feeds: Sequence[Any]) -> list[Any]:
+    import keras
+
+    return keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else list(feeds)))
+
+
+def _run_saved_model(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
+    from nobuco.export import input_names, output_names
+
+    _, signature = artefacts.saved_model
+    outputs = signature(**dict(zip(input_names(artefacts.model), feeds)))
+    return [outputs[name] for name in output_names(artefacts.model)]
+
+
+def _run_tflite(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401  asked here so that its absence is a skip, not a failure
+    except ImportError:
+        raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'") from None
+    from nobuco.export import run_tflite
+
+    try:
+        data = artefacts.tflite
+    except Exception as error:
+        if type(error).__name__ != "ConverterError":
+            raise
+        raise SuiteError(f"the model has no TFLite form: {error}") from error
+    return run_tflite(data, feeds)
+
+
+_RUNNERS: dict[str, Callable[[Artefacts, Sequence[Any]], list[Any]]] = {
+    "keras": _run_keras,
+    "keras_file": _run_keras_file,
+    "savedmodel": _run_saved_model,
+    "tflite": _run_tflite,
+}

@@ -1,0 +1,122 @@
+"""What holds for one model: its markers, then the command line, then the ini file, made one."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_nobuco.dynamic import AUTO, NONE, FreeAxes, Shape, Wish, free_axes, name_of, read_letters, read_shapes
+from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.inputs import read_inputs, tensor_leaves
+from pytest_nobuco.matrix import STATIC, Case, cases
+from pytest_nobuco.options import Options
+
+MARKER_ARGUMENTS = (
+    "inputs", "kwargs", "input_shapes", "dynamic", "orders", "runtimes", "max_abs_diff", "max_rel_diff", "xfail",
+)  # fmt: skip
+# Of `pytorch_to_keras`, as they are there; the others are the suite's to choose.
+CONVERSION_ARGUMENTS = (
+    "input_names", "output_names", "trace_shape", "enable_torch_tracing", "explore_branches",
+    "constants_to_variables", "full_validation", "validation_tolerance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the `convert` markers of an item say, nearest first, over the options."""
+
+    markers: tuple[Mapping[str, Any], ...]
+    options: Options
+
+    def nearest(self, argument: str, default: Any = None) -> Any:
+        """What the nearest marker says that says something."""
+        return next((given[argument] for given in self.markers if given.get(argument) is not None), default)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What goes to `pytorch_to_keras` unchanged."""
+        return {name: self.nearest(name) for name in CONVERSION_ARGUMENTS if self.nearest(name) is not None}
+
+    def inputs(self) -> tuple[Any, ...] | None:
+        """The model's positional arguments; None where its own `example_inputs()` shall say."""
+        given = self.nearest("inputs")
+        try:
+            return None if given is None else read_inputs(given() if callable(given) else given)
+        except ValueError as error:
+            raise SuiteError(str(error)) from None
+
+    def wish(self) -> Wish:
+        """Which axes shall be dynamic: shapes before marks in the inputs, and those before letters."""
+        shapes, letters = self.nearest("input_shapes"), self.nearest("dynamic")
+        if shapes is not None:
+            return Wish(shapes=read_shapes(shapes), strict=True)
+        tensors = [] if callable(self.nearest("inputs")) else tensor_leaves(self.inputs() or ())
+        if any(getattr(tensor, "free", ()) for tensor in tensors):
+            return Wish(shapes=dict(enumerate(map(_with_gaps, tensors))), strict=True)
+        if letters is not None:
+            named = {True: AUTO, False: NONE}[letters] if isinstance(letters, bool) else read_letters(letters)
+            return Wish(named, strict=True)
+        return Wish(self.options.dynamic or AUTO, strict=self.options.dynamic not in (None, AUTO))
+
+    def free_axes(self, shapes: Sequence[Shape]) -> FreeAxes:
+        """The dynamic axes of inputs of these shapes; `ValueError` where the settings do not fit them."""
+        return free_axes(shapes, self.wish())
+
+    def cases(self) -> list[Case]:
+        """The matrix; `ValueError` says what is wrong with what was asked for."""
+        orders = self.nearest("orders") or self.options.orders or None
+        runtimes = self.nearest("runtimes") or self.options.runtimes or None
+        return cases(orders, sorted({STATIC, self._dynamic_name()}), runtimes)
+
+    def _dynamic_name(self) -> str:
+        """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""
+        wish = self.wish()
+        if wish.letters == NONE:
+            return STATIC
+        inputs = None if callable(self.nearest("inputs")) else self.inputs()
+        if inputs is not None:
+            shapes = [tuple(tensor.shape) for tensor in tensor_leaves(inputs)]
+            return name_of(shapes, self.free_axes(shapes))
+        return "dyn" if wish.letters == AUTO else f"dyn{wish.letters}"
+
+    def xfail_of(self, case: Case) -> str | None:
+        """The reason why this case is expected to fail, if it is."""
+        given = self.nearest("xfail")
+        if given is None or isinstance(given, str):
+            return given
+        return next((reason for pattern, reason in given.items() if fnmatch.fnmatchcase(case.id, pattern)), None)
+
+
+def settings_of(markers: Iterable[pytest.Mark], options: Options) -> Settings:
+    """The settings that these `convert` markers make, nearest first; `SuiteError` for an argument there is not."""
+    return Settings(tuple(_checked(marker) for marker in markers), options)
+
+
+def check_xfail(settings: Settings, matrix: Sequence[Case]) -> None:
+    """Refuse an `xfail` that gives no reason or speaks of no case."""
+    given = settings.nearest("xfail")
+    if given is None or (isinstance(given, str) and given):
+        return
+    if not isinstance(given, Mapping) or not all(isinstance(reason, str) and reason for reason in given.values()):
+        raise SuiteError(f"xfail={given!r}: give the reason as text, or a dict of reasons by pattern of cases")
+    for pattern in given:
+        if not fnmatch.filter([case.id for case in matrix], pattern):
+            raise SuiteError(f"xfail: {pattern!r} is none of {', '.join(case.id for case in matrix)}")
+
+
+def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
+    unknown = [name for name in marker.kwargs if name not in MARKER_ARGUMENTS + CONVERSION_ARGUMENTS]
+    if unknown or marker.args:
+        what = f"no argument {unknown[0]!r}" if unknown else "no positional arguments"
+        known = ", ".join(MARKER_ARGUMENTS + CONVERSION_ARGUMENTS)
+        raise SuiteError(f"pytest.mark.convert takes {what}; it takes {known}")
+    return marker.kwargs
+
+
+def _with_gaps(tensor: Any) -> tuple[int | None, ...]:
+    free = getattr(tensor, "free", ())
+    return tuple(None if axis in free else size for axis, size in enumerate(tensor.shape))
