@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nobuco.layers.state import reset_states
     from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
     from nobuco.layout.strategy import ChannelOrderingStrategy
-    from nobuco.registry import converter, locate_converter, unregister_converter
+    from nobuco.registry import Sample, converter, locate_converter, unregister_converter
     from nobuco.report.data import Report, TraceLevel
     from nobuco.trace.traceable import traceable
 
@@ -39,6 +39,7 @@ _HOME = {
     "NobucoError": "nobuco.errors",
     "NobucoWarning": "nobuco.errors",
     "Report": "nobuco.report.data",
+    "Sample": "nobuco.registry",
     "TraceLevel": "nobuco.report.data",
     "UnknownConverterError": "nobuco.errors",
     "converter": "nobuco.registry",
@@ -67,6 +68,7 @@ __all__ = [
     "NobucoError",
     "NobucoWarning",
     "Report",
+    "Sample",
     "TraceLevel",
     "UnknownConverterError",
     "converter",

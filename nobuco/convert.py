@@ -16,8 +16,8 @@ from torch import nn
 from nobuco.arguments import inputs_given, output_orders, prepared
 from nobuco.bridge import t_pytorch2keras, to_numpy
 from nobuco.build import Builder, Built, InputSpec
-from nobuco.build.builder import logical
 from nobuco.build.regions import choices
+from nobuco.build.validation import logical
 from nobuco.errors import ConversionError, NobucoWarning
 from nobuco.ir import Graph, Value, map_leaves
 from nobuco.layers.state import reset_states

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,22 @@ BUILT_IN = "nobuco.converters."
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Arguments that an operation can be tried on; for a module class its instance comes first.
+
+    `program(operation, *args, **kwargs)` is what to convert where the bare call will not do, e.g. for arithmetic
+    that is seen only on sizes. It must reach the operation that it is given.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    program: Callable[..., Any] | None = None
+
+
+Samples = Callable[[], Sequence[Sample]]
+
+
+@dataclass(frozen=True)
 class Converter:
     """One registered converter.
 
@@ -38,6 +54,9 @@ class Converter:
     validate_func: `(pytorch_output, tensorflow_output) -> bool | float | None`, asked in place of the
         default comparison.
     steps: `(shape, *args, **kwargs) -> steps`, for pure data movement.
+    samples: gives what `pytest --nobuco-converters` tries it on; asked only there.
+    after_flattening: converts a call together with the flattening of its only tensor before it. Its `make` is told,
+        as `order`, how the tensor lies that is flattened.
     """
 
     operations: tuple[Operation, ...]
@@ -48,6 +67,8 @@ class Converter:
     reusable: bool = True
     validate_func: Callable[..., Any] | None = None
     steps: Callable[..., Sequence[Step]] | None = None
+    samples: Samples | None = None
+    after_flattening: Converter | None = None
 
     @property
     def is_built_in(self) -> bool:
@@ -183,6 +204,7 @@ def converter(
     reusable: bool = True,
     validate_func: Callable[..., Any] | None = None,
     override: bool = False,
+    samples: Samples | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as the converter of one or more operations.
 
@@ -194,6 +216,8 @@ def converter(
         validate_func: `(pytorch_output, tensorflow_output) -> bool | float | None` in place of the default
             comparison: False fails the node, a number is taken as its difference.
         override: replace a converter that somebody else registered.
+        samples: a function without arguments that returns a list of `nobuco.Sample`, on which
+            `pytest --nobuco-converters` compares the converter with PyTorch.
 
     Raises:
         ConverterRegistrationError: no operation given, not an operation, or one that already has a converter.
@@ -204,10 +228,10 @@ def converter(
         )
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _registry_for(function).add(
-            Converter(operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func),
-            override=override,
+        added = Converter(
+            operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func, None, samples
         )
+        _registry_for(function).add(added, override=override)
         return function
 
     return register

@@ -24,7 +24,7 @@ class Unit:
     """A node, or a chain of nodes that only move data, which becomes one layer.
 
     `scope` is the path of the module that the call was made in; `inputs` and `outputs` are the tensors that
-    enter and leave, in order.
+    enter and leave, in order. `flattening` is the call in front of it that it also stands for.
     """
 
     node: Node
@@ -34,6 +34,7 @@ class Unit:
     outputs: tuple[Value, ...]
     chain: tuple[tuple[Node, Converter], ...] = ()
     sizes: Sizes | None = None
+    flattening: Unit | None = None
 
     @property
     def moves_only(self) -> bool:
@@ -94,7 +95,7 @@ def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
             kept.append(unit)
         else:
             dropped.append(unit)
-    units = _merge_movements(kept[::-1], results)
+    units = _absorb_flattenings(_merge_movements(kept[::-1], results), results)
     return Selection(tuple(units), frozenset(picker.folded), tuple(picker.gaps), tuple(dropped))
 
 
@@ -262,6 +263,36 @@ def _merge_movements(units: Sequence[Unit], outputs: Sequence[Value]) -> list[Un
         if unit.moves_only:
             position[unit.outputs[0].id] = before
     return merged
+
+
+def _absorb_flattenings(units: Sequence[Unit], outputs: Sequence[Value]) -> list[Unit]:
+    """Leave a flattening to the layers behind it if all that read it are such as take its elements as they lie."""
+    flattenings = {unit.outputs[0].id: unit for unit in units if unit.moves_only and _is_flattening(unit)}
+    for value in (*outputs, *(v for unit in units if unit.converter.after_flattening is None for v in unit.inputs)):
+        flattenings.pop(value.id, None)
+    joined = []
+    for unit in units:
+        if unit.moves_only and unit.outputs[0].id in flattenings:
+            continue
+        flattening = flattenings.get(unit.inputs[0].id) if unit.inputs else None
+        joined.append(unit if flattening is None else _joined(unit, flattening))
+    return joined
+
+
+def _is_flattening(unit: Unit) -> bool:
+    """Whether a movement makes one dimension of all but the first."""
+    source, result = unit.inputs[0], unit.outputs[0]
+    reshapes = all(isinstance(step, Reshape) for step in unit.steps(source.shape))
+    return reshapes and source.rank > 2 == result.rank and source.shape[0] == result.shape[0]
+
+
+def _joined(unit: Unit, flattening: Unit) -> Unit:
+    source, flat = flattening.inputs[0], unit.inputs[0]
+    args, kwargs = map_leaves(lambda leaf: source if leaf is flat else leaf, (unit.node.args, dict(unit.node.kwargs)))
+    node = replace(unit.node, args=args, kwargs=kwargs)
+    converter = unit.converter.after_flattening
+    assert converter is not None
+    return replace(unit, node=node, converter=converter, inputs=(source,), flattening=flattening)
 
 
 def _follows(unit: Unit, head: Unit) -> bool:

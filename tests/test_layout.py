@@ -175,11 +175,6 @@ def test_global_pooling_into_a_linear_layer():
     assert transpositions(module, X4) == 0
 
 
-def test_flattening_a_map_costs_one():
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(96, 2))
-    assert transpositions(module, X4) == 1
-
-
 def test_outputs_lie_where_it_is_cheapest():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     assert transpositions(module, X4, outputs=None) == 0
@@ -214,3 +209,41 @@ def test_tokens_of_a_vision_transformer_and_back():
             return self.out(tokens.transpose(1, 2).reshape(b, c, h, w))
 
     assert transpositions(Tokens(), X4) == 0
+
+
+class FlattenedHeads(nn.Module):
+    """Convolution, flattening, and one or two linear layers; `shown` also returns what was flattened."""
+
+    def __init__(self, shown=False):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+        self.a, self.b = nn.Linear(5 * 6 * 4, 4), nn.Linear(5 * 6 * 4, 2)
+        self.shown = shown
+
+    def forward(self, x):
+        flat = self.conv(x).flatten(1)
+        return (self.a(flat), flat * 2) if self.shown else (self.a(flat), self.b(input=flat))
+
+
+@pytest.mark.parametrize(("inputs", "count"), [(TENSORFLOW, 0), (PYTORCH, 1)])
+def test_linear_layers_take_a_flattened_tensor_as_it_lies(inputs, count):
+    assert transpositions(FlattenedHeads(), torch.randn(2, 3, 8, 6), inputs=inputs) == count
+
+
+def test_a_flattened_tensor_that_others_read_is_turned():
+    assert transpositions(FlattenedHeads(shown=True), torch.randn(2, 3, 8, 6)) == 1
+
+
+def test_a_linear_layer_behind_a_flattening_and_elsewhere():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(24, 24)
+
+        def forward(self, x):
+            return self.linear(self.linear(x.view(x.size(0), -1)))
+
+    x = torch.randn(2, 4, 3, 2)
+    assert transpositions(Twice(), x) == 0
+    keras_model = nobuco.pytorch_to_keras(Twice(), [x], input_shapes={x: (None, 4, 3, 2)}, verbose=False)
+    assert keras_model(nobuco.t_pytorch2keras(torch.randn(5, 4, 3, 2), TENSORFLOW)).shape == (5, 24)

@@ -21,10 +21,13 @@ from nobuco.registry import operation_name
 from nobuco.select import Unit
 
 
-def made(unit: Unit, samples: Mapping[int, Any], regions: Sequence[Callable[..., Any]] = ()) -> Any:
+def made(
+    unit: Unit, samples: Mapping[int, Any], signature: Signature | None = None, regions: Sequence[Any] = ()
+) -> Any:
     """Call the unit's converter with what PyTorch was given; returns its callable or Keras layer.
 
-    A call with regions gets them, built, as its first argument.
+    A call with regions gets them, built, as its first argument; one that begins with a flattening is told how the
+    tensor lies.
 
     Raises:
         ConverterError: the converter raised, or what it returned cannot be called.
@@ -35,6 +38,8 @@ def made(unit: Unit, samples: Mapping[int, Any], regions: Sequence[Callable[...,
     args, kwargs = traced_arguments(node, samples)
     own = (node.module, *args) if node.module is not None else args
     own = (tuple(regions), *own) if node.regions else own
+    if unit.flattening is not None and signature is not None:
+        kwargs["order"] = signature.inputs[0]
     try:
         result = converter.make(*own, **kwargs)
     except Exception as error:
@@ -95,6 +100,50 @@ def bound(
         return [leaf for leaf in flat_outputs(result) if leaf is not None]
 
     return call
+
+
+def run(unit: Unit, layer: Any, tensors: Sequence[Any], when: str) -> list[Any]:
+    """Call the layer of a unit; `when` says on what occasion.
+
+    Raises:
+        ConverterError: the layer raised.
+    """
+    try:
+        return flat_outputs(layer(*tensors))
+    except Exception as error:
+        raise ConverterError(
+            f"what the converter of {describe(unit)} returned raised {type(error).__name__} {when}: {error}"
+        ) from error
+
+
+def check_outputs(unit: Unit, signature: Signature, outputs: Sequence[Any]) -> None:
+    """Check that a layer gives tensors like PyTorch's.
+
+    Raises:
+        ConverterError: their number, a dtype or a shape is another.
+    """
+    if len(outputs) != len(unit.outputs):
+        raise ConverterError(
+            f"{describe(unit)}: PyTorch gives {len(unit.outputs)} tensor(s), the converted node {len(outputs)}"
+        )
+    for i, (value, order, tensor) in enumerate(zip(unit.outputs, signature.outputs, outputs)):
+        got = keras.backend.standardize_dtype(tensor.dtype)
+        if got != value.dtype:
+            raise ConverterError(
+                f"{describe(unit)}: output {i} has dtype {got}, PyTorch gives {value.dtype}; "
+                f"cast it in the converter, e.g. tf.cast(x, tf.{value.dtype})"
+            )
+        expected, shape = order.to_physical(value.shape), tuple(tensor.shape)
+        if len(shape) != len(expected) or any(s is not None and s != e for s, e in zip(shape, expected)):
+            raise ConverterError(
+                f"{describe(unit)}: output {i} has shape {shape}, expected {tuple(expected)} "
+                f"({order.name} order; PyTorch gives {value.shape})"
+            )
+
+
+def single(items: Sequence[Any]) -> Any:
+    """The only one of some items, or all in a list, as Keras and converters have one tensor and several."""
+    return items[0] if len(items) == 1 else list(items)
 
 
 def flat_outputs(tree: Any) -> list[Any]:

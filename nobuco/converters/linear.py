@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nobuco.bridge import to_numpy
+from nobuco.bridge import in_order, to_numpy
+from nobuco.build.chain import Chain
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, promoted, rank, sizes, spellings
+from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.registry import converter, expression
+from nobuco.layout.order import ChannelOrder
+from nobuco.registry import Converter, converter, expression, registry
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
@@ -31,13 +35,30 @@ def dense(weight: torch.Tensor, bias: torch.Tensor | None, rank: int, name: str 
     return layer
 
 
-@converter(nn.Linear, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
     """nn.Linear"""
     if input.ndim > 1:
         return dense(self.weight, self.bias, input.ndim)
     layer = dense(self.weight, self.bias, 2)
     return lambda input: layer(input[tf.newaxis])[0]
+
+
+def flattened_linear(self: nn.Linear, input: torch.Tensor, order: ChannelOrder) -> Chain:
+    """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that nobody turns the tensor."""
+    shape = (1, *input.shape[1:])
+    lies = in_order(np.arange(self.in_features).reshape(shape), order).reshape(-1)
+    flatten = OpLayer(lambda x: tf.reshape(x, [-1, self.in_features]))  # Keras asks for the batch's size first
+    return Chain((flatten, dense(self.weight[:, lies], self.bias, 2)))
+
+
+registry.add(
+    Converter(
+        (nn.Linear,), Linear, Linear, FORCE_PYTORCH_ORDER,
+        after_flattening=Converter(
+            (nn.Linear,), flattened_linear, flattened_linear, ChannelOrderingStrategy.OUTPUT_FORCE_PYTORCH_ORDER
+        ),
+    )
+)  # fmt: skip
 
 
 @expression(F.linear, strategy=FORCE_PYTORCH_ORDER)
@@ -50,6 +71,8 @@ def linear(input: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -
 @expression(F.bilinear, strategy=FORCE_PYTORCH_ORDER)
 def bilinear(input1: tf.Tensor, input2: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
+    if rank(input1) == 1:  # of which TFLite makes no product
+        return bilinear(input1[tf.newaxis], input2[tf.newaxis], weight, bias)[0]
     product = tf.einsum("...i,oij,...j->...o", input1, weight, input2)
     return product if bias is None else product + bias
 
@@ -186,6 +209,10 @@ def kron(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     a, b = promoted(input, other)
     n = max(rank(a), rank(b))
     own, theirs = ([1] * (n - rank(x)) + sizes(x) for x in (a, b))
+    if n > 3:  # TensorFlow broadcasts no more than a few axes in turn
+        pairs = tf.reshape(tf.reshape(a, [-1, 1]) * tf.reshape(b, [1, -1]), own + theirs)
+        spread = tf.transpose(pairs, [i for dim in range(n) for i in (dim, n + dim)])
+        return tf.reshape(spread, [p * q for p, q in zip(own, theirs)])
     spread = tf.reshape(a, [m for size in own for m in (size, 1)]) * tf.reshape(
         b, [m for size in theirs for m in (1, size)]
     )

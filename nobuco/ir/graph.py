@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from nobuco.ir.tree import leaves
+from nobuco.ir.tree import Leaf, leaves
 
 
 class ValueKind(Enum):
@@ -32,7 +32,7 @@ class ValueKind(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
+class Value(Leaf):
     """A tensor (or, with `SIZE`, an integer) of the traced programme; identity is the object itself."""
 
     id: int

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
+
+
+class Leaf:
+    """A dataclass that derives from this stands in trees as a whole."""
 
 
 def map_leaves(fn: Callable[[Any], Any], tree: Any) -> Any:
@@ -46,7 +51,16 @@ def leaves(tree: Any) -> Iterator[Any]:
             yield leaf
 
 
-def _is_plain_dataclass(leaf: Any) -> bool:
-    from nobuco.ir.graph import Value
+def tensors(tree: Any) -> list[torch.Tensor]:
+    """The PyTorch tensors among the leaves of a tree, in order."""
+    return [leaf for leaf in leaves(tree) if isinstance(leaf, torch.Tensor)]
 
-    return dataclasses.is_dataclass(leaf) and not isinstance(leaf, (type, Value))
+
+def map_tensors(fn: Callable[[torch.Tensor, int], Any], tree: Any) -> Any:
+    """Rebuild `tree` with `fn(tensor, position)` in place of each tensor, `position` counting the tensors."""
+    positions = count()
+    return map_leaves(lambda leaf: fn(leaf, next(positions)) if isinstance(leaf, torch.Tensor) else leaf, tree)
+
+
+def _is_plain_dataclass(leaf: Any) -> bool:
+    return dataclasses.is_dataclass(leaf) and not isinstance(leaf, (type, Leaf))

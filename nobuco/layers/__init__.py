@@ -9,6 +9,7 @@ from nobuco.layers.op import OpLayer
 from nobuco.layers.output import OutputLayer
 from nobuco.layers.padding import SpatialPadding
 from nobuco.layers.state import StateLayer
+from nobuco.layers.waypoints import Waypoints
 from nobuco.layers.weight import WeightLayer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "OutputLayer",
     "SpatialPadding",
     "StateLayer",
+    "Waypoints",
     "WeightLayer",
     "ZeroInsertion",
 ]

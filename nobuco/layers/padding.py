@@ -16,6 +16,11 @@ def pad(x: tf.Tensor, amounts: Sequence[Amount], mode: str = "constant", value: 
 
     Modes are PyTorch's: constant, reflect (without the edge), replicate, circular.
     """
+    if mode == "replicate" and any(isinstance(n, int) and n < 0 for pair in amounts for n in pair):
+        # The edge may be beyond what is left after cropping.
+        for i, (before, after) in enumerate(amounts):
+            x = _replicated(x, i, before, after) if _real(before) or _real(after) else x
+        return x
     x = _cropped(x, amounts)
     amounts = [tuple(0 if isinstance(n, int) and n < 0 else n for n in pair) for pair in amounts]  # type: ignore[misc]
     if not any(_real(n) for pair in amounts for n in pair):

@@ -40,7 +40,8 @@ def assemble(
     units, checks = {}, dict(built.checks)
     selections = [selection, *(region.selection for region in built.regions)]
     for unit in (unit for one in selections for unit in (*one.units, *one.dropped)):
-        for node in (unit.node, *(node for node, _ in unit.chain)):
+        flattened = unit.flattening.chain if unit.flattening is not None else ()
+        for node in (unit.node, *(node for node, _ in (*unit.chain, *flattened))):
             units[node.id] = unit
     for region in built.regions:
         checks.update(region.checks)

@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
 from nobuco.errors import ConversionError
-from nobuco.ir import Graph, Node, Site, Value, leaves, map_leaves, values
+from nobuco.ir import Graph, Node, Site, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.rewind import State
+from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
 from nobuco.trace.sizes import TracedFloat, TracedInt
-
-if TYPE_CHECKING:
-    from nobuco.trace.tracer import Tracer
 
 
 def dynamo_is_loaded() -> bool:
@@ -57,15 +55,15 @@ class Side:
     after: State
 
 
-def handler(operation: Any) -> Callable[[Tracer, Any, Sequence[Any]], Any] | None:
-    """What traces a call of this higher-order operator: `(tracer, operation, args) -> result`."""
+def handler(operation: Any) -> Callable[[Session, Any, Sequence[Any]], Any] | None:
+    """What traces a call of this higher-order operator: `(session, operation, args) -> result`."""
     if not isinstance(operation, torch._ops.HigherOrderOperator):
         return None
     return _HANDLERS.get(operation.name())
 
 
 def join(
-    tracer: Tracer, operation: Any, pred: Value, sides: dict[bool, Side], taken: bool, entry: State, site: Site
+    session: Session, operation: Any, pred: Value, sides: dict[bool, Side], taken: bool, entry: State, site: Site
 ) -> Any:
     """Record a branch whose two sides were traced from the state `entry`; gives its result, as new tensors.
 
@@ -79,19 +77,19 @@ def join(
     regions = []
     for side in (sides[True], sides[False]):
         written = tuple(side.after.slots[i][1] for i in changed)
-        regions.append(Graph(side.nodes, (), (*values(side.outputs), *written), tracer.memory.samples))
-    live = tracer.is_live((pred, [r.outputs for r in regions]))
+        regions.append(Graph(side.nodes, (), (*values(side.outputs), *written), session.memory.samples))
+    live = session.record.is_live((pred, [r.outputs for r in regions]))
     entry.restore_values()
-    result = map_leaves(lambda leaf: _fresh(leaf) if isinstance(leaf, torch.Tensor) else leaf, sides[taken].result)
-    outputs = [tracer.new_result(t, live) for t in leaves(result) if isinstance(t, torch.Tensor)]
+    result = map_tensors(lambda tensor, _: _fresh(tensor), sides[taken].result)
+    outputs = [session.tensors.hold(t, live) for t in tensors(result)]
     writes = []
     for i in changed:
         slot, before, _ = entry.slots[i]
-        value = tracer.new_value(slot.tensor, live)
-        entry.set_value(tracer.memory, i, value)
+        value = session.record.new_value(slot.tensor, live=live)
+        entry.set_value(session.memory, i, value)
         writes.append((before, value))
     outputs += [after for _, after in writes]
-    tracer.add_node(operation, (pred, ()), tuple(outputs), site, tuple(regions), tuple(writes))
+    session.record.add(operation, (pred, ()), {}, tuple(outputs), site, writes, tuple(regions))
     return result
 
 
@@ -118,23 +116,23 @@ def _fresh(tensor: torch.Tensor) -> torch.Tensor:
 # -- the operators -------------------------------------------------------------------------------------
 
 
-def _cond(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+def _cond(session: Session, operation: Any, args: Sequence[Any]) -> Any:
     pred, true_fn, false_fn, operands = args
     bodies = {True: true_fn, False: false_fn}
-    if tracer.is_muted or not isinstance(pred, torch.Tensor):
-        with tracer:
+    if session.is_muted or not isinstance(pred, torch.Tensor):
+        with session.mode:
             return bodies[bool(pred)](*operands)
-    site, condition, taken = call_site(), tracer.read(pred), bool(pred)
-    tracer.meet_held_tensors()
-    entry, sides = State.of(tracer.memory), {}
+    site, condition, taken = call_site(), session.tensors.read(pred), bool(pred)
+    session.tensors.meet_held()
+    entry, sides = State.of(session.memory), {}
     for side in (not taken, taken):
-        sides[side] = Side(*tracer.traced(partial(bodies[side], *operands)), State.of(tracer.memory))
+        sides[side] = Side(*session.traced(partial(bodies[side], *operands)), State.of(session.memory))
         if side is not taken:
-            entry.restore(tracer.memory)
-    return join(tracer, operation, condition, sides, taken, entry, site)
+            entry.restore(session.memory)
+    return join(session, operation, condition, sides, taken, entry, site)
 
 
-def _while_loop(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+def _while_loop(session: Session, operation: Any, args: Sequence[Any]) -> Any:
     cond_fn, body_fn, carried, additional = args
     initial = [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in carried]
 
@@ -144,32 +142,32 @@ def _while_loop(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
             current = [torch.as_tensor(t) for t in body_fn(*current, *additional)]
         return current
 
-    if tracer.is_muted:
-        return tuple(tracer.untraced(run))
-    given = tuple(tracer.read(initial))
-    first = [tracer.placeholder(t) for t in initial]
-    test = _body(tracer, first, lambda: cond_fn(*first, *additional))
-    step = _body(tracer, first, lambda: body_fn(*first, *additional))
-    return tuple(_recorded(tracer, operation, (given,), tracer.untraced(run), (test, step)))
+    if session.is_muted:
+        return tuple(session.untraced(run))
+    given = tuple(session.tensors.read(initial))
+    first = [session.tensors.placeholder(t) for t in initial]
+    test = _body(session, first, lambda: cond_fn(*first, *additional))
+    step = _body(session, first, lambda: body_fn(*first, *additional))
+    return tuple(_recorded(session, operation, (given,), session.untraced(run), (test, step)))
 
 
-def _map(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+def _map(session: Session, operation: Any, args: Sequence[Any]) -> Any:
     function, xs, shared = args
 
     def run() -> Any:
         results = [function(*(x[i] for x in xs), *shared) for i in range(xs[0].shape[0])]
         return pytree.tree_map(lambda *steps: torch.stack(steps), *results)
 
-    stacked = tracer.untraced(run)
-    if not tracer.is_muted:
-        given = tuple(tracer.read(list(xs)))
-        first = [tracer.placeholder(x[0]) for x in xs]
-        body = _body(tracer, first, lambda: function(*first, *shared))
-        _recorded(tracer, operation, (given,), list(leaves(stacked)), (body,))
+    stacked = session.untraced(run)
+    if not session.is_muted:
+        given = tuple(session.tensors.read(list(xs)))
+        first = [session.tensors.placeholder(x[0]) for x in xs]
+        body = _body(session, first, lambda: function(*first, *shared))
+        _recorded(session, operation, (given,), list(leaves(stacked)), (body,))
     return stacked
 
 
-def _scan(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
+def _scan(session: Session, operation: Any, args: Sequence[Any]) -> Any:
     function, init, xs, additional = args
     count = len(init)
 
@@ -180,15 +178,15 @@ def _scan(tracer: Tracer, operation: Any, args: Sequence[Any]) -> Any:
             carry, steps = result[:count], [*steps, result[count:]]
         return [_fresh(t) for t in carry] + [torch.stack(column) for column in zip(*steps)]
 
-    if tracer.is_muted:
-        return tracer.untraced(run)
-    given = (tuple(tracer.read(list(init))), tuple(tracer.read(list(xs))))
-    first = [tracer.placeholder(t) for t in (*init, *(x[0] for x in xs))]
-    body = _body(tracer, first, lambda: function(*first, *additional))
-    return _recorded(tracer, operation, given, tracer.untraced(run), (body,))
+    if session.is_muted:
+        return session.untraced(run)
+    given = (tuple(session.tensors.read(list(init))), tuple(session.tensors.read(list(xs))))
+    first = [session.tensors.placeholder(t) for t in (*init, *(x[0] for x in xs))]
+    body = _body(session, first, lambda: function(*first, *additional))
+    return _recorded(session, operation, given, session.untraced(run), (body,))
 
 
-_HANDLERS: dict[str, Callable[[Any, Any, Sequence[Any]], Any]] = {
+_HANDLERS: dict[str, Callable[[Session, Any, Sequence[Any]], Any]] = {
     "cond": _cond,
     "while_loop": _while_loop,
     "map_impl": _map,
@@ -196,27 +194,27 @@ _HANDLERS: dict[str, Callable[[Any, Any, Sequence[Any]], Any]] = {
 }
 
 
-def _body(tracer: Tracer, placeholders: Sequence[torch.Tensor], run: Callable[[], Any]) -> Graph:
+def _body(session: Session, placeholders: Sequence[torch.Tensor], run: Callable[[], Any]) -> Graph:
     """One step of a loop as a region."""
-    tracer.meet_held_tensors()
-    entry = State.of(tracer.memory)
-    nodes, _, outputs = tracer.traced(
+    session.tensors.meet_held()
+    entry = State.of(session.memory)
+    nodes, _, outputs = session.traced(
         lambda: [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in leaves(run())]
     )
-    if entry.changed(State.of(tracer.memory)):
+    if entry.changed(State.of(session.memory)):
         raise ConversionError(
             f"{call_site()}: the body of a loop writes a tensor in place that is not its own; carry it through "
             "the loop and return the new one instead"
         )
     entry.restore_values()
-    inputs = tuple(tracer.memory.slots[id(t)].value for t in placeholders)
-    return Graph(nodes, inputs, values(outputs), tracer.memory.samples)
+    inputs = tuple(session.memory.slots[id(t)].value for t in placeholders)
+    return Graph(nodes, inputs, values(outputs), session.memory.samples)
 
 
 def _recorded(
-    tracer: Tracer, operation: Any, given: tuple[Any, ...], results: list[torch.Tensor], regions: tuple[Graph, ...]
+    session: Session, operation: Any, given: tuple[Any, ...], results: list[torch.Tensor], regions: tuple[Graph, ...]
 ) -> list[torch.Tensor]:
     """Record a loop whose results, tensors of its own, are these."""
-    outputs = tuple(tracer.new_result(t, live=True) for t in results)
-    tracer.add_node(operation, (*given, ()), outputs, call_site(), regions)
+    outputs = tuple(session.tensors.hold(t, live=True) for t in results)
+    session.record.add(operation, (*given, ()), {}, outputs, regions=regions)
     return results

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, map_tensors, values
 from nobuco.registry import operation_name
 from nobuco.trace.alike import alike
 from nobuco.trace.choices import with_choices
-from nobuco.trace.regions import closed
+from nobuco.trace.regions import closed, mapped
 from nobuco.trace.sizes import Kept
 from nobuco.trace.tracer import trace
 
@@ -95,21 +95,16 @@ def _other_run(
 
 def _resized(tree: Any, shapes: Mapping[int, Shape], change: Change) -> Any:
     """The arguments with their dynamic axes changed, filled by repeating what they hold."""
-    position = -1
 
-    def resize(leaf: Any) -> Any:
-        nonlocal position
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        position += 1
+    def resize(tensor: torch.Tensor, position: int) -> torch.Tensor:
         for axis, size in enumerate(shapes.get(position, ())):
-            if size is None and leaf.shape[axis]:
-                wanted = torch.arange(change(leaf.shape[axis], axis)) % leaf.shape[axis]
-                leaf = leaf.index_select(axis, wanted.to(leaf.device))
-        return leaf
+            if size is None and tensor.shape[axis]:
+                wanted = torch.arange(change(tensor.shape[axis], axis)) % tensor.shape[axis]
+                tensor = tensor.index_select(axis, wanted.to(tensor.device))
+        return tensor
 
     with torch.no_grad():
-        return map_leaves(resize, tree)
+        return map_tensors(resize, tree)
 
 
 def _same_calls(first: Graph, second: Graph) -> bool:
@@ -164,31 +159,14 @@ def _with_static_sizes(graph: Graph, dynamic: frozenset[int]) -> Graph:
         static = isinstance(leaf, Value) and leaf.kind is ValueKind.SIZE and leaf.id not in dynamic
         return graph.samples[leaf.id] if static else leaf
 
-    def rewritten(nodes: Sequence[Node]) -> tuple[Node, ...]:
-        return tuple(
-            replace(
-                node,
-                args=map_leaves(number, node.args),
-                kwargs=map_leaves(number, dict(node.kwargs)),
-                outputs=map_leaves(number, node.outputs),
-                children=rewritten(node.children),
-                regions=tuple(
-                    replace(region, nodes=rewritten(region.nodes), outputs=map_leaves(number, region.outputs))
-                    for region in node.regions
-                ),
-            )
-            for node in nodes
-            if not _is_static_size(node)
-        )
-
-    def _is_static_size(node: Node) -> bool:
+    def computes_static_size(node: Node) -> bool:
         found = values(node.outputs)
         return bool(found) and all(v.kind is ValueKind.SIZE and v.id not in dynamic for v in found)
 
     baked = tuple(note for note in graph.baked if note.value in dynamic)
     return replace(
         graph,
-        nodes=closed(rewritten(graph.nodes), [before for before, _ in graph.states]),
+        nodes=closed(mapped(graph.nodes, number, computes_static_size), [before for before, _ in graph.states]),
         outputs=map_leaves(number, graph.outputs),
         warnings=(*graph.warnings, *dict.fromkeys(note.message for note in baked)),
         baked=baked,

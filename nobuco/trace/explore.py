@@ -9,34 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from nobuco.ir import Node, Site, Value, map_leaves, values
+from nobuco.ir import Node, Value, map_leaves, values
 from nobuco.trace.control import Side, SidesDifferError, join
+from nobuco.trace.record import Decision
 from nobuco.trace.regions import every_node, mapped
 from nobuco.trace.rewind import State
-
-if TYPE_CHECKING:
-    from nobuco.trace.tracer import Tracer
+from nobuco.trace.session import Session
+from nobuco.trace.site import call_site
 
 # One run that decides more often than this is taken for a loop that never ends.
 _MOST_DECISIONS = 64
 # How many other sides `explore_branches=True` traces in one conversion.
 MOST_PATHS = 32
 _COND = torch.ops.higher_order.cond
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One truth value that Python asked for, after so many recorded calls of its frame, and the state then."""
-
-    pred: Value
-    taken: bool
-    position: int
-    site: Site
-    before: State
 
 
 @dataclass(frozen=True)
@@ -60,54 +49,94 @@ def path_limit(explore: bool | int) -> int:
     return MOST_PATHS if explore is True else int(explore)
 
 
-def is_full(decisions: Sequence[Decision], forced: Sequence[bool]) -> bool:
-    """Whether a run has decided so often that no more decisions are told apart.
+def entry_state(session: Session, holder: Any) -> State | None:
+    """The state in which a call begins, of which the other sides may be traced; None where none are."""
+    return State.of(session.memory, holder) if session.explores else None
+
+
+def decided(session: Session, given: Any, result: bool) -> bool | None:
+    """A truth value that Python asks for, the one that is forced if any is; None where it is no decision to explore.
 
     Raises:
         OtherwiseError: it is a run the other way, which may never end.
     """
+    frame = session.record.frame
+    if frame.entry is None or not session.record.is_live(given) or _is_full(frame.decisions, frame.forced):
+        return None
+    count = len(frame.decisions)
+    taken = frame.forced[count] if count < len(frame.forced) else result
+    before = State.of(session.memory, frame.holder)
+    frame.decisions.append(Decision(values(given)[0], taken, len(frame.children), call_site(), before))
+    return taken
+
+
+def _is_full(decisions: Sequence[Decision], forced: Sequence[bool]) -> bool:
+    """Whether a run has decided so often that no more decisions are told apart."""
     full = len(decisions) >= _MOST_DECISIONS
     if full and forced:
         raise OtherwiseError(f"it decided more than {_MOST_DECISIONS} times, as if it would never end")
     return full
 
 
-def explored(tracer: Tracer, call: Callable[[], Any], first: Run, entry: State) -> tuple[tuple[Node, ...], Any]:
-    """All ways through a call whose first run is done: its calls, joined by branches, and its result."""
-    joined = _joined(tracer, call, first, entry, 0)
-    joined.after.restore(tracer.memory)
-    return joined.nodes, joined.result
+def both_sides(session: Session, call: Callable[[], Any], result: Any) -> Any:
+    """The result of the innermost call, `call()`, once the other sides of its decisions are traced."""
+    frame = session.record.frame
+    if not frame.decisions or frame.entry is None:
+        return result
+    with torch._C.DisableTorchFunction():
+        joined = _joined(session, call, _run(session, result), frame.entry, 0)
+        joined.after.restore(session.memory)
+    frame.children[:] = joined.nodes
+    return joined.result
 
 
-def _joined(tracer: Tracer, call: Callable[[], Any], run: Run, entry: State, settled: int) -> Run:
+def _run(session: Session, result: Any) -> Run:
+    """What the innermost call has done, now that it is over."""
+    frame, tensors = session.record.frame, session.tensors
+    outputs = tensors.read(result)  # which may take views again: calls of its own
+    assigned = frame.entry.assigned() if frame.entry is not None else {}
+    given = {place: (tensor, tensors.read(tensor)) for place, tensor in assigned.items()}
+    after = State.of(tensors.memory, frame.holder)
+    return Run(tuple(frame.children), tuple(frame.decisions), result, outputs, after, given)
+
+
+def _run_again(session: Session, call: Callable[[], Any], forced: tuple[bool, ...]) -> Run:
+    """Run the innermost call again, its first decisions made for it."""
+    with session.apart(forced=forced):
+        with torch._C._EnableTorchFunction():
+            result = call()
+        return _run(session, result)
+
+
+def _joined(session: Session, call: Callable[[], Any], run: Run, entry: State, settled: int) -> Run:
     """A run with all its decisions but the `settled` first ones joined to their other sides, the last one first."""
     for i in reversed(range(settled, len(run.decisions))):
         decision = run.decisions[i]
         try:
-            other = _other_side(tracer, call, run, entry, i)
-            run = _branch(tracer, run, other, decision, entry)
+            other = _other_side(session, call, run, entry, i)
+            run = _branch(session, run, other, decision, entry)
         except (OtherwiseError, SidesDifferError) as error:
-            tracer.warn(
+            session.record.warn(
                 f"{decision.site}: only the side of this branch that was taken is in the model (its condition was "
                 f"{decision.taken}); the other one was tried: {error}"
             )
     return run
 
 
-def _other_side(tracer: Tracer, call: Callable[[], Any], run: Run, entry: State, i: int) -> Run:
-    if not tracer.may_explore():
+def _other_side(session: Session, call: Callable[[], Any], run: Run, entry: State, i: int) -> Run:
+    if not session.may_explore():
         raise OtherwiseError("no more paths are traced; see explore_branches")
     forced = (*(d.taken for d in run.decisions[:i]), not run.decisions[i].taken)
-    entry.restore(tracer.memory)
+    entry.restore(session.memory)
     try:
-        other = tracer.run_again(call, forced)
+        other = _run_again(session, call, forced)
     except OtherwiseError:
         raise
     except Exception as error:
         raise OtherwiseError(f"it raised {type(error).__name__}: {error}") from error
     if len(other.decisions) <= i:
         raise OtherwiseError("on running again, the call took another way")
-    return _on_the_same_values(run, _joined(tracer, call, other, entry, i + 1), i)
+    return _on_the_same_values(run, _joined(session, call, other, entry, i + 1), i)
 
 
 def _on_the_same_values(run: Run, other: Run, i: int) -> Run:
@@ -127,7 +156,7 @@ def _on_the_same_values(run: Run, other: Run, i: int) -> Run:
     return Run(nodes, other.decisions, other.result, map_leaves(first, other.outputs), after, assigned)
 
 
-def _branch(tracer: Tracer, run: Run, other: Run, decision: Decision, entry: State) -> Run:
+def _branch(session: Session, run: Run, other: Run, decision: Decision, entry: State) -> Run:
     """Both runs as one that ends in a branch."""
     position = decision.position
     places = sorted({*run.assigned, *other.assigned})
@@ -139,13 +168,13 @@ def _branch(tracer: Tracer, run: Run, other: Run, decision: Decision, entry: Sta
 
     sides = {decision.taken: side(run), not decision.taken: side(other)}
     before = replace(decision.before, slots=decision.before.slots[: len(entry.slots)])
-    run.after.restore(tracer.memory)
-    nodes, (result, tensors), (outputs, given) = tracer.traced(
-        lambda: join(tracer, _COND, decision.pred, sides, decision.taken, before, decision.site), record=False
+    run.after.restore(session.memory)
+    nodes, (result, tensors), (outputs, given) = session.traced(
+        lambda: join(session, _COND, decision.pred, sides, decision.taken, before, decision.site), record=False
     )
     assigned = dict(zip(places, zip(tensors, given)))
     attributes = tuple((live, dict(kept)) for live, kept in run.after.attributes)
     for (i, name), tensor in zip(places, tensors):
         attributes[i][1][name] = tensor
-    after = replace(State.of(tracer.memory), random=run.after.random, attributes=attributes)
+    after = replace(State.of(session.memory), random=run.after.random, attributes=attributes)
     return Run((*run.nodes[:position], *nodes), run.decisions, result, outputs, after, assigned)

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,17 +47,6 @@ def held_tensors(function: Any) -> dict[str, Held]:
     return found
 
 
-def held_nones(function: Any) -> set[str]:
-    """The names of attributes and buffers that are None: places for a tensor that there is not yet."""
-    return {
-        f"{path}.{name}".lstrip(".")
-        for path, module in _modules(function)
-        for owner in (*reversed(type(module).__mro__[:-1]), module)
-        for name, value in {**vars(owner), **vars(owner).get("_buffers", {})}.items()
-        if value is None
-    }
-
-
 def held_numbers(function: Any) -> dict[str, tuple[int | float, nn.Module]]:
     """The Python numbers that modules hold, by name."""
     return {
@@ -73,19 +62,54 @@ def modules_with_pre_hooks(function: Any) -> list[nn.Module]:
     return list({id(module): module for _, module in _modules(function) if module._forward_pre_hooks}.values())
 
 
-@contextmanager
-def restoring(function: Any) -> Iterator[None]:
-    """Put back whatever a run assigns and appends, so that converting leaves the user's model as it was."""
-    kept = [
-        (module, type(module), [(shelf, shelf.copy()) for shelf in _shelves(module)])
-        for _, module in _modules(function)
-    ]
-    try:
-        yield
-    finally:
-        for module, kind, shelves in kept:
-            for shelf, copy in shelves if type(module) is kind else ():  # a lazy module has become another for good
+@dataclass(frozen=True)
+class Belongings:
+    """What modules held at some time: the containers that it was in (their shelves), each with a copy."""
+
+    kept: Sequence[tuple[nn.Module, type, Sequence[tuple[Any, Any]]]]
+
+    @classmethod
+    def of(cls, function: Any) -> Belongings:
+        """What all modules in reach hold now."""
+        modules = [module for _, module in _modules(function)]
+        return cls([(m, type(m), [(shelf, shelf.copy()) for shelf in _shelves(m)]) for m in modules])
+
+    def put_back(self) -> None:
+        """Make every module hold what it held then."""
+        for shelf, copy in self._of_same_modules():
+            _put_back(shelf, copy)
+
+    def put_back_where(self, ids: Set[int]) -> None:
+        """Put back only what stood where now there are these tensors."""
+        for shelf, copy in self._of_same_modules():
+            if isinstance(shelf, dict):
+                missed = {key for key, value in shelf.items() if _holds(value, ids)}
+                _put_back(shelf, {**{k: v for k, v in shelf.items() if k not in missed}, **_part(copy, missed)})
+            elif _holds(shelf, ids):
                 _put_back(shelf, copy)
+
+    def _of_same_modules(self) -> Iterator[tuple[Any, Any]]:
+        for module, kind, shelves in self.kept:
+            if type(module) is kind:  # a lazy module has become another for good
+                yield from shelves
+
+
+@contextmanager
+def restoring(function: Any) -> Iterator[Belongings]:
+    """Put back whatever a run assigns and appends, so that converting leaves the user's model as it was."""
+    before = Belongings.of(function)
+    try:
+        yield before
+    finally:
+        before.put_back()
+
+
+def _holds(value: Any, ids: Set[int]) -> bool:
+    return any(id(tensor) in ids for _, tensor in _tensors_in(value))
+
+
+def _part(shelf: dict[Any, Any], keys: Set[Any]) -> dict[Any, Any]:
+    return {key: value for key, value in shelf.items() if key in keys}
 
 
 def _shelves(module: nn.Module) -> Iterator[Any]:

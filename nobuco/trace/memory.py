@@ -95,13 +95,17 @@ class Memory:
         return writes
 
 
-class WriteWatch(TorchDispatchMode):
-    """Sees each ATen call just before it runs and tells the memory which arguments it will write."""
+class Watch(TorchDispatchMode):
+    """Sees each ATen call just before it runs."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Without this, PyTorch imports all of Dynamo (2 s, 70 MB) at the first call."""
         return False
+
+
+class WriteWatch(Watch):
+    """Tells the memory which arguments each call will write."""
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()

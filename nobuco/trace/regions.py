@@ -55,11 +55,13 @@ def _outside_regions(nodes: Sequence[Node]) -> list[Node]:
     return [inner for node in nodes for inner in (node, *_outside_regions(node.children))]
 
 
-def mapped(nodes: Sequence[Node], fn: Callable[[Any], Any]) -> tuple[Node, ...]:
-    """The nodes with `fn` applied to each leaf of their arguments and outputs, in regions too."""
+def mapped(
+    nodes: Sequence[Node], fn: Callable[[Any], Any], drop: Callable[[Node], bool] = lambda node: False
+) -> tuple[Node, ...]:
+    """The nodes, without those to `drop`, with `fn` applied to each leaf of arguments and outputs, in regions too."""
 
     def body(region: Graph) -> Graph:
-        return replace(region, nodes=mapped(region.nodes, fn), outputs=map_leaves(fn, region.outputs))
+        return replace(region, nodes=mapped(region.nodes, fn, drop), outputs=map_leaves(fn, region.outputs))
 
     return tuple(
         replace(
@@ -67,10 +69,11 @@ def mapped(nodes: Sequence[Node], fn: Callable[[Any], Any]) -> tuple[Node, ...]:
             args=map_leaves(fn, node.args),
             kwargs=map_leaves(fn, dict(node.kwargs)),
             outputs=map_leaves(fn, node.outputs),
-            children=mapped(node.children, fn),
+            children=mapped(node.children, fn, drop),
             regions=tuple(body(region) for region in node.regions),
         )
         for node in nodes
+        if not drop(node)
     )
 
 

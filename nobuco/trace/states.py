@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nobuco.ir import Graph, Node, Site, Value, values
-from nobuco.trace.held import Held
+from nobuco.ir import Node, Site, Value, values
+from nobuco.trace.held import Held, held_numbers, held_tensors
+from nobuco.trace.later import LaterCalls
+from nobuco.trace.session import Session
 from nobuco.trace.site import definition_site
 
 
@@ -19,53 +21,93 @@ class Changed:
     """A held tensor that a call changed: its value before and after; `lost` says why it cannot be kept."""
 
     name: str
+    tensor: torch.Tensor
     after: Value
     before: Value | None = None
     lost: str = ""
 
 
-def changed_tensors(
-    held: Mapping[str, Held],
-    held_after: Mapping[str, Held],
-    is_written: Callable[[torch.Tensor], bool],
-    first: Callable[[torch.Tensor], Value],
-    now: Callable[[torch.Tensor], Value],
-) -> list[Changed]:
-    """What has become of the tensors that were held before the call, in order, each once.
+_NOTHING = "nothing before the call"
 
-    Args:
-        held: the tensors held before the call, by name.
-        held_after: those held after it.
-        is_written: whether the call wrote to a tensor's memory.
-        first: the value that a tensor had before the call.
-        now: the value that it has now.
+
+class States:
+    """The state of a programme, seen from before its call."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._numbers = held_numbers(session.record.root)
+
+    def keep(self, outputs: Any, later: LaterCalls) -> None:
+        """Note what the call has left in the tensors that modules hold; to be called when it is over."""
+        record, tensors = self._session.record, self._session.tensors
+        with torch._C.DisableTorchFunction():
+            changes = self._changes(held_tensors(record.root))
+            numbers = _changed_numbers(self._numbers, held_numbers(record.root))
+        made = {c.name: c for c in changes if c.before is None and record.is_live(c.after)}
+        used = self._used_later({name: c.tensor for name, c in made.items()}, later)
+        with torch._C.DisableTorchFunction():
+            nodes = tuple(record.frame.children)
+            read = _observed(changes, nodes, outputs)
+            for changed in changes:
+                if changed.before is None or changed.before.id not in read:
+                    continue
+                if changed.lost:
+                    record.warn(_lost_state(changed, nodes))
+                else:
+                    record.states.append((changed.before, changed.after))
+            for name in sorted(used):
+                record.warn(_lost_state(made[name], nodes))
+            for message in numbers:
+                record.warn(message)
+            tensors.copy_written()
+
+    def _changes(self, after: Mapping[str, Held]) -> list[Changed]:
+        """What has become of the tensors that were held before the call, in order, each once; and what is new."""
+        tensors, memory = self._session.tensors, self._session.memory
+        # What has, or had, a place that was there before is that place's state, whatever else holds it now.
+        known = {id(held.tensor) for held in tensors.held.values()}
+        known |= {id(held.tensor) for name, held in after.items() if name in tensors.held}
+        found: dict[int, Changed] = {}
+        for name, now in after.items():
+            before = tensors.held[name].tensor if name in tensors.held else None
+            if before is None:
+                if id(now.tensor) not in known:
+                    found[id(now.tensor)] = Changed(name, now.tensor, tensors.value_of(now.tensor), None, _NOTHING)
+            elif id(before) not in found and (before is not now.tensor or memory.is_written(before)):
+                old, value = tensors.first_value(before), tensors.value_of(now.tensor)
+                if old is not value:
+                    found[id(before)] = Changed(name, now.tensor, value, old, _difference(old, value))
+        return list(found.values())
+
+    def _used_later(self, made: Mapping[str, torch.Tensor], later: LaterCalls) -> set[str]:
+        """The names of those tensors, new in a module, that matter to a later call."""
+        if not made:
+            return set()
+        with torch._C.DisableTorchFunction():
+            self._session.tensors.meet_held()  # so that what those calls write is put back, too
+        with self._session.muted():
+            return later.used(made)
+
+
+def _difference(old: Value, new: Value) -> str:
+    """Why a variable that holds the one cannot hold the other."""
+    if (old.shape, old.dtype) == (new.shape, new.dtype):
+        return ""
+    return f"{old.dtype}{list(old.shape)} before the call and {new.dtype}{list(new.shape)} after it"
+
+
+def _observed(changes: Sequence[Changed], nodes: Sequence[Node], outputs: Any) -> set[int]:
+    """The ids of the values that something reads: a call, the caller, or the state of the next call.
+
+    What nothing reads each call makes anew: a weight that a hook computes, kept features.
     """
-    found: dict[int, Changed] = {}
-    for name, after in held_after.items():
-        before = held[name].tensor if name in held else None
-        if before is not None and (id(before) in found or (before is after.tensor and not is_written(before))):
-            continue
-        if before is None:
-            found[id(after.tensor)] = Changed(name, now(after.tensor), None, "nothing before the call")
-            continue
-        old, new = first(before), now(after.tensor)
-        if old is new:
-            continue
-        same = (old.shape, old.dtype) == (new.shape, new.dtype)
-        was = f"{old.dtype}{list(old.shape)} before the call and {new.dtype}{list(new.shape)} after it"
-        found[id(before)] = Changed(name, new, old, "" if same else was)
-    return list(found.values())
-
-
-def observed(changes: Sequence[Changed], nodes: Sequence[Node], outputs: Any) -> set[int]:
-    """The ids of the values that something reads: a call, the caller, or the state of the next call."""
     read = {v.id for top in nodes for node in top.walk() for v in node.inputs} | {v.id for v in values(outputs)}
     for _ in changes:
         read |= {c.after.id for c in changes if c.before is not None and c.before.id in read}
     return read
 
 
-def changed_numbers(
+def _changed_numbers(
     before: Mapping[str, tuple[int | float, nn.Module]], after: Mapping[str, tuple[int | float, nn.Module]]
 ) -> list[str]:
     """A message for each Python number that a module counts with: no model can keep that."""
@@ -78,7 +120,7 @@ def changed_numbers(
     ]
 
 
-def lost_state(changed: Changed, nodes: tuple[Node, ...]) -> str:
+def _lost_state(changed: Changed, nodes: tuple[Node, ...]) -> str:
     """The warning for a tensor whose change the model cannot keep, with the line that made it."""
     return (
         f"{_made_at(changed.after, nodes)}: the call changes {changed.name!r}, but the converted model cannot keep it: "
@@ -90,12 +132,3 @@ def lost_state(changed: Changed, nodes: tuple[Node, ...]) -> str:
 def _made_at(value: Value, nodes: tuple[Node, ...]) -> Site | str:
     sites = [n.site for top in nodes for n in top.walk() if value in n.results or value in (w for _, w in n.writes)]
     return sites[-1] if sites else "the model"
-
-
-def depending(graph: Graph) -> frozenset[int]:
-    """The ids of all values that depend on state."""
-    found = {before.id for before, _ in graph.states}
-    for node in graph.walk():
-        if not node.children and any(v.id in found for v in node.inputs):
-            found |= {v.id for v in values(node.outputs)}
-    return frozenset(found)

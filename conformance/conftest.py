@@ -1,0 +1,30 @@
+"""Makes items of `converters.py`, tells the quick ones, and names the file of known gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from conformance.converters import QUICK_SAMPLES, is_quick
+from pytest_nobuco.converters import ConverterItem, ConverterModule
+
+HERE = Path(__file__).parent
+
+
+# Before the plugin reads its options.
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.nobuco_xfails.append(str(HERE / "xfails.txt"))
+    if config.option.markexpr == "not full" and config.option.nobuco_samples is None:
+        config.option.nobuco_samples = QUICK_SAMPLES
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    return ConverterModule.from_parent(parent, path=file_path) if file_path == HERE / "converters.py" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, ConverterItem) and not is_quick(item):
+            item.add_marker("full")

@@ -1,0 +1,52 @@
+"""What a build is given and what it gives, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+
+from nobuco.build.regions import BuiltRegion
+from nobuco.layout.order import ChannelOrder
+from nobuco.layout.strategy import Signature
+from nobuco.parity import Difference
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an input of the Keras model looks: its name, its logical shape (None: dynamic) and its order."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    order: ChannelOrder
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was measured of one unit: its own error on recorded inputs, and the error of the running model."""
+
+    own: Difference | None
+    accumulated: Difference | None
+    seconds: float
+    signature: Signature
+    reused: bool
+    transpositions: int
+    message: str | None = None
+    refused: bool = False
+    """Whether the converter's own `validate_func` said that it is wrong."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The model, and what was measured while building it, by node id.
+
+    `order` tells for each output of the model, flattened as Keras does (dicts by key), which output of the
+    programme it is. `regions` are the bodies of its control-flow calls, at any depth.
+    """
+
+    model: keras.Model
+    checks: Mapping[int, Checked]
+    transpositions: int
+    order: Sequence[int]
+    regions: Sequence[BuiltRegion] = ()

@@ -1,0 +1,62 @@
+"""Answers about sizes of live tensors: numbers that remember where they come from, with their arithmetic recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from nobuco.ir import Value
+from nobuco.trace.calls import name_of
+from nobuco.trace.session import Session
+from nobuco.trace.site import call_site
+from nobuco.trace.sizes import Kept, TracedInt, plain, size_of, traced_number
+from nobuco.trace.traceable import asks_for_sizes
+
+
+class SizeRecorder:
+    """What traced numbers report to."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def answer(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Answer a question about a tensor."""
+        answer = func(*args, **kwargs)
+        if not self._keeps_sizes() or not args or not self._is_live(args[0]):
+            return answer
+        if isinstance(answer, torch.Size):
+            return torch.Size([self._size(args[0], dim, n) for dim, n in enumerate(answer)])
+        if name_of(func) == "size":
+            dim = args[1] if len(args) > 1 else kwargs["dim"]
+            return self._size(args[0], dim % args[0].dim(), answer)
+        if name_of(func) in ("numel", "nelement"):
+            return math.prod(self._size(args[0], dim, n) for dim, n in enumerate(args[0].shape))
+        return answer
+
+    def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
+        """Record arithmetic on sizes."""
+        record, tensors = self._session.record, self._session.tensors
+        value = record.new_size(number)
+        tensors.memory.samples[value.id] = plain(number)
+        record.add(op, tensors.read(args), {}, value)
+        return value
+
+    def note_baked_size(self, value: Value, what: str, chooses: bool = False) -> None:
+        """Note that Python has looked at a size."""
+        number = self._session.memory.samples[value.id]
+        message = f"{call_site()}: {what} bakes a dynamic size into the model as it was while tracing ({number})"
+        self._session.record.note_baked_size(value, message, chooses)
+
+    def _keeps_sizes(self) -> bool:
+        kept = self._session.sizes
+        return kept is Kept.ALL or (kept is Kept.ASKED and asks_for_sizes(self._session.record.frame.op))
+
+    def _is_live(self, leaf: Any) -> bool:
+        slot = self._session.memory.find(leaf) if isinstance(leaf, torch.Tensor) else None
+        return slot is not None and self._session.record.is_live(slot.value)
+
+    def _size(self, tensor: torch.Tensor, dim: int, number: int) -> TracedInt:
+        return traced_number(number, self.record_number(size_of, (tensor, dim), number), self)

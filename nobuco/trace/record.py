@@ -1,0 +1,192 @@
+"""What a trace has seen so far: the calls, nested as they were made, and what there is to say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from nobuco.ir import Baked, Graph, Node, Site, Value, ValueKind, leaves, values
+from nobuco.registry import operation_name
+from nobuco.trace.regions import closed, refuse_leaks
+from nobuco.trace.rewind import State
+from nobuco.trace.site import call_site
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One truth value that Python asked for, after so many recorded calls of its frame, and the state then."""
+
+    pred: Value
+    taken: bool
+    position: int
+    site: Site
+    before: State
+
+
+@dataclass
+class Frame:
+    """A call that is going on: what it was given, and the calls that it has made so far.
+
+    `entry` is the state in which it began, and `forced` how its first decisions shall go, where both sides of a
+    branch are traced; `owner` is the instance whose method it is.
+    """
+
+    id: int
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    site: Site
+    module: nn.Module | None = None
+    path: str = ""
+    owner: Any = None
+    entry: State | None = None
+    children: list[Node] = field(default_factory=list)
+    forced: tuple[bool, ...] = ()
+    decisions: list[Decision] = field(default_factory=list)
+
+    @property
+    def holder(self) -> Any:
+        """The module whose attributes the call may assign."""
+        return self.module if self.module is not None else self.owner
+
+
+class Record:
+    """Values and calls, in order; ids are counted here."""
+
+    def __init__(self, root: Any) -> None:
+        self.frames = [Frame(0, root, (), {}, Site("", 0))]
+        self.inputs: list[Value] = []
+        self.states: list[tuple[Value, Value]] = []
+        self._live: set[int] = set()
+        self._counter = 0
+        self._warnings: dict[str, None] = {}
+        self._baked: list[tuple[tuple[Value, ...], str]] = []
+        self._baked_sizes: dict[Baked, None] = {}
+        self._noted: dict[str, set[frozenset[int]]] = {}
+
+    @property
+    def root(self) -> Any:
+        """The programme."""
+        return self.frames[0].op
+
+    @property
+    def frame(self) -> Frame:
+        """The innermost call."""
+        return self.frames[-1]
+
+    # -- values -----------------------------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        """An id that nothing has yet."""
+        self._counter += 1
+        return self._counter
+
+    def new_value(
+        self, tensor: torch.Tensor, kind: ValueKind = ValueKind.RESULT, name: str = "", live: bool = False
+    ) -> Value:
+        """A value that looks like this tensor; `live` if it depends on an input."""
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return self._noted_as(Value(self.next_id(), kind, tuple(tensor.shape), dtype, name), live)
+
+    def new_input(self, tensor: torch.Tensor) -> Value:
+        """The value of the next input of the graph."""
+        value = self.new_value(tensor, ValueKind.INPUT, f"input_{len(self.inputs)}", live=True)
+        self.inputs.append(value)
+        return value
+
+    def new_size(self, number: int | float) -> Value:
+        """The value of a traced number."""
+        dtype = "float32" if isinstance(number, float) else "int32"
+        return self._noted_as(Value(self.next_id(), ValueKind.SIZE, (), dtype), live=True)
+
+    def is_live(self, tree: Any) -> bool:
+        """Whether any value of the tree depends on an input."""
+        return any(isinstance(leaf, Value) and leaf.id in self._live for leaf in leaves(tree))
+
+    def _noted_as(self, value: Value, live: bool) -> Value:
+        if live:
+            self._live.add(value.id)
+        return value
+
+    # -- calls ------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        op: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        outputs: Any,
+        site: Site | None = None,
+        writes: Sequence[tuple[Value, Value]] = (),
+        regions: tuple[Graph, ...] = (),
+    ) -> None:
+        """Add a call that is over to the innermost one that is going on."""
+        node = Node(
+            self.next_id(), op, args, kwargs, outputs, site or call_site(), writes=tuple(writes), regions=regions
+        )
+        self.frame.children.append(node)
+
+    def open(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], **about: Any) -> None:
+        """Begin a call; `about` is what else a `Frame` tells."""
+        self.frames.append(Frame(self.next_id(), op, args, kwargs, call_site(), **about))
+
+    def close(self, outputs: Any) -> None:
+        """End the innermost call."""
+        frame = self.frames.pop()
+        node = Node(
+            frame.id, frame.op, frame.args, frame.kwargs, outputs, frame.site, frame.module, frame.path,
+            children=tuple(frame.children),
+        )  # fmt: skip
+        self.frame.children.append(node)
+
+    # -- what there is to say -----------------------------------------------------------------------------
+
+    def warn(self, message: str) -> None:
+        """Add a warning to the graph."""
+        self._warnings.setdefault(message)
+
+    def note_baked(self, func: Any, given: Any) -> None:
+        """Note that Python takes elements of a tensor; whether they vary is known at the end."""
+        message = (
+            f"{call_site()}: {operation_name(func)} takes a value that depends on the input into Python; "
+            "the converted model keeps what it was while tracing (a branch stays the branch taken). "
+            "Use torch.where or torch.cond, or give the enclosing module a converter."
+        )
+        self._baked.append((values(given), message))
+        self._note_where(message)
+
+    def note_baked_size(self, value: Value, message: str, chooses: bool) -> None:
+        """Note that Python has looked at a size; whether it matters is known once dynamic sizes are."""
+        self._baked_sizes.setdefault(Baked(value.id, message, chooses))
+        self._note_where(message)
+
+    def _note_where(self, message: str) -> None:
+        """Note in which calls a warning arose; a converter for one of them answers it."""
+        self._noted.setdefault(message, set()).add(frozenset(frame.id for frame in self.frames[1:]))
+
+    def graph(self, outputs: Any, samples: Mapping[int, Any]) -> Graph:
+        """What was recorded, once the programme is over."""
+        (root,) = self.frames
+        nodes = closed(root.children, [before for before, _ in self.states])
+        refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
+        graph = Graph(
+            nodes, tuple(self.inputs), outputs, samples, baked=tuple(self._baked_sizes), states=tuple(self.states)
+        )
+        varying = _depending_on_state(graph) | self._live
+        for given, message in self._baked:
+            if any(value.id in varying for value in given):
+                self.warn(message)
+        return replace(graph, warnings=tuple(self._warnings), noted=self._noted)
+
+
+def _depending_on_state(graph: Graph) -> frozenset[int]:
+    """The ids of all values that depend on state."""
+    found = {before.id for before, _ in graph.states}
+    for node in graph.walk():
+        if not node.children and any(v.id in found for v in node.inputs):
+            found |= {v.id for v in values(node.outputs)}
+    return frozenset(found)
