@@ -6,14 +6,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nobuco.backend import Backend, Form, Subject
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.options import Options
-from pytest_nobuco.resolve import resolve
+
+if TYPE_CHECKING:
+    from pytest_nobuco.backend import Backend, Form, Subject
 
 # Items of one model follow one another, so a few models at a time are enough, and a long list of large ones
 # does not fill the memory. More than one, for a plugin that shuffles items.
@@ -42,6 +43,8 @@ class Bench:
     def backend(self) -> Backend:
         """The frameworks; the first to ask loads them."""
         if self._backend is None:
+            from pytest_nobuco.resolve import resolve
+
             self._backend = resolve(self.options.backend)()
         return self._backend
 

@@ -11,12 +11,13 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from pytest_nobuco.bench import BENCH
+from pytest_nobuco.cases import marked_factory, marks_of
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.options import Options
 from pytest_nobuco.settings import check_xfail, settings_of
@@ -68,31 +69,22 @@ def collect_marked(collector: pytest.Module | pytest.Class, name: str, obj: obje
     Pytest itself takes only functions named `test_*`, or that have `__test__`; so it is shown one that does,
     with the factory's signature and marks. The item's own `obj` is still the factory.
     """
-    # Exact types and no getattr: a test file may hold proxies that do surprising things when asked.
-    factory = obj.__func__ if type(obj) is staticmethod else obj
-    if type(factory) is not FunctionType and not isinstance(factory, type):
+    factory = marked_factory(obj)
+    if factory is None:
         return None
-    marks = vars(factory).get("pytestmark", [])
-    marks = marks if isinstance(marks, list) else [marks]
-    if vars(factory).get("__test__") is True or not any(mark.name == "convert" for mark in marks):
-        return None
-    if isinstance(factory, type) and not hasattr(factory, "forward"):
-        return None  # a test class: the marker sets what its functions inherit
 
     @functools.wraps(factory, updated=())
     def shown() -> None: ...
 
     shown.__signature__ = inspect.signature(factory)  # type: ignore[attr-defined]
-    shown.pytestmark = marks  # type: ignore[attr-defined]
+    shown.pytestmark = marks_of(factory)  # type: ignore[attr-defined]
     shown.__test__ = True  # type: ignore[attr-defined]
     return collector.ihook.pytest_pycollect_makeitem(collector=collector, name=name, obj=shown)
 
 
 def parametrize_cases(metafunc: pytest.Metafunc) -> None:
-    """Give a marked function its cases; a marker on its class or module makes no suite of it."""
+    """Give a marked function its cases."""
     definition = metafunc.definition
-    if not any(mark.name == "convert" for mark in definition.own_markers):
-        return
     problem = None
     try:
         settings = settings_of(definition.iter_markers("convert"), metafunc.config.stash[BENCH].options)

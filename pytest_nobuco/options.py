@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pytest
 
+from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.inputs import FORM, InputSpec, parse_input
+from pytest_nobuco.latency.spec import add_latency_options
+from pytest_nobuco.matrix import RUNTIMES
 
+T = TypeVar("T")
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
+REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
+REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
 MARKER = (
-    "convert(inputs, kwargs, orders, runtimes, max_abs_diff, max_rel_diff): convert the PyTorch model that "
-    "this function returns (or this torch.nn.Module class) to Keras and TFLite, and compare each with "
-    "PyTorch. On a module or a test class it sets what its functions inherit."
+    "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, xfail, and "
+    "arguments of nobuco.pytorch_to_keras): convert the PyTorch model that this function returns (or this "
+    "torch.nn.Module class) to Keras and TFLite, and compare each with PyTorch. On a module or a test class it "
+    "sets what its functions inherit."
 )
 
 
@@ -23,6 +32,9 @@ class Options:
 
     models: tuple[str, ...]
     inputs: tuple[InputSpec, ...]
+    orders: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    dynamic: str | None
     max_abs_diff: float | None
     max_rel_diff: float | None
     ini_max_abs_diff: float | None
@@ -30,6 +42,24 @@ class Options:
     max_abs_limit: float | None
     seed: int
     backend: str
+    converters: tuple[str, ...] = ()
+    converters_from: tuple[str, ...] = ()
+    samples: int | None = None
+    converters_backend: str = REAL_CONVERTERS
+
+    def words(self) -> list[str]:
+        """The words of the command line, for what an item's outcome depends on besides its own markers."""
+        given = [
+            ("--nobuco-dynamic", self.dynamic),
+            ("--nobuco-max-abs-diff", self.max_abs_diff),
+            ("--nobuco-max-rel-diff", self.max_rel_diff),
+            ("--nobuco-max-abs-limit", self.max_abs_limit),
+            ("--nobuco-seed", self.seed or None),
+        ]
+        words = [
+            (option, value if isinstance(value, str) else f"{value:g}") for option, value in given if value is not None
+        ]
+        return [word for pair in words for word in pair]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -50,6 +80,29 @@ def add_options(parser: pytest.Parser) -> None:
         type=_input,
         metavar="SPEC",
         help=f"one input of the models, {FORM}; once per input, in order. Left out: the model's own example_inputs().",
+    )
+    group.addoption(
+        "--nobuco-order",
+        action="append",
+        default=[],
+        metavar="ORDER",
+        help="the channel order of inputs and outputs, nchw or nhwc, or a pair such as nchw-nhwc; repeatable "
+        "(default: all four pairs)",
+    )
+    group.addoption(
+        "--nobuco-runtime",
+        action="append",
+        default=[],
+        metavar="RUNTIME",
+        help=f"what runs the converted model; repeatable (default: all of {', '.join(RUNTIMES)})",
+    )
+    group.addoption(
+        "--nobuco-dynamic",
+        type=_axes,
+        metavar="AXES",
+        help="the axes that are dynamic in the dynamic half of the matrix: letters such as NHW; auto: height and "
+        "width of images, of other inputs the batch, where the model takes other sizes; none: no such half "
+        "(default: auto). A ? behind a size in --nobuco-input says it for one input.",
     )
     group.addoption(
         "--nobuco-max-abs-diff",
@@ -76,9 +129,55 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         help="seed of random weights and inputs (default: 0)",
     )
+    group.addoption(
+        "--nobuco-report",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="write a report of the models, converters and latencies here: .json, .html or .md; repeatable",
+    )
+    group.addoption(
+        "--nobuco-converters",
+        action="append",
+        nargs="?",
+        const="*",
+        default=[],
+        metavar="PATTERN",
+        help="compare every registered converter with PyTorch, or those with an operation whose name matches, such "
+        "as 'torch.nn.Conv*' or 'mypkg.*'; repeatable. Collecting them imports PyTorch and TensorFlow. Without a "
+        "path only the converters run; to give a path write --nobuco-converters=PATTERN.",
+    )
+    group.addoption(
+        "--nobuco-converters-from",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this module first, which registers converters; repeatable",
+    )
+    group.addoption(
+        "--nobuco-samples",
+        type=_count,
+        metavar="N",
+        help="at most so many samples per converter and case (default: 8, and one for each spelling)",
+    )
+    group.addoption(
+        "--nobuco-xfails",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="known gaps, one a line: PATTERN  # REASON [; CONDITION], the pattern matched with what an id has "
+        "behind '::'. Strict: what passes is a failure until its line goes. Repeatable.",
+    )
+    add_latency_options(group)
     parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
     parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")
+    parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: orders with spaces between")
+    parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: runtimes with spaces between")
+    parser.addini("nobuco_dynamic", "as --nobuco-dynamic, which overrides it")
+    parser.addini("nobuco_xfails", "files of known gaps, as --nobuco-xfails, which adds to them", type="paths")
+    parser.addini("nobuco_converters_backend", "for the plugin's own tests", default=REAL_CONVERTERS)
     parser.addini("nobuco_backend", "for the plugin's own tests", default=REAL_BACKEND)
+    parser.addini("nobuco_latency_runtimes", "for the plugin's own tests", default=REAL_RUNTIMES)
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -86,13 +185,20 @@ def read_options(config: pytest.Config) -> Options:
     return Options(
         models=tuple(dict.fromkeys(config.getoption("nobuco_model"))),
         inputs=tuple(config.getoption("nobuco_input")),
+        orders=tuple(config.getoption("nobuco_order")) or tuple(config.getini("nobuco_orders").split()),
+        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(config.getini("nobuco_runtimes").split()),
+        dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
         max_rel_diff=config.getoption("nobuco_max_rel_diff"),
-        ini_max_abs_diff=_ini_bound(config, "nobuco_max_abs_diff"),
-        ini_max_rel_diff=_ini_bound(config, "nobuco_max_rel_diff"),
+        ini_max_abs_diff=_checked(config, "nobuco_max_abs_diff", _bound),
+        ini_max_rel_diff=_checked(config, "nobuco_max_rel_diff", _bound),
         max_abs_limit=config.getoption("nobuco_max_abs_limit"),
         seed=config.getoption("nobuco_seed"),
         backend=config.getini("nobuco_backend"),
+        converters=tuple(dict.fromkeys(config.getoption("nobuco_converters"))),
+        converters_from=tuple(config.getoption("nobuco_converters_from")),
+        samples=config.getoption("nobuco_samples"),
+        converters_backend=config.getini("nobuco_converters_backend"),
     )
 
 
@@ -101,6 +207,12 @@ def _input(text: str) -> InputSpec:
         return parse_input(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of samples; it is a whole number from 1 up")
+    return int(text)
 
 
 def _bound(text: str) -> float:
@@ -113,11 +225,18 @@ def _bound(text: str) -> float:
     return bound
 
 
-def _ini_bound(config: pytest.Config, key: str) -> float | None:
+def _axes(text: str) -> str:
+    try:
+        return read_letters(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _checked(config: pytest.Config, key: str, read: Callable[[str], T]) -> T | None:
     text = config.getini(key)
     if not text:
         return None
     try:
-        return _bound(text)
+        return read(text)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"ini key {key}: {error}") from None

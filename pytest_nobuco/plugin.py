@@ -1,20 +1,26 @@
-"""The hooks. Only the standard library and pytest may be imported here, or by what is imported here."""
+"""The hooks. Only the standard library and pytest may be imported here, or by what is imported here.
+
+Every session of every project that has the plugin installed loads this module, so what only suites need is imported
+by the hooks that find one.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nobuco import suite
-from pytest_nobuco.collect import Collected, ModelModule, collect_marked, model_name, parametrize_cases
-from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.bench import BENCH, Bench, cap_threads
+from pytest_nobuco.cases import case_of, label_of, marked_factory
+from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, add_options, read_options
-from pytest_nobuco.resolve import resolve
-from pytest_nobuco.summary import summarize
+from pytest_nobuco.report import hooks
+
+if TYPE_CHECKING:
+    from pytest_nobuco.collect import Collected
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,12 +28,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Keep benchmarks out of xdist, before xdist and pytest-benchmark are configured."""
+    latency.turn_off_xdist(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and let the models stand in for the paths where none was given."""
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
-    config.stash[suite.BENCH] = suite.Bench(options)
-    if not options.models:
+    config.stash[BENCH] = Bench(options)
+    if options.converters:
+        from pytest_nobuco.converters import CATALOGUE, Catalogue
+
+        config.stash[CATALOGUE] = Catalogue(options)
+    hooks.register(config)
+    latency.register(config)
+    if not options.models and not options.converters:
         return
     # As `python -m` does: a package under development is found without being installed.
     directory = str(config.invocation_params.dir)
@@ -38,6 +56,51 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args, config.args_source = [], config.ArgsSource.ARGS
 
 
+# First, since xdist starts its workers here.
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse what no item of which could be right: patterns without converters, and unreadable known gaps."""
+    if _has_gaps(session.config):
+        from pytest_nobuco import xfails
+
+        session.config.stash[xfails.XFAILS] = xfails.read_all(session.config)
+    if session.config.stash[BENCH].options.converters:
+        from pytest_nobuco.converters import check_patterns
+
+        check_patterns(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist what was asked for, which it cannot see."""
+    from pytest_nobuco.xfails import paths_given
+
+    node.workerinput["nobuco_paths"] = paths_given(node.config)
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Mark the known gaps."""
+    if _has_gaps(session.config):
+        from pytest_nobuco import xfails
+        from pytest_nobuco.converters import ConverterItem
+
+        ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
+        items += xfails.mark(session, ours)
+
+
+def _has_gaps(config: pytest.Config) -> bool:
+    return bool(config.getini("nobuco_xfails") or config.getoption("nobuco_xfails"))
+
+
+def pytest_markeval_namespace(config: pytest.Config) -> dict[str, Any]:
+    """What the conditions of known gaps may ask for besides pytest's own."""
+    if not _has_gaps(config):
+        return {}
+    from pytest_nobuco.xfails import version
+
+    return {"version": version}
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
     """Put the models in front of the session's files.
@@ -46,22 +109,35 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     """
     report = yield
     if isinstance(collector, pytest.Session) and report.passed:
-        options = collector.config.stash[suite.BENCH].options
+        options = collector.config.stash[BENCH].options
+        if options.converters:
+            from pytest_nobuco.converters import ConverterModule
+
+            report.result = [ConverterModule.of(collector), *report.result]
         if options.models:
+            from pytest_nobuco.collect import ModelModule
+
             report.result = [ModelModule.of(collector, options), *report.result]
     return report
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Collected:
     """Collect what has the `convert` marker."""
+    if marked_factory(obj) is None:
+        return None
+    from pytest_nobuco.collect import collect_marked
+
     return collect_marked(collector, name, obj)
 
 
 # Last, so that the case stands at the end of an id, after the function's own parameters.
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a suite of what has the `convert` marker."""
-    parametrize_cases(metafunc)
+    """Make a suite of what has the `convert` marker; one on its class or module makes none of it."""
+    if any(mark.name == "convert" for mark in metafunc.definition.own_markers):
+        from pytest_nobuco.collect import parametrize_cases
+
+        parametrize_cases(metafunc)
 
 
 @pytest.fixture
@@ -70,6 +146,10 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 
     Imported in set-up, so that a wrong name is an error of its own items and not a failed comparison.
     """
+    from pytest_nobuco.collect import model_name
+    from pytest_nobuco.errors import SuiteError
+    from pytest_nobuco.resolve import resolve
+
     name = model_name(request.node)
     assert name is not None, "nobuco_imported is for the suites of --nobuco-model"
     try:
@@ -83,26 +163,32 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say whose result it will be, also if set-up fails."""
-    case = suite.case_of(item)
+    case = case_of(item)
     if case is not None:
-        suite.cap_threads(os.environ)
-        label = model_name(item) or item.nodeid.partition("[")[0]
+        from pytest_nobuco.collect import model_name
+
+        cap_threads(os.environ)
+        label = model_name(item) or label_of(item, case)
         item.user_properties += [("nobuco_model", label), ("nobuco_case", case.id)]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the suite in place of the factory, which is no test itself."""
-    if suite.case_of(pyfuncitem) is None:
+    if case_of(pyfuncitem) is None:
         return None
-    suite.run_item(pyfuncitem, model_name(pyfuncitem))
+    from pytest_nobuco.collect import model_name
+    from pytest_nobuco.suite import run_item
+
+    run_item(pyfuncitem, model_name(pyfuncitem))
     return True
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print one line per model."""
-    lines = list(summarize(terminalreporter.stats))
-    if lines:
-        terminalreporter.section("nobuco")
-    for good, line in lines:
-        terminalreporter.write_line(line, **({} if good else {"red": True}))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the items of one graph together, unless the user chose how to distribute."""
+    if config.stash[BENCH].options.models and config.getoption("dist") == "load":
+        from pytest_nobuco.scheduling import GraphScheduling
+
+        return GraphScheduling(config, log)
+    return None

@@ -6,11 +6,12 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-# `Net[nhwc-nchw-dynHW-tflite]` shares a graph with what differs in runtime, and most often in outputs' order.
-_CASE = re.compile(r"(nchw|nhwc)-(?:nchw|nhwc)-(\w+)-\w+\]$")
+# `Net[nhwc-nchw-dynHW-tflite]` shares a graph with what differs in runtime, and most often in outputs' order;
+# `torch.add[nhwc-static-float32-tflite]`, of a converter, with what differs in runtime.
+_CASE = re.compile(r"(nchw|nhwc)-(?:(?:nchw|nhwc)-)?([\w-]+)-\w+\]$")
 
 
-class GraphScheduling(LoadScopeScheduling):  # type: ignore[misc]
+class GraphScheduling(LoadScopeScheduling):
     """Hands out the items of one graph together, all others one by one."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.bench import BENCH, Bench, Entry
+from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure
@@ -39,7 +40,7 @@ class Trial:
     @property
     def model(self) -> str:
         """The model's name in reports."""
-        return self.name or self.item.nodeid.partition("[")[0]
+        return self.name or label_of(self.item, self.case)
 
     @property
     def command(self) -> str:
@@ -52,12 +53,6 @@ class Trial:
             inputs = [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
             words[1:1] = ["--nobuco-model", self.name, *inputs, "-k", self.case.id]
         return shlex.join(words)
-
-
-def case_of(item: pytest.Item) -> Case | None:
-    """The case that an item of a suite runs; None for anybody else's item."""
-    callspec = getattr(item, "callspec", None)
-    return callspec.params.get("nobuco_case") if callspec else None
 
 
 def run_item(item: pytest.Function, name: str | None) -> None:
@@ -86,10 +81,10 @@ def run_item(item: pytest.Function, name: str | None) -> None:
 def _measure(trial: Trial) -> str | None:
     """Convert, run and compare; the text of the failure, None if all is well."""
     bench, before = trial.bench, trial.bench.conversions
-    entry = bench.entry(trial.key, lambda: _subject(trial))
+    entry = bench.entry(trial.key, lambda: subject_of(trial))
     if not entry.subject.expected:
         raise SuiteError("the model returns no tensor, so there is nothing to compare")
-    form, subjects = _form(trial, entry)
+    form, subjects = form_of(trial, entry)
     try:
         converted = bench.converted(entry, form, trial.settings.arguments)
     finally:
@@ -133,7 +128,7 @@ def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> t
     return differences, problems
 
 
-def _form(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
+def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
     """What to convert, and at which sizes to compare; an order that no tensor has changes nothing and is left out."""
     subject, case = entry.subject, trial.case
     inputs = case.inputs if any(len(shape) >= 3 for shape in subject.shapes) else ""
@@ -164,7 +159,8 @@ def _elsewhere(trial: Trial, subject: Subject, free: FreeAxes) -> Subject:
     raise InapplicableError(text)
 
 
-def _subject(trial: Trial) -> Subject:
+def subject_of(trial: Trial) -> Subject:
+    """The model, built, with its inputs drawn."""
     backend, seed, item = trial.bench.backend, trial.bench.options.seed, trial.item
 
     def make() -> Any:

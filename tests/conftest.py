@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+# What a pytest in pytester imports is forgotten when it ends, and imported again by the next one; what stays loaded
+# would then hold other copies of these classes. So they are loaded before.
+import pytest_nobuco.converters
+import pytest_nobuco.latency.items
+import pytest_nobuco.latency.measure
+import pytest_nobuco.report.gather
+import pytest_nobuco.suite
+import pytest_nobuco.xfails  # noqa: F401
+
 
 @pytest.fixture
 def check():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,52 @@ def test_block_runs(block, tmp_path):
 def test_block_for_pytest_passes(block, pytester):
     pytester.makepyfile(test_block=block)
     result = pytester.runpytest_subprocess()
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=32)
+
+
+def test_the_commands_of_the_workflow_gate(pytester):
+    """The workflow's own commands, on a package of that name, but for the installation."""
+    (workflow,) = re.findall(r"^```yaml\n(.*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    commands = [" ".join(run.split()) for run in re.findall(r"- run: >?(.*?)(?=\n +- |\n +if:)", workflow, re.DOTALL)]
+    install, gate, summary = commands
+    assert install.startswith("pip install")
+    pytester.makepyfile(mypkg=NET.format(factor=1))
+    assert run(gate, pytester.path).returncode == 0
+    assert run(summary, pytester.path, GITHUB_STEP_SUMMARY="summary.md").returncode == 0
+    assert "32 of 32" in (pytester.path / "summary.md").read_text()
+    assert {file.suffix for file in pytester.path.glob("parity.*")} == {".html", ".md", ".xml"}
+
+    pytester.makepyfile(mypkg=NET.format(factor=1.001))
+    assert run(gate, pytester.path).returncode == 1
+    assert "mypkg.Net" in (pytester.path / "parity.md").read_text()
+
+
+# The factor stands for a converter that is slightly wrong.
+NET = """
+import torch
+from torch import nn
+import nobuco
+
+@nobuco.traceable
+def scaled(x):
+    return x * 2
+
+@nobuco.converter(scaled, channel_ordering_strategy=nobuco.ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS)
+def convert_scaled(x):
+    return lambda x: x * 2 * {factor}
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return scaled(self.conv(x))
+"""
+
+
+def run(command, folder, **environment):
+    return subprocess.run(command, shell=True, cwd=folder, env={**os.environ, **environment}, check=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

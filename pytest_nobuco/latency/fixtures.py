@@ -11,8 +11,6 @@ import pytest
 
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.errors import SuiteError, UnavailableError
-from pytest_nobuco.gate import bound_for
-from pytest_nobuco.latency.items import runtimes_of
 from pytest_nobuco.latency.spec import THREADED, LatencyCase, case_named
 from pytest_nobuco.results import LatencyRow
 
@@ -58,7 +56,8 @@ def _timed(
     request: pytest.FixtureRequest, benchmark: Any, model: Any, runtime: str, inputs: Any, threads: int | None
 ) -> LatencyRow:
     __tracebackhide__ = True
-    from pytest_nobuco.latency.measure import measure, refuse_workers
+    from pytest_nobuco.gate import bound_for
+    from pytest_nobuco.latency.measure import measure, refuse_workers, runtimes_of
 
     bench = request.config.stash[BENCH]
     cap_threads(os.environ)

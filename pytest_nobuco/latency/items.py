@@ -16,26 +16,17 @@ from typing import Any
 import pytest
 
 from pytest_nobuco.bench import BENCH, cap_threads
+from pytest_nobuco.cases import marks_of
 from pytest_nobuco.collect import model_name
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import bound_for
-from pytest_nobuco.latency.spec import LatencyCase, LatencyOptions, case_named, latency_cases
+from pytest_nobuco.latency.spec import OPTIONS, LatencyCase, case_named, has_benchmark, latency_cases
 from pytest_nobuco.matrix import STATIC, Case
-from pytest_nobuco.resolve import resolve
 from pytest_nobuco.settings import settings_of
 
 PARAMETER = "nobuco_latency_case"
-OPTIONS = pytest.StashKey[LatencyOptions]()
-RUNTIMES = pytest.StashKey[Any]()
 # What pytest-benchmark remarks on an item that fails before anything could be timed.
 _UNUSED = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
-
-
-def runtimes_of(config: pytest.Config) -> Any:
-    """What can be timed; made when first asked for, since it asks for the GPU once a session."""
-    if RUNTIMES not in config.stash:
-        config.stash[RUNTIMES] = resolve(config.getini("nobuco_latency_runtimes"))(config.stash[OPTIONS])
-    return config.stash[RUNTIMES]
 
 
 def latency_case_of(item: pytest.Item) -> LatencyCase | None:
@@ -62,11 +53,6 @@ def pytest_pycollect_makeitem(
     return timed if options.only else [*items, *timed]
 
 
-def has_benchmark(config: pytest.Config) -> bool:
-    """Whether pytest-benchmark is there and switched on."""
-    return hasattr(config.option, "benchmark_only")
-
-
 def _is_parity(item: Any) -> bool:
     return "nobuco_case" in getattr(getattr(item, "callspec", None), "params", {})
 
@@ -83,9 +69,7 @@ def _shown(factory: Any, with_benchmark: bool) -> Any:
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in added]
     shown.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
     # Without the marker that makes it a suite of parity; the items still find it on the factory.
-    marks = vars(factory).get("pytestmark", [])
-    marks = marks if isinstance(marks, list) else [marks]
-    shown.pytestmark = [mark for mark in marks if mark.name != "convert"]  # type: ignore[attr-defined]
+    shown.pytestmark = [mark for mark in marks_of(factory) if mark.name != "convert"]  # type: ignore[attr-defined]
     shown.__test__ = True  # type: ignore[attr-defined]
     return shown
 
@@ -113,7 +97,7 @@ def run_latency_item(item: pytest.Function, case: LatencyCase) -> None:
     """Build, convert, time and compare."""
     __tracebackhide__ = True
     from pytest_nobuco.latency.absent import NO_BENCHMARK
-    from pytest_nobuco.latency.measure import measure, refuse_workers
+    from pytest_nobuco.latency.measure import measure, refuse_workers, runtimes_of
     from pytest_nobuco.suite import Trial
 
     skipped = failure = None
@@ -157,16 +141,3 @@ def _deployed(trial: Any) -> Any:
     channels_last = next((case for case in static if (case.inputs, case.outputs) == ("nhwc", "nhwc")), static[0])
     form, _ = form_of(replace(trial, case=Case(channels_last.inputs, channels_last.outputs, STATIC, "tflite")), entry)
     return Deployed(trial.model, entry.subject, trial.bench.converted(entry, form, trial.settings.arguments))
-
-
-# Last: under the tables of pytest-benchmark itself.
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the table."""
-    from pytest_nobuco.latency.table import latency_rows, render_table
-
-    rows = latency_rows(config)
-    if rows:
-        terminalreporter.section("latency (nobuco)")
-    for line in render_table(rows):
-        terminalreporter.write_line(line)

@@ -15,11 +15,20 @@ from pytest_nobuco.gate import Bound, describe_output
 from pytest_nobuco.latency.deployed import Deployed
 from pytest_nobuco.latency.gpu import Budget
 from pytest_nobuco.latency.runtimes import Prepared, Runtimes
-from pytest_nobuco.latency.spec import LatencyCase
+from pytest_nobuco.latency.spec import OPTIONS, LatencyCase
 from pytest_nobuco.latency.table import row_of
+from pytest_nobuco.resolve import resolve
 from pytest_nobuco.results import LatencyRow
 
 _WARM_UP = 0.2  # seconds
+_RUNTIMES = pytest.StashKey[Any]()
+
+
+def runtimes_of(config: pytest.Config) -> Any:
+    """What can be timed; made when first asked for, since it asks for the GPU once a session."""
+    if _RUNTIMES not in config.stash:
+        config.stash[_RUNTIMES] = resolve(config.getini("nobuco_latency_runtimes"))(config.stash[OPTIONS])
+    return config.stash[_RUNTIMES]
 
 
 def measure(

@@ -18,6 +18,9 @@ THREADED = (TORCH, XNNPACK, PHONE_XNNPACK)
 _PHONE_THREADS = (1, 4)
 
 
+OPTIONS = pytest.StashKey["LatencyOptions"]()
+
+
 @dataclass(frozen=True)
 class LatencyCase:
     """What runs the model; `threads` is None where nobody can choose."""
@@ -69,6 +72,11 @@ def case_named(name: str) -> LatencyCase:
     if runtime not in THREADED:
         return LatencyCase(runtime)
     return LatencyCase(runtime, 1 if number is None else int(number))
+
+
+def has_benchmark(config: pytest.Config) -> bool:
+    """Whether pytest-benchmark is there and switched on."""
+    return hasattr(config.option, "benchmark_only")
 
 
 def cores() -> int:

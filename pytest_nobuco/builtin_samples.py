@@ -1,0 +1,455 @@
+"""What PyTorch's OpInfo does not say of the built-in converters: samples, and which axes are never free.
+
+Imports PyTorch, so it is itself imported only when converters are listed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nobuco.functions import force_pytorch_order, force_tensorflow_order
+from nobuco.registry import Sample
+from nobuco.trace.sizes import size_of
+
+Make = Callable[[], Sequence[Sample]]
+
+# An operation that does nothing to float32, or nothing but fail, is tried in this first.
+MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "torch.Tensor.float": "int64",
+        "torch.conj": "complex64",
+        "torch.conj_physical_": "complex64",
+        "torch.real": "complex64",
+        "torch.adjoint": "complex64",
+        "torch.vdot": "complex64",
+    }
+)
+
+# In each of these the sizes alone are arithmetic, or shape what is made of nothing: static, it is a constant.
+ONLY_DYNAMIC = (
+    "nobuco.trace.sizes.size_of", "operator.*", "builtins.*", "math.*",
+    "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
+    "torch.scalar_tensor",
+    "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
+    "torch.zeros_like", "torch.ones_like", "torch.full_like",
+)  # fmt: skip
+
+# In PyTorch they return the very tensor, so no converter is asked; what comes out is compared all the same.
+PASSIVE = (
+    "torch.Tensor.contiguous", "torch.Tensor.cpu", "torch.Tensor.requires_grad_", "torch.Tensor.data",
+    "torch.resolve_conj", "torch.Tensor.resolve_conj", "torch.resolve_neg", "torch.Tensor.resolve_neg",
+    "torch.detach_", "torch.Tensor.detach_", "torch.positive", "torch.Tensor.positive",
+)  # fmt: skip
+
+# What this machine's PyTorch need not be able to call.
+NOT_CALLED = ("torch.Tensor.cuda",)
+
+Limit = Callable[[Sequence[Tensor], int, int], bool]
+
+
+def _batch_and_space(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """Weights and channels are as large as the model was built."""
+    return i == 0 and dim != 1
+
+
+def _no_index(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """Twice the same indices would write to one place twice, in an order that nobody defines."""
+    return inputs[i].is_floating_point()
+
+
+def _bags(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """The table is as large as the model was built, and where bags begin cannot be told by repeating it."""
+    return inputs[i].dim() == 2 and not inputs[i].is_floating_point()
+
+
+# Which axes may be free, by the names of operations; all where nothing is said.
+FREE_AXES: Mapping[str, Limit] = MappingProxyType(
+    {
+        "torch.conv*": _batch_and_space,
+        "torch.group_norm": _batch_and_space,
+        "torch.nn.functional.group_norm": _batch_and_space,
+        "torch.nn.functional.local_response_norm": _batch_and_space,
+        "torch.nn.functional.embedding_bag": _bags,
+        "torch.Tensor.__setitem__": _no_index,
+        "torch.index_put": _no_index,
+        "torch.index_copy": _no_index,
+        "torch.scatter": _no_index,
+        "torch.scatter_reduce": _no_index,
+        "torch.Tensor.put": _no_index,
+        "torch.nn.functional.max_unpool*": _no_index,
+    }
+)
+
+# Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
+BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
+    {
+        ("torch.tan*", "float32"): (1e-3, "next to a pole an error of the angle grows by the tangent's square"),
+    }
+)
+
+
+def _image(*shape: int) -> Tensor:
+    return torch.randn(shape or (2, 3, 4, 5))
+
+
+def _dropout(shape: tuple[int, ...] = (2, 8, 6, 5)) -> Make:
+    return lambda: [
+        Sample((_image(*shape), 0.5, False)),
+        Sample((_image(*shape), 0.3, True)),
+        Sample((_image(*shape), 0.0, True)),
+    ]
+
+
+def _batch_norm() -> Sequence[Sample]:
+    x, mean, var = _image(), torch.randn(3), torch.rand(3) + 0.5
+    weight, bias = torch.randn(3), torch.randn(3)
+    return [
+        Sample((x, weight, bias, mean, var, False, 0.1, 1e-5, False)),
+        Sample((x, None, None, mean, var, False, 0.1, 1e-3, False)),
+        Sample((x, weight, bias, None, None, True, 0.1, 1e-5, False)),
+    ]
+
+
+def _instance_norm() -> Sequence[Sample]:
+    weight, bias = torch.randn(3), torch.randn(3)
+    return [
+        Sample((_image(), weight, bias, None, None, True, 0.1, 1e-5, False)),
+        Sample((_image(2, 3, 6), None, None, None, None, True, 0.1, 1e-3, False)),
+        Sample((_image(), weight, bias, torch.randn(3), torch.rand(3) + 0.5, False, 0.1, 1e-5, False)),
+    ]
+
+
+def _group_norm() -> Sequence[Sample]:
+    return [Sample((_image(2, 6, 4, 5), 3, torch.randn(6), torch.randn(6))), Sample((_image(2, 6, 4), 2))]
+
+
+def _converted_types() -> Sequence[Sample]:
+    dtypes = (torch.float16, torch.float64, torch.int32, torch.bool)
+    return [Sample((_image(), dtype)) for dtype in dtypes]
+
+
+def _type_as() -> Sequence[Sample]:
+    return [Sample((_image(), torch.zeros((), dtype=dtype))) for dtype in (torch.float16, torch.int64, torch.bool)]
+
+
+def _copy() -> Sequence[Sample]:
+    return [
+        Sample((_image(), _image())),
+        Sample((_image(), _image(5))),
+        Sample((_image(), torch.randint(0, 9, (2, 3, 4, 5)))),
+        Sample((_image(), torch.tensor(3.5))),
+    ]
+
+
+def _setitem() -> Sequence[Sample]:
+    return [
+        Sample((_image(), 0, 1.5)),
+        Sample((_image(), (slice(None), 1), _image(2, 4, 5))),
+        Sample((_image(), (..., slice(1, 4, 2)), _image(2, 3, 4, 2))),
+        Sample((_image(), (slice(None), slice(None), -1), 0.0)),
+        Sample((_image(), (slice(None), torch.tensor([0, 2])), _image(2, 2, 4, 5))),
+        Sample((_image(4, 5), torch.rand(4, 5) > 0.5, 2.0)),
+    ]
+
+
+def _shifted(reverse: bool) -> Make:
+    def make() -> Sequence[Sample]:
+        values, by = torch.randint(0, 9, (2, 3, 4)), torch.randint(0, 5, (2, 3, 4))
+        other: Any = (by, values) if reverse else (values, by)
+        return [Sample(other), Sample((by, 40)), Sample((by.to(torch.int32), 40))]
+
+    return make
+
+
+def _floor_divided() -> Sequence[Sample]:
+    x = torch.rand(2, 3, 4) + 0.5
+    return [Sample((x, 7.0)), Sample((x, 10 * torch.randn(2, 3, 4))), Sample((torch.randint(1, 9, (2, 3, 4)), 20))]
+
+
+def _float_power() -> Sequence[Sample]:
+    x = torch.rand(2, 3, 4, dtype=torch.float64) + 0.5
+    return [Sample((x, 1.5)), Sample((x, torch.randn(2, 3, 4))), Sample((x, torch.tensor(2)))]
+
+
+def _chain_matmul() -> Sequence[Sample]:
+    return [
+        Sample((_image(3, 4), _image(4, 5), _image(5, 2))),
+        Sample((_image(3, 4), _image(4, 5))),
+    ]
+
+
+def _einsum() -> Sequence[Sample]:
+    return [
+        Sample(("ij,jk->ik", _image(3, 4), _image(4, 5))),
+        Sample(("bhqd,bhkd->bhqk", _image(), _image(2, 3, 6, 5))),
+        Sample(("...c,oc->...o", _image(), _image(7, 5))),
+        Sample(("bchw->bhw", _image())),
+        Sample(("bij,bjk", _image(2, 3, 4), _image(2, 4, 5))),
+        Sample(("ii->i", _image(4, 4))),
+        Sample(("i,j->ij", [_image(3), _image(4)])),
+    ]
+
+
+def _embedding() -> Sequence[Sample]:
+    table = _image(10, 4)
+    return [Sample((torch.randint(0, 10, shape), table)) for shape in ((5,), (2, 3), ())]
+
+
+def _where() -> Sequence[Sample]:
+    return [
+        Sample((torch.rand(2, 3, 4, 5) > 0.5, _image(), _image())),
+        Sample((torch.rand(4, 5) > 0.5, _image(), 1.5)),
+        Sample((torch.rand(2, 3, 4, 5) > 0.5, _image(5), _image(4, 1))),
+        Sample((torch.rand(3, 4) > 0.5,)),
+    ]
+
+
+def _grid_sampler() -> Sequence[Sample]:
+    return [
+        Sample((_image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, mode, padding, align))
+        for mode, padding, align in ((0, 0, False), (1, 1, True), (0, 2, False), (2, 0, True))
+    ]
+
+
+def _affine_grid() -> Sequence[Sample]:
+    flat, solid = _image(2, 2, 3), _image(2, 3, 4)
+    return [
+        Sample((flat, (2, 3, 4, 5), True)),
+        Sample((flat, (2, 3, 4, 5), False)),
+        Sample((solid, (2, 3, 4, 5, 6), False)),
+    ]
+
+
+def _fold() -> Sequence[Sample]:
+    return [
+        Sample((_image(2, 12, 12), (4, 5), (2, 2))),
+        Sample((_image(1, 8, 9), (6, 6), 2), {"stride": 2}),
+        Sample((_image(1, 18, 9), (6, 6), 3), {"padding": 1, "stride": 2}),
+        Sample((_image(8, 12), (4, 5), 2)),
+    ]
+
+
+def _lp_pool(rank: int) -> Make:
+    def make() -> Sequence[Sample]:
+        x = torch.rand(2, 3, *(6, 7, 8)[:rank])
+        return [Sample((x, 2, 2)), Sample((x, 3, 3), {"stride": 2}), Sample((x, 2.5, 2), {"ceil_mode": True})]
+
+    return make
+
+
+def _max_pool(rank: int) -> Make:
+    def make() -> Sequence[Sample]:
+        x = _image(2, 3, *(6, 7, 8)[:rank])
+        return [Sample((x, 2)), Sample((x, 3, 2, 1)), Sample((x, 2, 1, 0, 2)), Sample((x, 3), {"ceil_mode": True})]
+
+    return make
+
+
+def _adaptive_pool(rank: int) -> Make:
+    def make() -> Sequence[Sample]:
+        x = _image(2, 3, *(6, 7, 8)[:rank])
+        return [Sample((x, 1)), Sample((x, (3, 2, 4)[:rank])), Sample((_image(3, *(6, 7, 8)[:rank]), 3))]
+
+    return make
+
+
+def _weight_norm() -> Sequence[Sample]:
+    v = _image(4, 3, 2)
+    return [Sample((v, torch.rand(4, 1, 1), 0)), Sample((v, torch.rand(1, 3, 1), 1)), Sample((v, torch.rand(()), -1))]
+
+
+def _ordered() -> Sequence[Sample]:
+    program = lambda op, x: op(x * 2) + 1  # noqa: E731
+    return [Sample((_image(),), program=program), Sample((_image(2, 3, 4),), program=program)]
+
+
+# -- control flow: what users call, which calls the operation
+
+
+def _cond() -> Sequence[Sample]:
+    def program(op: Any, x: Tensor) -> Any:
+        return torch.cond(x.sum() > 0, lambda x: (x.sin(), x + 1), lambda x: (x.cos() * 2, x - 1), (x,))
+
+    return [Sample((torch.rand(2, 3, 4, 5),), program=program), Sample((-torch.rand(3, 4),), program=program)]
+
+
+def _while_loop() -> Sequence[Sample]:
+    from torch._higher_order_ops.while_loop import while_loop
+
+    def program(op: Any, x: Tensor) -> Any:
+        return while_loop(lambda i, y: i < 4, lambda i, y: (i + 1, y * 0.5 + i), (torch.tensor(0), x * 1))
+
+    return [Sample((_image(),), program=program), Sample((_image(3),), program=program)]
+
+
+def _map() -> Sequence[Sample]:
+    from torch._higher_order_ops.map import map as torch_map
+
+    def program(op: Any, xs: Tensor, y: Tensor) -> Any:
+        return torch_map(lambda x, y: torch.relu(x) * y, xs, y)  # type: ignore[arg-type]
+
+    return [Sample((_image(4, 3, 5), _image(5)), program=program), Sample((_image(3, 2), _image(2)), program=program)]
+
+
+def _scan() -> Sequence[Sample]:
+    from torch._higher_order_ops.scan import scan
+
+    def program(op: Any, init: Tensor, xs: Tensor) -> Any:
+        return scan(lambda carry, x: (carry * 0.5 + x, carry + x), init, xs)
+
+    return [
+        Sample((_image(3), _image(4, 3)), program=program),
+        Sample((_image(2, 3), _image(5, 2, 3)), program=program),
+    ]
+
+
+# -- arithmetic on sizes, which is seen only where an axis is dynamic
+
+
+def _on_sizes(use: Callable[[Any, Tensor, Any, Any], Any]) -> Make:
+    """`use(operation, x, height, width)`."""
+    return lambda: [
+        Sample((_image(),), program=lambda op, x: use(op, x, x.shape[2], x.shape[3])),
+        Sample((_image(3, 2, 7, 6),), program=lambda op, x: use(op, x, x.shape[2], x.shape[3])),
+    ]
+
+
+def _binary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height, width), x * op(width, 3), x * op(7, height)
+
+
+def _unary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height - 2 * width), x * op(width / 2 - height), x * op(height / 4)
+
+
+def _power(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height, 2), x * op(width, 0.5), x * op(2, height // 4)
+
+
+def _choice(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height, width)
+
+
+def _size_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + height, x.reshape(-1, height * width)
+
+
+def _made(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(height, width)
+
+
+def _new(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(x, (height, width))
+
+
+def _filled(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op((height, width), 2.5)
+
+
+def _new_filled(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(x, (height, width), 2.5)
+
+
+def _counted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(width), op(2, height + 3), op(0, 2 * width, 2) * 1.5
+
+
+def _spaced(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(-1, 1, width), op(0, 1, height)
+
+
+def _identity(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(height, width), op(width)
+
+
+def _tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height), x + op(width)
+
+
+SAMPLES: Mapping[Any, Make] = MappingProxyType(
+    {
+        torch.dropout: _dropout(),
+        torch.dropout_: _dropout(),
+        torch.feature_dropout: _dropout(),
+        torch.feature_dropout_: _dropout(),
+        torch.alpha_dropout: _dropout(),
+        torch.alpha_dropout_: _dropout(),
+        torch.feature_alpha_dropout: _dropout(),
+        torch.feature_alpha_dropout_: _dropout(),
+        torch.batch_norm: _batch_norm,
+        torch.instance_norm: _instance_norm,
+        torch.group_norm: _group_norm,
+        torch.Tensor.type: _converted_types,
+        torch.Tensor.type_as: _type_as,
+        torch.Tensor.copy_: _copy,
+        torch.Tensor.__setitem__: _setitem,
+        torch.Tensor.__rlshift__: _shifted(True),
+        torch.Tensor.__rrshift__: _shifted(True),
+        torch.Tensor.__rfloordiv__: _floor_divided,
+        torch.Tensor.float_power_: _float_power,
+        ("getter", torch.Tensor.mT): lambda: [Sample((_image(),)), Sample((_image(3, 4),))],
+        torch.chain_matmul: _chain_matmul,
+        torch.einsum: _einsum,
+        F.embedding: _embedding,
+        torch.where: _where,
+        torch.grid_sampler: _grid_sampler,
+        F.affine_grid: _affine_grid,
+        F.fold: _fold,
+        F.lp_pool1d: _lp_pool(1),
+        F.lp_pool2d: _lp_pool(2),
+        F.lp_pool3d: _lp_pool(3),
+        torch.max_pool1d: _max_pool(1),
+        torch.max_pool2d: _max_pool(2),
+        torch.max_pool3d: _max_pool(3),
+        F.max_pool1d_with_indices: _max_pool(1),
+        F.max_pool2d_with_indices: _max_pool(2),
+        F.max_pool3d_with_indices: _max_pool(3),
+        F.adaptive_max_pool1d_with_indices: _adaptive_pool(1),
+        torch.adaptive_max_pool1d: _adaptive_pool(1),
+        F.adaptive_max_pool2d_with_indices: _adaptive_pool(2),
+        F.adaptive_max_pool3d_with_indices: _adaptive_pool(3),
+        torch._weight_norm: _weight_norm,
+        force_tensorflow_order: _ordered,
+        force_pytorch_order: _ordered,
+        torch.ops.higher_order.cond: _cond,
+        torch.ops.higher_order.while_loop: _while_loop,
+        torch.ops.higher_order.map_impl: _map,
+        torch.ops.higher_order.scan: _scan,
+        size_of: _on_sizes(_size_of),
+        operator.add: _on_sizes(_binary),
+        operator.sub: _on_sizes(_binary),
+        operator.mul: _on_sizes(_binary),
+        operator.floordiv: _on_sizes(_binary),
+        operator.mod: _on_sizes(_binary),
+        operator.truediv: _on_sizes(_binary),
+        operator.pow: _on_sizes(_power),
+        operator.neg: _on_sizes(_unary),
+        builtins.abs: _on_sizes(_unary),
+        builtins.round: _on_sizes(_unary),
+        math.ceil: _on_sizes(_unary),
+        math.floor: _on_sizes(_unary),
+        math.trunc: _on_sizes(_unary),
+        builtins.max: _on_sizes(_choice),
+        builtins.min: _on_sizes(_choice),
+        torch.zeros: _on_sizes(_made),
+        torch.ones: _on_sizes(_made),
+        torch.full: _on_sizes(_filled),
+        torch.Tensor.new_full: _on_sizes(_new_filled),
+        torch.arange: _on_sizes(_counted),
+        torch.linspace: _on_sizes(_spaced),
+        torch.eye: _on_sizes(_identity),
+        torch.tensor: _on_sizes(_tensor_of),
+        torch.scalar_tensor: _on_sizes(_tensor_of),
+        torch.Tensor.new_zeros: _on_sizes(_new),
+        torch.Tensor.new_ones: _on_sizes(_new),
+    }
+)

@@ -1,0 +1,206 @@
+"""What the converters' items need of the frameworks, for real.
+
+Imports PyTorch, TensorFlow and nobuco, so it is itself imported only when converters are listed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from nobuco.parity import Difference
+from nobuco.registry import Converter, Operation, find_converter, operation_name, registered_converters
+from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE
+from pytest_nobuco.calls import Call, RefusedError, choose
+from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
+from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
+from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.gate import Bound, bound_for, describe_output
+from pytest_nobuco.options import Options
+from pytest_nobuco.resize import Limit, Resized, resized
+from pytest_nobuco.results import OutputResult
+from pytest_nobuco.samples import Source, source_of
+
+Subjects = Sequence[Call | Resized]
+Blame = tuple[str | None, dict[str, Any] | None]
+
+
+class NobucoConverters:
+    """The real one. It keeps the last conversion, which the next item, of another runtime, shares."""
+
+    def __init__(self) -> None:
+        self._registered: dict[str, tuple[Converter, list[Operation], Source | None]] = {}
+        self._last: tuple[Any, Subjects, Conversion | Exception] | None = None
+
+    def listed(self) -> list[Entry]:
+        """See `Converters`."""
+        for converter in registered_converters():
+            # Another converter may have taken over some of its operations.
+            operations = [op for op in converter.operations if find_converter(op) is converter]
+            name = _unused(operation_name(operations[0]), self._registered)
+            self._registered[name] = converter, operations, source_of(converter, operations)
+        return [
+            Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
+            for name, (_, operations, source) in self._registered.items()
+        ]
+
+    def tried(self, entry: Entry, case: ConverterCase, options: Options) -> Finding:
+        """See `Converters`."""
+        if case.runtime == "tflite" and importlib.util.find_spec("ai_edge_litert") is None:
+            raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'")
+        key = entry.name, case.order, case.shape, case.dtype, case.runtime
+        if self._last is None or self._last[0][:-1] != key[:-1]:
+            subjects = self._subjects(entry, case, options)
+            self._last = key, subjects, self._converted(entry, subjects, case)
+        if case.runtime == "tflite" and any(map(_is_empty, self._last[1])):
+            subjects = [subject for subject in self._last[1] if not _is_empty(subject)]
+            if not subjects:
+                raise UnavailableError("TFLite has no tensors without elements, and all samples are such")
+            self._last = (*key[:-1], ""), subjects, self._converted(entry, subjects, case)
+        _, subjects, conversion = self._last
+        bound = bound_for([], options)
+        found = self._measured(entry, case, subjects, conversion, bound)
+        conversion_id = "/".join(filter(None, key[:-1]))
+        return _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+
+    def _subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
+        """The calls to try; in the dynamic case those that PyTorch itself takes at other sizes."""
+        converter, _, source = self._registered[entry.name]
+        if source is None:
+            raise SuiteError(
+                f"no sample: give samples=... in @nobuco.converter, a function that returns a list of nobuco.Sample; "
+                f"the converter is at {converter.location}"
+            )
+        if case.shape == "static" and _only_dynamic(entry):
+            raise UnavailableError("this is computed while converting, unless an axis is dynamic")
+        calls = self._calls(entry, case, source, options)
+        if case.shape == "static":
+            return calls
+        limit = _limit(entry.spellings)
+        free = [found for found in (resized(call, limit, options.seed) for call in calls) if found is not None]
+        if not free:
+            raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")
+        return free
+
+    def _calls(self, entry: Entry, case: ConverterCase, source: Source, options: Options) -> list[Call]:
+        """Every spelling has to take a sample in the main dtype; in a further one those that do are tried."""
+        converter, operations, _ = self._registered[entry.name]
+        is_main = case.dtype is None or case.dtype == source.dtypes[0]
+        operations = [operation for operation in operations if operation_name(operation) not in NOT_CALLED]
+
+        def accepts(call: Call) -> bool:
+            return _only_dynamic(entry) or call.name in PASSIVE or reaches(converter, call)
+
+        try:
+            return choose(operations, source.draw(case.dtype), options.samples, is_main, accepts, options.seed)
+        except RefusedError as error:
+            if not is_main:
+                raise UnavailableError(f"PyTorch itself has no sample in {case.dtype}: {error}") from None
+            raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
+
+    def _converted(self, entry: Entry, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
+        try:
+            return convert(self._registered[entry.name][0], subjects, case.order)
+        except Exception as error:  # whatever it is, it is told of the sample that raises it alone
+            return error
+
+    def _measured(
+        self, entry: Entry, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
+    ) -> list[list[Difference] | Exception]:
+        """For each sample its outputs' differences, or why there are none."""
+        if isinstance(conversion, Conversion):
+            try:
+                return list(differences(conversion, case.runtime, bound))
+            except Exception as error:
+                conversion = error
+        if len(subjects) == 1:
+            return [conversion]
+        # Together they fail: one by one it shows which of them do.
+        return [
+            self._measured(entry, case, [subject], self._converted(entry, [subject], case), bound)[0]
+            for subject in subjects
+        ]
+
+    def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
+        return blame(self._registered[entry.name][0], subject, case.order)
+
+
+def _finding(
+    subjects: Subjects,
+    found: Sequence[list[Difference] | Exception],
+    bound: Bound,
+    conversion: str,
+    blame: Callable[[Call | Resized], Blame],
+) -> Finding:
+    outputs: list[OutputResult] = []
+    bad: list[tuple[float, Call | Resized, BadSample]] = []
+    for subject, result in zip(subjects, found):
+        severity, problems, measured = _judged(result, bound)
+        outputs += measured
+        if problems:
+            bad.append((severity, subject, BadSample(_describe(subject), problems)))
+    bad.sort(key=lambda one: -one[0])
+    samples = [sample for _, _, sample in bad]
+    graph = None
+    if bad:
+        node, graph = blame(bad[0][1])
+        samples[0] = replace(samples[0], worst_node=node)
+    return Finding(len(subjects), tuple(outputs), tuple(samples), bound.source, conversion, graph)
+
+
+def _judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
+    """How bad one sample is, what is wrong with it, and what is known of its outputs."""
+    if isinstance(result, Exception):
+        text = f"{type(result).__name__}: {result}"
+        return math.inf, (text,), [OutputResult(None, None, False, text)]
+    problems = [describe_output(i, d, bound) for i, d in enumerate(result) if not bound.admits(d)]
+    severity = max((d.severity for d in result), default=0.0)
+    return severity, tuple(problems), [_output(difference, bound) for difference in result]
+
+
+def _output(difference: Difference, bound: Bound) -> OutputResult:
+    broken = difference.is_broken
+    return OutputResult(
+        None if broken else difference.max_abs,
+        None if broken else difference.relative_to_peak,
+        bound.admits(difference),
+        difference.describe(),
+    )
+
+
+def _is_empty(subject: Call | Resized) -> bool:
+    """Whether a tensor that goes in or comes out has no elements, which TFLite's runtime refuses."""
+    call = subject if isinstance(subject, Call) else subject.call
+    return any(not tensor.numel() for tensor in call.tensors) or any(not array.size for array in call.expected)
+
+
+def _describe(subject: Call | Resized) -> str:
+    if isinstance(subject, Call):
+        return subject.describe()
+    return f"{subject.call.describe()}, then {subject.other.describe()}"
+
+
+def _limit(spellings: Iterable[str]) -> Limit | None:
+    """Which axes may be free; None for all."""
+    for pattern, limit in FREE_AXES.items():
+        if any(fnmatchcase(spelling, pattern) for spelling in spellings):
+            return limit
+    return None
+
+
+def _only_dynamic(entry: Entry) -> bool:
+    return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in ONLY_DYNAMIC)
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    """The name, numbered where there are two such."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}~{number}"
+    return found
