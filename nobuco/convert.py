@@ -30,6 +30,7 @@ from nobuco.report.assemble import assemble
 from nobuco.select import gap_message, select, unanswered
 from nobuco.trace import Kept, trace, trace_dynamic, warn_all
 from nobuco.trace.explore import path_limit
+from nobuco.trace.opening import opened
 
 
 def pytorch_to_keras(
@@ -45,6 +46,7 @@ def pytorch_to_keras(
     trace_shape: bool | None = None,
     enable_torch_tracing: bool = False,
     explore_branches: bool | int = False,
+    decompose: bool = True,
     constants_to_variables: bool = True,
     full_validation: bool = True,
     validation_tolerance: float | None = None,
@@ -74,6 +76,8 @@ def pytorch_to_keras(
         enable_torch_tracing: accepted for compatibility; tracing needs no such switch.
         explore_branches: trace the other side, too, where Python decides on a tensor (`if x.sum() > 0`), by running
             the innermost module call again, and put both into the model; a number limits how many.
+        decompose: open an operation that has no converter into the ATen calls that PyTorch makes of it, and convert
+            those; False raises.
         constants_to_variables: keep parameters and buffers that no Keras layer owns as weights; False embeds them.
         full_validation: check every node, alone and in the running model; False checks the outputs only.
         validation_tolerance: the largest absolute difference; None takes the dtype's default.
@@ -110,10 +114,13 @@ def pytorch_to_keras(
         _warn_of_training(model)
     with clock("select"):
         selection = select(graph, find_converter)
+        if decompose and selection.gaps:
+            graph = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
+            selection = select(graph, find_converter)
         graph = replace(graph, warnings=unanswered(graph, selection))
         warn_all(graph)
         if selection.gaps:
-            raise ConversionError(gap_message(selection.gaps), tuple(str(node.op) for node, _ in selection.gaps))
+            raise ConversionError(gap_message(selection.gaps), tuple(str(gap.node.op) for gap in selection.gaps))
     with clock("plan"):
         ways = [choices(unit, graph) for unit in selection.units]
         orders = {v.id: inputs[v.id].order for v in graph.inputs}

@@ -145,9 +145,11 @@ class Registry:
 
 
 def operation_name(operation: Any) -> str:
-    """The name that users write: `torch.nn.Conv2d`, `torch.nn.functional.linear`, `torch.Tensor.add_`."""
+    """The name that users write: `torch.nn.Conv2d`, `torch.Tensor.add_`, `torch.ops.aten.mm.default`."""
     if type(operation).__name__ == "method-wrapper":
         return f"torch.Tensor.{getattr(operation.__self__, '__name__', operation.__self__)}"
+    if isinstance(operation, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return f"torch.ops.{operation}"
     name = getattr(operation, "__name__", type(operation).__name__)
     for space in (torch, torch.Tensor, nn, nn.functional):
         found = getattr(space, name, None)

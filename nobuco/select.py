@@ -13,6 +13,8 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
+import torch
+
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
@@ -65,12 +67,21 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A call that nobody converts, the path of the module that it was made in, and the call that was opened into it."""
+
+    node: Node
+    scope: str
+    within: Node | None = None
+
+
+@dataclass(frozen=True)
 class Selection:
     """What `select` decided: units in running order, and the fate of the nodes that became none."""
 
     units: tuple[Unit, ...]
     folded: frozenset[int]
-    gaps: tuple[tuple[Node, str], ...]
+    gaps: tuple[Gap, ...]
     dropped: tuple[Unit, ...] = ()
 
 
@@ -119,9 +130,9 @@ class _Picker:
     states: frozenset[int] = frozenset()
     units: list[Unit] = field(default_factory=list)
     folded: set[int] = field(default_factory=set)
-    gaps: list[tuple[Node, str]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
 
-    def visit(self, node: Node, scope: str) -> None:
+    def visit(self, node: Node, scope: str, within: Node | None = None) -> None:
         inside = node.path if node.module is not None else scope
         if all(v in node.inputs for v in node.results) and not _writes_below(node) and not self._escapes(node):
             return
@@ -136,9 +147,9 @@ class _Picker:
             self.gaps += [gap for region in node.regions for gap in select(region, self.find).gaps]
         elif node.children:
             for child in node.children:
-                self.visit(child, inside)
+                self.visit(child, inside, node if node.opened else within)
         elif node.module is None:  # a module that calls nothing gives what others have made
-            self.gaps.append((node, inside))
+            self.gaps.append(Gap(node, inside, within))
 
     def _is_constant(self, node: Node) -> bool:
         """Whether neither an input nor anything trainable has a part in a call."""
@@ -154,9 +165,14 @@ class _Picker:
     def _data_read(self, leaf: Node) -> Sequence[Value]:
         """The inputs of a call whose elements matter to it: of `x.new_zeros(3)`, none."""
         name = getattr(leaf.op, "__name__", "")
-        if name in _NEW or (name in _LIKE and not self.sizes.dynamic):
+        if name in _NEW or (name in _LIKE and leaf.inputs and self._keeps_its_size(leaf.inputs[0])):
             return leaf.inputs[1:]
         return leaf.inputs
+
+    def _keeps_its_size(self, value: Value) -> bool:
+        """Whether a tensor has the same shape at all sizes of the dynamic axes."""
+        grown = [self.sizes.growth(value, dim) for dim in range(value.rank)]
+        return all(factors is not None and all(factor == 1 for factor in factors) for factors in grown)
 
     def _escapes(self, node: Node) -> bool:
         """Whether something made inside is used outside although the call does not return it.
@@ -220,6 +236,8 @@ _LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
 
 
 def _is_random(node: Node) -> bool:
+    if isinstance(node.op, torch._ops.OpOverload):
+        return torch.Tag.nondeterministic_seeded in node.op.tags
     return getattr(node.op, "__name__", "") in _RANDOM
 
 
@@ -329,27 +347,33 @@ def _steps(
     return list(converter.steps(*args, **kwargs))
 
 
-def gap_message(gaps: Sequence[tuple[Node, str]]) -> str:
+def gap_message(gaps: Sequence[Gap]) -> str:
     """One message for every operation that has no converter, each with its calls and a converter to fill in."""
-    by_operation: dict[str, list[tuple[Node, str]]] = {}
-    for node, scope in gaps:
-        by_operation.setdefault(operation_name(node.op), []).append((node, scope))
+    by_operation: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        by_operation.setdefault(operation_name(gap.node.op), []).append(gap)
     parts = [f"{len(by_operation)} operation(s) have no converter:"]
     for name, calls in by_operation.items():
         parts.append(f"\n{name}, called {len(calls)} time(s):")
-        for node, scope in calls[:5]:
-            shapes = ", ".join(repr(v) for v in node.inputs)
-            parts.append(f"  {node.site}" + (f"  in module {scope!r}" if scope else "") + f"  ({shapes})")
-        parts.append("Write one and run again:\n" + _stub(name, calls[0][0]))
+        parts += [f"  {_place(gap)}" for gap in calls[:5]]
+        parts.append("Write one and run again:\n" + _stub(name, calls[0].node))
     return "\n".join(parts)
+
+
+def _place(gap: Gap) -> str:
+    shapes = ", ".join(repr(v) for v in gap.node.inputs)
+    scope = f"  in module {gap.scope!r}" if gap.scope else ""
+    within = f"  in {operation_name(gap.within.op)}" if gap.within is not None else ""
+    return f"{gap.node.site}{scope}{within}  ({shapes})"
 
 
 def _stub(name: str, node: Node) -> str:
     args = [f"arg{i}" for i in range(len(node.args))] + [f"{key}=None" for key in node.kwargs]
     own = ["self", *args] if node.module is not None else args
+    spoken = operation_name(getattr(node.op, "overloadpacket", node.op))
     operation = f"{name}.__get__" if type(node.op).__name__ == "method-wrapper" else name
     return (
         f"    @nobuco.converter({operation}, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)\n"
-        f"    def convert_{name.split('.')[-1].strip('_')}({', '.join(own)}):\n"
+        f"    def convert_{spoken.split('.')[-1].strip('_')}({', '.join(own)}):\n"
         f"        return lambda {', '.join(args)}: ...  # the same, on TensorFlow tensors"
     )

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_nobuco.bench import cap_threads
+from pytest_nobuco.bench import BENCH, cap_threads
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.options import Options
 from pytest_nobuco.resolve import resolve
@@ -123,7 +123,12 @@ class Catalogue:
         return [entry for entry in self._entries if any(_matches(entry, pattern) for pattern in patterns)]
 
 
-CATALOGUE = pytest.StashKey[Catalogue]()
+_CATALOGUE = pytest.StashKey[Catalogue]()
+
+
+def catalogue_of(config: pytest.Config) -> Catalogue:
+    """The session's catalogue, made when first asked for: by the option, or by a file of converters."""
+    return config.stash.setdefault(_CATALOGUE, Catalogue(config.stash[BENCH].options))
 
 
 def cases_of(entry: Entry) -> Iterator[ConverterCase]:
@@ -148,7 +153,7 @@ class ConverterModule(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item for each converter and case."""
-        catalogue = self.config.stash[CATALOGUE]
+        catalogue = catalogue_of(self.config)
         try:
             chosen = catalogue.chosen(catalogue.options.converters or ("*",))
         except SuiteError as error:
@@ -176,7 +181,7 @@ class ConverterItem(pytest.Item):
     def runtest(self) -> None:
         """Convert, run and compare all samples."""
         __tracebackhide__ = True
-        catalogue = self.config.stash[CATALOGUE]
+        catalogue = catalogue_of(self.config)
         self.stash[RESULT] = self._result()
         skipped = failure = None
         try:
@@ -197,7 +202,7 @@ class ConverterItem(pytest.Item):
     @property
     def command(self) -> str:
         """The command line that runs this item alone."""
-        options = self.config.stash[CATALOGUE].options
+        options = catalogue_of(self.config).options
         words = ["pytest", "--nobuco-converters", self.entry.name]
         for module in options.converters_from:
             words += ["--nobuco-converters-from", module]
@@ -244,7 +249,7 @@ def check_patterns(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: naming what is near.
     """
-    catalogue = config.stash[CATALOGUE]
+    catalogue = catalogue_of(config)
     # Listing loads the frameworks, which the controller of xdist's workers need not do to take all.
     if not catalogue.options.converters or (
         set(catalogue.options.converters) == {"*"} and not catalogue.options.converters_from

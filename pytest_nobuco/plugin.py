@@ -39,10 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
     config.stash[BENCH] = Bench(options)
-    if options.converters:
-        from pytest_nobuco.converters import CATALOGUE, Catalogue
-
-        config.stash[CATALOGUE] = Catalogue(options)
     hooks.register(config)
     latency.register(config)
     if not options.models and not options.converters:

@@ -79,7 +79,8 @@ def _name(unit: Unit, layer: Any, names: Names) -> None:
     if layer is _unchanged:
         return
     node = unit.node
-    name = node.path or ".".join(filter(None, (unit.scope, operation_name(node.op).split(".")[-1].strip("_"))))
+    operation = operation_name(getattr(node.op, "overloadpacket", node.op)).split(".")[-1].strip("_")
+    name = node.path or ".".join(filter(None, (unit.scope, operation)))
     main = layer.main if isinstance(layer, Chain) else layer
     for inner in layer.layers if isinstance(layer, Chain) else ():
         if inner is not main:

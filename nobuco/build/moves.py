@@ -82,7 +82,8 @@ def _dynamic_sizes(x: tf.Tensor, samples: Sequence[int]) -> dict[int, tuple[Any,
 
 def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:
     target = [_real_size(size, stand_ins) for size in shape]
-    if x.shape.as_list() == target:
+    # Compared only where all are numbers: with a tensor among them, equality is a tensor, too.
+    if all(isinstance(size, int) for size in target) and x.shape.as_list() == target:
         return x
     dynamic = [i for i, size in enumerate(target) if not isinstance(size, int)]
     if len(dynamic) == 1:

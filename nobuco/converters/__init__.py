@@ -6,6 +6,7 @@ A file per family. The functions are meant to be read: `nobuco.locate_converter(
 from nobuco.converters import (
     activation,
     arithmetic,
+    aten,
     attention,
     casting,
     comparison,
@@ -40,6 +41,7 @@ from nobuco.converters import (
 __all__ = [
     "activation",
     "arithmetic",
+    "aten",
     "attention",
     "casting",
     "comparison",

@@ -84,14 +84,17 @@ def prelu(input: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     shape = [1] * max(rank(input) - 1, 0)
     if rank(input) > 1:
         shape[axis(input, 1) - 1] = -1
-    return tf.nn.relu(input) + -tf.reshape(weight, shape) * tf.nn.relu(-input)
+    slope = tf.reshape(weight, shape)
+    if rank(input) > 4:  # which that PRELU does not take
+        return tf.where(input > 0, input, slope * input)
+    return tf.nn.relu(input) + -slope * tf.nn.relu(-input)
 
 
 @converter(nn.PReLU, channel_ordering_strategy=_slope_layer)
 def prelu_layer(self: nn.PReLU, input: torch.Tensor) -> Any:
     """PReLU(num_parameters=1, init=0.25)(Tensor input) -> Tensor"""
     slopes = to_numpy(self.weight)
-    if input.ndim < 2:  # no batch: Keras has no layer for it
+    if input.ndim < 2 or input.ndim > 4:  # no batch: Keras has no layer for it; and TFLite's PRELU has four axes
         return lambda input: prelu(input, tf.constant(slopes))
     single = self.num_parameters == 1
     order = PYTORCH if single else TENSORFLOW
@@ -170,7 +173,7 @@ def softshrink(input: tf.Tensor, lambd: float = 0.5) -> tf.Tensor:
     return input - bounded(input, -lambd, lambd)
 
 
-@elementwise(*spellings("tanhshrink", F))
+@elementwise(*spellings("tanhshrink", F), to_float=True)
 def tanhshrink(input: tf.Tensor) -> tf.Tensor:
     """tanhshrink(Tensor input) -> Tensor"""
     return input - tf.tanh(input)
@@ -184,7 +187,7 @@ def softplus(input: tf.Tensor, beta: float = 1, threshold: float = 20) -> tf.Ten
     return tf.where(scaled > threshold, input, curved if beta == 1 else curved / beta)
 
 
-@elementwise(*spellings("softsign", F))
+@elementwise(*spellings("softsign", F), to_float=True)
 def softsign(input: tf.Tensor) -> tf.Tensor:
     """softsign(Tensor input) -> Tensor"""
     return input / (1 + tf.abs(input))

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 import torch
 
-from nobuco.converters.support import elementwise, promoted, spellings
+from nobuco.converters.support import alike, cast, elementwise, promoted, spellings
 from nobuco.registry import Operation
 
 
@@ -19,7 +19,10 @@ def dunders(*names: str) -> tuple[Operation, ...]:
 
 def scaled(x: tf.Tensor, factor: Any) -> tf.Tensor:
     """`x * factor` in the dtype of `x`, without the product where the factor is one."""
-    return x if isinstance(factor, (int, float)) and factor == 1 else x * tf.cast(factor, x.dtype)
+    if isinstance(factor, (int, float)) and factor == 1:
+        return x
+    factor = cast(factor, x.dtype)
+    return tf.logical_and(x, factor) if x.dtype == tf.bool else x * factor
 
 
 def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
@@ -27,6 +30,9 @@ def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
 
     TFLite's converter finds RELU, RELU6 and RELU_N1_TO_1 in this form.
     """
+    if x.dtype == tf.bool:
+        x = x if low is None else tf.logical_or(x, cast(low, tf.bool))
+        return x if high is None else tf.logical_and(x, cast(high, tf.bool))
     x = x if low is None else tf.maximum(x, tf.cast(low, x.dtype))
     return x if high is None else tf.minimum(x, tf.cast(high, x.dtype))
 
@@ -34,7 +40,7 @@ def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
 @elementwise(*spellings("add"), *dunders("add", "radd", "iadd"), operands=2)
 def add(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
-    return tf.logical_or(input, other) if input.dtype == tf.bool else input + scaled(other, alpha)
+    return tf.logical_or(input, scaled(other, alpha)) if input.dtype == tf.bool else input + scaled(other, alpha)
 
 
 @elementwise(*spellings("sub"), *spellings("subtract"), *dunders("sub", "isub"), operands=2)
@@ -142,19 +148,30 @@ def pow(input: Any, exponent: Any) -> tf.Tensor:
     base, power = promoted(input, exponent)
     if isinstance(exponent, (int, float)) and exponent in _POWERS:
         return _POWERS[exponent](base)
-    return tf.pow(base, power)
+    if isinstance(exponent, (int, float)) and exponent >= 0:
+        return tf.pow(base, power)
+    return _power(base, power)
+
+
+def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
+    """TensorFlow refuses negative powers of integers; in PyTorch they are 0, but for those of 1 and -1."""
+    if not base.dtype.is_integer:
+        return tf.pow(base, exponent)
+    power = tf.pow(base, tf.abs(exponent))
+    return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 
 
 @elementwise(torch.Tensor.__rpow__, operands=2)
 def rpow(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """__rpow__(Tensor self, Tensor other) -> Tensor"""
-    return tf.pow(other, input)
+    return _power(other, input)
 
 
 @elementwise(*spellings("float_power"), operands=2)
 def float_power(input: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
-    return tf.pow(tf.cast(input, tf.float64), tf.cast(exponent, tf.float64))
+    dtype = tf.complex128 if input.dtype.is_complex else tf.float64
+    return tf.pow(tf.cast(input, dtype), tf.cast(exponent, dtype))
 
 
 @elementwise(*spellings("clamp"), *spellings("clip"), operands=3, promote=False)
@@ -248,7 +265,7 @@ def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("atan2"), *spellings("arctan2"), operands=2, to_float=True)
 def atan2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """atan2(Tensor self, Tensor other) -> Tensor"""
-    return tf.atan2(input, other)
+    return tf.atan2(*alike(input, other))  # TFLite's does not broadcast
 
 
 @elementwise(*spellings("ldexp"), operands=2, to_float=True)

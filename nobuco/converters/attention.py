@@ -78,6 +78,8 @@ def scaled_dot_product_attention(
     if attn_mask is not None and attn_mask.dtype in (tf.bool, np.bool_) and _has_empty_row(attn_mask):
         # A row that may look at nothing has no softmax; PyTorch gives it zeros.
         weights = tf.where(attn_mask, weights, tf.zeros([], weights.dtype))
+    if dropout_p:  # the function drops at rest, too
+        weights = tf.nn.dropout(weights, dropout_p) if dropout_p < 1 else tf.zeros_like(weights)
     return _per_head(weights, value)
 
 

@@ -62,7 +62,7 @@ def isclose(
     # Infinities are close where they are equal, and only there.
     near = tf.logical_and(tf.abs(a - b) <= atol + rtol * tf.abs(b), tf.abs(b) < math.inf)
     near = tf.logical_or(a == b, near)
-    return tf.logical_or(near, tf.logical_and(tf.math.is_nan(a), tf.math.is_nan(b))) if equal_nan else near
+    return tf.logical_or(near, tf.logical_and(a != a, b != b)) if equal_nan else near
 
 
 @elementwise(*spellings("logical_and"), operands=2, promote=False)
@@ -186,7 +186,8 @@ def where(condition: tf.Tensor, input: Any = None, other: Any = None) -> Any:
     """where.self(Tensor condition, Tensor self, Tensor other) -> Tensor"""
     condition = tf.cast(condition, tf.bool)
     if input is None:
-        return tuple(tf.unstack(tf.where(condition), axis=1))
+        found = tf.where(condition)
+        return tuple(found[:, i] for i in range(found.shape[1]))  # of what `tf.unstack` gives, TFLite has no int64
     return tf.where(condition, *promoted(input, other))
 
 

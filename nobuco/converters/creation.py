@@ -137,7 +137,13 @@ def randn_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) 
 # -- from data ----------------------------------------------------------------------------------------
 
 
-@expression(torch.tensor, torch.as_tensor, torch.asarray, torch.scalar_tensor, strategy=PYTORCH_ORDER)
+@expression(torch.scalar_tensor, strategy=PYTORCH_ORDER)
+def scalar_tensor(s: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """scalar_tensor(Scalar s, *, ScalarType? dtype=None, ...) -> Tensor, a float also of an integer"""
+    return cast(s, _dtype(dtype))
+
+
+@expression(torch.tensor, torch.as_tensor, torch.asarray, strategy=PYTORCH_ORDER)
 def tensor(data: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """tensor(data, *, dtype=None, ...) -> Tensor, of Python data that may hold sizes or tensors"""
     wanted = tf_dtype(dtype) if dtype else _dtype_of(data)

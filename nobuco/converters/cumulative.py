@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+import torch
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.arithmetic import logaddexp as log_of_sum
-from nobuco.converters.support import axis, cast, rank, sizes, spellings
+from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes, spellings
 from nobuco.registry import expression
 
+Tensor = torch.Tensor
 Parts = tuple[tf.Tensor, ...]
 
 
@@ -43,20 +46,31 @@ def _counted(x: tf.Tensor, dtype: Any) -> tf.Tensor:
     return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
 
 
-@expression(*spellings("cumsum"))
+def _in_place(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """The same for the spelling that writes to its input, whose dtype stays."""
+    return functools.wraps(function)(lambda input, *args, **kwargs: cast(function(input, *args, **kwargs), input.dtype))
+
+
+@expression(torch.cumsum, Tensor.cumsum)
 def cumsum(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
     x = _counted(input, dtype)
     return tf.cumsum(x, axis(input, dim)) if rank(x) else x
 
 
-@expression(*spellings("cumprod"))
+@expression(torch.cumprod, Tensor.cumprod)
+@scalar_as_vector
 def cumprod(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
     return scanned((_counted(input, dtype),), axis(input, dim), lambda a, b: (a[0] * b[0],))[0]
 
 
+expression(Tensor.cumsum_)(_in_place(cumsum))
+expression(Tensor.cumprod_)(_in_place(cumprod))
+
+
 @expression(*spellings("logcumsumexp"))
+@scalar_as_vector
 def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
     """logcumsumexp(Tensor self, int dim) -> Tensor"""
     return scanned((input,), axis(input, dim), lambda a, b: (log_of_sum(a[0], b[0]),))[0]
@@ -64,6 +78,9 @@ def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
 
 def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor]) -> Parts:
     """Values and int64 indices; of equal elements the last counts, as in PyTorch."""
+    if input.dtype == tf.bool:
+        values, indices = _running_extreme(cast(input, tf.int32), dim, wins)
+        return cast(values, tf.bool), indices
     over = axis(input, dim)
     places = tf.range(sizes(input)[over])
     places = tf.reshape(places, [-1 if a == over else 1 for a in range(rank(input))])
@@ -78,12 +95,14 @@ def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor])
 
 
 @expression(*spellings("cummax"))
+@scalar_as_vector
 def cummax(input: tf.Tensor, dim: int) -> Parts:
     """cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
     return _running_extreme(input, dim, tf.greater_equal)
 
 
 @expression(*spellings("cummin"))
+@scalar_as_vector
 def cummin(input: tf.Tensor, dim: int) -> Parts:
     """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
     return _running_extreme(input, dim, tf.less_equal)

@@ -56,7 +56,11 @@ def embedding(
     norms = tf.norm(rows, ord=norm_type, axis=-1, keepdims=True)
     rows = tf.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
     width = weight.shape[1]
-    return rows, tf.tensor_scatter_nd_update(weight, tf.reshape(input, [-1, 1]), tf.reshape(rows, [-1, width]))
+    # Not by an update: of what is written to one row twice, TFLite writes the sum.
+    places, shape = tf.reshape(input, [-1, 1]), tf.shape(weight, tf.reshape(input, [-1]).dtype)
+    total = tf.scatter_nd(places, tf.reshape(rows, [-1, width]), shape)
+    times = tf.scatter_nd(places, tf.ones_like(tf.reshape(rows, [-1, width])), shape)
+    return rows, tf.where(times > 0, total / tf.maximum(times, 1), weight)
 
 
 @expression(F.embedding_bag, strategy=FORCE_PYTORCH_ORDER)
@@ -74,6 +78,8 @@ def embedding_bag(
     padding_idx: int | None = None,
 ) -> Any:
     """embedding_bag(Tensor weight, Tensor indices, Tensor offsets, ...) -> (Tensor, Tensor, Tensor, Tensor)"""
+    if input.dtype.is_floating and weight.dtype.is_integer:  # the order of old, which PyTorch still takes
+        input, weight = weight, input
     if max_norm is not None:
         _, table = embedding(input, weight, None, max_norm, norm_type)
         bags = embedding_bag(

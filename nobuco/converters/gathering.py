@@ -10,7 +10,7 @@ import tensorflow as tf
 import torch
 
 from nobuco.converters.indexing import wrapped
-from nobuco.converters.support import agree, axis, cast, rank, sizes, spellings
+from nobuco.converters.support import agree, axis, cast, rank, scalar_as_vector, sizes, spellings
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -60,8 +60,12 @@ def index_select(input: tf.Tensor, dim: int, index: tf.Tensor) -> tf.Tensor:
 @expression(*spellings("gather"), strategy=_in_one_order)
 def gather(input: tf.Tensor, dim: int, index: tf.Tensor, *, sparse_grad: bool = False) -> tf.Tensor:
     """gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor"""
+    if index.dtype not in (tf.int32, tf.int64):  # PyTorch takes an empty one of any dtype
+        index = cast(index, tf.int64)
     if rank(index) == 0:
         return tf.reshape(tf.gather(tf.reshape(input, [-1]), index), [])
+    if rank(input) == 0:
+        input = tf.reshape(input, [1])
     along = axis(input, dim)
     ends = [None if i == along or agree([n], [m]) else n for i, (n, m) in enumerate(zip(sizes(index), sizes(input)))]
     if any(end is not None for end in ends):
@@ -118,14 +122,15 @@ def masked_select(input: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def _nonzero(x: tf.Tensor) -> tf.Tensor:
-    return tf.where(x if x.dtype == tf.bool else tf.not_equal(x, tf.zeros([], x.dtype)))
+    found = tf.where(tf.reshape(x if x.dtype == tf.bool else tf.not_equal(x, tf.zeros([], x.dtype)), sizes(x) or [1]))
+    return found if rank(x) else found[:, :0]
 
 
 @expression(*spellings("nonzero"), strategy=FORCE_PYTORCH_ORDER)
 def nonzero(input: tf.Tensor, *, as_tuple: bool = False) -> Any:
     """nonzero(Tensor self) -> Tensor"""
-    found = _nonzero(input)
-    return tuple(tf.unstack(found, num=rank(input), axis=1)) if as_tuple else found
+    found = _nonzero(tf.reshape(input, [1]) if as_tuple and not rank(input) else input)
+    return tuple(found[:, i] for i in range(found.shape[1])) if as_tuple else found
 
 
 @expression(*spellings("argwhere"), strategy=FORCE_PYTORCH_ORDER)
@@ -138,6 +143,7 @@ def argwhere(input: tf.Tensor) -> tf.Tensor:
 
 
 @expression(*spellings("index_fill"), strategy=_in_one_order)
+@scalar_as_vector
 def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.Tensor:
     """index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor"""
     along = axis(input, dim)
@@ -151,9 +157,10 @@ def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.T
 
 
 @expression(*spellings("index_copy"), strategy=_in_one_order)
+@scalar_as_vector
 def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor"""
-    along = axis(input, dim)
+    along, source = axis(input, dim), source if rank(source) else tf.reshape(source, [1])
     total, known = sizes(input)[along], _known(tf.reshape(index, [-1]))
     if isinstance(known, np.ndarray) and isinstance(total, int):
         places = np.arange(total, dtype=np.int32)
@@ -164,9 +171,13 @@ def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) 
 
 
 @expression(*spellings("index_add"), strategy=_in_one_order)
+@scalar_as_vector
 def index_add(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"""
-    along = axis(input, dim)
+    if input.dtype == tf.bool:
+        added = index_add(cast(input, tf.int32), dim, index, cast(source, tf.int32), alpha=int(alpha))
+        return cast(added, tf.bool)
+    along, source = axis(input, dim), source if rank(source) else tf.reshape(source, [1])
     source = source if alpha == 1 else source * cast(alpha, source.dtype)
     places = tf.cast(tf.reshape(index, [-1, 1]), tf.int32)
     front = [sizes(input)[along], *(n for i, n in enumerate(sizes(input)) if i != along)]
@@ -204,6 +215,8 @@ def _updates(src: Any, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _scattered(x: tf.Tensor, dim: int, index: tf.Tensor, src: Any, reduce: str | None, include: bool) -> tf.Tensor:
     if rank(x) == 0:
         return tf.reshape(_scattered(tf.reshape(x, [1]), 0, tf.reshape(index, [-1]), src, reduce, include), [])
+    if x.dtype == tf.bool and reduce is not None:
+        return cast(_scattered(cast(x, tf.int32), dim, index, cast(src, tf.int32), reduce, include), tf.bool)
     flat, places = tf.reshape(x, [-1]), _places(x, index, axis(x, dim))
     updates = _updates(src, index, x.dtype)
     if not include:
@@ -284,6 +297,8 @@ def masked_scatter(input: tf.Tensor, mask: tf.Tensor, source: tf.Tensor) -> tf.T
 @expression(torch.Tensor.put, torch.Tensor.put_, strategy=FORCE_PYTORCH_ORDER)
 def put(input: tf.Tensor, index: tf.Tensor, source: tf.Tensor, accumulate: bool = False) -> tf.Tensor:
     """put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor"""
+    if accumulate and input.dtype == tf.bool:
+        return cast(put(cast(input, tf.int32), index, cast(source, tf.int32), True), tf.bool)
     flat = _flat(input)
     places = tf.reshape(wrapped(_known(index), sizes(flat)[0]), [-1, 1])
     update = tf.tensor_scatter_nd_add if accumulate else tf.tensor_scatter_nd_update

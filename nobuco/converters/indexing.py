@@ -85,7 +85,10 @@ def _index_list(x: tf.Tensor, tensors: Sequence[tuple[int, Any]]) -> tuple[list[
 
 def _where(mask: Any) -> list[Any]:
     known = tf.get_static_value(mask) if tf.is_tensor(mask) else mask
-    return list(np.nonzero(known)) if known is not None else tf.unstack(tf.where(mask), axis=1)
+    if known is not None:
+        return list(np.nonzero(known))
+    found = tf.where(mask)
+    return [found[:, i] for i in range(found.shape[1])]  # of what `tf.unstack` gives, TFLite has no int64
 
 
 def wrapped(index: Any, count: Any) -> Any:

@@ -196,11 +196,16 @@ def chunk(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
 def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, ...]:
     if tf.is_tensor(indices_or_sections):
         given = tf.get_static_value(indices_or_sections)
+        if given is None:
+            raise NotImplementedError("a split at places that only the running model knows")
         indices_or_sections = int(given) if given.ndim == 0 else given.tolist()
     total = size(x, dim)
     if isinstance(indices_or_sections, int):
-        each, longer = divmod(total, indices_or_sections)
-        return _pieces(x, [each + (i < longer) for i in range(indices_or_sections)], dim)
+        each, longer = total // indices_or_sections, total % indices_or_sections
+        pieces = range(indices_or_sections)
+        if isinstance(total, int):
+            return _pieces(x, [each + (i < longer) for i in pieces], dim)
+        return _pieces(x, [each + tf.cast(i < longer, tf.int32) for i in pieces], dim)
     bounds = [None, *indices_or_sections, None]
     return tuple(sliced(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
 
@@ -262,7 +267,8 @@ def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
     if isinstance(length, int) and (not isinstance(start, int) or (start >= 0 and input.shape[along] is None)):
         return _window(input, along, start, length)
     stop = start + length
-    return sliced(input, along, start, None if isinstance(stop, int) and stop == 0 else stop)
+    # Up to the end, where it is counted from there.
+    return sliced(input, along, start, None if isinstance(start, int) and start < 0 and stop == 0 else stop)
 
 
 def _window(x: tf.Tensor, along: int, start: Any, length: int) -> tf.Tensor:

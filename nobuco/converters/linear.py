@@ -14,8 +14,9 @@ from torch import nn
 
 from nobuco.bridge import in_order, to_numpy
 from nobuco.build.chain import Chain
+from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
-from nobuco.converters.support import cast, promoted, rank, sizes, spellings
+from nobuco.converters.support import promoted, rank, sizes, spellings
 from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
@@ -146,15 +147,16 @@ def inner(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 def outer(input: tf.Tensor, vec2: tf.Tensor) -> tf.Tensor:
     """outer(Tensor self, Tensor vec2) -> Tensor"""
     a, b = promoted(input, vec2)
-    return a[:, tf.newaxis] * b
+    return tf.logical_and(a[:, tf.newaxis], b) if a.dtype == tf.bool else a[:, tf.newaxis] * b
 
 
 def _added(base: tf.Tensor, product: tf.Tensor, beta: Any, alpha: Any) -> tf.Tensor:
     """`beta * base + alpha * product`; with a beta of zero, the base does not count even where it is NaN."""
-    product = product if alpha == 1 else product * cast(alpha, product.dtype)
+    product = scaled(product, alpha)
     if beta == 0:
         return product
-    return product + (base if beta == 1 else base * cast(beta, base.dtype))
+    base = scaled(base, beta)
+    return tf.logical_or(product, base) if product.dtype == tf.bool else product + base
 
 
 @expression(*spellings("addmm"), *spellings("baddbmm"), strategy=FORCE_PYTORCH_ORDER)
@@ -200,6 +202,11 @@ def tensordot(a: tf.Tensor, b: tf.Tensor, dims: Any = 2, out: Any = None) -> tf.
     if isinstance(dims, (list, tuple)):
         first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
         dims = [[d % rank(a) for d in first], [d % rank(b) for d in second]]
+        for i, j in zip(*dims):  # a size of one goes with any other
+            if a.shape[i] == 1 and b.shape[j] != 1:
+                b = tf.reduce_sum(b, j, keepdims=True)
+            elif b.shape[j] == 1 and a.shape[i] != 1:
+                a = tf.reduce_sum(a, i, keepdims=True)
     return tf.tensordot(a, b, dims)
 
 

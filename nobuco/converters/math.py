@@ -6,6 +6,7 @@ Where TFLite lacks an operation that a short formula gives as exactly, the formu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -99,7 +100,8 @@ def logit(input: tf.Tensor, eps: float | None = None) -> tf.Tensor:
 def entr(input: tf.Tensor) -> tf.Tensor:
     """special_entr(Tensor self) -> Tensor"""
     entropy = -input * tf.math.log(input)
-    limit = tf.where(input == 0, tf.zeros([], input.dtype), tf.constant(-math.inf, input.dtype))
+    # The logarithm of zero, since TFLite's converter makes the lowest finite number of an infinite constant.
+    limit = tf.where(input == 0, tf.zeros([], input.dtype), tf.math.log(tf.nn.relu(input)))
     return tf.where(input > 0, entropy, tf.where(tf.math.is_nan(input), input, limit))
 
 
@@ -155,18 +157,24 @@ def sinc(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("asin"), *spellings("arcsin"), to_float=True)
 def asin(input: tf.Tensor) -> tf.Tensor:
     """asin(Tensor self) -> Tensor"""
+    if input.dtype.is_complex:
+        return -1j * tf.math.log(1j * input + tf.sqrt(1 - input) * tf.sqrt(1 + input))
     return tf.atan2(input, tf.sqrt((1 - input) * (1 + input)))
 
 
 @elementwise(*spellings("acos"), *spellings("arccos"), to_float=True)
 def acos(input: tf.Tensor) -> tf.Tensor:
     """acos(Tensor self) -> Tensor"""
+    if input.dtype.is_complex:
+        return math.pi / 2 - asin(input)
     return tf.atan2(tf.sqrt((1 - input) * (1 + input)), input)
 
 
 @elementwise(*spellings("atan"), *spellings("arctan"), to_float=True)
 def atan(input: tf.Tensor) -> tf.Tensor:
     """atan(Tensor self) -> Tensor"""
+    if input.dtype.is_complex:
+        return 0.5j * (tf.math.log(1 - 1j * input) - tf.math.log(1 + 1j * input))
     return tf.atan2(input, tf.ones_like(input))
 
 
@@ -185,6 +193,8 @@ def cosh(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("asinh"), *spellings("arcsinh"), to_float=True)
 def asinh(input: tf.Tensor) -> tf.Tensor:
     """asinh(Tensor self) -> Tensor"""
+    if input.dtype.is_complex:
+        return -1j * asin(1j * input)
     x = tf.abs(input)
     return tf.sign(input) * tf.math.log1p(x + x * x / (1 + tf.sqrt(x * x + 1)))
 
@@ -226,10 +236,15 @@ def erfc(input: tf.Tensor) -> tf.Tensor:
     return tf.math.erfc(input)
 
 
+def _wide(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    """A function that TensorFlow has for 32 bits and more, for a tensor that may have 16."""
+    return tf.cast(function(tf.cast(x, tf.float32)), x.dtype) if x.dtype.size == 2 else function(x)
+
+
 @elementwise(*spellings("erfinv"), special.erfinv, to_float=True)
 def erfinv(input: tf.Tensor) -> tf.Tensor:
     """erfinv(Tensor self) -> Tensor"""
-    return tf.math.erfinv(input)
+    return _wide(tf.math.erfinv, input)
 
 
 @elementwise(special.ndtr, to_float=True)
@@ -241,19 +256,20 @@ def ndtr(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("lgamma"), special.gammaln, to_float=True)
 def lgamma(input: tf.Tensor) -> tf.Tensor:
     """lgamma(Tensor self) -> Tensor"""
-    return tf.math.lgamma(input)
+    return _wide(tf.math.lgamma, input)
 
 
 @elementwise(*spellings("digamma"), special.digamma, special.psi, to_float=True)
 def digamma(input: tf.Tensor) -> tf.Tensor:
     """digamma(Tensor self) -> Tensor"""
-    return tf.math.digamma(input)
+    # At zero, where TensorFlow has no number, PyTorch has the limit from the side of its sign.
+    return tf.where(input == 0, -1 / input, _wide(tf.math.digamma, input))
 
 
 @elementwise(*spellings("i0"), special.i0, to_float=True)
 def i0(input: tf.Tensor) -> tf.Tensor:
     """i0(Tensor self) -> Tensor"""
-    return tf.math.bessel_i0(input)
+    return _wide(tf.math.bessel_i0, input)
 
 
 @elementwise(*spellings("floor"))

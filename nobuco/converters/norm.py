@@ -22,6 +22,9 @@ Dims = int | Sequence[int] | None
 
 def vector_norm_of(x: tf.Tensor, p: float, over: list[int], keepdim: bool) -> tf.Tensor:
     """The p-norm along axes, for any real p and both infinities."""
+    if x.dtype.size == 2:  # whose powers would overflow
+        return cast(vector_norm_of(cast(x, tf.float32), p, over, keepdim), x.dtype)
+    x = tf.abs(x) if x.dtype.is_complex else x
     if p == 2:
         return tf.sqrt(tf.reduce_sum(tf.square(x), over, keepdim))
     size = tf.abs(x)
@@ -100,14 +103,25 @@ def matrix_norm(
     """linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2,-1], bool keepdim=False, *, dtype=None)"""
     if ord == "fro":
         return _norm(A, 2, dim, keepdim, dtype)
-    if ord in ("nuc", 2, -2):
-        raise NotImplementedError(f"the matrix norm of order {ord!r} needs a singular value decomposition")
     x = A if dtype is None else tf.cast(A, tf_dtype(dtype))
     rows, columns = (axis(A, d) for d in dim)
+    if ord in ("nuc", 2, -2):
+        return _spectral_norm(x, ord, rows, columns, keepdim)
     summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = tf.reduce_sum(tf.abs(x), summed, True)
     found = (tf.reduce_max if ord > 0 else tf.reduce_min)(sums, chosen, True)
     return found if keepdim else tf.squeeze(found, [rows, columns])
+
+
+def _spectral_norm(x: tf.Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> tf.Tensor:
+    """A norm made of singular values, which TFLite cannot find."""
+    others = [i for i in range(rank(x)) if i not in (rows, columns)]
+    values = tf.linalg.svd(tf.transpose(x, [*others, rows, columns]), compute_uv=False)
+    found = {"nuc": tf.reduce_sum, 2: tf.reduce_max, -2: tf.reduce_min}[ord](values, -1)
+    found = tf.maximum(found, 0)  # which the largest of none is
+    for i in sorted((rows, columns)) if keepdim else ():
+        found = tf.expand_dims(found, i)
+    return found
 
 
 @expression(F.normalize)
@@ -126,7 +140,7 @@ def _one_dim(x1: Any, x2: Any, dim: int = 1, *_: Any, **__: Any) -> tuple[int, b
 @expression(F.cosine_similarity, strategy=reducing_together(_one_dim))
 def cosine_similarity(x1: tf.Tensor, x2: tf.Tensor, dim: int = 1, eps: float = 1e-8) -> tf.Tensor:
     """cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor"""
-    over = [axis(x1 if rank(x1) >= rank(x2) else x2, dim)]
+    over = axes(x1 if rank(x1) >= rank(x2) else x2, dim)
     x1, x2 = aligned(*promoted(x1, x2, to_float=True))
     if x1.shape != x2.shape:  # a repeated element counts towards the length as often as it is repeated
         shape = tf.broadcast_dynamic_shape(tf.shape(x1), tf.shape(x2))
@@ -144,7 +158,7 @@ def pairwise_distance(
     x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> tf.Tensor:
     """pairwise_distance(Tensor x1, Tensor x2, float p=2, float eps=1e-06, bool keepdim=False) -> Tensor"""
-    x1, x2 = aligned(x1, x2)
+    x1, x2 = aligned(*promoted(x1, x2, to_float=True))
     return vector_norm_of(x1 - x2 + eps, p, [axis(x1 if rank(x1) >= rank(x2) else x2, -1)], keepdim)
 
 

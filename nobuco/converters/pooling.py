@@ -43,9 +43,9 @@ def is_dynamic(kernel: Any, whole: bool) -> bool:
 
 
 @spatial(
-    (F.max_pool1d, F.max_pool1d_with_indices, torch.max_pool1d, torch.max_pool1d_with_indices),
-    (F.max_pool2d, F.max_pool2d_with_indices, torch.max_pool2d),
-    (F.max_pool3d, F.max_pool3d_with_indices, torch.max_pool3d),
+    (F.max_pool1d, torch.max_pool1d),
+    (F.max_pool2d, torch.max_pool2d),
+    (F.max_pool3d, torch.max_pool3d),
 )
 def max_pool(
     n: int,
@@ -72,6 +72,18 @@ def max_pool(
         return maximum(input, places)
 
     return func
+
+
+@spatial(
+    (F.max_pool1d_with_indices, torch.max_pool1d_with_indices),
+    F.max_pool2d_with_indices,
+    F.max_pool3d_with_indices,
+)
+def max_pool_with_indices(n: int, input: Tensor, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
+    """max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0,
+    int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
+    """
+    return max_pool(n, input, kernel_size, *args[:4], **{**kwargs, "return_indices": True})
 
 
 def maximum(x: tf.Tensor, places: Sequence[Window]) -> tf.Tensor:
@@ -227,9 +239,9 @@ def adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Any:
 
 
 @spatial(
-    (F.adaptive_max_pool1d, F.adaptive_max_pool1d_with_indices, torch.adaptive_max_pool1d),
-    (F.adaptive_max_pool2d, F.adaptive_max_pool2d_with_indices),
-    (F.adaptive_max_pool3d, F.adaptive_max_pool3d_with_indices),
+    F.adaptive_max_pool1d,
+    F.adaptive_max_pool2d,
+    F.adaptive_max_pool3d,
 )
 def adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)"""
@@ -244,6 +256,18 @@ def adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: b
         return maximum(input, even) if even else gathered_maximum(input, [Adaptive(size) for size in wanted])
 
     return func
+
+
+@spatial(
+    (F.adaptive_max_pool1d_with_indices, torch.adaptive_max_pool1d),
+    F.adaptive_max_pool2d_with_indices,
+    F.adaptive_max_pool3d_with_indices,
+)
+def adaptive_max_pool_with_indices(n: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)"""
+    return lambda input, output_size, *_, **__: maximum_with_indices(
+        input, [Adaptive(size) for size in wanted_sizes(input, output_size)]
+    )
 
 
 def wanted_sizes(x: tf.Tensor, output_size: Any) -> PER_DIM:
@@ -303,8 +327,10 @@ def max_unpool(
         flat = tf.transpose(tf.reshape(tf.cast(indices, tf.int32), (b, c, count)), (0, 2, 1))
         batch, channel = tf.range(b)[:, None, None], tf.range(c)[None, None, :]
         target = (batch * prod(wanted) + flat) * c + channel
-        canvas = tf.zeros((b * prod(wanted) * c,), input.dtype)
-        filled = tf.tensor_scatter_nd_update(canvas, tf.reshape(target, (-1, 1)), tf.reshape(input, (-1,)))
-        return tf.reshape(filled, (b, *wanted, c))
+        # Windows that overlap have the same element twice, and TFLite adds what is written to one place.
+        places_of, total = tf.reshape(target, (-1, 1)), [b * prod(wanted) * c]
+        filled = tf.scatter_nd(places_of, tf.reshape(input, (-1,)), total)
+        times = tf.scatter_nd(places_of, tf.ones_like(tf.reshape(input, (-1,))), total)
+        return tf.reshape(filled / tf.maximum(times, 1), (b, *wanted, c))
 
     return func

@@ -68,6 +68,8 @@ def nanmean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype:
 @reduction(*spellings("prod"))
 def prod(input: tf.Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    if dtype == torch.bool:
+        return tf.reduce_all(cast(input, tf.bool), axes(input, dim), keepdim)
     return tf.reduce_prod(_counted(input, dtype), axes(input, dim), keepdim)
 
 

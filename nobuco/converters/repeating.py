@@ -140,10 +140,13 @@ def diagonal(input: tf.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) ->
     *batch, rows, columns = sizes(x)
     # In a matrix read row by row, the diagonal is every (columns + 1)-th element.
     start = offset if offset >= 0 else -offset * columns
-    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    known = isinstance(rows, int) and isinstance(columns, int)
+    low, high = (min, max) if known else (tf.minimum, tf.maximum)
+    count = high(low(rows + min(offset, 0), columns - max(offset, 0)), 0)
     flat = tf.reshape(x, [*batch, rows * columns])
-    stop = start + (count - 1) * (columns + 1) + 1
-    return flat[..., start : stop : columns + 1] if count else flat[..., :0]
+    if not known:  # of a slice whose step is a tensor, TensorFlow does not even know the rank
+        return tf.gather(flat, start + tf.range(count) * (columns + 1), axis=-1)
+    return flat[..., start : start + count * (columns + 1) : columns + 1]
 
 
 @expression(*spellings("diag_embed"), strategy=FORCE_PYTORCH_ORDER)
@@ -168,7 +171,8 @@ def _diagonal_matrix(x: tf.Tensor, offset: int) -> tf.Tensor:
     flat = tf.reshape(spread, [*batch, count * (side + 1)])
     before = offset if offset >= 0 else -offset * side
     after = side * side - before - count * (side + 1)
-    flat = tf.pad(flat, [*none, [before, max(after, 0)]])[..., : side * side]
+    after = max(after, 0) if isinstance(after, int) else tf.maximum(after, 0)
+    flat = tf.pad(flat, [*none, [before, after]])[..., : side * side]
     return tf.reshape(flat, [*batch, side, side])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.rules import along_last, remaining
-from nobuco.converters.support import axis, rank, size, sizes, spellings
+from nobuco.converters.support import axis, rank, scalar_as_vector, size, sizes, spellings
 from nobuco.ir import Value
 from nobuco.layout.strategy import keeping
 from nobuco.registry import expression
@@ -34,6 +34,7 @@ def _sort_dim(input: Value, *args: Any, **kwargs: Any) -> int:
 
 
 @expression(*spellings("sort"), strategy=along_last(_sort_dim))
+@scalar_as_vector
 def sort(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (values, indices)"""
     dim, descending = _sort_arguments(*args, **kwargs)
@@ -41,6 +42,7 @@ def sort(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Ten
 
 
 @expression(*spellings("argsort"), strategy=along_last(_sort_dim))
+@scalar_as_vector
 def argsort(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
     """argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor"""
     return sort(input, *args, **kwargs)[1]
@@ -57,6 +59,7 @@ def _topk_dim(input: Value, k: Any, dim: int = -1, *_: Any, **__: Any) -> int:
 
 
 @expression(*spellings("topk"), strategy=along_last(_topk_dim))
+@scalar_as_vector
 def topk(
     input: tf.Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,6 +84,7 @@ def _kth_sources(input: Value, k: Any, dim: int = -1, keepdim: bool = False) -> 
 
 
 @expression(*spellings("kthvalue"), strategy=keeping(_kth_sources))
+@scalar_as_vector
 def kthvalue(input: tf.Tensor, k: Any, dim: int = -1, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """kthvalue(Tensor self, SymInt k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"""
     return _picked(input, dim, k - 1, keepdim)
@@ -96,4 +100,6 @@ def median(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> A
     if dim is None:
         flat = tf.reshape(input, [-1])
         return _picked(flat, 0, (sizes(flat)[0] - 1) // 2, keepdim=False)[0]
+    if not rank(input):
+        return input, tf.zeros([], tf.int64)
     return _picked(input, dim, (size(input, dim) - 1) // 2, keepdim)

@@ -31,10 +31,28 @@ def axis(x: tf.Tensor, dim: int) -> int:
 
 
 def axes(x: tf.Tensor, dims: int | Iterable[int] | None) -> list[int]:
-    """The axes of `x` that hold these dimensions; all of them for None or an empty list, as in PyTorch."""
+    """The axes of `x` that hold these dimensions; all of them for None or an empty list, as in PyTorch.
+
+    PyTorch lets a tensor without dimensions pass for a vector; it has no axis.
+    """
+    if not rank(x):
+        return []
     if isinstance(dims, int):
         return [axis(x, dims)]
     return [axis(x, dim) for dim in (list(dims) if dims is not None else []) or range(rank(x))]
+
+
+def scalar_as_vector(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function of a tensor and a dimension see a tensor without dimensions as a vector, as PyTorch does."""
+
+    @functools.wraps(function)
+    def call(input: tf.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if rank(input):
+            return function(input, *args, **kwargs)
+        results = function(tf.reshape(input, [1]), *args, **kwargs)
+        return tf.nest.map_structure(lambda x: tf.reshape(x, []), results)
+
+    return call
 
 
 def size(x: tf.Tensor, dim: int) -> Any:
@@ -96,7 +114,8 @@ def promoted(*operands: Any, to_float: bool = False) -> list[tf.Tensor]:
 def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
     """`x` in `dtype`, its channel order kept; a number becomes a scalar tensor."""
     if not tf.is_tensor(x):
-        return tf.constant(x, dtype)
+        # Through NumPy, which rounds 0.6 to an integer as PyTorch does, and to bool.
+        return tf.constant(dtype.as_numpy_dtype(x) if isinstance(x, (int, float)) else x, dtype)
     return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
 
 
@@ -116,6 +135,18 @@ def aligned(*tensors: Any) -> list[Any]:
         return laid_out(set_channel_order(lifted, ChannelOrder.PYTORCH), order)
 
     return [align(x) for x in tensors]
+
+
+def alike(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both in the shape that they broadcast to, for operations that do not broadcast."""
+    if a.shape.is_fully_defined() and a.shape == b.shape:
+        return a, b
+    shape: Any = tf.broadcast_static_shape(a.shape, b.shape)
+    if not shape.is_fully_defined():
+        shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
+    order = get_channel_order(a if rank(a) >= rank(b) else b)
+    first, second = (set_channel_order(tf.broadcast_to(x, shape), order) for x in (a, b))
+    return first, second
 
 
 def elementwise(

@@ -78,7 +78,8 @@ class Node:
     instance and `path` its name in the model. `writes` are the values that the call gave to tensors which it
     changed in place; `outputs` already names them where the call returned them. `regions` are the bodies of a
     control-flow call: each takes what the call defines (a loop's carried values) and then the call's last
-    argument, the outer values that any of them reads.
+    argument, the outer values that any of them reads. `opened` is whether the children are the ATen calls that
+    PyTorch makes of it, rather than calls that the programme made.
     """
 
     id: int
@@ -92,6 +93,7 @@ class Node:
     writes: tuple[tuple[Value, Value], ...] = ()
     children: tuple[Node, ...] = ()
     regions: tuple[Graph, ...] = ()
+    opened: bool = False
 
     @property
     def inputs(self) -> tuple[Value, ...]:

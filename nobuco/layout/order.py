@@ -30,7 +30,7 @@ class ChannelOrder(Enum):
 
     def axis(self, dim: int, rank: int) -> int:
         """The physical axis of a logical dimension (which may be negative)."""
-        return self.permutation(rank).index(dim % rank if rank else 0)
+        return self.permutation(rank).index(dim % rank) if rank else 0
 
     def to_physical(self, per_dim: Sequence[T]) -> list[T]:
         """Reorder a sequence with one entry per dimension from logical to physical order."""

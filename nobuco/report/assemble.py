@@ -55,7 +55,7 @@ class _Context:
         self.units, self.checks = units, checks
         self.folded = {value for selection in selections for value in selection.folded}
         self.dropped = {unit.node.id for selection in selections for unit in selection.dropped}
-        self.gaps = {node.id for selection in selections for node, _ in selection.gaps}
+        self.gaps = {gap.node.id for selection in selections for gap in selection.gaps}
 
     def node(self, node: Node, inside: bool) -> NodeReport:
         unit = self.units.get(node.id)
@@ -74,6 +74,7 @@ class _Context:
             own=check.own if check and last else None,
             accumulated=check.accumulated if check and last else None,
             direct=unit is not None,
+            opened=node.opened,
             reused=bool(check and check.reused),
             disconnected=node.id in self.dropped,
             constant=bool(outputs) and all(v.id in self.folded for v in outputs),

@@ -59,6 +59,8 @@ class NodeReport:
     accumulated: Difference | None = None
     direct: bool = False
     """Converted by a converter of its own, rather than call by call."""
+    opened: bool = False
+    """It has no converter; the calls below it are the ATen calls that PyTorch makes of it."""
     reused: bool = False
     """The same layer as an earlier call."""
     disconnected: bool = False

@@ -7,6 +7,7 @@ tracer, with its nodes kept apart.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,11 @@ from nobuco.trace.sizes import TracedFloat, TracedInt
 def dynamo_is_loaded() -> bool:
     """Whether `torch.compile`, and with it Dynamo (2 s, 70 MB), is in use in this process."""
     return "torch._dynamo" in sys.modules
+
+
+def forget_compiled() -> None:
+    """Drop what Dynamo compiled while a trace was going on; elsewhere it would fail (`torch.cond` does)."""
+    importlib.import_module("torch._dynamo").reset()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.calls import is_baking, is_decision, is_query, name_of, torch_spelled
-from nobuco.trace.control import compiled_code_runs_eagerly, dynamo_is_loaded, handler
+from nobuco.trace.control import compiled_code_runs_eagerly, dynamo_is_loaded, forget_compiled, handler
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
@@ -55,6 +55,7 @@ def trace(
         if loaded == dynamo_is_loaded():
             raise
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
+        forget_compiled()
         torch.set_rng_state(random)
         graph = _trace(function, args, kwargs, sizes, paths)
     return graph
@@ -109,7 +110,7 @@ class Tracer(TorchFunctionMode):
             return self._scopes.run_function(func, args, kwargs)
         if is_query(func):
             return self._sizes.answer(func, args, kwargs)
-        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.data.__set__ or _takes_the_place_of(func, args):  # type: ignore[attr-defined]
             return self._set_data(*args)
         return self._run(func, args, kwargs)
 
@@ -166,8 +167,8 @@ class Tracer(TorchFunctionMode):
         for slot in written:
             spread(self.session, slot)
 
-    def _set_data(self, tensor: torch.Tensor, new: torch.Tensor) -> None:
-        """`x.data = y`: from now on, x is what y is."""
+    def _set_data(self, tensor: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """`x.data = y` or `x.set_(y)`: from now on, x is what y is."""
         known, memory = self.session.tensors, self.session.memory
         known.value_of(tensor)
         slot = known.slot_of(new)
@@ -175,6 +176,7 @@ class Tracer(TorchFunctionMode):
         tensor.data = new
         memory.hold(tensor, slot.value, View(slot, torch.Tensor.detach, (new,), {}, 0))
         memory.mark_written(tensor)
+        return tensor
 
     def _on_root(self, input: torch.Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
         """The arguments of `as_strided`, which speak of memory, for the tensor that the memory was made for."""
@@ -183,6 +185,10 @@ class Tracer(TorchFunctionMode):
         while slot.view is not None:
             slot = slot.view.base
         return slot.tensor, size, stride, start
+
+
+def _takes_the_place_of(func: Any, args: Any) -> bool:
+    return name_of(func) == "set_" and len(args) == 2 and isinstance(args[1], torch.Tensor)
 
 
 def warn_all(graph: Graph) -> None:

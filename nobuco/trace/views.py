@@ -10,7 +10,7 @@ import torch
 
 from nobuco.ir import leaves, map_leaves
 from nobuco.trace.memory import View
-from nobuco.trace.sizes import TracedInt
+from nobuco.trace.sizes import TracedInt, plain
 
 Rewrite = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -27,15 +27,19 @@ def rewriting(views: Sequence[View], changed: torch.Tensor, symbolic: bool) -> R
         symbolic: whether sizes may differ from run to run, so that a slice must stay what it says.
     """
     base = views[0].base.tensor
-    key = _key(views[0]) if len(views) == 1 else None
-    if key is not None and symbolic:
-        return lambda base, changed: _assigned(base, key, changed)
+    key = _key(views[0]) if len(views) == 1 and symbolic else None
+    if key is not None:
+        return lambda base, changed: _assigned(base, key(base.shape), changed)
     if base.dtype != changed.dtype:
         return _reinterpreted(views[-1], base.dtype)
     if base.is_conj() != changed.is_conj():
         return lambda base, changed: torch.conj_physical(changed)
     with torch.no_grad():
-        return _moved_back(_places(views), base.shape)
+        order = _turned_back(views[0]) if len(views) == 1 and symbolic else None
+        if order is not None:
+            return lambda base, changed: torch.permute(changed, order)
+        places = _places(views)
+        return _moved_back(places, base.shape, (lambda base: _counted(views, base)) if symbolic else lambda _: places)
 
 
 def overlaps(tensor: torch.Tensor) -> bool:
@@ -84,7 +88,8 @@ def _reinterpreted(view: View, dtype: torch.dtype) -> Rewrite:
     return by_name.get(getter, lambda base, changed: changed.view(dtype))
 
 
-def _moved_back(places: torch.Tensor, shape: torch.Size) -> Rewrite:
+def _moved_back(places: torch.Tensor, shape: torch.Size, places_in: Callable[[torch.Tensor], torch.Tensor]) -> Rewrite:
+    """The rewrite for a view of these places; `places_in` counts them in a base of another size."""
     if places.numel() == math.prod(shape):
         order = _as_permutation(places, shape)
         if order == list(range(len(shape))):
@@ -96,19 +101,76 @@ def _moved_back(places: torch.Tensor, shape: torch.Size) -> Rewrite:
     region = _as_slices(places, shape)
     if region is not None:
         return lambda base, changed: _assigned(base, region, _shaped(changed, base[region]))
-    numbers = places.flatten()
     return lambda base, changed: torch.reshape(
-        torch.reshape(base, (-1,)).scatter(0, numbers, torch.reshape(changed, (-1,))), base.shape
+        torch.reshape(base, (-1,)).scatter(0, torch.reshape(places_in(base), (-1,)), torch.reshape(changed, (-1,))),
+        base.shape,
     )
 
 
 def _shaped(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
-    return tensor if tensor.dim() == part.dim() else torch.reshape(tensor, part.shape)
+    return (
+        tensor
+        if tuple(map(plain, tensor.shape)) == tuple(map(plain, part.shape))
+        else torch.reshape(tensor, part.shape)
+    )
 
 
-def _key(view: View) -> Any:
-    """The key of a view taken by `x[key]`; None for other views."""
-    return view.args[1] if getattr(view.function, "__name__", "") == "__getitem__" and is_basic(view.args[1]) else None
+def _key(view: View) -> Callable[[torch.Size], Any] | None:
+    """What gives, for a base of some shape, the key by which `x[key]` takes this view; None where no key does."""
+    name, (_, *args), kwargs = getattr(view.function, "__name__", ""), view.args, view.kwargs
+    if name == "__getitem__":
+        return (lambda shape: args[0]) if is_basic(args[0]) else None
+    part = _PARTS.get(name)
+    if part is None or any(isinstance(leaf, torch.Tensor) for leaf in leaves((args, kwargs))):
+        return None
+
+    def key(shape: torch.Size) -> tuple[Any, ...]:
+        dim, taken = part(shape, view.index, *args, **kwargs)
+        return (*[slice(None)] * (dim % len(shape)), taken)
+
+    return key
+
+
+def _selected(shape: torch.Size, _: int, dim: int, index: int) -> tuple[int, Any]:
+    return dim, index
+
+
+def _narrowed(shape: torch.Size, _: int, dim: int, start: int, length: int) -> tuple[int, Any]:
+    first = start if plain(start) >= 0 else shape[dim] + start
+    return dim, slice(first, first + length)
+
+
+def _unbound(shape: torch.Size, number: int, dim: int = 0) -> tuple[int, Any]:
+    return dim, number
+
+
+def _split(shape: torch.Size, number: int, split_size_or_sections: Any, dim: int = 0) -> tuple[int, Any]:
+    if isinstance(split_size_or_sections, int):
+        return dim, slice(number * split_size_or_sections, (number + 1) * split_size_or_sections)
+    first = sum(split_size_or_sections[:number])
+    return dim, slice(first, first + split_size_or_sections[number])
+
+
+def _chunked(shape: torch.Size, number: int, chunks: int, dim: int = 0) -> tuple[int, Any]:
+    return _split(shape, number, (shape[dim] + chunks - 1) // chunks, dim)
+
+
+# By name: which part of which dimension a view is, from the base's shape, its number among several, its arguments.
+_PARTS: dict[str, Callable[..., tuple[int, Any]]] = {
+    "select": _selected,
+    "narrow": _narrowed,
+    "unbind": _unbound,
+    "split": _split,
+    "chunk": _chunked,
+}
+
+
+def _counted(views: Sequence[View], base: torch.Tensor) -> torch.Tensor:
+    """The places of the last view, counted by calls on a base of whatever size it has."""
+    counted = torch.reshape(torch.arange(base.numel()), base.shape)
+    for view in views:
+        counted = _taken(view, counted)
+    return counted
 
 
 def _assigned(base: torch.Tensor, region: Any, changed: torch.Tensor) -> torch.Tensor:
@@ -133,6 +195,20 @@ def _taken(view: View, counted: torch.Tensor) -> torch.Tensor:
     base = view.base.tensor
     args, kwargs = map_leaves(lambda leaf: counted if leaf is base else leaf, (view.args, dict(view.kwargs)))
     return [t for t in leaves(view.function(*args, **kwargs)) if isinstance(t, torch.Tensor)][view.index]
+
+
+def _turned_back(view: View) -> list[int] | None:
+    """The permutation that takes back a view which turns dimensions, whatever their sizes; None for other views."""
+    rank = view.base.tensor.dim()
+    probe = torch.empty(tuple(range(2, 2 + rank)), dtype=view.base.tensor.dtype)
+    try:
+        turned = _taken(view, probe)
+    except Exception:  # it insists on the sizes that it was given
+        return None
+    steps = list(turned.stride())
+    if turned.numel() != probe.numel() or sorted(steps, reverse=True) != list(probe.stride()):
+        return None
+    return [steps.index(step) for step in probe.stride()]
 
 
 def _as_permutation(places: torch.Tensor, shape: torch.Size) -> list[int] | None:

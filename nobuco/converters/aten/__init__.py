@@ -1,0 +1,9 @@
+"""Converters of ATen overloads: what operations without a converter are opened into.
+
+Most are served by the converter of the public operation that they stand behind (`shared`); what no public operation
+of that form has is in a file per family.
+"""
+
+from nobuco.converters.aten import fourier, matrices, shared, special
+
+__all__ = ["fourier", "matrices", "shared", "special"]

@@ -1,0 +1,233 @@
+"""Special functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.converters.aten.spelling import aten, functional
+from nobuco.converters.support import aligned, elementwise, promoted
+from nobuco.layout.strategy import broadcasting
+from nobuco.registry import expression
+
+
+def _unary(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
+    """Register a function of TensorFlow's for the overload of this name, in floating point."""
+
+    @elementwise(getattr(aten, name).default, to_float=True)
+    def run(self: tf.Tensor) -> tf.Tensor:
+        return function(self)
+
+
+for _name, _function in {
+    "special_i0e": tf.math.bessel_i0e,
+    "special_i1": tf.math.bessel_i1,
+    "special_i1e": tf.math.bessel_i1e,
+    "special_modified_bessel_i0": tf.math.bessel_i0,
+    "special_modified_bessel_i1": tf.math.bessel_i1,
+    "special_bessel_j0": tf.math.special.bessel_j0,
+    "special_bessel_j1": tf.math.special.bessel_j1,
+    "special_bessel_y0": tf.math.special.bessel_y0,
+    "special_bessel_y1": tf.math.special.bessel_y1,
+    "special_modified_bessel_k0": tf.math.special.bessel_k0,
+    "special_modified_bessel_k1": tf.math.special.bessel_k1,
+    "special_scaled_modified_bessel_k0": tf.math.special.bessel_k0e,
+    "special_scaled_modified_bessel_k1": tf.math.special.bessel_k1e,
+    "special_ndtri": tf.math.ndtri,
+}.items():
+    _unary(_name, _function)
+
+
+@elementwise(*functional(aten.polygamma), promote=False)
+def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
+    """polygamma(int n, Tensor self) -> Tensor"""
+    (x,) = promoted(self, to_float=True)
+    return tf.math.digamma(x) if n == 0 else tf.math.polygamma(tf.cast(n, x.dtype), x)
+
+
+@elementwise(*functional(aten.special_zeta), operands=2, to_float=True)
+def zeta(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """special_zeta(Tensor self, Tensor other) -> Tensor"""
+    return tf.math.zeta(self, other)
+
+
+@elementwise(*functional(aten.igamma), operands=2)
+def igamma(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """igamma(Tensor self, Tensor other) -> Tensor"""
+    return tf.math.igamma(self, other)
+
+
+@elementwise(*functional(aten.igammac), operands=2)
+def igammac(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """igammac(Tensor self, Tensor other) -> Tensor"""
+    return tf.math.igammac(self, other)
+
+
+@elementwise(aten.special_erfcx.default, to_float=True)
+def erfcx(self: tf.Tensor) -> tf.Tensor:
+    """special_erfcx(Tensor self) -> Tensor"""
+    x = tf.maximum(self, 2)  # a continued fraction, where the product below would be zero times infinity
+    fraction = x
+    for k in range(30, 0, -1):
+        fraction = x + 0.5 * k / fraction
+    near = tf.minimum(self, 2)
+    return tf.where(self > 2, 1 / (math.sqrt(math.pi) * fraction), tf.exp(tf.square(near)) * tf.math.erfc(near))
+
+
+@elementwise(aten.special_log_ndtr.default, to_float=True)
+def log_ndtr(self: tf.Tensor) -> tf.Tensor:
+    """special_log_ndtr(Tensor self) -> Tensor"""
+    t = self / math.sqrt(2)
+    left = tf.math.log(erfcx(-tf.minimum(t, -0.7)) / 2) - tf.square(tf.minimum(t, -0.7))
+    return tf.where(t < -0.7, left, tf.math.log1p(-tf.math.erfc(tf.maximum(t, -0.7)) / 2))
+
+
+@elementwise(aten.special_spherical_bessel_j0.default, to_float=True)
+def spherical_bessel_j0(self: tf.Tensor) -> tf.Tensor:
+    """special_spherical_bessel_j0(Tensor self) -> Tensor"""
+    x = tf.where(tf.abs(self) < 0.5, tf.ones([], self.dtype), self)
+    square = tf.square(self)
+    near = 1 - square / 6 * (1 - square / 20 * (1 - square / 42 * (1 - square / 72)))
+    far = tf.where(tf.math.is_inf(self), tf.zeros([], self.dtype), tf.sin(x) / x)
+    return tf.where(tf.abs(self) < 0.5, near, far)
+
+
+# -- Airy ----------------------------------------------------------------------------------------------------
+
+_AIRY_AT_ZERO = 0.355028053887817239, 0.258819403792806798
+# The coefficients u_k of the asymptotic expansions (DLMF 9.7.2).
+_AIRY_TERMS = [1.0]
+for _k in range(1, 9):
+    _AIRY_TERMS.append(_AIRY_TERMS[-1] * (6 * _k - 5) * (6 * _k - 3) * (6 * _k - 1) / (216 * _k * (2 * _k - 1)))
+
+
+@elementwise(aten.special_airy_ai.default, to_float=True)
+def airy_ai(self: tf.Tensor) -> tf.Tensor:
+    """special_airy_ai(Tensor x) -> Tensor"""
+    x = tf.cast(self, tf.float64)
+    far = tf.maximum(tf.abs(x), 5)
+    c = 2 / 3 * far * tf.sqrt(far)
+    decaying = tf.exp(-c) * tf.add_n([(-1) ** k * u / c**k for k, u in enumerate(_AIRY_TERMS)]) / 2
+    even = tf.add_n([(-1) ** k * u / c ** (2 * k) for k, u in enumerate(_AIRY_TERMS[::2])])
+    odd = tf.add_n([(-1) ** k * u / c ** (2 * k + 1) for k, u in enumerate(_AIRY_TERMS[1::2])])
+    waving = tf.cos(c - math.pi / 4) * even + tf.sin(c - math.pi / 4) * odd
+    asymptotic = tf.where(x > 0, decaying, waving) / (math.sqrt(math.pi) * far**0.25)
+    return tf.cast(tf.where(tf.abs(x) > 5, asymptotic, _airy_series(tf.clip_by_value(x, -5, 5))), self.dtype)
+
+
+def _airy_series(x: tf.Tensor) -> tf.Tensor:
+    cube, first, second = x**3, tf.ones_like(x), x
+    f, g = first, second
+    for k in range(1, 40):
+        first, second = first * cube / ((3 * k - 1) * 3 * k), second * cube / (3 * k * (3 * k + 1))
+        f, g = f + first, g + second
+    return _AIRY_AT_ZERO[0] * f - _AIRY_AT_ZERO[1] * g
+
+
+# -- orthogonal polynomials ----------------------------------------------------------------------------------
+
+Step = Callable[[tf.Tensor, Any, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def _polynomial(name: str, first: Callable[[tf.Tensor], tf.Tensor], step: Step) -> None:
+    """Register a family of polynomials: that of degree one, and how the next follows from the last two.
+
+    `step(x, k, p, q)` gives the one of degree k + 1 from those of degrees k and k - 1.
+    """
+
+    @expression(*functional(getattr(aten, name)), strategy=broadcasting)
+    def run(x: Any, n: Any) -> tf.Tensor:
+        x, n = aligned(*promoted(x, n))
+        degree = tf.cast(n, tf.int32)
+        before, current = tf.ones_like(x + n), first(x) + tf.zeros_like(x + n)
+        found = tf.where(degree < 0, tf.zeros_like(current), tf.where(degree == 0, before, current))
+
+        def turn(k: Any, before: Any, current: Any, found: Any) -> Any:
+            following = step(x, tf.cast(k, x.dtype), current, before)
+            return k + 1, current, following, tf.where(degree == k + 1, following, found)
+
+        highest = tf.reduce_max(degree)
+        return tf.while_loop(lambda k, *_: k < highest, turn, (tf.constant(1), before, current, found))[-1]
+
+
+def _shifted(first: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda x: first(2 * x - 1)
+
+
+def _chebyshev(x: tf.Tensor, k: Any, p: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
+    return 2 * x * p - q
+
+
+_CHEBYSHEV: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "t": lambda x: x,
+    "u": lambda x: 2 * x,
+    "v": lambda x: 2 * x - 1,
+    "w": lambda x: 2 * x + 1,
+}
+for _kind, _first in _CHEBYSHEV.items():
+    _polynomial(f"special_chebyshev_polynomial_{_kind}", _first, _chebyshev)
+    _polynomial(
+        f"special_shifted_chebyshev_polynomial_{_kind}",
+        _shifted(_first),
+        lambda x, k, p, q: _chebyshev(2 * x - 1, k, p, q),
+    )
+_polynomial("special_hermite_polynomial_h", lambda x: 2 * x, lambda x, k, p, q: 2 * x * p - 2 * k * q)
+_polynomial("special_hermite_polynomial_he", lambda x: x, lambda x, k, p, q: x * p - k * q)
+_polynomial(
+    "special_laguerre_polynomial_l", lambda x: 1 - x, lambda x, k, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1)
+)
+_polynomial("special_legendre_polynomial_p", lambda x: x, lambda x, k, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1))
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------
+
+
+@elementwise(*functional(aten.gcd), operands=2)
+def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """gcd(Tensor self, Tensor other) -> Tensor"""
+    a, b = tf.broadcast_dynamic_shape(tf.shape(self), tf.shape(other)), other
+    x, y = tf.broadcast_to(tf.abs(self), a), tf.broadcast_to(tf.abs(b), a)
+
+    def turn(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.where(y == 0, x, y), tf.where(y == 0, y, x % tf.where(y == 0, tf.ones_like(y), y))
+
+    return tf.while_loop(lambda x, y: tf.reduce_any(y != 0), turn, (x, y))[0]
+
+
+@elementwise(aten.nextafter.default, operands=2)
+def nextafter(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """nextafter(Tensor self, Tensor other) -> Tensor"""
+    return tf.math.nextafter(self, other)
+
+
+@elementwise(aten.angle.default, promote=False)
+def angle(self: tf.Tensor) -> tf.Tensor:
+    """angle(Tensor self) -> Tensor"""
+    if self.dtype.is_complex:
+        return tf.math.angle(self)
+    (x,) = promoted(self, to_float=True)
+    negative = tf.where(x < 0, tf.constant(math.pi, x.dtype), tf.zeros([], x.dtype))
+    return tf.where(x != x, x, negative)
+
+
+@elementwise(aten.polar.default, operands=2)
+def polar(abs: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
+    """polar(Tensor abs, Tensor angle) -> Tensor"""
+    return tf.complex(abs * tf.cos(angle), abs * tf.sin(angle))
+
+
+@elementwise(aten.frexp.Tensor)
+def frexp(self: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """frexp.Tensor(Tensor self) -> (Tensor mantissa, Tensor exponent)"""
+    proper = tf.math.is_finite(self) & (self != 0)
+    x = tf.where(proper, self, tf.ones([], self.dtype))
+    exponent = tf.floor(tf.math.log(tf.abs(x)) / math.log(2)) + 1
+    mantissa = x * tf.pow(tf.constant(2, x.dtype), -exponent)
+    large, small = tf.abs(mantissa) >= 1, tf.abs(mantissa) < 0.5  # where the logarithm was rounded
+    mantissa = tf.where(large, mantissa / 2, tf.where(small, mantissa * 2, mantissa))
+    exponent = exponent + tf.cast(large, x.dtype) - tf.cast(small, x.dtype)
+    zero = tf.zeros([], tf.int32)
+    return tf.where(proper, mantissa, self), tf.where(proper, tf.cast(exponent, tf.int32), zero)

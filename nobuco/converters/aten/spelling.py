@@ -1,0 +1,131 @@
+"""ATen calls told as the public calls that they stand behind, whose converters they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nobuco.converters import (  # noqa: F401  their converters are what is shared
+    activation,
+    arithmetic,
+    casting,
+    comparison,
+    convolution,
+    creation,
+    cumulative,
+    embedding,
+    gathering,
+    indexing,
+    interpolation,
+    joining,
+    linear,
+    math,
+    memory,
+    norm,
+    normalization,
+    padding,
+    pixel,
+    pooling,
+    reduction,
+    repeating,
+    sampling,
+    shaping,
+    sorting,
+)
+from nobuco.ir import Node
+from nobuco.layout.strategy import Signature, signatures
+from nobuco.registry import Converter, Operation, registry
+
+aten = torch.ops.aten
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def call(*args: Any, **kwargs: Any) -> Arguments:
+    """The arguments of a public call."""
+    return args, kwargs
+
+
+def functional(packet: torch._ops.OpOverloadPacket) -> tuple[Operation, ...]:
+    """The overloads of an ATen operation that write to nothing and take dimensions by number."""
+    overloads = [getattr(packet, name) for name in packet.overloads()]
+    return tuple(op for op in overloads if not op._schema.is_mutable and not _by_name(op))
+
+
+def _by_name(overload: torch._ops.OpOverload) -> bool:
+    return any("Dimname" in str(argument.real_type) for argument in overload._schema.arguments)
+
+
+def share(public: Operation, *overloads: Operation) -> None:
+    """Have overloads converted as the public operation, whose arguments theirs are, in the same order."""
+    registry.add(replace(_converter_of(public), operations=overloads))
+
+
+def share_by_name(names: str) -> None:
+    """Have all functional overloads of these ATen operations converted as the public one of the same name."""
+    for name in names.split():
+        share(_public(name), *functional(getattr(aten, name)))
+
+
+def _public(name: str) -> Operation:
+    spaces = (
+        (torch, name),
+        (torch.Tensor, name),
+        (F, name),
+        (torch.special, name.removeprefix("special_")),
+        (torch.linalg, name.removeprefix("linalg_")),
+    )
+    for space, spelled in spaces:
+        found = getattr(space, spelled, None)
+        if callable(found) and registry.find(found) is not None:
+            return found
+    raise LookupError(f"no public operation {name} has a converter")
+
+
+def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
+    """Have overloads converted as a public operation with other arguments.
+
+    The decorated function has the overload's signature and gives, by `call(...)`, the arguments of the public one,
+    tensors in the same order.
+    """
+    shared = _converter_of(public)
+
+    def register(spell: Callable[..., Arguments]) -> Callable[..., Arguments]:
+        def make(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+            given, named = spell(*args, **kwargs)
+            assert shared.make is not None
+            run = shared.make(*given, **named)
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                given, named = spell(*args, **kwargs)
+                return run(*given, **named)
+
+            return function
+
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            given, named = spell(*args, **kwargs)
+            assert shared.steps is not None
+            return shared.steps(*given, **named)
+
+        def strategy(node: Node) -> Sequence[Signature]:
+            given, named = spell(*node.args, **node.kwargs)
+            return signatures(shared.strategy, replace(node, args=given, kwargs=named))
+
+        moves = shared.steps is not None
+        registry.add(
+            Converter(
+                overloads, spell, None if moves else make, strategy, shared.autocast, steps=steps if moves else None
+            )
+        )
+        return spell
+
+    return register
+
+
+def _converter_of(public: Operation) -> Converter:
+    found = registry.find(public)
+    assert found is not None, f"{public} has no converter to share"
+    return found

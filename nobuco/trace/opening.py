@@ -1,0 +1,220 @@
+"""Opening calls that have no converter into the ATen calls that PyTorch itself makes of them.
+
+`make_fx` runs the call once more and lists what it comes down to, decomposed as far as converters want it;
+each ATen call becomes a node with real samples, so that it is validated like any other.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import torch
+
+from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
+from nobuco.registry import operation_name
+from nobuco.trace.regions import mapped
+
+Find = Callable[[Any], Any]
+# Where a tensor lives and how it lies in memory means nothing to the converted model.
+_PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
+
+
+def opened(graph: Graph, gaps: Collection[int], find: Find) -> Graph:
+    """The graph with those of these nodes (by id) that can be opened holding their ATen calls as children.
+
+    `find` tells whether an operation has a converter: what has none is decomposed further.
+    """
+    opening = _Opening(graph, _decompositions(find))
+    nodes = opening.visit(graph.nodes, frozenset(gaps))
+    warned = (*graph.warnings, *dict.fromkeys(opening.warnings))
+    runs = tuple({**run, **more} for run, more in zip(graph.runs, opening.runs))
+    return replace(graph, nodes=nodes, samples=opening.samples, warnings=warned, runs=runs)
+
+
+def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
+    """PyTorch's decompositions of all that has no converter: those into Core ATen, and behind them the others."""
+    from torch._decomp import core_aten_decompositions, global_decomposition_table  # 0.3 s, so only where needed
+    from torch._library.custom_ops import OPDEFS
+
+    own = {op._opoverload: op._init_fn for op in OPDEFS.values() if op._namespace not in ("prims", "rngprims")}
+    known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own}
+    return {op: function for op, function in known.items() if find(op) is None}
+
+
+@dataclass
+class _Opening:
+    """Opens the nodes of one graph; `samples` and `runs` are the graph's, with those of the new values."""
+
+    graph: Graph
+    table: Mapping[Any, Callable[..., Any]]
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.samples = dict(self.graph.samples)
+        self.runs: list[dict[int, Any]] = [{} for _ in self.graph.runs]
+        used = [node.id for node in self.graph.walk()]
+        self._ids = count(max([*used, *self.samples], default=0) + 1)
+
+    def visit(self, nodes: Iterable[Node], gaps: frozenset[int]) -> tuple[Node, ...]:
+        """The nodes, those among `gaps` opened."""
+        return tuple(self._visited(node, gaps) for node in nodes)
+
+    def _visited(self, node: Node, gaps: frozenset[int]) -> Node:
+        if node.id in gaps:
+            calls = self._opened(node)
+            return node if calls is None else replace(node, children=calls, opened=True)
+        bodies = tuple(replace(region, nodes=self.visit(region.nodes, gaps)) for region in node.regions)
+        return replace(node, children=self.visit(node.children, gaps), regions=bodies)
+
+    def _opened(self, node: Node) -> tuple[Node, ...] | None:
+        """The ATen calls of a node; None where PyTorch cannot tell them."""
+        inputs = tuple({v.id: v for v in node.inputs if v.kind is not ValueKind.SIZE}.values())
+        program = self._program(node, inputs, self.samples)
+        if program is None:
+            return None
+        unrolled = _Unrolled(node.site, inputs, self.samples, self._ids)
+        outputs = unrolled.run(program)
+        if len(outputs) != len(node.results):
+            return None
+        if unrolled.bakes:
+            self.warnings.append(
+                f"{node.site}: {operation_name(node.op)} takes a value that depends on the input into Python; "
+                "the converted model keeps what it was while tracing"
+            )
+        self._follow_sizes(node, inputs, unrolled)
+        return _giving(unrolled.nodes, outputs, node, self._ids)
+
+    def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
+        from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
+
+        given = [samples[v.id].detach().clone() for v in inputs]
+        call = torch.func.functionalize(_call(node, inputs, samples), remove="mutations")
+        random = torch.get_rng_state()
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return make_fx(call, dict(self.table), "real", _error_on_data_dependent_ops=False)(*given)
+        except Exception:
+            return None
+        finally:
+            torch.set_rng_state(random)
+
+    def _follow_sizes(self, node: Node, inputs: Sequence[Value], unrolled: _Unrolled) -> None:
+        """Learn the shapes of the new values in the graph's other runs, and warn if the calls depend on sizes."""
+        for run, more in zip(self.graph.runs, self.runs):
+            known = {**run, **more}
+            samples = {**self.samples, **{v.id: _like(self.samples[v.id], known.get(v.id)) for v in node.inputs}}
+            program = self._program(node, inputs, samples)
+            again = None if program is None else _Unrolled(node.site, inputs, samples, count())
+            if again is None or again.run(program) is None or not _same_calls(unrolled.nodes, again.nodes):
+                self.warnings.append(
+                    f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened "
+                    "into have the sizes of the example inputs in them; the converted model may only work at these"
+                )
+                return
+            for mine, theirs in zip(unrolled.nodes, again.nodes):
+                more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+
+
+def _call(node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Callable[..., list[torch.Tensor]]:
+    """A node as a function of its tensors, which gives its results: what it returns and what it only wrote."""
+    before = {after.id: old.id for old, after in node.writes}
+
+    def call(*given: torch.Tensor) -> list[torch.Tensor]:
+        by_id = {**samples, **{v.id: tensor for v, tensor in zip(inputs, given)}}
+        args, kwargs = map_leaves(
+            lambda leaf: by_id[leaf.id] if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
+        )
+        returned = tensors(node.op(*args, **kwargs))
+        return [*returned, *(by_id[before[v.id]] for v in node.results[len(returned) :])]
+
+    return call
+
+
+@dataclass
+class _Unrolled:
+    """An fx graph run call by call, each recorded as a node."""
+
+    site: Site
+    inputs: Sequence[Value]
+    samples: dict[int, Any]
+    ids: Iterable[int]
+    nodes: list[Node] = field(default_factory=list)
+    bakes: bool = False
+
+    def run(self, program: torch.fx.GraphModule) -> list[Value]:
+        """Run the graph; gives the values of its outputs."""
+        self.bakes = any(node.target == torch.ops.aten._local_scalar_dense.default for node in program.graph.nodes)
+        program.graph.eliminate_dead_code()
+        made: dict[torch.fx.Node, Any] = {}
+        inputs = iter(self.inputs)
+        for node in program.graph.nodes:
+            if node.op == "output":
+                return list(values(torch.fx.map_arg(node.args[0], made.__getitem__)))
+            if node.op == "placeholder":
+                made[node] = next(inputs)
+            elif node.op == "get_attr":
+                made[node] = self._value(getattr(program, node.target).detach(), ValueKind.CONSTANT)
+            elif node.target != torch.ops.aten.copy_.default:  # the epilogue that writes to the arguments
+                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), made.__getitem__)
+                made[node] = self._called(node.target, tuple(args), kwargs)
+        return []
+
+    def _called(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if op is operator.getitem:
+            return args[0][args[1]]
+        kwargs = {name: value for name, value in kwargs.items() if name not in _PLACEMENT}
+        args = map_leaves(lambda leaf: leaf, args)  # fx has lists and dicts of its own
+        given = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
+        with torch.no_grad():
+            result = op(*given[0], **given[1])
+        outputs = map_leaves(lambda leaf: self._value(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
+        self.nodes.append(Node(next(iter(self.ids)), op, args, kwargs, outputs, self.site))
+        return outputs
+
+    def _value(self, tensor: torch.Tensor, kind: ValueKind = ValueKind.RESULT) -> Value:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        value = Value(next(iter(self.ids)), kind, tuple(tensor.shape), dtype)
+        self.samples[value.id] = tensor
+        return value
+
+
+def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: Iterable[int]) -> tuple[Node, ...]:
+    """The calls with their outputs named as those of the call that was opened."""
+    made = {v.id for node in nodes for v in node.results}
+    names: dict[int, Value] = {}
+    copies = []
+    for output, result in zip(outputs, whole.results):
+        if output.id in made and output.id not in names:
+            names[output.id] = result
+        else:  # given back as it came, or given twice
+            source = names.get(output.id, output)
+            copies.append(Node(next(iter(ids)), torch.ops.aten.alias.default, (source,), {}, result, whole.site))
+    renamed = mapped(nodes, lambda leaf: names.get(leaf.id, leaf) if isinstance(leaf, Value) else leaf)
+    return (*renamed, *copies)
+
+
+def _like(sample: Any, other: Any) -> Any:
+    """A sample as it was in another run: a size, or a tensor of that shape made of what it holds."""
+    if other is None or not isinstance(sample, torch.Tensor):
+        return sample if other is None else other
+    for axis, size in enumerate(other):
+        if size != sample.shape[axis]:
+            sample = sample.index_select(axis, torch.arange(size) % max(sample.shape[axis], 1))
+    return sample
+
+
+def _same_calls(first: Sequence[Node], second: Sequence[Node]) -> bool:
+    """Whether two lists of calls agree in operations and in all numbers among the arguments."""
+
+    def plain(node: Node) -> list[Any]:
+        return [None if isinstance(leaf, Value) else leaf for leaf in leaves((node.args, dict(node.kwargs)))]
+
+    return len(first) == len(second) and all(
+        a.op == b.op and plain(a) == plain(b) and len(a.results) == len(b.results) for a, b in zip(first, second)
+    )
