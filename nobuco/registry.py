@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -109,6 +109,13 @@ class Registry:
                 )
         for operation in converter.operations:
             self._converters[_key(operation)] = converter
+
+    def extend(self, converter: Converter, operations: Sequence[Operation]) -> None:
+        """Have a registered converter serve further operations; those that others serve are an error, as in `add`."""
+        self.add(replace(converter, operations=tuple(operations)))
+        served = [operation for operation in converter.operations if self._converters.get(_key(operation)) is converter]
+        grown = replace(converter, operations=(*served, *operations))
+        self._converters.update({_key(operation): grown for operation in grown.operations})
 
     def remove(self, operation: Operation) -> Converter:
         """Unregister and return the converter of an operation."""

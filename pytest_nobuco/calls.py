@@ -93,6 +93,8 @@ def choose(
 ) -> list[Call]:
     """Calls spread over the samples, in which each spelling occurs (with `most`: no more than so many).
 
+    ATen overloads are no spellings that people write: each occurs if a sample fits.
+
     Raises:
         RefusedError: there is a spelling that takes none of the samples; without `all_spellings`, none does.
     """
@@ -112,7 +114,7 @@ def choose(
             except RefusedError as error:
                 reasons.append(f"{operation_name(operation)} takes none of {len(samples)} samples: {error}")
         else:
-            if not taken and all_spellings:
+            if not taken and all_spellings and not isinstance(operation, torch._ops.OpOverload):
                 raise RefusedError(reasons[-1] if reasons else "the list of samples is empty")
     if not found:
         raise RefusedError(reasons[-1] if reasons else "the list of samples is empty")

@@ -175,8 +175,8 @@ class ConverterItem(pytest.Item):
         self.entry, self.case = entry, case
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Where it is, and what it is called."""
-        return self.path, None, self.name
+        """Where it is, and what it is called: not as the id ends, of which pytest would print other separators."""
+        return self.path, None, f"converter {self.name}"
 
     def runtest(self) -> None:
         """Convert, run and compare all samples."""

@@ -7,8 +7,10 @@ converters are listed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.registry import Converter, Operation, Sample, operation_name
+from nobuco.ir import map_leaves
+from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name
 from pytest_nobuco.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC, SAMPLES
 from pytest_nobuco.errors import SuiteError
 
@@ -28,6 +32,8 @@ from pytest_nobuco.errors import SuiteError
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool", "complex64")
 # Of the hundreds of samples that some operations have; choosing among more takes time and shows nothing new.
 _MOST = 300
+# Of how many samples of each OpInfo the ATen calls are recorded, and how many calls of each overload are kept.
+_RECORDED = 8
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ def source_of(converter: Converter, operations: Sequence[Operation], seed: int =
         return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0], seed))
     if own:
         return Source("table", (), lambda dtype: _seeded(lambda: [s for make in own for s in make()], seed))
+    recorded = [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
+    if recorded:
+        return Source("calls of OpInfo's operations", (), lambda dtype: recorded)
     return None
 
 
@@ -159,7 +168,7 @@ def _infos() -> dict[Any, list[Any]]:
     found: defaultdict[Any, list[Any]] = defaultdict(list)
     for info in op_db:
         operations = [info.op, info.method_variant, info.inplace_variant, info.inplace_operator_variant]
-        operations += [info.operator_variant, *_named(info.name)]
+        operations += [info.operator_variant, *_named(info.name), *_overloads(info.aten_name)]
         for alias in info.aliases:
             operations += [alias.op, alias.method_variant, alias.inplace_variant, *_named(alias.name)]
         for operation in operations:
@@ -190,6 +199,45 @@ def _named(name: str) -> Iterator[Any]:
                 yield functools.reduce(getattr, spelling.split("."), space)
             except AttributeError:
                 continue
+
+
+def _overloads(name: str) -> Iterator[Any]:
+    packet = getattr(torch.ops.aten, name, None)
+    if packet is not None:
+        yield from (getattr(packet, overload) for overload in packet.overloads())
+
+
+@functools.cache
+def _recorded(seed: int) -> dict[Any, list[Sample]]:
+    """Calls of ATen overloads that PyTorch makes of the first samples of its OpInfos."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    recorder = _Recorder()
+    with seeding(seed), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for info in op_db:
+            if torch.float32 in info.supported_dtypes("cpu"):
+                for sample, _ in zip(info.sample_inputs("cpu", torch.float32), range(_RECORDED)):
+                    with recorder, contextlib.suppress(Exception):  # some samples want more than a call
+                        info.op(sample.input, *sample.args, **sample.kwargs)
+    return recorder.calls
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps the first few calls of each overload that has a converter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[Any, list[Sample]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        calls = self.calls.setdefault(func, []) if find_converter(func) is not None else None
+        if calls is not None and len(calls) < _RECORDED:
+            copied = map_leaves(
+                lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, (args, kwargs or {})
+            )
+            calls.append(Sample(*copied))
+        return func(*args, **(kwargs or {}))
 
 
 def _key(operation: Any) -> Any:

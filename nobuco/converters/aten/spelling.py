@@ -50,9 +50,15 @@ def call(*args: Any, **kwargs: Any) -> Arguments:
 
 
 def functional(packet: torch._ops.OpOverloadPacket) -> tuple[Operation, ...]:
-    """The overloads of an ATen operation that write to nothing and take dimensions by number."""
+    """The overloads of an ATen operation that give tensors, write to nothing and take dimensions by number."""
     overloads = [getattr(packet, name) for name in packet.overloads()]
-    return tuple(op for op in overloads if not op._schema.is_mutable and not _by_name(op))
+    return tuple(op for op in overloads if not op._schema.is_mutable and _gives_tensors(op) and not _by_name(op))
+
+
+def _gives_tensors(overload: torch._ops.OpOverload) -> bool:
+    """Some overloads are TorchScript's own, of numbers, strings or dicts."""
+    types = [str(result.type) for result in overload._schema.returns]
+    return bool(types) and all(type_ in ("Tensor", "List[Tensor]") for type_ in types)
 
 
 def _by_name(overload: torch._ops.OpOverload) -> bool:
@@ -61,7 +67,7 @@ def _by_name(overload: torch._ops.OpOverload) -> bool:
 
 def share(public: Operation, *overloads: Operation) -> None:
     """Have overloads converted as the public operation, whose arguments theirs are, in the same order."""
-    registry.add(replace(_converter_of(public), operations=overloads))
+    registry.extend(_converter_of(public), overloads)
 
 
 def share_by_name(names: str) -> None:
