@@ -1,7 +1,8 @@
-"""How much of PyTorch converts: each entry of its OpInfo database, in Keras and in TFLite.
+"""How much of PyTorch converts: each entry of its OpInfo or ModuleInfo database, in Keras and in TFLite.
 
     python -m conformance.coverage                          # three samples of each entry
     python -m conformance.coverage --match 'fft.*' --tflite
+    python -m conformance.coverage --modules                # modules in place of operations
     python -m conformance.coverage --all --resume --out coverage.jsonl
 
 Each entry runs in a process of its own, so that one which crashes or hangs costs no other. Random operations, and
@@ -17,7 +18,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from multiprocessing.connection import Connection
@@ -28,13 +29,15 @@ import keras
 import numpy as np
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import ModuleInfo, module_db
 
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
 from nobuco.export.tflite import run_tflite, to_tflite
 from nobuco.ir import map_tensors, tensors
-from pytest_nobuco.samples import seeding
+from nobuco.registry import Sample
+from pytest_nobuco.samples import randomized, seeding
 
 RTOL, ATOL = 1e-3, 1e-4
 _MOST = 300  # samples to choose from
@@ -64,7 +67,8 @@ class Result:
 
 def name_of(info: Any) -> str:
     """The entry's name, with its variant."""
-    return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else info.name
+    variant = getattr(info, "variant_test_name", "")
+    return f"{info.name}.{variant}" if variant else info.name
 
 
 # -- one entry, in a child process --------------------------------------------------------------------------
@@ -73,15 +77,16 @@ def name_of(info: Any) -> str:
 def measured(info: Any, count: int | None, tflite: bool) -> Result:
     """Convert and compare `count` samples (None: all) spread over an entry's."""
     result, started = Result(name_of(info)), time.perf_counter()
-    if torch.float32 not in info.supported_dtypes("cpu"):
+    if torch.float32 not in (info.dtypes if isinstance(info, ModuleInfo) else info.supported_dtypes("cpu")):
         result.left_out = "takes no float32"
         return result
     with seeding(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        samples = [s for s, _ in zip(info.sample_inputs("cpu", torch.float32), range(_MOST)) if _is_usable(s)]
+        drawn = _of_module(info) if isinstance(info, ModuleInfo) else _of_operation(info)
+        samples = [sample for sample, _ in zip(drawn, range(_MOST)) if _is_usable(sample)]
         chosen = [samples[i * len(samples) // count] for i in range(min(count, len(samples)))] if count else samples
         for sample in chosen[: count or len(samples)]:
-            reason = _measure(info.op, sample, tflite, result)
+            reason = _measure(sample, tflite, result)
             if reason:
                 result.left_out = reason
                 break
@@ -91,14 +96,28 @@ def measured(info: Any, count: int | None, tflite: bool) -> Result:
     return result
 
 
-def _is_usable(sample: Any) -> bool:
-    given = tensors((sample.input, sample.args, sample.kwargs))
+def _of_operation(info: Any) -> Iterator[Sample]:
+    """The samples of an operation, which comes first among their arguments."""
+    for sample in info.sample_inputs("cpu", torch.float32):
+        yield Sample((info.op, sample.input, *sample.args), sample.kwargs)
+
+
+def _of_module(info: Any) -> Iterator[Sample]:
+    """The samples of a module in eval mode, which comes first among their arguments."""
+    for given in info.module_inputs_func(info, "cpu", torch.float32, False, False):
+        made = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs)
+        yield Sample((randomized(made.to(torch.float32)), *given.forward_input.args), given.forward_input.kwargs)
+
+
+def _is_usable(sample: Sample) -> bool:
+    given = tensors((sample.args, dict(sample.kwargs)))
     return bool(given) and all(t.layout is torch.strided and not t.is_quantized for t in given)
 
 
-def _measure(op: Any, sample: Any, tflite: bool, result: Result) -> str:
+def _measure(sample: Sample, tflite: bool, result: Result) -> str:
     """Add what a sample shows to the result; gives why the entry is to be left out, if it is."""
-    tree = ((sample.input, *sample.args), dict(sample.kwargs))
+    op, *arguments = sample.args
+    tree = (tuple(arguments), dict(sample.kwargs))
     given = [t.detach().clone() for t in tensors(tree)]
 
     def program(*given: torch.Tensor) -> list[torch.Tensor]:
@@ -241,6 +260,7 @@ def main() -> None:
     parser.add_argument(
         "--match", default="*", help="entries whose name matches this pattern, or one of several with |"
     )
+    parser.add_argument("--modules", action="store_true", help="modules in place of operations")
     parser.add_argument("--samples", type=int, default=3, help="samples of each entry, spread over those that it has")
     parser.add_argument("--all", action="store_true", help="all samples of each entry (at most 300)")
     parser.add_argument("--tflite", action="store_true", help="in TFLite, too")
@@ -250,7 +270,8 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="leave out the entries that are in --out already")
     options = parser.parse_args()
     patterns = options.match.split("|")
-    infos = [info for info in op_db if any(fnmatchcase(name_of(info), pattern) for pattern in patterns)]
+    database: Iterable[Any] = module_db if options.modules else op_db
+    infos = [info for info in database if any(fnmatchcase(name_of(info), pattern) for pattern in patterns)]
     results = []
     if options.out and options.out.exists():
         if options.resume:
