@@ -125,10 +125,10 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
         return tensors(op(*args, **kwargs))
 
     with torch.no_grad():
-        expected = [_run(program, given, seed) for seed in (0, 1)]
-    if not expected[0]:
+        (expected, is_random), (again, _) = (_run(program, given, seed) for seed in (0, 1))
+    if not expected:
         return "" if result.keras else "gives no tensor"
-    if any(a.shape != b.shape or not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(*expected)):
+    if is_random or not all(map(_same, expected, again)):
         return "random"
     model = None
     try:
@@ -145,18 +145,25 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
         feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in given]
         got = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
         result.keras.append(
-            _verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected[0])
+            _verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected)
         )
     except Exception as error:
         result.keras.append(_told(error))
     if tflite:
-        result.tflite.append("not in Keras" if model is None else _in_tflite(model, feeds, expected[0]))
+        result.tflite.append("not in Keras" if model is None else _in_tflite(model, feeds, expected))
     return ""
 
 
-def _run(program: Any, given: Sequence[torch.Tensor], seed: int) -> list[np.ndarray]:
+def _run(program: Any, given: Sequence[torch.Tensor], seed: int) -> tuple[list[np.ndarray], bool]:
+    """What PyTorch gives, and whether it drew random numbers for it."""
     with seeding(seed):
-        return [to_numpy(t.resolve_conj().resolve_neg()) for t in program(*(t.clone() for t in given))]
+        before = torch.get_rng_state()
+        returned = [to_numpy(t.resolve_conj().resolve_neg()) for t in program(*(t.clone() for t in given))]
+        return returned, not torch.equal(before, torch.get_rng_state())
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 def _in_tflite(model: Any, feeds: Sequence[Any], expected: Sequence[np.ndarray]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -77,7 +77,14 @@ def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[
     for detail, feed in zip(inputs, feeds):
         interpreter.set_tensor(detail["index"], np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed))
     interpreter.invoke()
-    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+    return [_read(interpreter, detail) for detail in interpreter.get_output_details()]
+
+
+def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    """An output; one without elements has no memory that the interpreter could show."""
+    if 0 in detail["shape"]:
+        return np.empty(detail["shape"], detail["dtype"])
+    return interpreter.get_tensor(detail["index"])
 
 
 def tflite_operations(data: bytes) -> Counter[str]:
