@@ -90,10 +90,12 @@ class _Opening:
         return _giving(unrolled.nodes, outputs, node, self._ids)
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
+        from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
         from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
 
         given = [samples[v.id].detach().clone() for v in inputs]
-        call = torch.func.functionalize(_call(node, inputs, samples), remove="mutations")
+        # Not `torch.func.functionalize`, which leaves the writes inside of what PyTorch composes of other calls.
+        call = dispatch_functionalize(_call(node, inputs, samples), FunctionalTensorMode())
         random = torch.get_rng_state()
         try:
             with torch.no_grad(), warnings.catch_warnings():
@@ -160,7 +162,7 @@ class _Unrolled:
                 made[node] = next(inputs)
             elif node.op == "get_attr":
                 made[node] = self._value(getattr(program, node.target).detach(), ValueKind.CONSTANT)
-            elif node.target != torch.ops.aten.copy_.default:  # the epilogue that writes to the arguments
+            else:
                 args, kwargs = torch.fx.map_arg((node.args, node.kwargs), made.__getitem__)
                 made[node] = self._called(node.target, tuple(args), kwargs)
         return []
