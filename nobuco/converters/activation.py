@@ -17,7 +17,7 @@ from torch import nn
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.converters.arithmetic import bounded
 from nobuco.converters.rules import along_last
-from nobuco.converters.support import axis, cast, elementwise, rank, sizes, spellings
+from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes, spellings
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
@@ -237,6 +237,7 @@ def _along(input: tf.Tensor, dim: int | None, dtype: torch.dtype | None) -> tupl
 
 
 @expression(*spellings("softmax", F, torch.special), strategy=along_last(_softmax_dim))
+@scalar_as_vector
 def softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
@@ -245,6 +246,7 @@ def softmax(
 
 
 @expression(F.softmin, strategy=along_last(_softmax_dim))
+@scalar_as_vector
 def softmin(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
@@ -254,8 +256,21 @@ def softmin(
 
 
 @expression(*spellings("log_softmax", F, torch.special), strategy=along_last(_softmax_dim))
+@scalar_as_vector
 def log_softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
     """log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor"""
     return tf.nn.log_softmax(*_along(input, dim, dtype))
+
+
+@expression(F.gumbel_softmax, strategy=along_last(lambda logits, tau=1, hard=False, eps=1e-10, dim=-1: dim))
+@scalar_as_vector
+def gumbel_softmax(logits: tf.Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
+    """gumbel_softmax(Tensor logits, float tau=1, bool hard=False, float eps=1e-10, int dim=-1) -> Tensor"""
+    uniform = tf.random.uniform(sizes(logits), np.finfo(np.float32).tiny, 1, logits.dtype)
+    place = axis(logits, dim)
+    soft = tf.nn.softmax((logits - tf.math.log(-tf.math.log(uniform))) / tau, place)
+    if not hard:
+        return soft
+    return tf.one_hot(tf.argmax(soft, place), sizes(soft)[place], axis=place, dtype=soft.dtype)

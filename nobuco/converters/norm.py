@@ -12,7 +12,8 @@ import torch.nn.functional as F
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.rules import reducing_together, remaining
-from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank
+from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank, sizes
+from nobuco.converters.windows import known
 from nobuco.ir import Value
 from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
 from nobuco.registry import expression
@@ -173,6 +174,13 @@ def cdist(x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, compute_mode: Any = None
 def dist(input: tf.Tensor, other: tf.Tensor, p: float = 2) -> tf.Tensor:
     """dist(Tensor self, Tensor other, Scalar p=2) -> Tensor"""
     return vector_norm_of(input - other, p, list(range(max(rank(input), rank(other)))), False)
+
+
+@expression(torch.pdist, torch.ops.aten._pdist_forward.default, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+def pdist(input: tf.Tensor, p: float = 2.0) -> tf.Tensor:
+    """pdist(Tensor self, float p=2) -> Tensor"""
+    pairs = known(lambda n: tf.where(tf.range(n)[:, tf.newaxis] < tf.range(n)), sizes(input)[0])
+    return vector_norm_of(tf.gather(input, pairs[:, 0]) - tf.gather(input, pairs[:, 1]), p, [-1], False)
 
 
 # -- losses -------------------------------------------------------------------------------------------

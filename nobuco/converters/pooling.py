@@ -102,22 +102,25 @@ def gathered_maximum(x: tf.Tensor, places: Sequence[Window | Adaptive]) -> tf.Te
 
 def maximum_with_indices(x: tf.Tensor, places: Sequence[Window | Adaptive]) -> tuple[tf.Tensor, tf.Tensor]:
     """Maximum over windows, and where in the flattened spatial dimensions it was (the first if several)."""
-    spatial_sizes = sizes(x)[1:-1]
-    tables = [known(w.indices, size) for w, size in zip(places, spatial_sizes)]
-    values, flat = x, tf.zeros((), tf.int32)
-    for axis, (table, size) in enumerate(zip(tables, spatial_sizes)):
-        values = tf.gather(values, table, axis=1 + 2 * axis)
-        flat = flat[..., None, None] * size + table
-    n = len(places)
-    # (batch, out, kernel, out, kernel, ..., channels) to (batch, *out, channels, kernel elements)
-    outs, taps = range(1, 2 * n, 2), range(2, 2 * n + 1, 2)
-    values = tf.transpose(values, (0, *outs, 2 * n + 1, *taps))
-    flat = tf.transpose(flat, (*(i - 1 for i in outs), *(i - 1 for i in taps)))
-    values = tf.reshape(values, (*sizes(values)[: n + 2], prod(t.shape[1] for t in tables)))
-    flat = tf.reshape(flat, (1, *sizes(flat)[:n], 1, values.shape[-1]))
-    best = tf.argmax(values, -1, output_type=tf.int32)
-    chosen = tf.one_hot(best, values.shape[-1], dtype=tf.int32)
-    return tf.reduce_max(values, -1), tf.cast(tf.reduce_sum(chosen * flat, -1), tf.int64)
+    b, *spatial_sizes, c = sizes(x)
+    taps = known(lambda *lengths: _taps(places, lengths), *spatial_sizes)
+    # By flat places: a gathering for each axis would need transpositions of more dimensions than TFLite has.
+    windows = tf.gather(tf.reshape(x, (b, prod(spatial_sizes), c)), taps, axis=1)
+    chosen = tf.one_hot(tf.argmax(windows, 2, output_type=tf.int32), sizes(taps)[1], axis=2, dtype=tf.int32)
+    where = tf.reduce_sum(chosen * taps[:, :, None], 2)
+    shape = (b, *(sizes(known(w.indices, size))[0] for w, size in zip(places, spatial_sizes)), c)
+    return tf.reshape(tf.reduce_max(windows, 2), shape), tf.cast(tf.reshape(where, shape), tf.int64)
+
+
+def _taps(places: Sequence[Window | Adaptive], spatial_sizes: Sequence[Any]) -> tf.Tensor:
+    """(windows, elements): the elements of each window, counted through all spatial dimensions."""
+    flat = tf.zeros((1, 1), tf.int32)
+    for window, size in zip(places, spatial_sizes):
+        along_axis = window.indices(size)
+        flat = flat[:, None, :, None] * size + along_axis[None, :, None, :]
+        windows, _, taps, _ = sizes(flat)
+        flat = tf.reshape(flat, (windows * sizes(along_axis)[0], taps * sizes(along_axis)[1]))
+    return flat
 
 
 def pooled(x: tf.Tensor, places: Sequence[Window], pool: Callable[..., tf.Tensor], filler: Any) -> tf.Tensor:

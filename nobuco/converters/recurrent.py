@@ -22,7 +22,7 @@ from torch import nn
 from nobuco.bridge import to_numpy
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.registry import converter
+from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
@@ -127,6 +127,7 @@ class Recurrent:
     layers: tuple[tuple[Weights, ...], ...]
     widths: tuple[int, ...]
     batch_first: bool
+    dropout: float = 0.0
 
     def __call__(self, input: tf.Tensor, hx: Any = None) -> tuple[tf.Tensor, Any]:
         """`hx` is one tensor, or for an LSTM two, of shape (layers * directions, batch, width)."""
@@ -137,6 +138,7 @@ class Recurrent:
         last: list[State] = []
         for directions in self.layers:
             outputs = []
+            x = tf.nn.dropout(x, self.dropout) if self.dropout and last else x
             for backward, weights in enumerate(directions):
                 given = tf.reverse(x, [0]) if backward else x
                 result, state = run(self.step, given, states[len(last)], weights)
@@ -201,7 +203,7 @@ def _recurrent(self: nn.RNNBase, step: Step, widths: tuple[int, ...]) -> Recurre
         tuple(_weights(self, f"_l{n}{way}", f"l{n}{way}_", step is gru_step) for way in directions)
         for n in range(self.num_layers)
     )
-    return Recurrent(step, layers, widths, self.batch_first)
+    return Recurrent(step, layers, widths, self.batch_first, self.dropout if self.training else 0.0)
 
 
 def _refuse_packed(input: Any) -> None:
@@ -267,3 +269,59 @@ def GRUCell(self: nn.GRUCell, input: torch.Tensor, hx: Any = None) -> Callable[.
 def RNNCell(self: nn.RNNCell, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
     """nn.RNNCell"""
     return _cell(self, rnn_step(_activation(self.nonlinearity)), 1)
+
+
+# -- functions -----------------------------------------------------------------------------------------------
+
+
+def _stack(step: Step, *args: Any) -> tuple[tf.Tensor, ...]:
+    """`torch.lstm` and its kind: what `nn.LSTM` calls, with its weights in a flat list."""
+    if len(args) != 9 or (tf.is_tensor(args[1]) and rank(args[1]) == 1):
+        raise NotImplementedError("a PackedSequence has no equivalent in TensorFlow; give the padded tensor")
+    input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first = args
+    directions, each = 1 + bidirectional, len(params) // (num_layers * (1 + bidirectional))
+    all_weights = [_arranged(params[i : i + each], has_biases, step is gru_step) for i in range(0, len(params), each)]
+    layers = tuple(tuple(all_weights[i : i + directions]) for i in range(0, len(all_weights), directions))
+    outputs, last = Recurrent(step, layers, (), batch_first, dropout if train else 0.0)(input, hx)
+    return (outputs, *last) if isinstance(last, tuple) else (outputs, last)
+
+
+def _arranged(params: Sequence[tf.Tensor], has_biases: bool, reset_after: bool) -> Weights:
+    kernel, recurrent, *rest = params
+    bias, recurrent_bias = rest[:2] if has_biases else (None, None)
+    if has_biases and not reset_after:
+        bias, recurrent_bias = bias + recurrent_bias, None
+    projection = tf.transpose(rest[-1]) if len(rest) % 2 else None
+    return Weights(tf.transpose(kernel), tf.transpose(recurrent), bias, recurrent_bias, projection)
+
+
+@expression(torch.lstm, strategy=FORCE_PYTORCH_ORDER)
+def lstm(*args: Any) -> tuple[tf.Tensor, ...]:
+    """lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
+    bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)
+    """
+    return _stack(lstm_step, *args)
+
+
+@expression(torch.gru, strategy=FORCE_PYTORCH_ORDER)
+def gru(*args: Any) -> tuple[tf.Tensor, ...]:
+    """gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
+    bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
+    return _stack(gru_step, *args)
+
+
+@expression(torch.rnn_tanh, strategy=FORCE_PYTORCH_ORDER)
+def rnn_tanh(*args: Any) -> tuple[tf.Tensor, ...]:
+    """rnn_tanh.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
+    bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
+    return _stack(rnn_step(tf.tanh), *args)
+
+
+@expression(torch.rnn_relu, strategy=FORCE_PYTORCH_ORDER)
+def rnn_relu(*args: Any) -> tuple[tf.Tensor, ...]:
+    """rnn_relu.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
+    bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
+    """
+    return _stack(rnn_step(tf.nn.relu), *args)

@@ -25,7 +25,7 @@ def pad(x: tf.Tensor, amounts: Sequence[Amount], mode: str = "constant", value: 
     amounts = [tuple(0 if isinstance(n, int) and n < 0 else n for n in pair) for pair in amounts]  # type: ignore[misc]
     if not any(_real(n) for pair in amounts for n in pair):
         return x
-    if mode == "constant":
+    if mode == "constant" or 0 in x.shape.as_list():  # nothing has no edge
         # A tensor as the value would make PADV2 of TFLite's PAD.
         return _sized(tf.pad(x, _paddings(amounts), constant_values=tf.cast(value, x.dtype) if value else 0), amounts)
     if mode == "reflect":
