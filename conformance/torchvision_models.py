@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 import torch
@@ -54,15 +55,15 @@ def torchvision() -> Any:
 
 
 def network(name: str, **kwargs: Any) -> nn.Module:
-    """A classification or segmentation network by name, in eval mode, seeded, its statistics not the identity."""
+    """The network that torchvision registers by this name, in eval mode, seeded, its statistics not the identity."""
     models = torchvision().models
-    home = models.segmentation if name.startswith(("deeplab", "lraspp", "fcn")) else models
-    if name == "googlenet":
-        kwargs = {"init_weights": False, **kwargs}
-    if home is models.segmentation:
-        kwargs = {"weights_backbone": None, **kwargs}
+    accepted = inspect.signature(models.get_model_builder(name)).parameters
+    given = {"weights": None, "weights_backbone": None, "quantize": False}
+    given = {key: value for key, value in given.items() if key in accepted}
+    if "googlenet" in name or "inception" in name:
+        given["init_weights"] = False  # it takes half a minute, and more is random here anyway
     torch.manual_seed(0)
-    return randomized(getattr(home, name)(weights=None, **kwargs))
+    return randomized(models.get_model(name, **given, **kwargs))
 
 
 def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
