@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from typing import Any
 
 import torch
 from torch import nn
 
+from conformance.torchvision_kernels import KERNELS
+
 # torchvision registers fake kernels for its compiled operators when it is imported, and fails where those do
-# not load (they are linked for one build of PyTorch). Their schemas are all that its Python models need.
+# not load (they are linked for one build of PyTorch). Their schemas are all that most of its Python models need.
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -43,15 +46,21 @@ _libraries: list[torch.library.Library] = []
 
 
 def torchvision() -> Any:
-    """The package, its operators' schemas defined first where its own build of them does not load."""
+    """The package, with its operators' schemas and kernels of our own where its build of them does not load."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError:
         library = torch.library.Library("torchvision", "DEF")
         for schema in _SCHEMAS:
             library.define(schema)
+        for name, kernel in KERNELS.items():
+            library.impl(name, kernel, "CPU")
         _libraries.append(library)
-        return importlib.import_module("torchvision")
+        package = importlib.import_module("torchvision")
+        # It calls its operators only where it believes that it has them.
+        for home in (package.extension, sys.modules["torchvision.ops.roi_align"]):
+            home._has_ops = lambda: True
+        return package
 
 
 def network(name: str, **kwargs: Any) -> nn.Module:

@@ -22,6 +22,9 @@ from nobuco.layout.movement import Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
 
 Operation = Callable[..., Any]
+# An operator of PyTorch's dispatcher can also be named, `"torchvision::nms"`, where the library that defines it need
+# not be there.
+Named = Operation | str
 BUILT_IN = "nobuco.converters."
 
 
@@ -59,7 +62,7 @@ class Converter:
         as `order`, how the tensor lies that is flattened.
     """
 
-    operations: tuple[Operation, ...]
+    operations: tuple[Named, ...]
     function: Callable[..., Any]
     make: Callable[..., Any] | None
     strategy: Strategy
@@ -155,6 +158,8 @@ def operation_name(operation: Any) -> str:
     """The name that users write: `torch.nn.Conv2d`, `torch.Tensor.add_`, `torch.ops.aten.mm.default`."""
     if type(operation).__name__ == "method-wrapper":
         return f"torch.Tensor.{getattr(operation.__self__, '__name__', operation.__self__)}"
+    if isinstance(operation, str):
+        return f"torch.ops.{operation.replace('::', '.')}"
     if isinstance(operation, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
         return f"torch.ops.{operation}"
     name = getattr(operation, "__name__", type(operation).__name__)
@@ -170,10 +175,16 @@ def operation_name(operation: Any) -> str:
 
 
 def _key(operation: Any) -> Any:
-    """A getter is a new object each time it is asked for; what it gets is its identity."""
+    """What an operation is found by.
+
+    A getter is a new object each time it is asked for: what it gets is its identity. An operator of the dispatcher
+    goes by its name, which an operator and its default overload share.
+    """
     if type(operation).__name__ == "method-wrapper":
         return ("getter", operation.__self__)
-    return operation
+    if isinstance(operation, torch._ops.OpOverload):
+        return operation.name()
+    return operation._qualified_op_name if isinstance(operation, torch._ops.OpOverloadPacket) else operation
 
 
 def _is_module_class(operation: Any) -> bool:
@@ -186,6 +197,8 @@ def _check_operation(operation: Any) -> None:
             f"@nobuco.converter got an instance of {type(operation).__name__}; "
             f"register the class itself: @nobuco.converter({type(operation).__name__}, ...)"
         )
+    if isinstance(operation, str) and "::" in operation:
+        return
     if not callable(operation):
         raise ConverterRegistrationError(
             f"@nobuco.converter got {operation!r}, which cannot be called; "
@@ -207,7 +220,7 @@ registry = Registry()
 
 
 def converter(
-    *operations: Operation,
+    *operations: Named,
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
     autocast: bool = True,
     reusable: bool = True,
@@ -247,7 +260,7 @@ def converter(
 
 
 def expression(
-    *operations: Operation, strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
+    *operations: Named, strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function that *is* the TensorFlow equivalent: same signature, TensorFlow tensors in and out.
 

@@ -1,0 +1,101 @@
+"""torchvision's operators, against its own kernels, or those of `conformance.torchvision_kernels` where they do not load."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from conformance.torchvision_models import torchvision
+
+ops = torchvision().ops
+
+
+def boxes(count: int, size: float = 20.0, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.rand(count, 2, generator=generator) * size
+    return torch.cat([first, first + 1 + torch.rand(count, 2, generator=generator) * size / 2], 1)
+
+
+def regions(count: int, images: int = 2, size: float = 20.0) -> torch.Tensor:
+    """Regions of interest, one beyond the edge and one smaller than an element among them."""
+    found = torch.cat([torch.arange(count)[:, None] % images, boxes(count, size)], 1)
+    found[0, 1:] = torch.tensor([-3.0, -2.0, size * 2, size * 2])
+    found[1, 1:] = torch.tensor([3.0, 4.0, 3.25, 4.5])
+    return found
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_nms(check, threshold):
+    scores = torch.rand(40, generator=torch.Generator().manual_seed(1))
+    check(lambda b, s: ops.nms(b, s, threshold), boxes(40), scores, tflite=True)
+
+
+def test_nms_of_equal_scores(check):
+    check(lambda b, s: ops.nms(b, s, 0.3), boxes(20), torch.tensor([0.5, 0.25] * 10))
+
+
+def test_batched_nms(check):
+    scores = torch.rand(40, generator=torch.Generator().manual_seed(1))
+    check(lambda b, s, i: ops.batched_nms(b, s, i, 0.3), boxes(40), scores, torch.arange(40) % 3)
+
+
+@pytest.mark.parametrize("ratio", [2, 3, -1])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_roi_align(check, ratio, aligned):
+    x, rois = torch.randn(2, 5, 11, 13), regions(6)
+    check(lambda x, r: ops.roi_align(x, r, (3, 4), 0.5, ratio, aligned), x, rois, tflite=True)
+
+
+@pytest.mark.parametrize("ratio", [2, -1])
+def test_ps_roi_align(check, ratio):
+    x, rois = torch.randn(2, 3 * 2 * 4, 11, 13), regions(6)
+    check(lambda x, r: ops.ps_roi_align(x, r, (2, 4), 0.5, ratio), x, rois, tflite=True)
+
+
+def test_roi_pool(check):
+    x, rois = torch.randn(2, 5, 11, 13), regions(6)
+    check(lambda x, r: ops.roi_pool(x, r, (3, 4), 0.5), x, rois, tflite=True)
+    check(lambda x, r: torch.ops.torchvision.roi_pool(x, r, 0.5, 3, 4), (x * 2).round(), rois)
+
+
+def test_ps_roi_pool(check):
+    x, rois = torch.randn(2, 3 * 2 * 4, 11, 13), regions(6)
+    check(lambda x, r: ops.ps_roi_pool(x, r, (2, 4), 0.5), x, rois, tflite=True)
+
+
+def test_boxes_as_a_list(check):
+    x = torch.randn(2, 5, 11, 13)
+    check(lambda x, a, b: ops.RoIAlign(3, 0.5, 2)(x, [a, b]), x, boxes(3), boxes(4, seed=1))
+
+
+CONVOLUTIONS = [
+    {},
+    {"stride": 2, "padding": 1},
+    {"stride": (1, 2), "padding": (2, 0), "dilation": (1, 2)},
+    {"groups": 2, "bias": False},
+]
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("offset_groups", [1, 2])
+@pytest.mark.parametrize("masked", [True, False])
+def test_deform_conv2d(check, options, offset_groups, masked):
+    layer = ops.DeformConv2d(4, 6, (3, 2), **options)
+    x = torch.randn(2, 4, 7, 8)
+    plain = nn.Conv2d(4, 6, (3, 2), **options)
+    shape = plain(x).shape[2:]
+    offset, mask = torch.randn(2, 2 * 6 * offset_groups, *shape), torch.rand(2, 6 * offset_groups, *shape)
+    given = (x, offset, mask) if masked else (x, offset)
+    check(lambda *given: layer(*given), *given, tflite=options == {})
+
+
+def test_frozen_batch_norm(check):
+    layer = ops.FrozenBatchNorm2d(3)
+    for name, buffer in layer.named_buffers():
+        buffer.copy_(torch.rand(3) + 0.5 if name != "bias" else torch.randn(3))
+    check(layer, torch.randn(2, 3, 4, 5))
+
+
+def test_stochastic_depth_at_rest(check):
+    check(nn.Sequential(nn.Conv2d(3, 4, 1), ops.StochasticDepth(0.5, "row")), torch.randn(2, 3, 4, 5))
