@@ -1,4 +1,4 @@
-"""torchvision's operators, against its own kernels, or those of `conformance.torchvision_kernels` where they do not load."""
+"""torchvision's operators, against its own kernels, or against `conformance.torchvision_kernels` for want of them."""
 
 from __future__ import annotations
 
