@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from nobuco.bridge import t_keras2pytorch, t_pytorch2keras
     from nobuco.convert import pytorch_to_keras
     from nobuco.errors import (
+        CheckpointError,
         ConversionError,
         ConverterError,
         ConverterRegistrationError,
+        ExportError,
         InputError,
         NobucoError,
         NobucoWarning,
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 _HOME = {
     "ChannelOrder": "nobuco.layout.order",
     "ChannelOrderingStrategy": "nobuco.layout.strategy",
+    "CheckpointError": "nobuco.errors",
     "ConversionError": "nobuco.errors",
     "ConverterError": "nobuco.errors",
     "ConverterRegistrationError": "nobuco.errors",
+    "ExportError": "nobuco.errors",
     "InputError": "nobuco.errors",
     "NobucoError": "nobuco.errors",
     "NobucoWarning": "nobuco.errors",
@@ -61,9 +65,11 @@ _HOME = {
 __all__ = [
     "ChannelOrder",
     "ChannelOrderingStrategy",
+    "CheckpointError",
     "ConversionError",
     "ConverterError",
     "ConverterRegistrationError",
+    "ExportError",
     "InputError",
     "NobucoError",
     "NobucoWarning",

@@ -34,5 +34,17 @@ class ConverterError(ConversionError):
     """A converter raised, or what it returned does not fit its node."""
 
 
+class ExportError(NobucoError):
+    """A model cannot be written in a form. `operations` lists those that the form does not have."""
+
+    def __init__(self, message: str, operations: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.operations = operations
+
+
+class CheckpointError(NobucoError, ValueError):
+    """A checkpoint does not fit a converted model."""
+
+
 class NobucoWarning(UserWarning):
     """What the user should know although the conversion goes on."""

@@ -97,7 +97,7 @@ def _run_tflite(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
     try:
         data = artefacts.tflite
     except Exception as error:
-        if type(error).__name__ != "ConverterError":
+        if type(error).__name__ != "ExportError":
             raise
         raise SuiteError(f"the model has no TFLite form: {error}") from error
     return run_tflite(data, feeds)

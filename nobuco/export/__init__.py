@@ -1,6 +1,9 @@
 """From a Keras model to files that run elsewhere."""
 
-from nobuco.export.saved_model import input_names, output_names, to_saved_model
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.flatbuffer import run_tflite
+from nobuco.export.keras_file import keras_file
+from nobuco.export.names import input_names, output_names
+from nobuco.export.saved_model import to_saved_model
+from nobuco.export.tflite import tflite, to_tflite
 
-__all__ = ["input_names", "output_names", "run_tflite", "to_saved_model", "to_tflite"]
+__all__ = ["input_names", "keras_file", "output_names", "run_tflite", "tflite", "to_saved_model", "to_tflite"]

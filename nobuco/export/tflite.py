@@ -1,96 +1,108 @@
-"""TFLite: a Keras model as a flatbuffer, and running one."""
+"""TFLite: Keras models as a flatbuffer."""
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
-import keras
-import numpy as np
+from nobuco.errors import ExportError
+from nobuco.export.flatbuffer import in_model_order, run_tflite, tflite_operations
+from nobuco.export.quantisation import FLAGS, INTEGER, Precision, Samples, quantised
+from nobuco.export.saved_model import Models, by_signature, write
+from nobuco.files import replacing
 
-from nobuco.export.saved_model import SIGNATURE, Names, write
-from nobuco.layers.state import state_layers
+__all__ = ["run_tflite", "tflite", "tflite_operations", "to_tflite"]
 
 
-def to_tflite(model: keras.Model, states: Literal["variables", "arguments"] = "variables") -> bytes:
-    """The model as a TFLite flatbuffer with float32 weights and TFLite's own operations.
+def tflite(model: Models, path: str | os.PathLike[str], **options: Any) -> None:
+    """Write a model, or several, as a TFLite file; the options are those of `to_tflite`.
 
-    Its signature names the inputs as the model does and the outputs as `output_names` says.
+    A file that is there already is replaced when the new one is complete, and not touched by a failure.
+    """
+    data = to_tflite(model, **options)
+    with replacing(path) as fresh:
+        fresh.write_bytes(data)
+
+
+def to_tflite(
+    model: Models,
+    states: Literal["variables", "arguments"] = "variables",
+    *,
+    precision: Precision = "float32",
+    representative: Samples | None = None,
+    per_channel: bool = True,
+    integer_io: bool = False,
+    allow_flex: bool = False,
+) -> bytes:
+    """The model as a TFLite flatbuffer.
+
+    Its signature names the inputs as the model does and the outputs as `output_names` says, and so are the file's
+    tensors called. Of several models, what they hold alike stands in the file once.
 
     Args:
-        model: what `pytorch_to_keras` returned.
+        model: what `pytorch_to_keras` returned, or several by the names of their signatures, e.g.
+            `{"encode": encoder, "decode": decoder}`.
         states: what becomes of the state of a model that has some. `variables`: the file holds it as resource
             variables, as they are now, and an interpreter keeps them from one `invoke` to the next (a new
             interpreter starts afresh). `arguments`: it is passed in, behind the inputs, and comes out, behind the
             outputs, in the order of `nobuco.layers.state.state_layers(model)`, and the file itself keeps nothing.
+        precision: `float32`; `float16`: weights of 16 bits (half the size), computed in float32, or in float16 on a
+            GPU; `dynamic`: matrices and kernels of 8 bits, whose inputs are quantised as they come; `int8`: weights
+            and activations of 8 bits; `int16x8`: activations of 16 bits, weights of 8.
+        representative: for `int8` and `int16x8` some dozens of samples of what the model will be given, from which
+            the ranges are taken: an array, a sequence of arrays in input order or a dict by input name each, in the
+            channel order of the Keras model; of several models a dict of such by signature. A list or whatever
+            gives the same each time that it is iterated.
+        per_channel: for `int8` and `int16x8`: a scale for each channel of a kernel rather than one for it all.
+        integer_io: for `int8` and `int16x8`: inputs and outputs are integers with a scale, too, rather than floats.
+        allow_flex: keep operations that TFLite lacks as TensorFlow's own, which a runtime with the Flex delegate
+            runs.
 
     Raises:
-        tensorflow.lite.python.convert_phase.ConverterError: an operation has no TFLite form.
+        ExportError: an operation has no TFLite form, an option does not fit, or the quantiser refuses.
     """
+    if precision not in get_args(Precision):
+        raise ExportError(f"precision={precision!r}; there are {', '.join(get_args(Precision))}")
+    if precision in INTEGER and representative is None:
+        raise ExportError(f"precision={precision!r} needs representative=[...]: some dozens of the model's inputs")
+    with tempfile.TemporaryDirectory() as folder:
+        names = write(by_signature(model), folder, pass_states=states == "arguments")
+        data = _converted(folder, list(names), FLAGS[precision], allow_flex)
+    if precision in INTEGER:
+        assert representative is not None
+        data = quantised(data, precision, names, representative, per_channel, integer_io)
+    return in_model_order(bytearray(data), names)
+
+
+def _converted(folder: str, signatures: list[str], flags: Mapping[str, bool], allow_flex: bool) -> bytes:
     # `tf.lite.TFLiteConverter` ends in this function too, but first loads the SavedModel twice and afterwards
     # unpacks and packs the finished file, which takes twice the time and a third more memory; and its way
     # from concrete functions holds seven copies of the weights (6.7 GB for ViT-B/16, against 2.9 GB).
-    from tensorflow.lite.python.convert import convert_saved_model
+    from tensorflow.lite.python.convert import OpsSet, convert_saved_model
+    from tensorflow.lite.python.convert_phase import ConverterError
 
-    passed = list(state_layers(model)) if states == "arguments" else []
-    with tempfile.TemporaryDirectory() as folder:
-        names = write(model, folder, passed)
-        data = convert_saved_model(
+    flex = {"target_ops": {OpsSet.TFLITE_BUILTINS, OpsSet.SELECT_TF_OPS}} if allow_flex else {}
+    try:
+        return convert_saved_model(
             saved_model_dir=folder,
             saved_model_version=1,
             saved_model_tags={"serve"},
-            saved_model_exported_names=[SIGNATURE],
+            saved_model_exported_names=signatures,
+            **flags,
+            **flex,
         )
-    return _in_model_order(bytearray(data), names)
+    except ConverterError as error:
+        found = {data.operator.name.removeprefix("tf.") for data in error.errors if data.operator.name}
+        listed = re.search(r"TF Select ops: (.*)", str(error))
+        operations = tuple(sorted(found | set(listed[1].split(", ") if listed else ())))
+        raise ExportError(_refusal(operations, str(error), allow_flex), operations) from error
 
 
-def _in_model_order(data: bytearray, names: Names) -> bytes:
-    """The flatbuffer with its inputs and outputs in the model's order; a SavedModel's signature has none."""
-    from tensorflow.lite.python.schema_py_generated import Model
-
-    model = Model.GetRootAs(data, 0)
-    signature, graph = model.SignatureDefs(0), model.Subgraphs(0)
-    given = {signature.Inputs(i).Name().decode(): signature.Inputs(i) for i in range(signature.InputsLength())}
-    made = {signature.Outputs(i).Name().decode(): signature.Outputs(i) for i in range(signature.OutputsLength())}
-    if given:  # the arrays are views of `data`
-        graph.InputsAsNumpy()[:] = [given[name].TensorIndex() for name in names.inputs]
-    graph.OutputsAsNumpy()[:] = [made[name].TensorIndex() for name in names.outputs]
-    return bytes(data)
-
-
-def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[np.ndarray]:
-    """Run a flatbuffer with LiteRT and XNNPACK on arrays in input order; returns the outputs in order.
-
-    The order is that of the Keras model's inputs and flattened outputs for a file that `to_tflite` made. An
-    input whose shape differs from the file's is resized to what is fed.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data, num_threads=num_threads)
-    inputs = interpreter.get_input_details()
-    for detail, feed in zip(inputs, feeds):
-        if list(detail["shape"]) != list(np.shape(feed)):
-            interpreter.resize_tensor_input(detail["index"], np.shape(feed))
-    interpreter.allocate_tensors()
-    for detail, feed in zip(inputs, feeds):
-        interpreter.set_tensor(detail["index"], np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed))
-    interpreter.invoke()
-    return [_read(interpreter, detail) for detail in interpreter.get_output_details()]
-
-
-def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
-    """An output; one without elements has no memory that the interpreter could show."""
-    if 0 in detail["shape"]:
-        return np.empty(detail["shape"], detail["dtype"])
-    return interpreter.get_tensor(detail["index"])
-
-
-def tflite_operations(data: bytes) -> Counter[str]:
-    """How often each operation stands in a flatbuffer, over all its subgraphs."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=plain)
-    return Counter(details["op_name"] for details in interpreter._get_ops_details())
+def _refusal(operations: tuple[str, ...], details: str, allow_flex: bool) -> str:
+    if not operations:
+        return f"the model has no TFLite form: {details}"
+    way = "" if allow_flex else "; allow_flex=True keeps them as TensorFlow's, for a runtime with the Flex delegate"
+    return f"TFLite does not have {', '.join(operations)}{way}. The converter says: {details}"

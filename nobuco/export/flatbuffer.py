@@ -1,0 +1,105 @@
+"""TFLite's file format: giving what an exported file holds its names and its order, reading and running it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nobuco.export.names import Names
+
+_NAME = 10  # where a tensor's table says where its name is: `name` is the fourth field of Tensor in TFLite's schema
+
+
+def in_model_order(data: bytearray, names: Mapping[str, Names]) -> bytes:
+    """The file with each signature's inputs and outputs in the model's order, and with the names that it has for them.
+
+    What comes from a SavedModel has them in alphabetical order, its tensors called `serving_default_x:0`,
+    `PartitionedCall:1`. The file is changed where it lies: to unpack it and to pack it again takes several times its
+    memory.
+    """
+    from tensorflow.lite.python.schema_py_generated import Model
+
+    model = Model.GetRootAs(data, 0)
+    called: list[tuple[int, str]] = []
+    for i in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(i)
+        own, graph = names[signature.SignatureKey().decode()], model.Subgraphs(signature.SubgraphIndex())
+        given = [signature.Inputs(k) for k in range(signature.InputsLength())]
+        made = [signature.Outputs(k) for k in range(signature.OutputsLength())]
+        inputs, outputs = _indices(given, own.inputs), _indices(made, own.outputs)
+        if inputs:  # the arrays are views of `data`
+            graph.InputsAsNumpy()[:] = [index for index, _ in inputs]
+        graph.OutputsAsNumpy()[:] = [index for index, _ in outputs]
+        tables = ((graph.Tensors(index)._tab, name) for index, name in dict([*outputs, *inputs]).items())
+        called += [(table.Pos + table.Offset(_NAME), name) for table, name in tables]
+    return bytes(_renamed(data, called))
+
+
+def _indices(entries: Sequence[Any], names: Sequence[str]) -> list[tuple[int, str]]:
+    """The tensors of a signature's inputs or outputs, in the order of these names."""
+    found = {entry.Name().decode(): entry.TensorIndex() for entry in entries}
+    return [(found[name], name) for name in names if name in found]
+
+
+def _renamed(data: bytearray, called: Sequence[tuple[int, str]]) -> bytearray:
+    """The file with each of these fields pointing to a new string behind all else."""
+    for field, name in called:
+        data.extend(b"\0" * (-len(data) % 4))
+        data[field : field + 4] = (len(data) - field).to_bytes(4, "little")
+        text = name.encode()
+        data.extend(len(text).to_bytes(4, "little") + text + b"\0")
+    return data
+
+
+def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[np.ndarray]:
+    """Run a flatbuffer with LiteRT and XNNPACK on arrays in input order; returns the outputs in order.
+
+    The order is that of the Keras model's inputs and flattened outputs for a file that `to_tflite` made. An
+    input whose shape differs from the file's is resized to what is fed. Where the file takes or gives integers that
+    stand for numbers, numbers go in and come out.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=data, num_threads=num_threads)
+    inputs = interpreter.get_input_details()
+    for detail, feed in zip(inputs, feeds):
+        if list(detail["shape"]) != list(np.shape(feed)):
+            interpreter.resize_tensor_input(detail["index"], np.shape(feed))
+    interpreter.allocate_tensors()
+    for detail, feed in zip(inputs, feeds):
+        interpreter.set_tensor(detail["index"], _as_file_takes(feed, detail))
+    interpreter.invoke()
+    return [_as_numbers(_read(interpreter, detail), detail) for detail in interpreter.get_output_details()]
+
+
+def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    """An output; one without elements has no memory that the interpreter could show."""
+    if 0 in detail["shape"]:
+        return np.empty(detail["shape"], detail["dtype"])
+    return interpreter.get_tensor(detail["index"])
+
+
+def _as_file_takes(feed: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    array = np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed)
+    scale, zero = detail["quantization"]
+    if not scale or array.dtype == detail["dtype"]:
+        return array
+    limits = np.iinfo(detail["dtype"])
+    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
+
+
+def tflite_operations(data: bytes) -> Counter[str]:
+    """How often each operation stands in a flatbuffer, over all its subgraphs."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=plain)
+    return Counter(details["op_name"] for details in interpreter._get_ops_details())

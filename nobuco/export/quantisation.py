@@ -1,0 +1,88 @@
+"""Quantisation: which number formats a TFLite file may have, and what TFLite's own quantiser makes of a float one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from nobuco.errors import ExportError
+from nobuco.export.names import Names
+
+Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+Samples = Iterable[Any] | Mapping[str, Iterable[Any]]
+
+# What the converter itself does; integers need samples, so a quantiser makes them of the float file.
+FLAGS: Mapping[str, Mapping[str, bool]] = {
+    "float32": {},
+    "float16": {"post_training_quantize": True, "quantize_to_float16": True},
+    "dynamic": {"post_training_quantize": True},
+    "int8": {},
+    "int16x8": {},
+}
+INTEGER = ("int8", "int16x8")
+
+
+def quantised(
+    data: bytes,
+    precision: str,
+    names: Mapping[str, Names],
+    representative: Samples,
+    per_channel: bool = True,
+    integer_io: bool = False,
+) -> bytes:
+    """A float32 file as one that computes with integers, by the ranges that its tensors have on samples.
+
+    Arguments as `to_tflite` has them. An operation that has no integer form stays what it is, between two casts.
+    """
+    from tensorflow.lite.python.convert import mlir_quantize
+    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
+
+    calibrator = Calibrator(add_intermediate_tensors(data))
+
+    def feeds() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        return _feeds(names, representative)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
+        try:
+            if precision == "int8":
+                kind = tf.int8 if integer_io else tf.float32
+                calibrated = calibrator.calibrate(feeds)
+                return mlir_quantize(calibrated, not per_channel, input_data_type=kind, output_data_type=kind)
+            # TFLite's newer quantiser has no activations of 16 bits.
+            kind = tf.int16 if integer_io else tf.float32
+            return calibrator.calibrate_and_quantize(
+                feeds, kind, kind, True, tf.int16, tf.int64, disable_per_channel=not per_channel
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ExportError(f"TensorFlow cannot quantise this model to {precision}: {error}") from error
+
+
+def _feeds(names: Mapping[str, Names], representative: Samples) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The samples as the calibrator takes them: the signature, and arrays by name."""
+    by_signature = representative if isinstance(representative, Mapping) else dict.fromkeys(names, representative)
+    for key, samples in by_signature.items():
+        if key not in names:
+            raise ExportError(f"representative has samples for {key!r}; the signatures are {', '.join(names)}")
+        found = False
+        for sample in samples:
+            found = True
+            yield key, _by_name(sample, names[key].inputs)
+        if not found:
+            raise ExportError(f"representative has no sample for {key!r}")
+
+
+def _by_name(sample: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    given = dict(sample) if isinstance(sample, Mapping) else None
+    if given is None:
+        arrays = sample if isinstance(sample, (list, tuple)) else [sample]
+        if len(arrays) != len(names):
+            raise ExportError(f"a sample of representative has {len(arrays)} arrays for {len(names)} inputs")
+        given = dict(zip(names, arrays))
+    if set(given) != set(names):
+        raise ExportError(f"a sample of representative has {', '.join(given)}; the inputs are {', '.join(names)}")
+    return {name: np.asarray(array) for name, array in given.items()}
