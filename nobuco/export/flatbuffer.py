@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,6 +53,20 @@ def _renamed(data: bytearray, called: Sequence[tuple[int, str]]) -> bytearray:
         text = name.encode()
         data.extend(len(text).to_bytes(4, "little") + text + b"\0")
     return data
+
+
+def with_buffers_apart(data: bytes) -> bytes:
+    """The file with a buffer of its own for each tensor."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+    seen: set[int] = set()
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        if tensor.buffer in seen and model.buffers[tensor.buffer].data is not None:
+            model.buffers.append(copy.copy(model.buffers[tensor.buffer]))
+            tensor.buffer = len(model.buffers) - 1
+        seen.add(tensor.buffer)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[np.ndarray]:
