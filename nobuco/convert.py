@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -21,12 +20,13 @@ from nobuco.build.validation import logical
 from nobuco.errors import ConversionError, NobucoWarning
 from nobuco.ir import Graph, Value, map_leaves
 from nobuco.layers.state import reset_states
+from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
 from nobuco.parity import Difference, Tolerance, compare, default_tolerance
 from nobuco.registry import find_converter
-from nobuco.report import TraceLevel, print_report, progress
-from nobuco.report.assemble import assemble
+from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
+from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, select, unanswered
 from nobuco.trace import Kept, trace, trace_dynamic, warn_all
 from nobuco.trace.explore import path_limit
@@ -52,7 +52,7 @@ def pytorch_to_keras(
     validation_tolerance: float | None = None,
     return_outputs_pt: bool = False,
     return_report: bool = False,
-    save_trace_html: bool | str = False,
+    save_trace_html: bool | str | os.PathLike[str] = False,
     debug_traces: TraceLevel = TraceLevel.DEFAULT,
     verbose: bool = True,
 ) -> Any:
@@ -83,7 +83,8 @@ def pytorch_to_keras(
         validation_tolerance: the largest absolute difference; None takes the dtype's default.
         return_outputs_pt: also return what PyTorch returned.
         return_report: also return the `Report`.
-        save_trace_html: not there yet; raises.
+        save_trace_html: write the report as an HTML page, also if the conversion fails: to this path, or for True to
+            `trace.html` in the working directory.
         debug_traces: under which nodes the printed tree names source lines.
         verbose: print the tree of converted nodes to stderr.
 
@@ -94,11 +95,10 @@ def pytorch_to_keras(
         InputError: an argument is wrong.
         ConversionError: operations have no converter (all are listed), or a converter is wrong.
     """
-    if save_trace_html:
-        raise NotImplementedError("save_trace_html: the HTML trace is not there yet; use return_report=True")
-    clock, tolerance = _Clock(), _tolerance(validation_tolerance)
+    html, tolerance = html_path(save_trace_html), _tolerance(validation_tolerance)
+    draft = Draft(_name(model), finished=lambda report: save_html(report, html) if html is not None else None)
     call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
-    with clock("trace"):
+    with draft.stage("trace"):
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
         if any(None in spec.shape for spec in inputs_of):
             shapes = {i: s.shape for i, s in enumerate(inputs_of)}
@@ -109,34 +109,42 @@ def pytorch_to_keras(
             )  # fmt: skip
         else:
             graph = trace(model, call.args, call.kwargs, paths=paths)
+        draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
-        outputs = output_orders(graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of])
+        outputs = draft.wanted = output_orders(
+            graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of]
+        )
         _warn_of_training(model)
-    with clock("select"):
+    with draft.stage("select"):
         selection = select(graph, find_converter)
         if decompose and selection.gaps:
             graph = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
             selection = select(graph, find_converter)
-        graph = replace(graph, warnings=unanswered(graph, selection))
+        graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
+        draft.selection = selection
         warn_all(graph)
         if selection.gaps:
             raise ConversionError(gap_message(selection.gaps), tuple(str(gap.node.op) for gap in selection.gaps))
-    with clock("plan"):
+    with draft.stage("plan"):
         ways = [choices(unit, graph) for unit in selection.units]
         orders = {v.id: inputs[v.id].order for v in graph.inputs}
         orders |= {before.id: ChannelOrder.PYTORCH for before, _ in graph.states}
         states = [(after, ChannelOrder.PYTORCH) for _, after in graph.states]
-        layout = plan(selection.units, ways, orders, [*((value, order) for value, order, _ in outputs), *states])
-    with clock("build"), progress(len(selection.units), "converting", enabled=verbose) as advance:
+        ends = [*((value, order) for value, order, _ in outputs), *states]
+        layout = plan(selection.units, ways, orders, ends)
+        draft.layout = Layout(layout, ways, alternatives(selection.units, ways, layout, orders, ends))
+    with draft.stage("build"), progress(len(selection.units), "converting", enabled=verbose) as advance:
         builder = Builder(
             graph, selection.units, layout, inputs, tolerance,
             constants_to_variables, full_validation, advance,
         )  # fmt: skip
+        draft.built = builder
         built = builder.build(outputs)
-    with clock("validate"):
-        differences = _checked_outputs(built, graph, inputs, outputs, layout.orders, tolerance)
+    with draft.stage("validate"):
+        draft.outputs = _checked_outputs(built, graph, inputs, outputs, layout.orders, tolerance)
         reset_states(built.model)
-    report = assemble(_name(model), graph, selection, built, differences, clock.seconds)
+    report = draft.report()
+    draft.finished(report)
     if verbose:
         print_report(report, detail=debug_traces)
     extras = ([_pytorch_outputs(graph)] if return_outputs_pt else []) + ([report] if return_report else [])
@@ -190,16 +198,3 @@ def _warn_of_training(model: Any) -> None:
 
 def _name(model: Any) -> str:
     return type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__qualname__", "model")
-
-
-@dataclass
-class _Clock:
-    """Seconds per stage, in running order."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - started

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nobuco.report.data import Report
+
 
 class NobucoError(Exception):
     """Base of all errors of nobuco."""
@@ -23,11 +28,16 @@ class InputError(NobucoError, ValueError):
 
 
 class ConversionError(NobucoError):
-    """The model cannot be converted. `gaps` lists the operations that have no converter."""
+    """The model cannot be converted.
+
+    `gaps` lists the operations that have no converter; `report` tells how far the conversion came, None where nothing
+    was traced.
+    """
 
     def __init__(self, message: str, gaps: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.gaps = gaps
+        self.report: Report | None = None
 
 
 class ConverterError(ConversionError):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from nobuco.report.html.calls import ancestors, read_graph
 from pytest_nobuco.report.as_html import to_html
 from pytest_nobuco.report.as_json import to_json
 from pytest_nobuco.report.as_markdown import to_markdown
 from pytest_nobuco.report.data import SuiteReport, rows_of
-from pytest_nobuco.report.graph import ancestors, read_graph
 from pytest_nobuco.report.verdict import verdict
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.summary import summarize

@@ -20,6 +20,7 @@ from nobuco.build.regions import BuiltRegion, calling, lies, order_of, planned
 from nobuco.build.tensors import Tensors
 from nobuco.build.units import check_outputs, run, single
 from nobuco.build.validation import Validator
+from nobuco.errors import ConverterError
 from nobuco.ir import Graph, Value, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan
@@ -30,7 +31,10 @@ from nobuco.select import Unit
 
 @dataclass
 class Builder:
-    """Builds one model. `validate` runs each layer as it is made, alone and on the running values."""
+    """Builds one model. `validate` runs each layer as it is made, alone and on the running values.
+
+    `checks`, `transpositions` and `regions` are those of the units built so far, when it raises, too.
+    """
 
     graph: Graph
     units: Sequence[Unit]
@@ -40,6 +44,7 @@ class Builder:
     constants_to_variables: bool = True
     validate: bool = True
     on_unit: Callable[[], None] = lambda: None
+    checks: dict[int, Checked] = field(default_factory=dict)
     _shared: dict[Any, Any] = field(default_factory=dict)
     _regions: dict[int, list[BuiltRegion]] = field(default_factory=dict)
 
@@ -54,23 +59,34 @@ class Builder:
             tensors.add_input(value, self.inputs[value.id])
         tensors.names.reserve(name for _, _, name in outputs if name is not None)
         states = [(tensors.add_state(before), before, after) for before, after in self.graph.states]
-        checks = self._build_units()
+        self._build_units()
         order = keras_order(self.graph.outputs)
         made = made_outputs(outputs, order[0], states, tensors)
         model = keras.Model(single(tensors.inputs), structured(self.graph.outputs, made))
-        regions = [region for built in self._regions.values() for region in built]
-        return Built(model, checks, tensors.transpositions, order, regions)
+        return Built(model, self.checks, tensors.transpositions, order, self.regions)
 
-    def _build_units(self) -> dict[int, Checked]:
+    @property
+    def transpositions(self) -> int:
+        """How many the model holds."""
+        return self._tensors.transpositions
+
+    @property
+    def regions(self) -> list[BuiltRegion]:
+        """The bodies of control-flow calls, at any depth."""
+        return [region for built in self._regions.values() for region in built]
+
+    def _build_units(self) -> None:
         remaining = Counter(v.id for unit in self.units for v in unit.inputs)
-        checks = {}
         for unit, signature in zip(self.units, self.plan.signatures):
-            checks[unit.node.id] = self._build_unit(unit, signature)
+            try:
+                self.checks[unit.node.id] = self._build_unit(unit, signature)
+            except ConverterError as error:
+                self.checks[unit.node.id] = Checked(None, None, 0.0, signature, False, 0, str(error), refused=True)
+                raise
             remaining.subtract(v.id for v in unit.inputs)
             if self._validator is not None:
                 self._validator.forget(v for v in unit.inputs if not remaining[v.id])
             self.on_unit()
-        return checks
 
     def _build_unit(self, unit: Unit, signature: Signature) -> Checked:
         started, before = time.perf_counter(), self._tensors.transpositions
@@ -81,7 +97,8 @@ class Builder:
         check_outputs(unit, signature, outputs)
         for output in zip(unit.outputs, signature.outputs, outputs):
             self._tensors.add(*output)
-        checked = Checked(None, None, 0.0, signature, reused, self._tensors.transpositions - before)
+        transposed = self._tensors.transpositions - before
+        checked = Checked(None, None, 0.0, signature, reused, transposed, layer=getattr(layer, "name", ""))
         if self._validator is not None:
             regions = self._regions.get(unit.node.id, ())
             checked = self._validator.check(unit, signature, layer, live, regions, checked)

@@ -20,6 +20,11 @@ class Chain:
         """The layer that bears the module's name: the one with weights, else the last."""
         return next((layer for layer in self.layers if layer.weights), self.layers[-1])
 
+    @property
+    def name(self) -> str:
+        """The module's name, as that layer has it."""
+        return str(self.main.name)
+
     def __call__(self, x: Any) -> Any:
         """Apply them."""
         for layer in self.layers:

@@ -84,7 +84,7 @@ def plan(
         inputs: the order of each input of the graph, by value id.
         outputs: each output of the graph with the order asked for (None: whichever is cheapest).
     """
-    static = _static(units, inputs)
+    static = static_values(units, inputs)
     programme = _Programme()
     made: dict[int, _Affine] = {i: _Affine(float(order is ChannelOrder.TENSORFLOW)) for i, order in inputs.items()}
     wanted: dict[int, list[_Affine]] = {}
@@ -119,13 +119,13 @@ def plan(
     return Plan(chosen, orders, _cost(units, chosen, orders, outputs, static))
 
 
-def _static(units: Sequence[Planned], inputs: Mapping[int, ChannelOrder]) -> set[int]:
+def static_values(units: Sequence[Planned], inputs: Mapping[int, ChannelOrder]) -> frozenset[int]:
     """The values that depend on no input of the graph: whatever happens to them is folded on export."""
     live = set(inputs)
     for unit in units:
         if any(v.id in live for v in unit.inputs):
             live |= {v.id for v in unit.outputs}
-    return {v.id for unit in units for v in (*unit.inputs, *unit.outputs)} - live
+    return frozenset(v.id for unit in units for v in (*unit.inputs, *unit.outputs)) - live
 
 
 def _is_last(pick: Sequence[int], orders: Sequence[ChannelOrder]) -> _Affine:
@@ -194,7 +194,7 @@ def _cost(
     chosen: Sequence[Signature],
     orders: Mapping[int, ChannelOrder],
     outputs: Iterable[tuple[Value, ChannelOrder | None]],
-    static: set[int],
+    static: frozenset[int],
 ) -> int:
     """The bytes that a finished plan moves."""
     changed: dict[int, float] = {}

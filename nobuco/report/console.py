@@ -35,6 +35,7 @@ _LEGEND = (
     ("?", "magenta", "no converter"),
     ("▾", "", "opened into the calls below"),
     ("·", DIM, "no part of the model"),
+    ("–", DIM, "not reached"),
     ("≡", DIM, "equal calls left out"),
     ("⇄", "", "transposed before it"),
     ("TF", "", "channels last"),
@@ -42,7 +43,7 @@ _LEGEND = (
     ("I D C", "", "where invoked, defined, converted"),
 )
 # For a stream that cannot hold them: one character each, so that the columns stay in line.
-_ASCII = str.maketrans("✓≈✗·▾≡⇄→…│├└", "+~x.v=%>.||`")
+_ASCII = str.maketrans("✓≈✗·–▾≡⇄→…│├└", "+~x.-v=%>.||`")
 
 
 def render_text(

@@ -31,6 +31,7 @@ class Status(Enum):
     FAILED = "failed"
     NO_CONVERTER = "no converter"
     INSIDE = "inside a converted node"
+    UNREACHED = "not reached"
 
     @property
     def is_bad(self) -> bool:
@@ -39,12 +40,41 @@ class Status(Enum):
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Channel orders in which a call could run, by name; "" for a tensor that has none.
+
+    `moved` are the bytes that the whole model would transpose with the call run so and all others as planned; to plan
+    anew around it may cost less.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    moved: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of the model: its name, its tensor as in `NodeReport`, and the id of the value.
+
+    `turned` is whether an output is transposed before it leaves.
+    """
+
+    name: str
+    tensor: str
+    value: int
+    turned: bool = False
+
+
+@dataclass(frozen=True)
 class NodeReport:
     """One call of the traced programme and what became of it.
 
-    `inputs` and `outputs` are tensors in words, as "float32[1,3,224,224] TENSORFLOW". `own` is the node's
-    error on PyTorch's own inputs, `accumulated` its error in the running model; None where not measured.
-    `defined` and `converted` are source lines in the form of `Site`.
+    `inputs` and `outputs` are tensors in words, as "float32[1, 3, 224, 224] TENSORFLOW": sizes in PyTorch's order,
+    then how it lies where that is known and matters. `own` is the node's error on PyTorch's own inputs, `accumulated`
+    its error in the running model; None where not measured. `defined` and `converted` are source lines in the form of
+    `Site`. `reads` and `makes` are the ids of the values that enter and leave, of which `turned` are transposed on the
+    way in.
     """
 
     name: str
@@ -72,7 +102,17 @@ class NodeReport:
     transposed: int = 0
     """Transpositions that stand before it in the model."""
     seconds: float = 0.0
+    """The time that it took to convert and to check it."""
     message: str | None = None
+    layer: str = ""
+    """The name of its layer in the Keras model."""
+    source: str = ""
+    """The line of code at `invoked`."""
+    choices: tuple[Choice, ...] = ()
+    """The ways in which it could run, as the planner saw them."""
+    reads: tuple[int, ...] = ()
+    makes: tuple[int, ...] = ()
+    turned: tuple[int, ...] = ()
     children: tuple[NodeReport, ...] = ()
 
     @property
@@ -95,7 +135,11 @@ class NodeReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole conversion: its tree of calls, its outputs against PyTorch's, and what it cost."""
+    """A whole conversion: its tree of calls, its outputs against PyTorch's, and what it cost.
+
+    `outputs` are the differences of the outputs, `sources` and `results` the model's inputs and outputs themselves.
+    `error` is what ended a conversion that failed; its tree tells how far that came.
+    """
 
     model: str
     nodes: tuple[NodeReport, ...]
@@ -104,6 +148,11 @@ class Report:
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage, in the order in which they ran."""
     warnings: tuple[str, ...] = ()
+    sources: tuple[Port, ...] = ()
+    results: tuple[Port, ...] = ()
+    moved: int = 0
+    """The bytes that one run of the model transposes."""
+    error: str | None = None
 
     def walk(self) -> Iterator[NodeReport]:
         """Yield every node of the tree, outermost first."""
@@ -122,7 +171,7 @@ class Report:
         An imprecise node on the way does not count where its error is gone again at the outputs.
         """
         broken = any(node.status in (Status.FAILED, Status.NO_CONVERTER) for node in self.walk())
-        return not broken and all(output.matches for output in self.outputs)
+        return self.error is None and not broken and all(output.matches for output in self.outputs)
 
     @property
     def seconds(self) -> float:
@@ -132,6 +181,10 @@ class Report:
     def first_bad(self) -> NodeReport | None:
         """The call that went wrong first: where to look for the cause."""
         return next((node for node in self.in_order() if node.status.is_bad), None)
+
+    def first_off(self) -> NodeReport | None:
+        """The call after which the running model is out of bounds, though each alone may be within them."""
+        return next((n for n in self.in_order() if n.accumulated is not None and not n.accumulated.matches), None)
 
     def worst_node(self) -> NodeReport | None:
         """The call with the largest accumulated relative error, the first of equals.

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from nobuco.parity import Difference
 from nobuco.report.data import NodeReport, Status, TraceLevel
+from nobuco.report.naming import relative, spoken
 
 _FOLD_FROM = 3
 _MESSAGE_LINES = 8
@@ -24,6 +25,7 @@ MARKS = {
     Status.FAILED: ("✗", "red"),
     Status.NO_CONVERTER: ("?", "magenta"),
     Status.INSIDE: _ABSENT,
+    Status.UNREACHED: ("–", DIM),
 }
 
 
@@ -99,7 +101,7 @@ def _looks(node: NodeReport) -> tuple[Any, ...] | None:
 def _folded_label(nodes: Sequence[NodeReport], parent: str) -> str:
     if nodes[0].constant:
         return f"{len(nodes)} more constant"
-    first, last = _relative(nodes[0].path, parent), _relative(nodes[-1].path, parent)
+    first, last = relative(nodes[0].path, parent), relative(nodes[-1].path, parent)
     if not first or first == last:
         return f"{len(nodes)} more"
     return f"{len(nodes)} more: {first} … {last}"
@@ -142,25 +144,7 @@ def _gravest_below(node: NodeReport) -> Status | None:
 
 def label_of(node: NodeReport, parent: str) -> str:
     """The call's name after its path, as far as the path of `parent` does not tell it."""
-    relative, name = _relative(node.path, parent), _short(node.name)
-    return f"{relative}: {name}" if relative not in ("", name) else name
-
-
-def _short(name: str) -> str:
-    """The name as one says it: `F.relu`, `torch.cat`, `Tensor.add`, and of a module its class."""
-    if name.startswith("torch.nn.functional."):
-        return "F." + name.rpartition(".")[2]
-    parts = name.split(".")
-    of_class = [i for i, part in enumerate(parts) if part[:1].isupper()]
-    if of_class:
-        return ".".join(parts[of_class[0] :])
-    return name if parts[0] == "torch" else parts[-1]
-
-
-def _relative(path: str, parent: str) -> str:
-    if path == parent:
-        return ""
-    return path.removeprefix(f"{parent}.") if parent else path
+    return spoken(node.name, node.path, parent)
 
 
 def _outputs(node: NodeReport) -> str:

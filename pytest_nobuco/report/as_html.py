@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
+from nobuco.report.html.assets import asset
+from nobuco.report.html.markup import Markup, tag
 from pytest_nobuco.report.data import Cell, Columns, Row, SuiteReport, columns, count, form_of, runtime_of
 from pytest_nobuco.report.html_graph import graph_html
 from pytest_nobuco.report.html_latency import latency_html
 from pytest_nobuco.report.html_parts import cell_html, command_html, mark_html
-from pytest_nobuco.report.markup import Markup, tag
 from pytest_nobuco.report.verdict import verdict
 
+_HERE = "pytest_nobuco.report"
 _TITLES = {"parity": "Models", "converter": "Converters"}
 _UNFILTERED = 8
 """So many rows need no filter, and those that match no fold."""
@@ -26,7 +27,14 @@ def to_html(report: SuiteReport) -> str:
     page = tag(
         "html",
         tag("head", _head(f"{mark} {words}")),
-        tag("body", _header(report, mark, words), tag("main", sections), _footer(report), _asset("script")),
+        tag(
+            "body",
+            _header(report, mark, words),
+            tag("main", sections),
+            _footer(report),
+            asset("strip.js"),
+            asset("page.js", _HERE),
+        ),
         lang="en",
     )
     return f"<!doctype html>\n{page}\n"
@@ -38,15 +46,10 @@ def _head(title: str) -> list[Markup]:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        _asset("style"),
+        asset("base.css"),
+        asset("trace.css"),
+        asset("page.css", _HERE),
     ]
-
-
-def _asset(name: str) -> Markup:
-    """The style sheet or the script, as an element of the page."""
-    suffix = {"style": "css", "script": "js"}[name]
-    text = (files("pytest_nobuco.report") / f"page.{suffix}").read_text(encoding="utf-8")
-    return tag(name, Markup(f"\n{text}"))
 
 
 def _header(report: SuiteReport, mark: str, words: str) -> Markup:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nobuco.report.html.markup import Markup, tag
 from pytest_nobuco.latency.table import milliseconds
 from pytest_nobuco.report.latency import by_model, facts, notes, runtime_text, speed_up_text
-from pytest_nobuco.report.markup import Markup, tag
 from pytest_nobuco.results import LatencyRow
 
 _LOGARITHMIC_FROM = 30

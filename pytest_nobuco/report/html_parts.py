@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nobuco.report.html.markup import Markup, tag
 from pytest_nobuco.report.data import MARKS, MEANINGS, Cell
-from pytest_nobuco.report.markup import Markup, tag
 
 
 def mark_html(outcome: str, spoken: bool = True) -> Markup:

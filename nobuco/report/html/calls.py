@@ -1,4 +1,7 @@
-"""The calls of a conversion, read from what `nobuco.report.report_to_dict` wrote."""
+"""The calls of a conversion as a page shows them, read from what `nobuco.report.report_to_dict` gives.
+
+From that form and not from `Report`, so that a page can be made of a JSON file, too, in a process without PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MARKS = {"DONE": "✓", "IMPRECISE": "≈", "FAILED": "✗", "NO_CONVERTER": "?", "INSIDE": "·"}
+from nobuco.report.naming import short, spoken
+
+MARKS = {"DONE": "✓", "IMPRECISE": "≈", "FAILED": "✗", "NO_CONVERTER": "?", "INSIDE": "·", "UNREACHED": "–"}
 MEANINGS = {
     "DONE": "converted",
     "IMPRECISE": "imprecise",
     "FAILED": "failed",
     "NO_CONVERTER": "no converter",
     "INSIDE": "inside a converted call",
+    "UNREACHED": "not reached",
 }
 _BAD = ("IMPRECISE", "FAILED", "NO_CONVERTER")
+_GRAVEST_FIRST = ("FAILED", "NO_CONVERTER", "IMPRECISE", "UNREACHED")
 _FLAGS = {"reused": "reused", "disconnected": "unused", "constant": "constant", "useless": "no effect"}
 
 
@@ -30,11 +37,34 @@ class Error:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Channel orders that a call could run in, in words, and the bytes that the model would then move."""
+
+    orders: str
+    moved: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of the model."""
+
+    name: str
+    tensor: str
+    value: int
+    turned: bool
+
+
+@dataclass(frozen=True)
 class Call:
-    """One call of the traced programme. `number` is unique in its graph; `own` and `accumulated` as in `NodeReport`."""
+    """One call of the traced programme. `number` is unique in its graph; what bears a name of `NodeReport` is that.
+
+    `place` is its label with the whole path of the module that it is or was made in.
+    """
 
     number: int
     label: str
+    place: str
     status: str
     own: Error | None
     accumulated: Error | None
@@ -44,11 +74,27 @@ class Call:
     message: str
     places: tuple[tuple[str, str], ...]
     children: tuple[Call, ...]
+    direct: bool = False
+    absent: bool = False
+    transposed: int = 0
+    seconds: float = 0.0
+    layer: str = ""
+    source: str = ""
+    choices: tuple[Choice, ...] = ()
+    reads: tuple[int, ...] = ()
+    makes: tuple[int, ...] = ()
+    turned: tuple[int, ...] = ()
 
     @property
     def is_bad(self) -> bool:
         """Whether a person should look at it."""
         return self.status in _BAD
+
+    @property
+    def gravest(self) -> str:
+        """The gravest status in it: what a call that was opened into its calls has to show."""
+        statuses = {inner.status for inner in self.walk()}
+        return next((status for status in _GRAVEST_FIRST if status in statuses), self.status)
 
     def walk(self) -> Iterator[Call]:
         """Yield the call and all in it, outermost first."""
@@ -65,42 +111,49 @@ class Call:
 
 @dataclass(frozen=True)
 class Graph:
-    """The tree of calls."""
+    """The tree of calls, and what enters and leaves the model."""
 
     model: str
     calls: tuple[Call, ...]
+    sources: tuple[Port, ...] = ()
+    results: tuple[Port, ...] = ()
+    moved: int = 0
 
     @property
     def culprit(self) -> Call | None:
         """The call that went wrong first, which is where to look for the cause."""
-        return next((call for call in self._in_order() if call.is_bad), None)
+        return next((call for call in self.in_order() if call.is_bad), None)
 
     @property
     def measured(self) -> tuple[Call, ...]:
         """The calls with an accumulated error, in order of execution."""
-        return tuple(call for call in self._in_order() if call.accumulated is not None)
+        return tuple(call for call in self.in_order() if call.accumulated is not None)
 
     @property
     def worst(self) -> Call | None:
         """The first of the calls with the largest accumulated error."""
         return max(self.measured, key=lambda call: call.accumulated.of_peak if call.accumulated else 0, default=None)
 
-    def _in_order(self) -> Iterator[Call]:
+    def in_order(self) -> Iterator[Call]:
+        """Yield every call in the order in which they returned."""
         for call in self.calls:
             yield from call.in_order()
 
 
-def read_graph(data: Mapping[str, Any]) -> Graph:
-    """The graph of a conversion; what lies inside a call that was converted as a whole is left out."""
+def read_graph(data: Mapping[str, Any], inside: bool = False) -> Graph:
+    """The graph of a conversion; what lies inside a call that was converted as a whole is left out unless `inside`."""
     numbers = iter(range(1_000_000))
 
     def read(node: Mapping[str, Any], parent: str) -> Call:
         number = next(numbers)
         path = str(node.get("path") or "")
-        children = [child for child in node.get("children", ()) if child.get("status") != "INSIDE"]
+        children = [child for child in node.get("children", ()) if inside or child.get("status") != "INSIDE"]
+        name = str(node.get("name", ""))
+        around = path or parent
         return Call(
             number=number,
-            label=_label(str(node.get("name", "")), path, parent),
+            label=spoken(name, path, parent),
+            place=f"{around}: {short(name)}" if around else short(name),
             status=str(node.get("status", "DONE")),
             own=_error(node.get("own")),
             accumulated=_error(node.get("accumulated")),
@@ -109,10 +162,24 @@ def read_graph(data: Mapping[str, Any]) -> Graph:
             flags=tuple(word for key, word in _FLAGS.items() if node.get(key)) + _transposed(node),
             message=str(node.get("message") or ""),
             places=tuple(_places(node)),
-            children=tuple(read(child, path or parent) for child in children),
+            children=tuple(read(child, around) for child in children),
+            direct=bool(node.get("direct")),
+            absent=any(node.get(key) for key in ("disconnected", "constant", "useless")),
+            transposed=int(node.get("transposed", 0)),
+            seconds=float(node.get("seconds", 0.0)),
+            layer=str(node.get("layer", "")),
+            source=str(node.get("source", "")),
+            choices=tuple(map(_choice, node.get("choices", ()))),
+            **{key: tuple(node.get(key, ())) for key in ("reads", "makes", "turned")},
         )
 
-    return Graph(str(data.get("model", "")), tuple(read(node, "") for node in data.get("nodes", ())))
+    return Graph(
+        model=str(data.get("model", "")),
+        calls=tuple(read(node, "") for node in data.get("nodes", ())),
+        sources=tuple(Port(**port) for port in data.get("sources", ())),
+        results=tuple(Port(**port) for port in data.get("results", ())),
+        moved=int(data.get("moved", 0)),
+    )
 
 
 def ancestors(calls: Sequence[Call], sought: Call) -> tuple[Call, ...]:
@@ -123,22 +190,6 @@ def ancestors(calls: Sequence[Call], sought: Call) -> tuple[Call, ...]:
         if any(inner is sought for inner in call.walk()):
             return (call, *ancestors(call.children, sought))
     return ()
-
-
-def _label(name: str, path: str, parent: str) -> str:
-    relative = "" if path == parent else path.removeprefix(f"{parent}.")
-    return f"{relative}: {_short(name)}" if relative else _short(name)
-
-
-def _short(name: str) -> str:
-    """The name as one says it: a module's class, `F.relu`, `torch.cat`, `Tensor.add`."""
-    if name.startswith("torch.nn.functional."):
-        return "F." + name.rpartition(".")[2]
-    parts = name.split(".")
-    classes = [index for index, part in enumerate(parts) if part[:1].isupper()]
-    if classes:
-        return ".".join(parts[classes[0] :])
-    return name if parts[0] == "torch" else parts[-1]
 
 
 def _error(data: Mapping[str, Any] | None) -> Error | None:
@@ -163,3 +214,13 @@ def _places(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for word in ("defined", "converted"):
         if node.get(word):
             yield word, str(node[word])
+
+
+def _choice(data: Mapping[str, Any]) -> Choice:
+    return Choice(f"{_lying(data['inputs'])} → {_lying(data['outputs'])}", data["moved"], data["chosen"])
+
+
+def _lying(orders: Sequence[str]) -> str:
+    """How tensors lie, in words; said once where all lie alike."""
+    words = [{"TENSORFLOW": "channels last", "PYTORCH": "channels first"}[order] for order in orders if order]
+    return ", ".join(words if len(set(words)) > 1 else words[:1]) or "no order"
