@@ -288,9 +288,11 @@ def _stack(step: Step, *args: Any) -> tuple[tf.Tensor, ...]:
 
 def _arranged(params: Sequence[tf.Tensor], has_biases: bool, reset_after: bool) -> Weights:
     kernel, recurrent, *rest = params
-    bias, recurrent_bias = rest[:2] if has_biases else (None, None)
-    if has_biases and not reset_after:
-        bias, recurrent_bias = bias + recurrent_bias, None
+    bias = recurrent_bias = None
+    if has_biases and reset_after:
+        bias, recurrent_bias = rest[:2]
+    elif has_biases:
+        bias = rest[0] + rest[1]
     projection = tf.transpose(rest[-1]) if len(rest) % 2 else None
     return Weights(tf.transpose(kernel), tf.transpose(recurrent), bias, recurrent_bias, projection)
 
