@@ -8,16 +8,15 @@ plugin's own tests put a pure-Python one in its place.
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_nobuco.dynamic import FreeAxes, Shape
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound, Difference
-from pytest_nobuco.inputs import FLOATS, InputSpec, read_inputs
 from pytest_nobuco.runtimes import Artefacts, run
 
 if TYPE_CHECKING:
@@ -115,25 +114,17 @@ class NobucoBackend:
 
     def build(self, make: Callable[[], Any], seed: int) -> Any:
         """See `Backend`."""
-        import torch
+        from nobuco.subject.model import built
 
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = make()
-        if inspect.isclass(model) or not callable(model):
-            raise SuiteError(f"expected a torch.nn.Module or another callable, got {_summary(model)}")
-        return model.eval() if isinstance(model, torch.nn.Module) else model
+        with _as_suite_error():
+            return built(make, seed)
 
     def subject(self, model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any], seed: int) -> Subject:
         """See `Backend`."""
-        from torch.utils import _pytree as pytree
+        from nobuco.subject.model import arguments
 
-        given_args, given_kwargs = _example_inputs(model) if inputs is None else (inputs, {})
-        numbers = iter(range(seed, seed + 1_000_000))
-        args, kwargs = pytree.tree_map(
-            lambda leaf: _draw(leaf, next(numbers)) if isinstance(leaf, InputSpec) else leaf,
-            (tuple(given_args), {**given_kwargs, **kwargs}),
-        )
+        with _as_suite_error(hint="--nobuco-input, or inputs=... in the convert marker, gives them"):
+            args, kwargs = arguments(model, inputs, kwargs, seed)
         return _tried(model, args, kwargs)
 
     def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
@@ -151,13 +142,12 @@ class NobucoBackend:
     def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Converted:
         """See `Backend`."""
         import nobuco
-        from nobuco.errors import NobucoError
 
         orders = {"nchw": nobuco.ChannelOrder.PYTORCH, "nhwc": nobuco.ChannelOrder.TENSORFLOW}
         inputs, outputs = (orders.get(name, nobuco.ChannelOrder.TENSORFLOW) for name in (form.inputs, form.outputs))
         args, kwargs = copy.deepcopy((list(subject.args), dict(subject.kwargs)))
         free = zip(_tensors((args, kwargs)), form.free)
-        try:
+        with _as_suite_error("the model cannot be converted: "):
             keras_model, report = nobuco.pytorch_to_keras(
                 subject.model,
                 args=args,
@@ -174,8 +164,6 @@ class NobucoBackend:
                 return_report=True,
                 **arguments,
             )
-        except NobucoError as error:
-            raise SuiteError(f"the model cannot be converted: {error}") from error
         return Converted(keras_model, report, inputs, outputs, Artefacts(keras_model))
 
     def run(self, converted: Converted, subject: Subject, runtime: str) -> list[np.ndarray]:
@@ -211,17 +199,30 @@ class NobucoBackend:
         return report_to_dict(converted.report)
 
 
+@contextmanager
+def _as_suite_error(before: str = "", hint: str = "") -> Iterator[None]:
+    """Tell what nobuco refuses as an error of the suite."""
+    from nobuco.errors import NobucoError
+
+    try:
+        yield
+    except NobucoError as error:
+        raise SuiteError(f"{before}{error}" + (f"; {hint}" if hint else "")) from error
+
+
 def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
     """Run the model in PyTorch, on copies, since a model may write to its inputs."""
     import torch
     from torch.utils import _pytree as pytree
+
+    from nobuco.subject.model import summary
 
     tensors = _tensors((args, kwargs))
     with torch.no_grad():
         try:
             outputs = copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
         except Exception as error:
-            shapes = ", ".join(_summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+            shapes = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
             raise SuiteError(
                 f"the model fails in PyTorch itself on inputs {shapes}: {type(error).__name__}: {error}"
             ) from error
@@ -251,30 +252,6 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
-def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What the model says it is tried on: one input, a sequence of them, or a dict of keyword arguments."""
-    method = getattr(model, "example_inputs", None)
-    if method is None:
-        raise SuiteError(
-            "nobody said what its inputs are: give --nobuco-input 1,3,224,224, or inputs=... in "
-            "the convert marker, or the model a method example_inputs() that returns its arguments"
-        )
-    example = method()
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    return read_inputs(example), {}
-
-
-def _draw(spec: InputSpec, seed: int) -> torch.Tensor:
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    dtype = getattr(torch, spec.dtype)
-    if spec.dtype in FLOATS:
-        return torch.randn(spec.shape, generator=generator).to(dtype)
-    return torch.randint(spec.low, spec.high, spec.shape, generator=generator).to(dtype)
-
-
 def _arrays(tree: Any) -> list[np.ndarray]:
     from nobuco.bridge import flat_outputs, to_numpy
 
@@ -285,11 +262,13 @@ def _refuse_vacuous(index: int, expected: np.ndarray) -> None:
     """An output with no number in it would match whatever the model does."""
     import numpy as np
 
+    from nobuco.subject.model import summary
+
     if expected.dtype.kind == "V" or not expected.size:  # bfloat16 is opaque to NumPy
         return
     if not np.isfinite(expected).any():
         raise SuiteError(
-            f"output {index} {_summary(expected)} is NaN or infinite everywhere in PyTorch itself, so "
+            f"output {index} {summary(expected)} is NaN or infinite everywhere in PyTorch itself, so "
             "there is nothing to compare; are the inputs in the model's range?"
         )
 
@@ -301,10 +280,3 @@ def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:
     if bound.is_default or (bound.max_abs is None and not expected.any()):
         return default_tolerance(expected.dtype.name)
     return Tolerance(math.inf if bound.max_abs is None else bound.max_abs, bound.max_rel, bound.source)
-
-
-def _summary(thing: Any) -> str:
-    shape, dtype = getattr(thing, "shape", None), getattr(thing, "dtype", None)
-    if shape is not None and dtype is not None:
-        return f"{str(dtype).removeprefix('torch.')}{list(shape)}"
-    return f"the {type(thing).__name__} {thing!r:.60}"

@@ -43,7 +43,7 @@ class Bench:
     def backend(self) -> Backend:
         """The frameworks; the first to ask loads them."""
         if self._backend is None:
-            from pytest_nobuco.resolve import resolve
+            from nobuco.subject.resolve import resolve
 
             self._backend = resolve(self.options.backend)()
         return self._backend

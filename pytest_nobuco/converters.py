@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from nobuco.subject.resolve import resolve
 from pytest_nobuco.bench import BENCH, cap_threads
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.options import Options
-from pytest_nobuco.resolve import resolve
 from pytest_nobuco.results import RESULT, ItemResult, OutputResult
 
 ORDERS = ("nchw", "nhwc")

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import pytest
 
+from nobuco.subject.inputs import FORM, InputSpec, parse_input
 from pytest_nobuco.dynamic import read_letters
-from pytest_nobuco.inputs import FORM, InputSpec, parse_input
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import RUNTIMES
 

@@ -142,18 +142,20 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 
     Imported in set-up, so that a wrong name is an error of its own items and not a failed comparison.
     """
+    from nobuco.errors import InputError
+    from nobuco.subject.resolve import resolve
     from pytest_nobuco.collect import model_name
     from pytest_nobuco.errors import SuiteError
-    from pytest_nobuco.resolve import resolve
 
     name = model_name(request.node)
     assert name is not None, "nobuco_imported is for the suites of --nobuco-model"
     try:
         return resolve(name)
-    except SuiteError as error:
+    except InputError as error:
+        message = f"--nobuco-model {error}"
         if error.__cause__ is not None:
-            raise
-        pytest.fail(str(error), pytrace=False)
+            raise SuiteError(message) from error.__cause__
+    pytest.fail(message, pytrace=False)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nobuco.inputs import InputSpec, parse_input, read_inputs
-from pytest_nobuco.resolve import resolve
+from nobuco.subject.inputs import InputSpec, parse_input, read_inputs
+from nobuco.subject.resolve import resolve
 
 FOUR = [f"{order}-{order}-static-{runtime}" for order in ("nchw", "nhwc") for runtime in ("keras", "tflite")]
 # Hypothesis imports itself at the end of each session, which takes longer than all that is tested here.
@@ -623,7 +623,7 @@ def test_collecting_imports_neither_framework(pytester):
             import pytest
 
             code = pytest.main(["--collect-only", "--nobuco-model", "nets.Net"])
-            heavy = {"torch", "tensorflow", "keras", "numpy", "nobuco"} & set(sys.modules)
+            heavy = {"torch", "tensorflow", "keras", "numpy"} & set(sys.modules)
             sys.exit(f"imported {heavy}" if heavy else code)
         """,
     )
@@ -748,7 +748,7 @@ def test_real_marker_and_own_inputs(pytester):
     result.assert_outcomes(passed=64, failed=10)
     result.stdout.fnmatch_lines_random(
         [
-            "no_inputs[[]nhwc-nhwc-*]: nobody said what its inputs are: give --nobuco-input*",
+            "no_inputs[[]nhwc-nhwc-*]: nobody said what its inputs are; *--nobuco-input, or inputs=*",
             "*SuiteError: the model fails in PyTorch itself on inputs float32[[]1, 4, 8, 8]: RuntimeError: *",
         ]
     )

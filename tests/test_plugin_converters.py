@@ -172,7 +172,7 @@ def test_without_the_option_neither_framework_is_imported(pytester):
             import pytest
 
             code = pytest.main(["--collect-only"])
-            heavy = {"torch", "tensorflow", "keras", "numpy", "nobuco"} & set(sys.modules)
+            heavy = {"torch", "tensorflow", "keras", "numpy"} & set(sys.modules)
             sys.exit(f"imported {heavy}" if heavy else code)
         """,
         test_own="def test_own(): pass",

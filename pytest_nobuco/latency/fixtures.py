@@ -92,8 +92,8 @@ def _case(runtime: str, threads: int | None) -> LatencyCase:
 
 
 def _deployed(bench: Bench, nodeid: str, model: Any, inputs: Any) -> Any:
+    from nobuco.subject.inputs import read_inputs
     from pytest_nobuco.backend import Form
-    from pytest_nobuco.inputs import read_inputs
     from pytest_nobuco.latency.deployed import Deployed, read_file
 
     if isinstance(model, (str, Path, bytes)):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nobuco.subject.resolve import resolve
 from pytest_nobuco.backend import Backend
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, describe_output
@@ -17,7 +18,6 @@ from pytest_nobuco.latency.gpu import Budget
 from pytest_nobuco.latency.runtimes import Prepared, Runtimes
 from pytest_nobuco.latency.spec import OPTIONS, LatencyCase
 from pytest_nobuco.latency.table import row_of
-from pytest_nobuco.resolve import resolve
 from pytest_nobuco.results import LatencyRow
 
 _WARM_UP = 0.2  # seconds

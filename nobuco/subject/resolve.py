@@ -1,4 +1,4 @@
-"""From the name that `--nobuco-model` gives to the Python object."""
+"""From the name of a model, as a command line gives it, to the Python object."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import importlib.util
 from types import ModuleType
 from typing import Any
 
-from pytest_nobuco.errors import SuiteError
+from nobuco.errors import InputError
 
 
 def resolve(name: str) -> Any:
     """Import what `pkg.mod.attr` or `pkg.mod:attr` names.
 
     Raises:
-        SuiteError: there is no such module or attribute, or importing it fails.
+        InputError: there is no such module or attribute, or importing it fails.
     """
     module_name, colon, attribute = name.partition(":")
     found: Any = _import(module_name, name) if colon else None
@@ -39,15 +39,12 @@ def _import(module: str, name: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise SuiteError(
-                f"--nobuco-model {name}: there is no module {error.name!r}. "
-                "Is it installed, or in the directory that pytest was started from?"
+            raise InputError(
+                f"{name}: there is no module {error.name!r}. Is it installed, or in the directory that you are in?"
             ) from None
-        raise SuiteError(f"--nobuco-model {name}: importing {module} failed: {error}") from error
+        raise InputError(f"{name}: importing {module} failed: {error}") from error
     except Exception as error:
-        raise SuiteError(
-            f"--nobuco-model {name}: importing {module} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise InputError(f"{name}: importing {module} failed: {type(error).__name__}: {error}") from error
 
 
 def _is_module(path: str) -> bool:
@@ -64,4 +61,4 @@ def _member(owner: Any, part: str, name: str) -> Any:
         owner_name = getattr(owner, "__name__", repr(owner))
         close = difflib.get_close_matches(part, dir(owner), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise SuiteError(f"--nobuco-model {name}: {owner_name} has no {part!r}.{hint}") from None
+        raise InputError(f"{name}: {owner_name} has no {part!r}.{hint}") from None

@@ -1,0 +1,76 @@
+"""A model made from what its name stands for, and inputs drawn for it. Imports PyTorch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from nobuco.errors import InputError
+from nobuco.subject.inputs import FLOATS, InputSpec, read_inputs
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def built(make: Callable[[], Any], seed: int) -> Any:
+    """The model that `make` gives, its random weights seeded, in eval mode.
+
+    Raises:
+        InputError: it gives nothing that can be called.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = make()
+    if inspect.isclass(model) or not callable(model):
+        raise InputError(f"expected a torch.nn.Module or another callable, got {summary(model)}")
+    return model.eval() if isinstance(model, nn.Module) else model
+
+
+def arguments(model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any], seed: int) -> Arguments:
+    """The arguments to try a model on: `inputs` as `read_inputs` gives them, drawn; None takes its `example_inputs()`.
+
+    Raises:
+        InputError: None was given, and the model has no such method.
+    """
+    given, named = _example_inputs(model) if inputs is None else (tuple(inputs), {})
+    seeds = count(seed)
+    args, named = pytree.tree_map(
+        lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (given, {**named, **kwargs})
+    )
+    return args, named
+
+
+def draw(spec: InputSpec, seed: int) -> torch.Tensor:
+    """A random tensor: floats from a normal distribution, integers from the range."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, spec.dtype)
+    if spec.dtype in FLOATS:
+        return torch.randn(spec.shape, generator=generator).to(dtype)
+    return torch.randint(spec.low, spec.high, spec.shape, generator=generator).to(dtype)
+
+
+def summary(thing: Any) -> str:
+    """What something is, in a few words."""
+    shape, dtype = getattr(thing, "shape", None), getattr(thing, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"{str(dtype).removeprefix('torch.')}{list(shape)}"
+    return f"the {type(thing).__name__} {thing!r:.60}"
+
+
+def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the model says it is tried on: one input, a sequence of them, or a dict of keyword arguments."""
+    method = getattr(model, "example_inputs", None)
+    if method is None:
+        raise InputError(
+            "nobody said what its inputs are; give their sizes, e.g. 1,3,224,224, or the model a method "
+            "example_inputs() that returns its arguments"
+        )
+    example = method()
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return read_inputs(example), {}
