@@ -1,0 +1,36 @@
+"""Compare a model with PyTorch in every form: channel orders, static and dynamic shapes, Keras and TFLite.
+
+What `pytest --nobuco-model MODEL` does, whose options may follow: --nobuco-report out.html, --nobuco-runtime tflite,
+-n 4, -x and the others. Exit codes are pytest's: 0 all matches, 1 something does not, 4 the command line is wrong.
+
+  python -m nobuco check mypkg.Net --input 1,3,224,224 --max-abs-diff 1e-4 --nobuco-report parity.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+
+from nobuco.cli.options import add_model_options
+from nobuco.errors import InputError
+
+# Options that are unknown here are pytest's.
+HANDS_ON = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `check`."""
+    add_model_options(parser)
+    parser.add_argument("--max-abs-diff", metavar="X", help="the largest difference (default: the dtype's)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the plugin's suite of the model."""
+    if importlib.util.find_spec("pytest") is None:
+        raise InputError("check runs in pytest, which is not installed: pip install 'nobuco[pytest]'")
+    import pytest
+
+    words = ["--nobuco-model", options.model, "--nobuco-seed", str(options.seed)]
+    words += [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
+    words += ["--nobuco-max-abs-diff", options.max_abs_diff] if options.max_abs_diff else []
+    return int(pytest.main([*words, *options.rest]))

@@ -1,0 +1,24 @@
+"""Show which converter an operation has: where it stands, and its source.
+
+python -m nobuco locate torch.nn.functional.gelu
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from nobuco.subject.resolve import resolve
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `locate`."""
+    parser.add_argument("operation", help="a function, method or module class: torch.Tensor.repeat, torch.nn.Conv2d")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the link and the source."""
+    import nobuco
+
+    link, source = nobuco.locate_converter(resolve(options.operation))
+    print(f"{link}\n\n{source}", end="")
+    return 0
