@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -13,6 +16,32 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def dom(page: Path, width: int = 1200, dark: bool = False) -> str:
     """The page as it is after its scripts ran."""
     return _run(page, width, 900, dark, "--dump-dom")
+
+
+def probe(page: Path, script: str, width: int = 1200, dark: bool = False) -> dict[str, Any]:
+    """What a script says of the page: it runs behind the page's own and sets fields of `said`.
+
+    `said.errors` are the errors of all scripts, and what they wrote to the console as such.
+    """
+    listening = """<script>
+        window.said = { errors: [] };
+        addEventListener("error", (event) => said.errors.push(event.message));
+        addEventListener("unhandledrejection", (event) => said.errors.push(String(event.reason)));
+        console.error = (...words) => said.errors.push(words.join(" "));
+    </script>"""
+    saying = f"""<script>
+        {script}
+        document.documentElement.dataset.said = JSON.stringify(said);
+    </script>"""
+    text = page.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        probed = Path(folder) / page.name
+        text = text.replace("<head>", f"<head>{listening}", 1).replace("</body>", f"{saying}</body>")
+        probed.write_text(text, encoding="utf-8")
+        found = re.search(r'data-said="([^"]*)"', dom(probed, width, dark))
+    assert found is not None, "the script did not come to its end"
+    said: dict[str, Any] = json.loads(found[1].replace("&quot;", '"').replace("&amp;", "&"))
+    return said
 
 
 def screenshot(page: Path, picture: Path, width: int = 1200, height: int = 900, dark: bool = False) -> None:

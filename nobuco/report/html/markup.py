@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _VOID = ("input", "meta", "wbr")
 
 
@@ -43,5 +46,5 @@ def _attribute(key: str, value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text with a sign in place of control characters, which HTML does not have."""
-    return "".join("�" if ord(char) < 32 and char not in "\n\t\r" else char for char in text)
+    """The text without a terminal's colours, and with a sign in place of control characters, which HTML has not."""
+    return _CONTROL.sub("�", _COLOUR.sub("", text)) if _CONTROL.search(text) else text

@@ -25,11 +25,24 @@ const target = (file, line) => {
 };
 const link = (fold) => {
   for (const place of fold.querySelectorAll(":scope > .inner > .facts .place, :scope > .facts .place")) {
-    const anchor = place.querySelector(".line-link"), button = place.querySelector(".copy");
-    if (editor.value && anchor.dataset.file) anchor.href = target(anchor.dataset.file, anchor.dataset.line);
+    const anchor = place.querySelector("a"), [, file, line] = /^File "(.*)", line (\d+)$/.exec(anchor.textContent) ?? [];
+    if (editor.value && file) anchor.href = target(file, line);
     else anchor.removeAttribute("href");
-    button.hidden = !navigator.clipboard;
+    if (place.childElementCount === 1 && navigator.clipboard) place.append(" ", copier());
   }
+};
+const copier = () => {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "copy";
+  button.ariaLabel = "copy the source line";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.parentElement.firstElementChild.textContent);
+    button.textContent = "copied";
+    setTimeout(() => { button.textContent = "copy"; }, 1500);
+  });
+  return button;
 };
 document.addEventListener("toggle", (event) => { if (event.target.open) link(event.target); }, true);
 editor.addEventListener("change", () => {
@@ -37,13 +50,6 @@ editor.addEventListener("change", () => {
   document.querySelectorAll("details[open]").forEach(link);
 });
 document.querySelectorAll("details[open]").forEach(link);
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest(".copy");
-  if (!button) return;
-  await navigator.clipboard.writeText(button.parentElement.querySelector(".line-link").textContent);
-  button.textContent = "copied";
-  setTimeout(() => { button.textContent = "copy"; }, 1500);
-});
 
 if (byId("tree")) {
   // Tree or graph.
@@ -76,10 +82,12 @@ if (byId("tree")) {
     status: node.dataset.status,
     turns: "turns" in node.dataset,
     open: node.open,
+    leaf: true,
   }));
   const place = new Map(calls.map((call, index) => [call.node, index]));
   for (const call of calls) {
     call.parent = place.get(call.node.parentElement.closest(".node")) ?? -1;
+    if (call.parent >= 0 && call.status !== "INSIDE") calls[call.parent].leaf = false;
     call.path = call.parent < 0 ? call.text : `${calls[call.parent].path} ${call.text}`;
   }
   const stops = new Map([...document.querySelectorAll(".stops [data-call]")].map((stop) => [stop.dataset.call, stop]));
@@ -123,9 +131,8 @@ if (byId("tree")) {
       sift();
     });
   }
-  for (const [id, open] of [["unfold", true], ["fold", false]]) {
-    byId(id).addEventListener("click", () => { for (const call of calls) call.node.open = open; });
-  }
+  byId("unfold").addEventListener("click", () => { for (const { node, leaf } of calls) node.open = !leaf; });
+  byId("fold").addEventListener("click", () => { for (const { node } of calls) node.open = false; });
 
   // One stop for the tabulator in the tree, and arrows within.
   let here = null;

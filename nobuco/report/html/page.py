@@ -97,7 +97,7 @@ def _head(data: Mapping[str, Any]) -> list[Markup]:
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{mark} {data.get('model', '')}: {words}"),
+        tag("title", f"{mark} {words}"),
         asset("base.css"),
         asset("trace.css"),
         asset("page.css"),
@@ -106,17 +106,17 @@ def _head(data: Mapping[str, Any]) -> list[Markup]:
 
 def _verdict(data: Mapping[str, Any]) -> tuple[str, str, str]:
     """Mark, class and words."""
-    outputs = data.get("outputs", ())
+    model = data.get("model", "")
     if data.get("error"):
-        return "✗", "failed", "the conversion failed"
+        return "✗", "failed", f"{model} could not be converted"
     if not data.get("ok"):
-        return "✗", "failed", "differs from PyTorch"
-    return "✓", "passed", "matches PyTorch" if outputs else "converted"
+        return "✗", "failed", f"{model} differs from PyTorch"
+    return "✓", "passed", f"{model} matches PyTorch"
 
 
 def _header(data: Mapping[str, Any], graph: Graph, editor: str) -> Markup:
     mark, kind, words = _verdict(data)
-    title = [tag("span", mark, class_="mark", aria_hidden="true"), tag("span", f"{graph.model} {words}")]
+    title = [tag("span", mark, class_="mark", aria_hidden="true"), tag("span", words)]
     outputs = [
         tag("li", tag("span", "✓ " if output["matches"] else "✗ ", class_="mark"), f"output {number}: {output['text']}")
         for number, output in enumerate(data.get("outputs", ()))
@@ -132,12 +132,13 @@ def _header(data: Mapping[str, Any], graph: Graph, editor: str) -> Markup:
 
 
 def _facts(data: Mapping[str, Any], graph: Graph) -> list[str]:
-    calls = sum(call.direct and not call.absent for top in graph.calls for call in top.walk())
+    made = (call for top in graph.calls for call in top.walk() if call.direct and not call.absent)
+    calls = sum(call.status in ("DONE", "IMPRECISE") for call in made)
     count = int(data.get("transpositions", 0))
-    moving = f", which move {size_text(graph.moved)} a run" if graph.moved else ""
+    moving = f" ({size_text(graph.moved)} a run)" if graph.moved else ""
     turned = f"{count} transposition{'' if count == 1 else 's'}{moving}" if count else "no transpositions"
     stages = [f"{stage} {seconds:.1f} s" for stage, seconds in data.get("stages", {}).items()]
-    return [f"{calls} calls converted as such", turned, *stages]
+    return [f"{calls} {'call' if calls == 1 else 'calls'} converted", turned, *stages]
 
 
 def _settings(editor: str) -> Markup:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from nobuco.report.html.calls import MARKS, MEANINGS, Call, Choice, Error
 from nobuco.report.html.markup import Markup, tag
 from nobuco.report.html.view import View
 
-_PLACE = re.compile(r'File "(?P<file>.*)", line (?P<line>\d+)')
 _HEADS = ("", "call", "source", "own", "accum.", "time", "output")
 
 
@@ -152,8 +150,5 @@ def _choice(choice: Choice, call: Call, moved: int) -> Markup:
 
 
 def _place(text: str) -> Markup:
-    """A source line, with what the script needs to make an editor's link of it, and a button to copy it."""
-    found = _PLACE.fullmatch(text)
-    data = {f"data_{key}": part for key, part in found.groupdict().items()} if found else {}
-    button = tag("button", "copy", type="button", class_="copy", hidden=True, aria_label="copy the source line")
-    return tag("span", tag("a", text, class_="line-link", **data), " ", button, class_="place")
+    """A source line, of which the script makes an editor's link, with a button to copy it."""
+    return tag("span", tag("a", text), class_="place")
