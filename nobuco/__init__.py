@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NobucoWarning,
         UnknownConverterError,
     )
+    from nobuco.fault import bisect, compare
     from nobuco.functions import force_pytorch_order, force_tensorflow_order, length, shape
     from nobuco.layers.state import reset_states
     from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
@@ -46,6 +47,8 @@ _HOME = {
     "Sample": "nobuco.registry",
     "TraceLevel": "nobuco.report.data",
     "UnknownConverterError": "nobuco.errors",
+    "bisect": "nobuco.fault",
+    "compare": "nobuco.fault",
     "converter": "nobuco.registry",
     "force_pytorch_order": "nobuco.functions",
     "force_tensorflow_order": "nobuco.functions",
@@ -77,6 +80,8 @@ __all__ = [
     "Sample",
     "TraceLevel",
     "UnknownConverterError",
+    "bisect",
+    "compare",
     "converter",
     "force_pytorch_order",
     "force_tensorflow_order",

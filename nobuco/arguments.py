@@ -105,6 +105,20 @@ def inputs_given(
     return specs
 
 
+def known_orders(call: Call, orders: Any) -> dict[int, ChannelOrder]:
+    """The orders that the caller gives of the inputs, by position: all, some, or for None none.
+
+    Raises:
+        InputError: an order is given for what is no input, or is none.
+    """
+    if isinstance(orders, ChannelOrder):
+        return dict.fromkeys(range(len(call.tensors)), orders)
+    found = _Lookup(call.tensors).resolved(orders, "inputs_channel_order")
+    for order in found.values():
+        _check_order(order, "inputs_channel_order")
+    return found
+
+
 def output_orders(
     graph: Graph, orders: Any, names: Any, input_names: Sequence[str] = ()
 ) -> list[tuple[Value, ChannelOrder | None, str | None]]:

@@ -23,7 +23,7 @@ from nobuco.layers.state import reset_states
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
-from nobuco.parity import Difference, Tolerance, compare, default_tolerance
+from nobuco.parity import Difference, Tolerance, compare, tolerances
 from nobuco.registry import find_converter
 from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
@@ -95,7 +95,7 @@ def pytorch_to_keras(
         InputError: an argument is wrong.
         ConversionError: operations have no converter (all are listed), or a converter is wrong.
     """
-    html, tolerance = html_path(save_trace_html), _tolerance(validation_tolerance)
+    html, tolerance = html_path(save_trace_html), tolerances(validation_tolerance, "validation_tolerance")
     draft = Draft(_name(model), finished=lambda report: save_html(report, html) if html is not None else None)
     call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
     with draft.stage("trace"):
@@ -149,12 +149,6 @@ def pytorch_to_keras(
         print_report(report, detail=debug_traces)
     extras = ([_pytorch_outputs(graph)] if return_outputs_pt else []) + ([report] if return_report else [])
     return (built.model, *extras) if extras else built.model
-
-
-def _tolerance(given: float | None) -> Callable[[str], Tolerance]:
-    if given is None:
-        return default_tolerance
-    return lambda dtype: Tolerance(given, None, "validation_tolerance")
 
 
 def _checked_outputs(

@@ -10,7 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 
 
 def dom(page: Path, width: int = 1200, dark: bool = False) -> str:
@@ -19,7 +22,7 @@ def dom(page: Path, width: int = 1200, dark: bool = False) -> str:
 
 
 def probe(page: Path, script: str, width: int = 1200, dark: bool = False) -> dict[str, Any]:
-    """What a script says of the page: it runs behind the page's own and sets fields of `said`.
+    """What a script says of the page: it runs behind the page's own, may `await`, and sets fields of `said`.
 
     `said.errors` are the errors of all scripts, and what they wrote to the console as such.
     """
@@ -30,15 +33,19 @@ def probe(page: Path, script: str, width: int = 1200, dark: bool = False) -> dic
         console.error = (...words) => said.errors.push(words.join(" "));
     </script>"""
     saying = f"""<script>
-        {script}
-        document.documentElement.dataset.said = JSON.stringify(said);
+        const run = async () => {{ {script} }};
+        run().catch((error) => said.errors.push(error.stack)).finally(() => {{
+            document.documentElement.dataset.said = JSON.stringify(said);
+        }});
     </script>"""
     text = page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         probed = Path(folder) / page.name
         text = text.replace("<head>", f"<head>{listening}", 1).replace("</body>", f"{saying}</body>")
         probed.write_text(text, encoding="utf-8")
-        found = re.search(r'data-said="([^"]*)"', dom(probed, width, dark))
+        found = re.search(
+            r'data-said="([^"]*)"', _run(probed, width, 900, dark, "--dump-dom", "--virtual-time-budget=5000")
+        )
     assert found is not None, "the script did not come to its end"
     said: dict[str, Any] = json.loads(found[1].replace("&quot;", '"').replace("&amp;", "&"))
     return said
@@ -49,14 +56,14 @@ def screenshot(page: Path, picture: Path, width: int = 1200, height: int = 900, 
     _run(page, width, height, dark, f"--screenshot={picture}")
 
 
-def _run(page: Path, width: int, height: int, dark: bool, action: str) -> str:
+def _run(page: Path, width: int, height: int, dark: bool, *actions: str) -> str:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}", "--force-device-scale-factor=1"),
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            *(action, page.absolute().as_uri()),
+            *(*actions, page.absolute().as_uri()),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=180)
     return done.stdout

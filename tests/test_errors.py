@@ -202,11 +202,6 @@ def test_outputs_that_are_no_tensors_are_left_out_with_a_warning():
     assert set(model.output) == {"y"}
 
 
-def test_html_is_refused_until_it_is_there():
-    with pytest.raises(NotImplementedError, match="save_trace_html"):
-        convert(save_trace_html=True)
-
-
 class TestRegistration:
     def test_a_second_converter_names_both_places(self, register):
         def mine(x):

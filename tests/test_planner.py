@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from nobuco.ir import Value, ValueKind
+from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
 from nobuco.layout.strategy import Signature
@@ -91,3 +92,16 @@ def test_plan_is_as_cheap_as_brute_force_finds(block):
     for seed in range(block * 30, block * 30 + 30):
         units, choices, orders, outputs = _random_graph(seed)
         assert plan(units, choices, orders, outputs).cost == _brute_force(units, choices, orders, outputs), seed
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_alternatives_cost_what_brute_force_finds_with_all_else_as_planned(block):
+    for seed in range(block * 30, block * 30 + 30):
+        units, choices, orders, outputs = _random_graph(seed)
+        found = plan(units, choices, orders, outputs)
+        moved = alternatives(units, choices, found, orders, outputs)
+        for number, signatures in enumerate(choices):
+            for signature, cost in zip(signatures, moved[number], strict=True):
+                forced = [[s] for s in found.signatures]
+                forced[number] = [signature]
+                assert cost == _brute_force(units, forced, orders, outputs), seed

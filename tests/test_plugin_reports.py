@@ -6,7 +6,6 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,13 @@ from pytest_nobuco.report.data import SuiteReport, rows_of
 from pytest_nobuco.report.verdict import verdict
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.summary import summarize
-from tests.browser import CHROMIUM, dom, screenshot
+from tests.browser import dom, needs_chromium, screenshot
+from tests.html_page import Page
 from tests.report_fixture import converter_cell, full_report, matrix, model_cell
 
 INI = "[pytest]\naddopts = -p no:hypothesispytest\nnobuco_backend = fake_backend:FakeBackend\n"
 MODELS = [word for name in ("Net", "Broken", "Nan") for word in ("--nobuco-model", f"nets.{name}")]
 CASE = ("nhwc", "nhwc", "static", "tflite")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")
 
 
 @pytest.fixture
@@ -239,34 +238,6 @@ def test_markdown_fits_a_job_summary():
 
 
 # --- HTML
-
-
-class Page(HTMLParser):
-    """The elements of a page; fails on a tag that does not fit."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.open, self.text = [], [], []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        parents = [index for _, index in self.open]
-        self.elements.append((tag, dict(attrs), parents))
-        if tag not in ("meta", "input", "br", "wbr"):
-            self.open.append((tag, len(self.elements) - 1))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()[0] == tag
-
-    def handle_data(self, data):
-        self.text.append((data, self.open[-1][1] if self.open else None))
-
-    def by_class(self, *names):
-        return [e for e in self.elements if set(names) <= set((e[1].get("class") or "").split())]
-
-    def parents(self, element):
-        return [self.elements[index] for index in element[2]]
 
 
 def test_html_is_well_formed_and_needs_nothing_from_elsewhere(graph):

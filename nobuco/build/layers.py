@@ -74,13 +74,17 @@ def _converted(unit: Unit, signature: Signature, constants: Mapping[int, np.ndar
     return OpLayer(lambda *tensors: single(function(*tensors)), variables_of(result))
 
 
+def name_of(unit: Unit) -> str:
+    """What a unit's layer is called, before names are made unique: its module's path, or its scope and operation."""
+    operation = operation_name(getattr(unit.node.op, "overloadpacket", unit.node.op)).split(".")[-1].strip("_")
+    return unit.node.path or ".".join(filter(None, (unit.scope, operation)))
+
+
 def _name(unit: Unit, layer: Any, names: Names) -> None:
     """Name a layer after the path of its module, or after the scope and the operation."""
     if layer is _unchanged:
         return
-    node = unit.node
-    operation = operation_name(getattr(node.op, "overloadpacket", node.op)).split(".")[-1].strip("_")
-    name = node.path or ".".join(filter(None, (unit.scope, operation)))
+    name = name_of(unit)
     main = layer.main if isinstance(layer, Chain) else layer
     for inner in layer.layers if isinstance(layer, Chain) else ():
         if inner is not main:

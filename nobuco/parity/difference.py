@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 Index = tuple[int, ...]
@@ -58,6 +58,11 @@ def default_tolerance(dtype_name: str) -> Tolerance:
         return Tolerance(0.0, None, source)
     known = ", ".join((*_DEFAULT_MAX_ABS, "integers", "bool"))
     raise ValueError(f"no default tolerance for dtype {dtype_name!r}; there is one for {known}")
+
+
+def tolerances(given: float | None, source: str) -> Callable[[str], Tolerance]:
+    """The bound for each dtype: the largest absolute difference that `source` gave, or for None the dtype's default."""
+    return default_tolerance if given is None else lambda dtype_name: Tolerance(given, None, source)
 
 
 @dataclass(frozen=True)

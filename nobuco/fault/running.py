@@ -1,0 +1,110 @@
+"""PyTorch's programme and a Keras model run on the same inputs, and tensors of both brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+
+from nobuco.arguments import Call, known_orders
+from nobuco.bridge import t_pytorch2keras, to_array, to_numpy
+from nobuco.build.validation import logical
+from nobuco.errors import InputError
+from nobuco.ir import Graph, Value
+from nobuco.layers.state import state_layers
+from nobuco.layout.order import ChannelOrder
+from nobuco.parity import Difference, Tolerance, compare
+
+_MOST_WAYS = 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """A tensor of the Keras model beside PyTorch's: how it lies, itself in PyTorch's order, and how far it is off."""
+
+    order: ChannelOrder
+    got: np.ndarray
+    expected: np.ndarray
+    difference: Difference
+
+
+def found(
+    value: Value, graph: Graph, tensor: Any, tolerance: Callable[[str], Tolerance], order: ChannelOrder | None = None
+) -> Found:
+    """Compare a tensor of the Keras model; where its shape fits both orders and none is given, the nearer one is it."""
+    expected = to_numpy(graph.samples[value.id])
+    got = to_array(tensor)
+    orders = [order] if order is not None and value.rank >= 3 else fitting(value.shape, got.shape)
+    ways = [
+        Found(way, got, expected, compare(got, expected, tolerance(value.dtype)))
+        for way in orders or [ChannelOrder.PYTORCH]
+        for got in [logical(tensor, way)]
+    ]
+    return min(ways, key=lambda way: (not way.difference.matches, way.difference.severity))
+
+
+def fitting(shape: Sequence[int], physical: Sequence[int | None]) -> list[ChannelOrder]:
+    """The orders in which a tensor of a logical shape can lie as one of a physical shape does (None: any size)."""
+    if len(shape) != len(physical):
+        return []
+    orders = (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH) if len(shape) >= 3 else (ChannelOrder.PYTORCH,)
+    return [
+        order
+        for order in orders
+        if all(theirs in (None, ours) for ours, theirs in zip(order.to_physical(shape), physical))
+    ]
+
+
+def ways_to_feed(call: Call, keras_model: keras.Model, given: Any) -> list[tuple[ChannelOrder, ...]]:
+    """The orders in which the inputs can lie, as far as the shapes of the Keras model's tell and the caller says.
+
+    Raises:
+        InputError: it is no functional model, their numbers differ, an input fits no order, or too much is open.
+    """
+    if not isinstance(keras_model, keras.Model) or not hasattr(keras_model, "_nodes_by_depth"):
+        raise InputError(f"keras_model is {type(keras_model).__name__}; give the functional model of a conversion")
+    if len(keras_model.inputs) != len(call.tensors):
+        raise InputError(
+            f"the Keras model has {len(keras_model.inputs)} inputs, args and kwargs hold {len(call.tensors)} tensors"
+        )
+    known = known_orders(call, given)
+    choices = []
+    for i, (tensor, theirs) in enumerate(zip(call.tensors, keras_model.inputs)):
+        fits = fitting(tuple(tensor.shape), tuple(theirs.shape))
+        if not fits:
+            raise InputError(
+                f"input {i} has shape {tuple(tensor.shape)}, which fits the Keras model's input "
+                f"{theirs.name!r} of shape {tuple(theirs.shape)} in neither channel order"
+            )
+        choices.append([known[i]] if i in known and tensor.dim() >= 3 else fits)
+    if prod(map(len, choices)) > _MOST_WAYS:
+        raise InputError("the shapes of the inputs fit both channel orders; give inputs_channel_order")
+    return list(product(*choices))
+
+
+def feeds(call: Call, orders: Sequence[ChannelOrder]) -> list[Any]:
+    """The inputs as the Keras model takes them."""
+    return [t_pytorch2keras(tensor, order) for tensor, order in zip(call.tensors, orders)]
+
+
+def run(keras_model: keras.Model, tensors: Sequence[Any]) -> list[Any]:
+    """The outputs of a Keras model, flat; what it keeps from call to call is left as it was."""
+    with _states_kept(keras_model):
+        outputs = keras_model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+    return list(keras.tree.flatten(outputs))
+
+
+@contextmanager
+def _states_kept(keras_model: keras.Model) -> Iterator[None]:
+    kept: Mapping[Any, np.ndarray] = {layer: layer.state.numpy() for layer in state_layers(keras_model)}
+    try:
+        yield
+    finally:
+        for layer, state in kept.items():
+            layer.state.assign(state)
