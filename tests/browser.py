@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,31 @@ def probe(page: Path, script: str, width: int = 1200, dark: bool = False) -> dic
 
     `said.errors` are the errors of all scripts, and what they wrote to the console as such.
     """
+    with _scripted(page, script) as probed:
+        found = re.search(r'data-said="([^"]*)"', _run(probed, width, 900, dark, "--dump-dom"))
+    assert found is not None, "the script did not come to its end"
+    said: dict[str, Any] = json.loads(found[1].replace("&quot;", '"').replace("&amp;", "&"))
+    return said
+
+
+def screenshot(
+    page: Path, picture: Path, width: int = 1200, height: int = 900, dark: bool = False, script: str = ""
+) -> None:
+    """Write a picture of the top of the page, as the script leaves it."""
+    with _scripted(page, script) as prepared:
+        _run(prepared, width, height, dark, f"--screenshot={picture}")
+
+
+def quantize(picture: Path) -> None:
+    """Make a picture small: text on plain ground needs few colours, and a repository keeps pictures for ever."""
+    from PIL import Image
+
+    Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
+
+
+@contextmanager
+def _scripted(page: Path, script: str) -> Iterator[Path]:
+    """The page with a script behind its own."""
     listening = """<script>
         window.said = { errors: [] };
         addEventListener("error", (event) => said.errors.push(event.message));
@@ -40,30 +67,20 @@ def probe(page: Path, script: str, width: int = 1200, dark: bool = False) -> dic
     </script>"""
     text = page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        probed = Path(folder) / page.name
+        scripted = Path(folder) / page.name
         text = text.replace("<head>", f"<head>{listening}", 1).replace("</body>", f"{saying}</body>")
-        probed.write_text(text, encoding="utf-8")
-        found = re.search(
-            r'data-said="([^"]*)"', _run(probed, width, 900, dark, "--dump-dom", "--virtual-time-budget=5000")
-        )
-    assert found is not None, "the script did not come to its end"
-    said: dict[str, Any] = json.loads(found[1].replace("&quot;", '"').replace("&amp;", "&"))
-    return said
+        scripted.write_text(text, encoding="utf-8")
+        yield scripted
 
 
-def screenshot(page: Path, picture: Path, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-    """Write a picture of the top of the page."""
-    _run(page, width, height, dark, f"--screenshot={picture}")
-
-
-def _run(page: Path, width: int, height: int, dark: bool, *actions: str) -> str:
+def _run(page: Path, width: int, height: int, dark: bool, action: str) -> str:
     assert CHROMIUM is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
             *(f"--user-data-dir={profile}", f"--window-size={width},{height}", "--force-device-scale-factor=1"),
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
-            *(*actions, page.absolute().as_uri()),
+            *(action, "--virtual-time-budget=5000", page.absolute().as_uri()),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=180)
     return done.stdout

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.browser import screenshot
+from tests.browser import quantize, screenshot
 
 WIDTH, HEIGHT = 1200, 2150
 NETS = """
@@ -82,14 +82,7 @@ def main(picture: Path) -> None:
         done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--tb=no", *models, *options], cwd=project)
         assert done.returncode == 1, "two of the models are made to fail"
         screenshot(project / "report.html", picture, WIDTH, HEIGHT)
-    _quantize(picture)
-
-
-def _quantize(picture: Path) -> None:
-    """Text on plain ground needs few colours, and a picture in a repository stays for ever."""
-    from PIL import Image
-
-    Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
+    quantize(picture)
 
 
 if __name__ == "__main__":

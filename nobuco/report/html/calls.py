@@ -21,6 +21,7 @@ MEANINGS = {
     "INSIDE": "inside a converted call",
     "UNREACHED": "not reached",
 }
+NO_ORDERS = "no order → no order"
 _BAD = ("IMPRECISE", "FAILED", "NO_CONVERTER")
 _GRAVEST_FIRST = ("FAILED", "NO_CONVERTER", "IMPRECISE", "UNREACHED")
 _FLAGS = {"reused": "reused", "disconnected": "unused", "constant": "constant", "useless": "no effect"}

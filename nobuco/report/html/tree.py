@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nobuco.report.html.calls import MARKS, MEANINGS, Call, Choice, Error
+from nobuco.report.html.calls import MARKS, MEANINGS, NO_ORDERS, Call, Choice, Error
 from nobuco.report.html.markup import Markup, tag
 from nobuco.report.html.view import View
 
@@ -124,7 +124,7 @@ def _told(view: View, call: Call) -> Iterator[tuple[str, str | Markup | list[Mar
         yield "outputs", "\n".join(call.outputs)
     if call.turned:
         yield "transposed", f"{len(call.turned)} of its inputs, on the way in"
-    if call.choices:
+    if any(choice.orders != NO_ORDERS for choice in call.choices):
         yield "planner", [_choice(choice, call, view.graph.moved) for choice in call.choices]
     if call.layer:
         yield "Keras layer", call.layer
