@@ -5,8 +5,8 @@
     python -m conformance.coverage --modules                # modules in place of operations
     python -m conformance.coverage --all --resume --out coverage.jsonl
 
-Each entry runs in a process of its own, so that one which crashes or hangs costs no other. Random operations, and
-those that do not take float32, are left out.
+Each entry runs in a process of its own, so that one which crashes or hangs costs no other. Samples that draw
+random numbers, and entries that do not take float32, are left out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import ModuleInfo, module_db
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nobuco
 from nobuco import ChannelOrder
@@ -85,13 +86,9 @@ def measured(info: Any, count: int | None, tflite: bool) -> Result:
         drawn = _of_module(info) if isinstance(info, ModuleInfo) else _of_operation(info)
         samples = [sample for sample, _ in zip(drawn, range(_MOST)) if _is_usable(sample)]
         chosen = [samples[i * len(samples) // count] for i in range(min(count, len(samples)))] if count else samples
-        for sample in chosen[: count or len(samples)]:
-            reason = _measure(sample, tflite, result)
-            if reason:
-                result.left_out = reason
-                break
-    if not result.keras and not result.left_out:
-        result.left_out = "no sample that could be compared"
+        reasons = [_measure(sample, tflite, result) for sample in chosen]
+    if not result.keras:
+        result.left_out = next(filter(None, reasons), "no sample that could be compared")
     result.seconds = time.perf_counter() - started
     return result
 
@@ -115,7 +112,7 @@ def _is_usable(sample: Sample) -> bool:
 
 
 def _measure(sample: Sample, tflite: bool, result: Result) -> str:
-    """Add what a sample shows to the result; gives why the entry is to be left out, if it is."""
+    """Add what a sample shows to the result; gives why it is left out, if it is."""
     op, *arguments = sample.args
     tree = (tuple(arguments), dict(sample.kwargs))
     given = [t.detach().clone() for t in tensors(tree)]
@@ -127,7 +124,7 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
     with torch.no_grad():
         (expected, is_random), (again, _) = (_run(program, given, seed) for seed in (0, 1))
     if not expected:
-        return "" if result.keras else "gives no tensor"
+        return "gives no tensor"
     if is_random or not all(map(_same, expected, again)):
         return "random"
     model = None
@@ -154,12 +151,23 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
     return ""
 
 
-def _run(program: Any, given: Sequence[torch.Tensor], seed: int) -> tuple[list[np.ndarray], bool]:
-    """What PyTorch gives, and whether it drew random numbers for it."""
-    with seeding(seed):
+class _Draws(TorchDispatchMode):
+    """Notes whether any call draws random numbers; what comes out does not tell where a sample sets its own seed."""
+
+    drew = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         before = torch.get_rng_state()
-        returned = [to_numpy(t.resolve_conj().resolve_neg()) for t in program(*(t.clone() for t in given))]
-        return returned, not torch.equal(before, torch.get_rng_state())
+        returned = func(*args, **(kwargs or {}))
+        self.drew |= not torch.equal(before, torch.get_rng_state())
+        return returned
+
+
+def _run(program: Any, given: Sequence[torch.Tensor], seed: int) -> tuple[list[np.ndarray], bool]:
+    """What PyTorch gives, and whether it draws random numbers for it."""
+    with seeding(seed), _Draws() as draws:
+        returned = program(*(t.clone() for t in given))
+    return [to_numpy(t.resolve_conj().resolve_neg()) for t in returned], draws.drew
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
