@@ -28,6 +28,7 @@ from typing import Any
 import keras
 import numpy as np
 import torch
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import ModuleInfo, module_db
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -102,8 +103,11 @@ def _of_operation(info: Any) -> Iterator[Sample]:
 def _of_module(info: Any) -> Iterator[Sample]:
     """The samples of a module in eval mode, which comes first among their arguments."""
     for given in info.module_inputs_func(info, "cpu", torch.float32, False, False):
-        made = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs)
-        yield Sample((randomized(made.to(torch.float32)), *given.forward_input.args), given.forward_input.kwargs)
+        module = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs).to(torch.float32)
+        args, kwargs = given.forward_input.args, given.forward_input.kwargs
+        if isinstance(module, LazyModuleMixin):
+            module(*args, **kwargs)
+        yield Sample((randomized(module), *args), kwargs)
 
 
 def _is_usable(sample: Sample) -> bool:

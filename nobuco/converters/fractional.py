@@ -26,8 +26,11 @@ def _register(n: int, *operations: Operation) -> None:
         -> (Tensor, Tensor)
         """
         *planes, spatial_sizes = [*sizes(self)[:-n], sizes(self)[-n:]]
-        shifts = tf.reshape(random_samples, [-1, n])
-        count, flat = sizes(shifts)[0], tf.zeros([1, 1, 1], tf.int32)
+        count, flat = prod(planes), tf.zeros([1, 1, 1], tf.int32)
+        shifts = tf.reshape(random_samples, [-1, n])[:count]
+        shifts = (
+            tf.reverse(shifts, [1]) if n == 2 else shifts
+        )  # PyTorch's first is the column's there, here the depth's
         for axis, (size, kernel, wanted) in enumerate(zip(spatial_sizes, pair(kernel_size, n), pair(output_size, n))):
             starts = _starts(shifts[:, axis : axis + 1], size, kernel, wanted)
             places = starts[:, :, tf.newaxis] + tf.range(kernel)
