@@ -186,22 +186,42 @@ def pdist(input: tf.Tensor, p: float = 2.0) -> tf.Tensor:
 # -- losses -------------------------------------------------------------------------------------------
 
 
-def _reduced(loss: tf.Tensor, reduction: str) -> tf.Tensor:
+def _reduced(loss: tf.Tensor, reduction: str, weight: Any = None, average: Any = None, reduce: Any = None) -> tf.Tensor:
+    """`average` and `reduce` are what `reduction` was of old."""
+    if average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if average is False else "mean"
+    loss = loss if weight is None else loss * weight
     if reduction == "none":
         return loss
-    return tf.reduce_mean(loss) if reduction == "mean" else tf.reduce_sum(loss)
+    if reduction == "sum":
+        return tf.reduce_sum(loss)
+    return tf.reduce_mean(loss) if weight is None else tf.reduce_sum(loss) / tf.reduce_sum(weight)
 
 
 @elementwise(F.mse_loss, operands=2)
-def mse_loss(input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", **_: Any) -> tf.Tensor:
+def mse_loss(
+    input: tf.Tensor,
+    target: tf.Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> tf.Tensor:
     """mse_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
-    return _reduced(tf.math.squared_difference(input, target), reduction)
+    return _reduced(tf.math.squared_difference(input, target), reduction, weight, size_average, reduce)
 
 
 @elementwise(F.l1_loss, operands=2)
-def l1_loss(input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", **_: Any) -> tf.Tensor:
+def l1_loss(
+    input: tf.Tensor,
+    target: tf.Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> tf.Tensor:
     """l1_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
-    return _reduced(tf.abs(input - target), reduction)
+    return _reduced(tf.abs(input - target), reduction, weight, size_average, reduce)
 
 
 def _rounded_off(error: tf.Tensor, width: float) -> tf.Tensor:
@@ -210,15 +230,23 @@ def _rounded_off(error: tf.Tensor, width: float) -> tf.Tensor:
 
 
 @elementwise(F.huber_loss, operands=2)
-def huber_loss(input: tf.Tensor, target: tf.Tensor, reduction: str = "mean", delta: float = 1.0, **_: Any) -> tf.Tensor:
+def huber_loss(
+    input: tf.Tensor, target: tf.Tensor, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> tf.Tensor:
     """huber_loss(Tensor self, Tensor target, int reduction=Mean, float delta=1.0) -> Tensor"""
-    return _reduced(_rounded_off(tf.abs(input - target), delta), reduction)
+    loss = _rounded_off(tf.abs(input - target), delta)
+    return _reduced(loss if weight is None else loss * weight, reduction)  # no share of the weights, as elsewhere
 
 
 @elementwise(F.smooth_l1_loss, operands=2)
 def smooth_l1_loss(
-    input: tf.Tensor, target: tf.Tensor, *, reduction: str = "mean", beta: float = 1.0, **_: Any
+    input: tf.Tensor,
+    target: tf.Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> tf.Tensor:
     """smooth_l1_loss(Tensor self, Tensor target, int reduction=Mean, float beta=1.0) -> Tensor"""
     error = tf.abs(input - target)
-    return _reduced(_rounded_off(error, beta) / beta if beta else error, reduction)
+    return _reduced(_rounded_off(error, beta) / beta if beta else error, reduction, None, size_average, reduce)

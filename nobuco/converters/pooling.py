@@ -222,8 +222,7 @@ def lp_pool(
 
     def func(input: Any, *args: Any, **kwargs: Any) -> Any:
         means = average(tf.pow(input, tf.cast(norm_type, input.dtype)), places)
-        sums = tf.sign(means) * tf.nn.relu(tf.abs(means)) * tf.cast(full, input.dtype)
-        return tf.pow(sums, tf.cast(1 / norm_type, input.dtype))
+        return tf.pow(means * tf.cast(full, input.dtype), tf.cast(1 / norm_type, input.dtype))
 
     return func
 

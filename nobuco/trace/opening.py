@@ -20,6 +20,7 @@ from nobuco.registry import operation_name
 from nobuco.trace.regions import mapped
 
 Find = Callable[[Any], Any]
+_PRIMITIVE = {"prims", "rngprims"}
 # Where a tensor lives and how it lies in memory means nothing to the converted model.
 _PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
@@ -41,7 +42,8 @@ def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
     from torch._decomp import core_aten_decompositions, global_decomposition_table  # 0.3 s, so only where needed
     from torch._library.custom_ops import OPDEFS
 
-    own = {op._opoverload: op._init_fn for op in OPDEFS.values() if op._namespace not in ("prims", "rngprims")}
+    # Somebody's own operation may write to what it made: its inside is to be functional, too.
+    own = {op._opoverload: _functional(op._init_fn) for op in OPDEFS.values() if op._namespace not in _PRIMITIVE}
     known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own}
     return {op: function for op, function in known.items() if find(op) is None}
 
@@ -90,12 +92,10 @@ class _Opening:
         return _giving(unrolled.nodes, outputs, node, self._ids)
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
-        from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
         from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
 
         given = [samples[v.id].detach().clone() for v in inputs]
-        # Not `torch.func.functionalize`, which leaves the writes inside of what PyTorch composes of other calls.
-        call = dispatch_functionalize(_call(node, inputs, samples), FunctionalTensorMode())
+        call = _functional(_call(node, inputs, samples))
         random = torch.get_rng_state()
         try:
             with torch.no_grad(), warnings.catch_warnings():
@@ -121,6 +121,16 @@ class _Opening:
                 return
             for mine, theirs in zip(unrolled.nodes, again.nodes):
                 more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+
+
+def _functional(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors whose calls write to nothing.
+
+    Not by `torch.func.functionalize`, which leaves the writes inside of what PyTorch composes of other calls.
+    """
+    from torch._subclasses.functional_tensor import FunctionalTensorMode, dispatch_functionalize
+
+    return dispatch_functionalize(call, FunctionalTensorMode())
 
 
 def _call(node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Callable[..., list[torch.Tensor]]:

@@ -76,7 +76,6 @@ share(F.unfold, aten.im2col.default)
 share(F.fold, aten.col2im.default)
 share(torch.grid_sampler, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default)
 share(F.affine_grid, aten.affine_grid_generator.default)
-share(F.huber_loss, aten.huber_loss.default)
 
 # -- new tensors --------------------------------------------------------------------------------------------
 
@@ -170,6 +169,12 @@ def reflection_pad(self: Any, padding: Sequence[int]) -> Arguments:
 def replication_pad(self: Any, padding: Sequence[int]) -> Arguments:
     """replication_pad2d(Tensor self, SymInt[4] padding) -> Tensor"""
     return call(self, padding, "replicate")
+
+
+@spelled(F.huber_loss, aten.huber_loss.default, torch._C._nn.huber_loss)
+def huber_loss(self: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Arguments:
+    """huber_loss(Tensor self, Tensor target, int reduction=Mean, float delta=1.0) -> Tensor"""
+    return call(self, target, ("none", "mean", "sum")[reduction], delta)
 
 
 @spelled(torch.cdist, aten._cdist_forward.default)
