@@ -27,32 +27,25 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return torch.stack(kept) if kept else torch.empty(0, dtype=torch.int64)
 
 
-def _between(image: Tensor, y: float, x: float) -> Tensor:
-    """Every channel of an image at a place between its elements."""
-    height, width = image.shape[-2:]
-    if not (-1 <= y <= height and -1 <= x <= width):
-        return torch.zeros(image.shape[0])
-    y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
-    low_y, low_x = int(y), int(x)
-    high_y, high_x = min(low_y + 1, height - 1), min(low_x + 1, width - 1)
-    upper = image[:, low_y, low_x] * (1 - (x - low_x)) + image[:, low_y, high_x] * (x - low_x)
-    lower = image[:, high_y, low_x] * (1 - (x - low_x)) + image[:, high_y, high_x] * (x - low_x)
-    return upper * (1 - (y - low_y)) + lower * (y - low_y)
+def _weights(start: float, length: float, bins: int, ratio: int, extent: int) -> tuple[Tensor, int]:
+    """What each element of an axis weighs in the sum of each bin, and how many samples a bin has."""
+    weights, per_bin = torch.zeros(bins, extent), length / bins
+    count = ratio if ratio > 0 else math.ceil(per_bin)
+    for bin_ in range(bins):
+        for i in range(count):
+            at = start + bin_ * per_bin + (i + 0.5) * per_bin / count
+            if -1 <= at <= extent:
+                at = min(max(at, 0), extent - 1)
+                low = int(at)
+                weights[bin_, low] += 1 - (at - low)
+                weights[bin_, min(low + 1, extent - 1)] += at - low
+    return weights, count
 
 
 def _sums(image: Tensor, start: Any, length: Any, bins: tuple[int, int], ratio: int) -> tuple[Tensor, int]:
     """The sum of the samples in each bin of one region, and how many there are in one."""
-    per_bin = [n / b for n, b in zip(length, bins)]
-    counts = [ratio if ratio > 0 else math.ceil(n) for n in per_bin]
-    total = torch.zeros(image.shape[0], *bins)
-    for row in range(bins[0]):
-        for column in range(bins[1]):
-            for i in range(counts[0]):
-                for j in range(counts[1]):
-                    y = start[0] + row * per_bin[0] + (i + 0.5) * per_bin[0] / counts[0]
-                    x = start[1] + column * per_bin[1] + (j + 0.5) * per_bin[1] / counts[1]
-                    total[:, row, column] += _between(image, y, x)
-    return total, counts[0] * counts[1]
+    rows, columns = (_weights(*axis, ratio, n) for axis, n in zip(zip(start, length, bins), image.shape[1:]))
+    return torch.einsum("ph,qw,chw->cpq", rows[0], columns[0], image), rows[1] * columns[1]
 
 
 def roi_align(
@@ -139,6 +132,14 @@ def ps_roi_pool(
                 if region.numel():
                     pooled[k, :, row, column] = region.mean((1, 2))
     return _by_position(pooled)
+
+
+def _between(image: Tensor, y: float, x: float) -> Tensor:
+    """Every channel of an image at a place between its elements."""
+    low_y, low_x = int(y), int(x)
+    upper = image[:, low_y, low_x] * (1 - (x - low_x)) + image[:, low_y, low_x + 1] * (x - low_x)
+    lower = image[:, low_y + 1, low_x] * (1 - (x - low_x)) + image[:, low_y + 1, low_x + 1] * (x - low_x)
+    return upper * (1 - (y - low_y)) + lower * (y - low_y)
 
 
 def deform_conv2d(

@@ -28,7 +28,7 @@ from nobuco.registry import find_converter
 from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, select, unanswered
-from nobuco.trace import Kept, trace, trace_dynamic, warn_all
+from nobuco.trace import Kept, trace_dynamic, warn_all
 from nobuco.trace.explore import path_limit
 from nobuco.trace.opening import opened
 
@@ -100,15 +100,12 @@ def pytorch_to_keras(
     call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
     with draft.stage("trace"):
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
-        if any(None in spec.shape for spec in inputs_of):
-            shapes = {i: s.shape for i, s in enumerate(inputs_of)}
-            sizes = Kept.ASKED if trace_shape is False else Kept.ALL
-            graph = trace_dynamic(
-                model, call.args, call.kwargs, shapes, sizes, paths,
-                has_converter=lambda op: find_converter(op) is not None,
-            )  # fmt: skip
-        else:
-            graph = trace(model, call.args, call.kwargs, paths=paths)
+        shapes = {i: s.shape for i, s in enumerate(inputs_of)}
+        sizes = Kept.ASKED if trace_shape is False else Kept.ALL
+        graph = trace_dynamic(
+            model, call.args, call.kwargs, shapes, sizes, paths,
+            has_converter=lambda op: find_converter(op) is not None,
+        )  # fmt: skip
         draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
         outputs = draft.wanted = output_orders(

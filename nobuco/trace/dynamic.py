@@ -16,6 +16,7 @@ from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, map_ten
 from nobuco.registry import operation_name
 from nobuco.trace.alike import alike
 from nobuco.trace.choices import with_choices
+from nobuco.trace.counting import Fewer, counts
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.sizes import Kept
 from nobuco.trace.tracer import trace
@@ -32,6 +33,9 @@ _CHANGES: tuple[tuple[Change, ...], ...] = (
     (lambda n, axis: n + 1,),
     (lambda n, axis: (n + 1) | 31 if axis else n + 3,),
 )
+# How many of n elements that are chosen by their values to leave in another run, each tried: some of the sizes that
+# follow from that are cut off at a number, which only few elements show.
+_FEWER: tuple[Fewer, ...] = (lambda n: n - 1, lambda n: n // 2, lambda n: min(n - 1, 3))
 
 
 def trace_dynamic(
@@ -45,12 +49,19 @@ def trace_dynamic(
 ) -> Graph:
     """Trace with sizes that stay symbolic where they are dynamic.
 
-    `shapes` gives, by position among the tensors of the call, shapes with None for dynamic axes. Where no other
-    sizes can be run (the programme insists on the ones given), every size counts as dynamic. What happens inside
-    an operation that `has_converter` may differ from size to size.
+    They are where an axis of an input is, and behind calls that give as many elements as values say. `shapes` gives,
+    by position among the tensors of the call, shapes with None for dynamic axes. Where no other sizes can be run
+    (the programme insists on the ones given), every size counts as dynamic. What happens inside an operation that
+    `has_converter` may differ from size to size.
     """
-    graph = trace(function, args, kwargs, sizes, paths)
-    runs = [_other_run(function, args, kwargs, shapes, ways, sizes, paths) for ways in _CHANGES]
+    resizes = any(None in shape for shape in shapes.values())
+    graph = trace(function, args, kwargs, sizes if resizes else Kept.NONE, paths)
+    counted = counts(graph)
+    if not resizes and not counted:
+        return graph
+    graph = graph if resizes else trace(function, args, kwargs, sizes, paths)
+    runs = [_other_run(function, args, kwargs, shapes, ways, sizes, paths) for ways in _CHANGES if resizes]
+    runs += [_thinned_run(function, args, kwargs, sizes, paths, fewer) for fewer in _FEWER if counted]
     graph, *others = alike([graph, *(run for run in runs if run is not None)], has_converter)
     same_way = [other for other in others if _same_calls(graph, other)]
     if same_way:
@@ -61,13 +72,14 @@ def trace_dynamic(
         )
         graph = with_choices(graph, same_way)
         return _with_static_sizes(graph, _differing_sizes(graph))
-    if not any(None in shape for shape in shapes.values()):
+    if not resizes and not others:  # it insists on as many elements as were chosen
         return _with_static_sizes(graph, frozenset())
     every = {v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE}
     problem = "takes another way at" if others else "could not be run at"
+    where = "sizes other than those of the example inputs" if resizes else "other numbers of elements chosen by value"
     message = (
-        f"the programme {problem} sizes other than those of the example inputs, so every size counts "
-        "as dynamic; the converted model may only work at the example's sizes"
+        f"the programme {problem} {where}, so every size counts as dynamic; "
+        "the converted model may only work at the example's"
     )
     return replace(_with_static_sizes(graph, frozenset(every)), warnings=(*graph.warnings, message))
 
@@ -82,8 +94,6 @@ def _other_run(
     paths: int,
 ) -> Graph | None:
     """A trace at other sizes; None where the programme cannot take them, whatever it raises then."""
-    if not any(None in shape for shape in shapes.values()):
-        return None
     for change in ways:
         other_args, other_kwargs = _resized((args, dict(kwargs)), shapes, change)
         try:
@@ -91,6 +101,21 @@ def _other_run(
         except Exception:
             continue
     return None
+
+
+def _thinned_run(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    sizes: Kept,
+    paths: int,
+    fewer: Fewer,
+) -> Graph | None:
+    """A trace with fewer elements chosen; None where the programme cannot go on with them."""
+    try:
+        return trace(function, args, kwargs, sizes, paths, fewer)
+    except Exception:
+        return None
 
 
 def _resized(tree: Any, shapes: Mapping[int, Shape], change: Change) -> Any:

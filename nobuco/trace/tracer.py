@@ -14,6 +14,7 @@ from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.calls import is_baking, is_decision, is_query, name_of, torch_spelled
 from nobuco.trace.control import compiled_code_runs_eagerly, dynamo_is_loaded, forget_compiled, handler
+from nobuco.trace.counting import Fewer, shortened, thinned
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
@@ -34,6 +35,7 @@ def trace(
     kwargs: Mapping[str, Any],
     sizes: Kept = Kept.NONE,
     paths: int = 0,
+    fewer: Fewer | None = None,
 ) -> Graph:
     """Run `function(*args, **kwargs)` once and record it.
 
@@ -47,24 +49,30 @@ def trace(
         kwargs: keyword arguments, likewise.
         sizes: of which sizes to record what becomes of them.
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
+        fewer: how many of n elements those calls shall give that choose some by their values; None: all.
     """
     loaded, random = dynamo_is_loaded(), torch.get_rng_state()
     try:
-        graph = _trace(function, args, kwargs, sizes, paths)
+        graph = _trace(function, args, kwargs, sizes, paths, fewer)
     except Exception:
         if loaded == dynamo_is_loaded():
             raise
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
         torch.set_rng_state(random)
-        graph = _trace(function, args, kwargs, sizes, paths)
+        graph = _trace(function, args, kwargs, sizes, paths, fewer)
     return graph
 
 
 def _trace(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], sizes: Kept, paths: int
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    sizes: Kept,
+    paths: int,
+    fewer: Fewer | None,
 ) -> Graph:
-    tracer = Tracer(function, sizes, paths)
+    tracer = Tracer(function, sizes, paths, fewer)
     session = tracer.session
     own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
     with restoring(function) as before, session.tensors.putting_back(), compiled_code_runs_eagerly(), tracer.running():
@@ -77,8 +85,9 @@ def _trace(
 class Tracer(TorchFunctionMode):
     """Records calls while `running()`; a mode of PyTorch's own, so nothing of torch is touched."""
 
-    def __init__(self, root: Any, sizes: Kept = Kept.NONE, paths: int = 0) -> None:
+    def __init__(self, root: Any, sizes: Kept = Kept.NONE, paths: int = 0, fewer: Fewer | None = None) -> None:
         super().__init__()
+        self._fewer = fewer
         self.session = Session(root, self, sizes, paths)
         self.states = States(self.session)
         self._sizes = SizeRecorder(self.session)
@@ -125,8 +134,7 @@ class Tracer(TorchFunctionMode):
         given = known.read((tuple(args), {k: v for k, v in kwargs.items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
         known.read(targets)  # which takes them again if they are stale views
-        memory.take_writes()
-        result = func(*args, **kwargs)
+        result = self._result(func, args, kwargs)
         written = written_slots(memory, func, [*targets, *tensors((args, kwargs))], memory.take_writes())
         produced = tensors(result)
         if not produced and not written:
@@ -135,6 +143,17 @@ class Tracer(TorchFunctionMode):
             return result  # it gave back what it was given: `contiguous`, `to` the same dtype, dropout at rest
         self._record(func, (args, kwargs), given, result, written)
         return result
+
+    def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What a call gives, or would if it chose fewer elements; with the writes since, those of the call alone."""
+        if self._fewer is not None:
+            args, kwargs = thinned(func, args, kwargs, self._is_live, self._fewer)
+        self.session.memory.take_writes()
+        result = func(*args, **kwargs)
+        return result if self._fewer is None else shortened(func, result, self._fewer)
+
+    def _is_live(self, leaf: Any) -> bool:
+        return isinstance(leaf, torch.Tensor) and self.session.record.is_live(self.session.tensors.value_of(leaf))
 
     def _taken_into_python(self, func: Any, given: Any, result: Any) -> Any:
         """What a call that gives no tensor gives; noted if it is something of a tensor's elements."""

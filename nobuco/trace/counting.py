@@ -1,0 +1,81 @@
+"""Calls that give as many elements as their arguments' values say, and running them so that they give fewer.
+
+How many pass a threshold, or stay after `nms`, is known only when a model runs. A programme that is run again with
+some of them left out shows which of its sizes follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from nobuco.ir import Graph, Value, ValueKind, leaves, map_leaves
+from nobuco.trace.calls import name_of
+
+# How many of n elements a call gives in another run.
+Fewer = Callable[[int], int]
+_OF_MASKS = {"nonzero", "argwhere", "masked_select", "where", "__getitem__", "__setitem__"}
+_OF_RESULTS = {"nms", "unique", "unique_consecutive"}
+
+
+def counts(graph: Graph) -> bool:
+    """Whether a graph has a call whose result is as large as values say."""
+    return any(
+        _counted(node.op, node.args, node.kwargs, _is_varying) or _name(node.op) in _OF_RESULTS
+        for node in graph.walk()
+    )
+
+
+def thinned(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool], fewer: Fewer) -> Any:
+    """The arguments of such a call with fewer elements in its masks; what is not `live` stays."""
+    masks = {id(mask) for mask in _counted(func, args, kwargs, live)}
+    return map_leaves(lambda leaf: _with_fewer(leaf, fewer) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
+
+
+def shortened(func: Any, result: Any, fewer: Fewer) -> Any:
+    """The result of a call that has no mask, with fewer elements."""
+    if _name(func) not in _OF_RESULTS or not isinstance(result, torch.Tensor) or len(result) < 2:
+        return result
+    return result[: max(fewer(len(result)), 1)]
+
+
+def _name(func: Any) -> str:
+    """Of an overload, the name of the operator."""
+    return name_of(func).partition(".")[0]
+
+
+def _counted(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool]) -> list[Any]:
+    """The arguments of a call whose elements decide how many its result has."""
+    name = _name(func)
+    if name not in _OF_MASKS:
+        return []
+    given = list(leaves((args, dict(kwargs))))
+    if name in ("nonzero", "argwhere") or (name == "where" and len(given) == 1):
+        found = given[:1]
+    elif name == "masked_select":
+        found = given[1:2]
+    else:  # indices
+        found = [] if name == "where" else [leaf for leaf in given[1:] if _is_mask(leaf)]
+    return [leaf for leaf in found if live(leaf)]
+
+
+def _is_mask(leaf: Any) -> bool:
+    return str(getattr(leaf, "dtype", "")).removeprefix("torch.") in ("bool", "uint8")
+
+
+def _is_varying(leaf: Any) -> bool:
+    return isinstance(leaf, Value) and leaf.kind in (ValueKind.INPUT, ValueKind.RESULT)
+
+
+def _with_fewer(mask: torch.Tensor, fewer: Fewer) -> torch.Tensor:
+    """A mask that chooses fewer elements, the first of them; one more where it chooses next to nothing."""
+    flat = mask.flatten().clone()
+    chosen = flat.nonzero().flatten()
+    left = (flat == 0).nonzero().flatten()
+    if len(chosen) > 1:
+        flat[chosen[max(fewer(len(chosen)), 1) :]] = 0
+    elif len(left):
+        flat[left[0]] = 1
+    return flat.reshape(mask.shape)
