@@ -41,7 +41,11 @@ class ConversionError(NobucoError):
 
 
 class ConverterError(ConversionError):
-    """A converter raised, or what it returned does not fit its node."""
+    """A converter raised, or what it returned does not fit its node; `node` is the id of that in the traced graph."""
+
+    def __init__(self, message: str, node: int | None = None) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 class ExportError(NobucoError):

@@ -134,6 +134,15 @@ class TestWriting:
         assert "Doubled could not be converted" in text
         assert "division by zero" in text
 
+    def test_also_where_a_converter_raises_before_anything_is_built(self, doubling):
+        manual = nobuco.ChannelOrderingStrategy.MANUAL
+        nobuco.converter(doubling, channel_ordering_strategy=manual, override=True)(lambda x: 1 / 0)
+        with pytest.raises(nobuco.ConverterError) as caught:
+            convert(Doubled(doubling))
+        (failed,) = (node for node in caught.value.report.walk() if node.status is Status.FAILED)
+        assert failed.name.endswith("double")
+        assert "division by zero" in failed.message
+
     def test_also_where_converters_are_missing(self, tmp_path):
         path = tmp_path / "page.html"
         with pytest.raises(nobuco.ConversionError) as caught:

@@ -20,7 +20,6 @@ from nobuco.build.regions import BuiltRegion, calling, lies, order_of, planned
 from nobuco.build.tensors import Tensors
 from nobuco.build.units import check_outputs, run, single
 from nobuco.build.validation import Validator
-from nobuco.errors import ConverterError
 from nobuco.ir import Graph, Value, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan
@@ -78,11 +77,7 @@ class Builder:
     def _build_units(self) -> None:
         remaining = Counter(v.id for unit in self.units for v in unit.inputs)
         for unit, signature in zip(self.units, self.plan.signatures):
-            try:
-                self.checks[unit.node.id] = self._build_unit(unit, signature)
-            except ConverterError as error:
-                self.checks[unit.node.id] = Checked(None, None, 0.0, signature, False, 0, str(error), refused=True)
-                raise
+            self.checks[unit.node.id] = self._build_unit(unit, signature)
             remaining.subtract(v.id for v in unit.inputs)
             if self._validator is not None:
                 self._validator.forget(v for v in unit.inputs if not remaining[v.id])

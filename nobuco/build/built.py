@@ -34,7 +34,7 @@ class Checked:
     transpositions: int
     message: str | None = None
     refused: bool = False
-    """Whether the converter raised, or its own `validate_func` said that it is wrong."""
+    """Whether the converter's own `validate_func` said that it is wrong."""
     layer: str = ""
     """The name of the unit's layer."""
 

@@ -43,7 +43,8 @@ def made(
     try:
         result = converter.make(*own, **kwargs)
     except Exception as error:
-        raise ConverterError(f"the converter of {describe(unit)} raised {type(error).__name__}: {error}") from error
+        message = f"the converter of {describe(unit)} raised {type(error).__name__}: {error}"
+        raise ConverterError(message, node.id) from error
     if isinstance(result, keras.layers.Lambda):
         # Keras saves a Lambda as Python bytecode and refuses to load it; as a function it is saved as its graph.
         return functools.partial(result.function, **(result.arguments or {}))
@@ -52,7 +53,8 @@ def made(
     raise ConverterError(
         f"the converter of {describe(unit)} returned {type(result).__name__}; it must return a Keras layer "
         "or a callable that takes the operation's arguments as TensorFlow tensors, "
-        "e.g. `return lambda x: tf.nn.relu(x)`"
+        "e.g. `return lambda x: tf.nn.relu(x)`",
+        node.id,
     )
 
 
@@ -112,7 +114,8 @@ def run(unit: Unit, layer: Any, tensors: Sequence[Any], when: str) -> list[Any]:
         return flat_outputs(layer(*tensors))
     except Exception as error:
         raise ConverterError(
-            f"what the converter of {describe(unit)} returned raised {type(error).__name__} {when}: {error}"
+            f"what the converter of {describe(unit)} returned raised {type(error).__name__} {when}: {error}",
+            unit.node.id,
         ) from error
 
 
@@ -124,20 +127,23 @@ def check_outputs(unit: Unit, signature: Signature, outputs: Sequence[Any]) -> N
     """
     if len(outputs) != len(unit.outputs):
         raise ConverterError(
-            f"{describe(unit)}: PyTorch gives {len(unit.outputs)} tensor(s), the converted node {len(outputs)}"
+            f"{describe(unit)}: PyTorch gives {len(unit.outputs)} tensor(s), the converted node {len(outputs)}",
+            unit.node.id,
         )
     for i, (value, order, tensor) in enumerate(zip(unit.outputs, signature.outputs, outputs)):
         got = keras.backend.standardize_dtype(tensor.dtype)
         if got != value.dtype:
             raise ConverterError(
                 f"{describe(unit)}: output {i} has dtype {got}, PyTorch gives {value.dtype}; "
-                f"cast it in the converter, e.g. tf.cast(x, tf.{value.dtype})"
+                f"cast it in the converter, e.g. tf.cast(x, tf.{value.dtype})",
+                unit.node.id,
             )
         expected, shape = order.to_physical(value.shape), tuple(tensor.shape)
         if len(shape) != len(expected) or any(s is not None and s != e for s, e in zip(shape, expected)):
             raise ConverterError(
                 f"{describe(unit)}: output {i} has shape {shape}, expected {tuple(expected)} "
-                f"({order.name} order; PyTorch gives {value.shape})"
+                f"({order.name} order; PyTorch gives {value.shape})",
+                unit.node.id,
             )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from nobuco.errors import ConversionError
+from nobuco.errors import ConversionError, ConverterError
 from nobuco.ir import Graph, Node, Value, values
 from nobuco.layout.order import ChannelOrder, is_free
 from nobuco.layout.planner import Plan
@@ -70,17 +70,18 @@ class Draft:
         try:
             yield
         except ConversionError as error:
-            error.report = self.report(str(error))
+            error.report = self.report(error)
             self.finished(error.report)
             raise
         finally:
             self.seconds[name] = time.perf_counter() - started
 
-    def report(self, error: str | None = None) -> Report:
+    def report(self, error: ConversionError | None = None) -> Report:
         """What is known now: one report node per traced call, with what became of it."""
+        message = None if error is None else str(error)
         if self.graph is None:
-            return Report(self.model, (), stages=dict(self.seconds), error=error)
-        facts = _Facts.of(self)
+            return Report(self.model, (), stages=dict(self.seconds), error=message)
+        facts = _Facts.of(self, error)
         return Report(
             model=self.model,
             nodes=tuple(facts.node(node, inside=False) for node in self.graph.nodes),
@@ -93,7 +94,7 @@ class Draft:
             ),
             results=tuple(facts.result(number, *wanted) for number, wanted in enumerate(self.wanted)),
             moved=self.layout.plan.cost if self.layout is not None else 0,
-            error=error,
+            error=message,
         )
 
 
@@ -102,7 +103,8 @@ class _Facts:
     """What is known of a graph's nodes and values.
 
     `units`: by the id of each node that is a unit or part of one; `reads` and `choices`: by the id of a unit's node,
-    how its inputs lie, and how it could have run; `orders`: how each value is made.
+    how its inputs lie, and how it could have run; `orders`: how each value is made; `messages`: by the id of a node
+    whose converter raised.
     """
 
     units: Mapping[int, Any]
@@ -113,10 +115,11 @@ class _Facts:
     folded: frozenset[int]
     dropped: frozenset[int]
     gaps: frozenset[int]
+    messages: Mapping[int, str]
 
     @classmethod
-    def of(cls, draft: Draft) -> _Facts:
-        """What a draft knows."""
+    def of(cls, draft: Draft, error: ConversionError | None) -> _Facts:
+        """What a draft knows, and which node an error is of."""
         assert draft.graph is not None
         regions = list(draft.built.regions) if draft.built is not None else []
         selections = [draft.selection, *(region.selection for region in regions)] if draft.selection is not None else []
@@ -144,6 +147,7 @@ class _Facts:
             folded=frozenset(value for selection in selections for value in selection.folded),
             dropped=frozenset(unit.node.id for selection in selections for unit in selection.dropped),
             gaps=frozenset(gap.node.id for selection in selections for gap in selection.gaps),
+            messages={error.node: str(error)} if isinstance(error, ConverterError) and error.node is not None else {},
         )
 
     def node(self, node: Node, inside: bool) -> NodeReport:
@@ -155,7 +159,7 @@ class _Facts:
         return NodeReport(
             name=operation_name(node.op),
             path=node.path,
-            status=Status.INSIDE if inside else self._status(node, unit, check),
+            status=self._status(node, unit, check, inside),
             invoked=node.site,
             defined=str(definition_site(node.op) or "") or None,
             converted=unit.converter.location if unit is not None else None,
@@ -171,7 +175,7 @@ class _Facts:
             useless=bool(outputs) and all(v in node.inputs for v in outputs),
             transposed=check.transpositions if check and last else 0,
             seconds=check.seconds if check and last else 0.0,
-            message=check.message if check and last else None,
+            message=self.messages.get(node.id, check.message if check and last else None),
             layer=check.layer if check and last else "",
             source=linecache.getline(node.site.file, node.site.line).strip(),
             choices=self.choices.get(node.id, ()),
@@ -200,7 +204,11 @@ class _Facts:
         made = self.orders.get(value.id)
         return None not in (made, order) and made is not order and not is_free(value.shape)
 
-    def _status(self, node: Node, unit: Any, check: Any) -> Status:
+    def _status(self, node: Node, unit: Any, check: Any, inside: bool) -> Status:
+        if node.id in self.messages:
+            return Status.FAILED
+        if inside:
+            return Status.INSIDE
         if node.id in self.gaps:
             return Status.NO_CONVERTER
         if check is not None and check.refused:

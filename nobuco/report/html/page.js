@@ -18,7 +18,7 @@ paint();
 const editor = byId("editor");
 editor.value = root.dataset.editor || (stored.get("editor") ?? "");
 const target = (file, line) => {
-  const path = encodeURI(file), scheme = editor.value;
+  const path = encodeURI(file.replaceAll("\\", "/")).replace(/[?#]/g, encodeURIComponent), scheme = editor.value;
   if (scheme === "vscode" || scheme === "cursor") return `${scheme}://file/${path.replace(/^\//, "")}:${line}`;
   if (scheme === "idea" || scheme === "pycharm") return `${scheme}://open?file=${encodeURIComponent(file)}&line=${line}`;
   return `${scheme}://open?url=file://${path}&line=${line}`;
