@@ -38,7 +38,7 @@ MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
 ONLY_DYNAMIC = (
     "nobuco.trace.sizes.size_of", "operator.*", "builtins.*", "math.*",
     "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
-    "torch.scalar_tensor",
+    "torch.scalar_tensor", "torch.rand", "torch.randn",
     "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
     "torch.zeros_like", "torch.ones_like", "torch.full_like",
 )  # fmt: skip
@@ -267,6 +267,46 @@ def _weight_norm() -> Sequence[Sample]:
     return [Sample((v, torch.rand(4, 1, 1), 0)), Sample((v, torch.rand(1, 3, 1), 1)), Sample((v, torch.rand(()), -1))]
 
 
+def _ctc() -> Sequence[Sample]:
+    x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(1, 5, (2, 3))
+    return [
+        Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2]), 0, 0)),
+        Sample((x, labels.flatten(), torch.tensor([9, 9]), torch.tensor([2, 4]), 0, 1)),
+    ]
+
+
+def _gumbel() -> Sequence[Sample]:
+    return [Sample((_image(), 0.5)), Sample((_image(), 2.0, True), {"dim": 1})]
+
+
+def _fractional(rank: int) -> Make:
+    def make() -> Sequence[Sample]:
+        x, numbers = _image(2, 3, *(8, 7, 6)[:rank]), torch.rand(2, 3, rank)
+        return [Sample((x, [2] * rank, [4] * rank, numbers)), Sample((x, (2, 3, 2)[:rank], (5, 3, 4)[:rank], numbers))]
+
+    return make
+
+
+def _recurrent(gates: int, is_lstm: bool = False) -> Make:
+    """One layer with biases, and two in two directions without."""
+
+    def make() -> Sequence[Sample]:
+        found = []
+        for has_biases, layers, directions in ((True, 1, 1), (False, 2, 2)):
+            params = []
+            for features in [4, 3 * directions][:layers]:
+                weights = [_image(3 * gates, features), _image(3 * gates, 3)]
+                params += (weights + [_image(3 * gates)] * (2 * has_biases)) * directions
+            state = torch.zeros(layers * directions, 2, 3)
+            given = [state, state] if is_lstm else state
+            found.append(
+                Sample((_image(5, 2, 4), given, params, has_biases, layers, 0.0, False, directions == 2, False))
+            )
+        return found
+
+    return make
+
+
 def _ordered() -> Sequence[Sample]:
     program = lambda op, x: op(x * 2) + 1  # noqa: E731
     return [Sample((_image(),), program=program), Sample((_image(2, 3, 4),), program=program)]
@@ -418,6 +458,14 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.adaptive_max_pool2d_with_indices: _adaptive_pool(2),
         F.adaptive_max_pool3d_with_indices: _adaptive_pool(3),
         torch._weight_norm: _weight_norm,
+        torch.ctc_loss: _ctc,
+        F.gumbel_softmax: _gumbel,
+        torch._C._nn.fractional_max_pool2d: _fractional(2),
+        torch._C._nn.fractional_max_pool3d: _fractional(3),
+        torch.lstm: _recurrent(4, is_lstm=True),
+        torch.gru: _recurrent(3),
+        torch.rnn_tanh: _recurrent(1),
+        torch.rnn_relu: _recurrent(1),
         force_tensorflow_order: _ordered,
         force_pytorch_order: _ordered,
         torch.ops.higher_order.cond: _cond,
@@ -442,6 +490,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         builtins.min: _on_sizes(_choice),
         torch.zeros: _on_sizes(_made),
         torch.ones: _on_sizes(_made),
+        torch.rand: _on_sizes(_made),
+        torch.randn: _on_sizes(_made),
         torch.full: _on_sizes(_filled),
         torch.Tensor.new_full: _on_sizes(_new_filled),
         torch.arange: _on_sizes(_counted),

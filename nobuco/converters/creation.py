@@ -71,13 +71,13 @@ def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: A
     return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else _dtype_of(fill_value))
 
 
-@expression(torch.rand, torch.ops.aten.rand.default, strategy=PYTORCH_ORDER)
+@expression(torch.rand, strategy=PYTORCH_ORDER)
 def rand(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
     """rand(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
     return tf.random.uniform(_shape(size, options.get("size")), dtype=_dtype(dtype))
 
 
-@expression(torch.randn, torch.ops.aten.randn.default, strategy=PYTORCH_ORDER)
+@expression(torch.randn, strategy=PYTORCH_ORDER)
 def randn(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
     """randn(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
     return tf.random.normal(_shape(size, options.get("size")), dtype=_dtype(dtype))

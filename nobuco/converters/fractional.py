@@ -48,7 +48,7 @@ def _starts(shift: tf.Tensor, size: Any, kernel: int, wanted: int) -> tf.Tensor:
     """(planes, wanted): where the windows along one axis start; the last ends with the input."""
     places = tf.cast(tf.range(wanted), shift.dtype)
     step = tf.cast(size - kernel, shift.dtype) / max(wanted - 1, 1)
-    starts = tf.cast(tf.floor((places + shift) * step), tf.int32) - tf.cast(tf.floor(shift * step), tf.int32)
+    starts = tf.cast((places + shift) * step, tf.int32) - tf.cast(shift * step, tf.int32)
     return tf.where(tf.range(wanted) == wanted - 1, size - kernel, starts)
 
 

@@ -218,10 +218,9 @@ def l1_loss(
     size_average: bool | None = None,
     reduce: bool | None = None,
     reduction: str = "mean",
-    weight: Any = None,
 ) -> tf.Tensor:
     """l1_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
-    return _reduced(tf.abs(input - target), reduction, weight, size_average, reduce)
+    return _reduced(tf.abs(input - target), reduction, None, size_average, reduce)
 
 
 def _rounded_off(error: tf.Tensor, width: float) -> tf.Tensor:

@@ -70,7 +70,9 @@ def to_tflite(
         raise ExportError(f"precision={precision!r} needs representative=[...]: some dozens of the model's inputs")
     with tempfile.TemporaryDirectory() as folder:
         names = write(by_signature(model), folder, pass_states=states == "arguments")
-        data = _converted(folder, list(names), FLAGS[precision], allow_flex)
+        # An infinite constant stays infinite, but where a scale of integers has to hold it.
+        flags = {**FLAGS[precision], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
+        data = _converted(folder, list(names), flags, allow_flex)
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)

@@ -153,3 +153,27 @@ def test_dynamic_sizes(module):
     got = model(nobuco.t_pytorch2keras(larger, nobuco.ChannelOrder.TENSORFLOW))
     got = nobuco.t_keras2pytorch(got, nobuco.ChannelOrder.TENSORFLOW)
     assert torch.allclose(got, module(larger), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [(2,), ()])
+@pytest.mark.parametrize(("n", "pool"), [(2, F.fractional_max_pool2d), (3, F.fractional_max_pool3d)])
+def test_fractional_pooling_by_given_numbers(check, n, pool, batch):
+    x, numbers = torch.randn(*batch, 3, *range(7, 7 + n)), torch.rand(*(batch or (1,)), 3, n)
+    kernel, ratio = (2, 3, 2)[:n], (0.5, 0.6, 0.7)[:n]
+    one_order = [nobuco.ChannelOrder.PYTORCH]
+    check(lambda x, r: pool(x, kernel, output_ratio=ratio, _random_samples=r), x, numbers, orders=one_order)
+    check(
+        lambda x, r: pool(x, kernel, output_size=[3] * n, return_indices=True, _random_samples=r),
+        x, numbers, tflite=True, orders=one_order,
+    )  # fmt: skip
+
+
+def test_max_pool_with_indices_of_three_dimensions_in_tflite(check):
+    one_order = [nobuco.ChannelOrder.PYTORCH]
+    check(lambda x: F.max_pool3d(x, 3, 2, 1, return_indices=True), image(3), tflite=True, orders=one_order)
+    check(lambda x: F.adaptive_max_pool3d(x, (3, 4, 2), return_indices=True), image(3), tflite=True, orders=one_order)
+
+
+@pytest.mark.xfail(strict=True, reason="XNNPACK's average pooling makes infinity of NaN")
+def test_power_average_of_negative_elements_is_not_a_number_in_tflite_either(check):
+    check(lambda x: F.lp_pool2d(x, 1.5, 2), image(2), tflite=True, orders=[nobuco.ChannelOrder.PYTORCH])

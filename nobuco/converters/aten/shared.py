@@ -81,6 +81,8 @@ share(F.affine_grid, aten.affine_grid_generator.default)
 
 share_by_name("full full_like zeros ones zeros_like ones_like new_zeros new_ones new_full new_empty fill eye linspace")
 share_by_name("rand_like randn_like empty_like scalar_tensor")
+share(torch.rand, aten.rand.default)
+share(torch.randn, aten.randn.default)
 share(torch.empty, aten.empty.memory_format, aten.empty_permuted.default)
 share(torch.arange, aten.arange.default, aten.arange.start, aten.arange.start_step)
 
