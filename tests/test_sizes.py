@@ -177,7 +177,7 @@ def chosen(x):
 
 
 def lost(x):
-    return x[..., : len(x[0, 0, :, 0])]  # baked
+    return x[..., : len(x[0, 0, :, 0]) - 1]  # baked
 
 
 @pytest.mark.parametrize("function", [compared, truncated, asked, chosen, lost])
@@ -188,6 +188,15 @@ def test_what_python_bakes_is_reported_with_its_line(function):
         converted(function, FEEDS[0], FREE)
     messages = [str(w.message) for w in caught if isinstance(w.message, NobucoWarning)]
     assert messages and all(f'File "{__file__}", line {line}:' in message for message in messages), messages
+
+
+def test_lengths_are_followed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        check_sizes(
+            lambda x: x[..., : len(x[0, 0, :, 0])] + torch.zeros(int(x.shape[2])).sum(),
+            *FEEDS, free=FREE, orders=TENSORFLOW, tflite=False,
+        )  # fmt: skip
 
 
 def test_pytorch_looking_at_a_size_is_not_reported():

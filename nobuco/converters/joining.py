@@ -250,6 +250,11 @@ def without(n: int, dim: int) -> list[int | None]:
 @expression(*spellings("unbind"), strategy=keeping(lambda input, dim=0: without(input.rank, dim)))
 def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     """unbind.int(Tensor self, int dim=0) -> Tensor[]"""
+    if not isinstance(size(input, dim), int):
+        raise ValueError(
+            f"a loop over dimension {dim}, of which only the running model knows how long it is, has no end here; "
+            "work on the whole tensor, or give the module around it a converter"
+        )
     return tuple(tf.unstack(input, axis=axis(input, dim)))
 
 

@@ -17,6 +17,7 @@ from nobuco.registry import operation_name
 from nobuco.trace.alike import alike
 from nobuco.trace.choices import with_choices
 from nobuco.trace.counting import Fewer, counts
+from nobuco.trace.lengths import with_lengths
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.sizes import Kept
 from nobuco.trace.tracer import trace
@@ -65,6 +66,7 @@ def trace_dynamic(
     graph, *others = alike([graph, *(run for run in runs if run is not None)], has_converter)
     same_way = [other for other in others if _same_calls(graph, other)]
     if same_way:
+        graph, *same_way = with_lengths([graph, *same_way])
         graph = replace(
             graph,
             runs=tuple(_seen(graph, other) for other in same_way),

@@ -32,6 +32,8 @@ class SizeRecorder:
         if name_of(func) == "size":
             dim = args[1] if len(args) > 1 else kwargs["dim"]
             return self._size(args[0], dim % args[0].dim(), answer)
+        if name_of(func) == "__len__":  # Python wants a plain number; what it was is found later (`lengths`)
+            self._size(args[0], 0, answer)
         if name_of(func) in ("numel", "nelement"):
             return math.prod(self._size(args[0], dim, n) for dim, n in enumerate(args[0].shape))
         return answer

@@ -1,0 +1,125 @@
+"""Programmes whose tensors are as large as values say: at other values, too, they have to be right."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import nobuco
+from nobuco import ChannelOrder, NobucoWarning
+
+
+def convert(program, *args):
+    """The Keras model, and what nobuco warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = nobuco.pytorch_to_keras(
+            program, list(args), inputs_channel_order=ChannelOrder.PYTORCH,
+            outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
+        )  # fmt: skip
+    return model, [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
+
+
+def assert_right_at_other_values(program, model, shape):
+    for seed in range(4):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        expected = program(x.clone())
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        got = model(x.numpy())
+        for ours, theirs in zip(got if isinstance(got, (list, tuple)) else [got], expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def sizes_of_what_a_mask_chooses(x):
+    chosen = x[x > 0]
+    filled = torch.zeros(chosen.shape[0], 2)
+    filled[:, 0] = chosen
+    return filled, chosen.view(chosen.shape[0], 1), torch.arange(len(chosen))
+
+
+def the_best_of_what_a_mask_chooses(x):
+    mask = x > 0
+    values, best = x[mask].topk(min(5, int(mask.numel()), x[mask].shape[0]))
+    return values, torch.where(mask.flatten())[0][best]
+
+
+def cut_off_at_a_number(x):
+    places = torch.nonzero(x > 0)[:4]
+    return places, x.flatten()[: places.shape[0]]
+
+
+def written_through_a_mask(x):
+    y = x.clone()
+    y[x > 0.5] = x[x > 0.5] * 2
+    return y
+
+
+def scattered_back(x):
+    rows = torch.where(x[:, 0] > 0)[0]
+    result = torch.zeros(len(x), 3)
+    result[rows] = x[rows, :1].expand(-1, 3)
+    return result + torch.cat([rows, rows]).numel()
+
+
+def several_at_once(x):
+    return torch.masked_select(x, x > 0), torch.argwhere(x > 0), (x > 0).nonzero(as_tuple=True)[1]
+
+
+PROGRAMS = [
+    sizes_of_what_a_mask_chooses,
+    the_best_of_what_a_mask_chooses,
+    cut_off_at_a_number,
+    written_through_a_mask,
+    scattered_back,
+    several_at_once,
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_as_many_as_values_say(program):
+    model, warned = convert(program, torch.randn(6, 5, generator=torch.Generator().manual_seed(9)))
+    assert not warned
+    assert_right_at_other_values(program, model, (6, 5))
+
+
+def test_always_as_many_stay_static():
+    def program(x):
+        best = torch.zeros_like(x, dtype=torch.bool).scatter(1, x.argsort(1)[:, :3], True)
+        return x[best].reshape(x.shape[0], 3)
+
+    model, warned = convert(program, torch.randn(4, 6))
+    assert not warned
+    assert model.output_shape == (4, 3)
+    assert_right_at_other_values(program, model, (4, 6))
+
+
+def test_one_that_is_chosen_is_not_all_there_may_be():
+    def program(x):
+        chosen = x[x > 0]
+        return chosen.view(chosen.shape[0], 1)
+
+    model, _ = convert(program, torch.tensor([-1.0, 1.0, -1.0]))
+    assert_right_at_other_values(program, model, (3,))
+
+
+def test_a_branch_on_how_many_is_reported():
+    def program(x):
+        chosen = x[x > 0]
+        if chosen.numel() == 0:
+            return chosen
+        return chosen * 2
+
+    _, warned = convert(program, torch.randn(6, 5))
+    assert any("bakes a dynamic size" in message for message in warned)
+
+
+def test_a_loop_over_what_is_chosen_is_refused():
+    def program(x):
+        return torch.stack([row * 2 for row in x[x > 0]])
+
+    with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):  # noqa: SIM117
+        with pytest.raises(nobuco.ConverterError, match="loop over dimension 0"):
+            nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
