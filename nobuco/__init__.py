@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nobuco.bridge import t_keras2pytorch, t_pytorch2keras
     from nobuco.convert import pytorch_to_keras
+    from nobuco.covered import coverage
     from nobuco.errors import (
         CheckpointError,
         ConversionError,
@@ -50,6 +51,7 @@ _HOME = {
     "bisect": "nobuco.fault",
     "compare": "nobuco.fault",
     "converter": "nobuco.registry",
+    "coverage": "nobuco.covered",
     "force_pytorch_order": "nobuco.functions",
     "force_tensorflow_order": "nobuco.functions",
     "get_channel_order": "nobuco.layout.order",
@@ -83,6 +85,7 @@ __all__ = [
     "bisect",
     "compare",
     "converter",
+    "coverage",
     "force_pytorch_order",
     "force_tensorflow_order",
     "get_channel_order",

@@ -15,6 +15,7 @@ from nobuco.build import InputSpec
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.ir import Graph, Value, leaves, values
 from nobuco.layout.order import ChannelOrder
+from nobuco.programmes import Programme
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,14 @@ class Call:
     names: tuple[str, ...]
 
 
-def prepared(model: Any, args: Any, kwargs: Any) -> Call:
-    """Check the model and its arguments.
+def prepared(program: Programme, args: Any, kwargs: Any) -> Call:
+    """Check the arguments of a programme; where there are none, its own.
 
     Raises:
-        InputError: the model cannot be called or is no Python programme, `args` is no sequence, `kwargs` no mapping,
-            or no tensor is given.
+        InputError: `args` is no sequence, `kwargs` no mapping, or no tensor is given.
     """
-    if not callable(model):
-        raise InputError(f"model is {type(model).__name__}, which cannot be called; give an nn.Module or a function")
-    if isinstance(model, nn.Module):
-        _check_module(model)
+    if args is None and kwargs is None:
+        args, kwargs = program.args, program.kwargs
     if isinstance(args, torch.Tensor) or not isinstance(args, (list, tuple, type(None))):
         raise InputError(f"args is {type(args).__name__}; give a list of the positional arguments, e.g. args=[x]")
     if not isinstance(kwargs, (Mapping, type(None))):
@@ -46,17 +44,7 @@ def prepared(model: Any, args: Any, kwargs: Any) -> Call:
     tensors = tuple(leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
     if not tensors:
         raise InputError("args and kwargs hold no torch.Tensor; a Keras model needs at least one input")
-    return Call(args, kwargs, tensors, _parameter_names(model, args, kwargs))
-
-
-def _check_module(model: nn.Module) -> None:
-    """Refuse what does not run as a Python programme, or not yet."""
-    for path, module in model.named_modules():
-        where = f"its module {path!r}" if path else "the model"
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(f"{where} is TorchScript, whose calls cannot be seen; give the nn.Module it was made from")
-        if any(nn.parameter.is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
-            raise InputError(f"{where} is lazy: its parameters get their shapes in a first call; call the model once")
+    return Call(args, kwargs, tensors, _parameter_names(program.function, args, kwargs))
 
 
 def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:

@@ -24,17 +24,17 @@ from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
 from nobuco.parity import Difference, Tolerance, compare, tolerances
-from nobuco.registry import find_converter
+from nobuco.programmes import initialise, programme
 from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
-from nobuco.select import gap_message, select, unanswered
-from nobuco.trace import Kept, trace_dynamic, warn_all
+from nobuco.select import gap_message, unanswered
+from nobuco.stages import selected, traced
+from nobuco.trace import warn_all
 from nobuco.trace.explore import path_limit
-from nobuco.trace.opening import opened
 
 
 def pytorch_to_keras(
-    model: nn.Module | Callable[..., Any],
+    model: nn.Module | Callable[..., Any] | torch.export.ExportedProgram | str | os.PathLike[str],
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -62,9 +62,10 @@ def pytorch_to_keras(
     recorded calls are converted, laid out and checked one by one against what PyTorch gave.
 
     Args:
-        model: an `nn.Module` or any callable.
+        model: an `nn.Module` or any callable, in TorchScript, too; an exported programme; or the path of a file that
+            `torch.export.save` (`.pt2`) or `torch.jit.save` wrote. A lazy module is initialised, as a first call does.
         args: its positional arguments, nested as it takes them. Each tensor is an input of the Keras model, in
-            this order (those of `kwargs` behind them).
+            this order (those of `kwargs` behind them). An exported programme has its own where none are given.
         kwargs: its keyword arguments.
         input_shapes: for an input tensor its shape in PyTorch's order with None for each dynamic dimension.
         inputs_channel_order: how inputs of rank three and more lie; one for all, or by tensor.
@@ -96,32 +97,27 @@ def pytorch_to_keras(
         ConversionError: operations have no converter (all are listed), or a converter is wrong.
     """
     html, tolerance = html_path(save_trace_html), tolerances(validation_tolerance, "validation_tolerance")
-    draft = Draft(_name(model), finished=lambda report: save_html(report, html) if html is not None else None)
-    call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
+    program = programme(model)
+    draft = Draft(program.name, finished=lambda report: save_html(report, html) if html is not None else None)
+    call, paths = prepared(program, args, kwargs), path_limit(explore_branches)
     with draft.stage("trace"):
+        initialise(program.function, call.args, call.kwargs)
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
-        shapes = {i: s.shape for i, s in enumerate(inputs_of)}
-        sizes = Kept.ASKED if trace_shape is False else Kept.ALL
-        graph = trace_dynamic(
-            model, call.args, call.kwargs, shapes, sizes, paths,
-            has_converter=lambda op: find_converter(op) is not None,
-        )  # fmt: skip
+        graph = traced(program.function, call, [spec.shape for spec in inputs_of], trace_shape, paths)
         draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
         outputs = draft.wanted = output_orders(
             graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of]
         )
-        _warn_of_training(model)
+        _warn_of_training(program.function)
     with draft.stage("select"):
-        selection = select(graph, find_converter)
-        if decompose and selection.gaps:
-            graph = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
-            selection = select(graph, find_converter)
+        graph, selection, refused = selected(graph, decompose)
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
         draft.selection = selection
         warn_all(graph)
         if selection.gaps:
-            raise ConversionError(gap_message(selection.gaps), tuple(str(gap.node.op) for gap in selection.gaps))
+            message = gap_message(selection.gaps, refused)
+            raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))
     with draft.stage("plan"):
         ways = [choices(unit, graph) for unit in selection.units]
         orders = {v.id: inputs[v.id].order for v in graph.inputs}
@@ -176,7 +172,9 @@ def _warn_of_training(model: Any) -> None:
     if not isinstance(model, nn.Module):
         return
     noisy = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-    found = [name for name, module in model.named_modules() if module.training and isinstance(module, noisy)]
+    # TorchScript modules have one class for all, and the name of the one that they were made from.
+    kinds = {name: getattr(nn, getattr(m, "original_name", ""), type(m)) for name, m in model.named_modules()}
+    found = [name for name, m in model.named_modules() if m.training and issubclass(kinds[name], noisy)]
     if found:
         warnings.warn(
             f"the model is in training mode, so {found[0]!r}"
@@ -185,7 +183,3 @@ def _warn_of_training(model: Any) -> None:
             NobucoWarning,
             stacklevel=3,
         )
-
-
-def _name(model: Any) -> str:
-    return type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__qualname__", "model")

@@ -132,8 +132,9 @@ class Registry:
         found = self._converters.get(_key(operation))
         if found or not _is_module_class(operation):
             return found
+        forward = getattr(operation, "forward", None)  # that of TorchScript cannot be asked for
         for base in operation.__mro__[1:]:  # type: ignore[attr-defined]
-            if base is nn.Module or base.__dict__.get("forward", operation.forward) is not operation.forward:  # type: ignore[attr-defined]
+            if base is nn.Module or base.__dict__.get("forward", forward) is not forward:
                 return None
             found = self._converters.get(base)
             if found:
@@ -158,6 +159,7 @@ def operation_name(operation: Any) -> str:
     """The name that users write: `torch.nn.Conv2d`, `torch.Tensor.add_`, `torch.ops.aten.mm.default`."""
     if type(operation).__name__ == "method-wrapper":
         return f"torch.Tensor.{getattr(operation.__self__, '__name__', operation.__self__)}"
+    operation = getattr(operation, "_opoverload", operation)
     if isinstance(operation, str):
         return f"torch.ops.{operation.replace('::', '.')}"
     if isinstance(operation, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
@@ -167,6 +169,10 @@ def operation_name(operation: Any) -> str:
         found = getattr(space, name, None)
         if found is operation or (found is not None and found == operation):
             return f"{'torch.Tensor' if space is torch.Tensor else space.__name__}.{name}"
+    for space in (torch.linalg, torch.fft, torch.special):
+        spoken = name.removeprefix(f"{space.__name__.rpartition('.')[2]}_")
+        if getattr(space, spoken, None) is operation:
+            return f"{space.__name__}.{spoken}"
     for alias, member in vars(torch.Tensor).items():  # `torch.Tensor.__pow__` calls itself `TensorBase.pow`
         if member is operation:
             return f"torch.Tensor.{alias}"
@@ -184,8 +190,9 @@ def _key(operation: Any) -> Any:
     """What an operation is found by.
 
     A getter is a new object each time it is asked for: what it gets is its identity. An operator of the dispatcher
-    goes by its name, which an operator and its default overload share.
+    goes by its name, which an operator, its default overload and what `torch.library.custom_op` gives share.
     """
+    operation = getattr(operation, "_opoverload", operation)
     if type(operation).__name__ == "method-wrapper":
         return ("getter", operation.__self__)
     if isinstance(operation, torch._ops.OpOverload):
@@ -266,7 +273,9 @@ def converter(
 
 
 def expression(
-    *operations: Named, strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
+    *operations: Named,
+    strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS,
+    autocast: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function that *is* the TensorFlow equivalent: same signature, TensorFlow tensors in and out.
 
@@ -274,7 +283,7 @@ def expression(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(Converter(operations, function, lambda *args, **kwargs: function, strategy))
+        registry.add(Converter(operations, function, lambda *args, **kwargs: function, strategy, autocast))
         return function
 
     return register

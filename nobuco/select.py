@@ -140,7 +140,7 @@ class _Picker:
             self.folded |= {v.id for leaf in _leaf_nodes(node) for v in leaf.results} - self.states
             return
         converter = self.find(node.op)
-        if converter is not None and not self._escapes(node) and not self._reaches_out(node):
+        if converter is not None and _knows(converter, node) and not (self._escapes(node) or self._reaches_out(node)):
             chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
             inputs = node.inputs[:1] if chain else node.inputs
             self.units.append(Unit(node, converter, scope, inputs, node.results, chain, self.sizes))
@@ -239,6 +239,12 @@ def _is_random(node: Node) -> bool:
     if isinstance(node.op, torch._ops.OpOverload):
         return torch.Tag.nondeterministic_seeded in node.op.tags
     return getattr(node.op, "__name__", "") in _RANDOM
+
+
+def _knows(converter: Converter, node: Node) -> bool:
+    """Whether a converter knows all that a call depends on: ours none of what surrounds it, others what is inside."""
+    inside = [node, *(node.walk() if converter.is_built_in else ())]
+    return not node.rebound and not any(n.rebound or (n.autocast and converter.is_built_in) for n in inside)
 
 
 def _results(graph: Graph) -> tuple[Value, ...]:
@@ -347,8 +353,11 @@ def _steps(
     return list(converter.steps(*args, **kwargs))
 
 
-def gap_message(gaps: Sequence[Gap]) -> str:
-    """One message for every operation that has no converter, each with its calls and a converter to fill in."""
+def gap_message(gaps: Sequence[Gap], refused: Mapping[int, str] | None = None) -> str:
+    """One message for every operation that has no converter, each with its calls and a converter to fill in.
+
+    `refused` tells of calls, by the node's id, why PyTorch could not open them.
+    """
     by_operation: dict[str, list[Gap]] = {}
     for gap in gaps:
         by_operation.setdefault(operation_name(gap.node.op), []).append(gap)
@@ -356,6 +365,8 @@ def gap_message(gaps: Sequence[Gap]) -> str:
     for name, calls in by_operation.items():
         parts.append(f"\n{name}, called {len(calls)} time(s):")
         parts += [f"  {_place(gap)}" for gap in calls[:5]]
+        reasons = (refused.get(gap.node.id) for gap in calls) if refused else ()
+        parts += [f"PyTorch cannot open it into ATen calls: {why}" for why in list(filter(None, reasons))[:1]]
         parts.append("Write one and run again:\n" + _stub(name, calls[0].node))
     return "\n".join(parts)
 

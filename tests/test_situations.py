@@ -362,7 +362,6 @@ class TestContexts:
 
         assert_converts(Net(), IMAGE)
 
-    @pytest.mark.xfail(reason="autocast is not recorded with the calls that it casts", strict=True)
     def test_autocast_that_is_on(self):
         class Net(nn.Module):
             def forward(self, x):

@@ -66,7 +66,7 @@ def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
     return layer
 
 
-@expression(F.batch_norm, strategy=broadcasting)
+@expression(F.batch_norm, strategy=broadcasting, autocast=False)
 def batch_norm(
     input: tf.Tensor,
     running_mean: Any,
@@ -91,7 +91,7 @@ def batch_norm(
     return tf.cast(scaled(x, mean, variance, weight, bias, eps), input.dtype)
 
 
-@expression(torch.batch_norm, strategy=broadcasting)
+@expression(torch.batch_norm, strategy=broadcasting, autocast=False)
 def batch_norm_builtin(
     input: tf.Tensor,
     weight: Any,
@@ -136,7 +136,7 @@ def normalized_by_batch(input: tf.Tensor, weight: Any, bias: Any, eps: float) ->
 # -- layer, RMS ---------------------------------------------------------------------------------------
 
 
-@expression(*dict.fromkeys((F.layer_norm, torch.layer_norm)), strategy=broadcasting)
+@expression(*dict.fromkeys((F.layer_norm, torch.layer_norm)), strategy=broadcasting, autocast=False)
 def layer_norm(
     input: tf.Tensor,
     normalized_shape: Sequence[int],
@@ -156,7 +156,7 @@ def layer_norm(
     return affine(y, input, weight, bias)
 
 
-@expression(*dict.fromkeys((F.rms_norm, torch.rms_norm)), strategy=broadcasting)
+@expression(*dict.fromkeys((F.rms_norm, torch.rms_norm)), strategy=broadcasting, autocast=False)
 def rms_norm(input: tf.Tensor, normalized_shape: Sequence[int], weight: Any = None, eps: Any = None) -> tf.Tensor:
     """rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor"""
     x = widened(input)
@@ -177,7 +177,7 @@ def affine(y: tf.Tensor, input: tf.Tensor, weight: Any, bias: Any) -> tf.Tensor:
 # -- group, instance ----------------------------------------------------------------------------------
 
 
-@expression(F.group_norm, strategy=broadcasting)
+@expression(F.group_norm, strategy=broadcasting, autocast=False)
 def group_norm(
     input: tf.Tensor,
     num_groups: int,
@@ -194,7 +194,7 @@ def group_norm(
     return normalized_by_channel(input, over, channels // num_groups, weight, bias, eps)
 
 
-@expression(torch.group_norm, strategy=broadcasting)
+@expression(torch.group_norm, strategy=broadcasting, autocast=False)
 def group_norm_builtin(
     input: tf.Tensor,
     num_groups: int,
@@ -209,7 +209,7 @@ def group_norm_builtin(
     return group_norm(input, num_groups, weight, bias, eps)
 
 
-@expression(F.instance_norm, strategy=broadcasting)
+@expression(F.instance_norm, strategy=broadcasting, autocast=False)
 def instance_norm(
     input: tf.Tensor,
     running_mean: Any = None,
@@ -230,7 +230,7 @@ def instance_norm(
     return y if running_mean is None else (y, *updated_statistics(input, running_mean, running_var, over, momentum))
 
 
-@expression(torch.instance_norm, strategy=broadcasting)
+@expression(torch.instance_norm, strategy=broadcasting, autocast=False)
 def instance_norm_builtin(
     input: tf.Tensor,
     weight: Any,

@@ -79,7 +79,9 @@ class Node:
     changed in place; `outputs` already names them where the call returned them. `regions` are the bodies of a
     control-flow call: each takes what the call defines (a loop's carried values) and then the call's last
     argument, the outer values that any of them reads. `opened` is whether the children are the ATen calls that
-    PyTorch makes of it, rather than calls that the programme made.
+    PyTorch makes of it, rather than calls that the programme made. `autocast` is the device and the type of the
+    `torch.autocast` that made the call compute in another type than its inputs have. `rebound` is whether a module, or
+    one in it, ran with other parameters than its own (`torch.func.functional_call`).
     """
 
     id: int
@@ -94,6 +96,8 @@ class Node:
     children: tuple[Node, ...] = ()
     regions: tuple[Graph, ...] = ()
     opened: bool = False
+    autocast: tuple[str, Any] | None = None
+    rebound: bool = False
 
     @property
     def inputs(self) -> tuple[Value, ...]:

@@ -34,6 +34,7 @@ _LEGEND = (
     ("✗", "red", "failed"),
     ("?", "magenta", "no converter"),
     ("▾", "", "opened into the calls below"),
+    ("▿", "", "opened into ATen calls"),
     ("·", DIM, "no part of the model"),
     ("–", DIM, "not reached"),
     ("≡", DIM, "equal calls left out"),
@@ -43,7 +44,7 @@ _LEGEND = (
     ("I D C", "", "where invoked, defined, converted"),
 )
 # For a stream that cannot hold them: one character each, so that the columns stay in line.
-_ASCII = str.maketrans("✓≈✗·–▾≡⇄→…│├└", "+~x.-v=%>.||`")
+_ASCII = str.maketrans("✓≈✗·–▾▿≡⇄→…│├└", "+~x.-vo=%>.||`")
 
 
 def render_text(
@@ -55,9 +56,12 @@ def render_text(
     equal calls in a row; `TraceLevel.ALWAYS` shows everything.
     """
     tree = tuple(tree_lines(report.nodes, "", "", detail))
-    lines = (_laid_out(tree, width), _summary(report, width))
-    shown = " ".join(line.plain for section in lines for line in section)
-    legend = _legend(shown, width) if tree else []
+    lines = (laid_out(tree, width), _summary(report, width))
+    return painted((legend(lines, width) if tree else [], *lines), color)
+
+
+def painted(sections: Sequence[Sequence[Text]], color: bool) -> str:
+    """Lines as text, with terminal colours if `color`, and an empty line between sections."""
     sink = io.StringIO()
     console = Console(
         file=sink,
@@ -67,11 +71,11 @@ def render_text(
         no_color=not color,
         legacy_windows=False,
     )
-    for section in filter(None, (legend, *lines)):
+    for section in filter(None, sections):
         for line in section:
             line.rstrip()
             console.print(line, soft_wrap=True, highlight=False)
-        if section is not lines[-1]:
+        if section is not sections[-1]:
             console.print()
     return sink.getvalue()
 
@@ -129,7 +133,8 @@ def _shows_color(file: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (_is_terminal(file) and os.environ.get("TERM") != "dumb")
 
 
-def _laid_out(tree: Sequence[Row | Remark], width: int) -> list[Text]:
+def laid_out(tree: Sequence[Row | Remark], width: int) -> list[Text]:
+    """The lines of a tree in `width` columns."""
     rows = [line for line in tree if isinstance(line, Row) and line.outputs]
     widest = max((cell_len(row.outputs) for row in rows), default=0)
     # Notes are rare and long: were the column to clear them too, it would stand far off to the right.
@@ -195,8 +200,9 @@ def _elided(text: str, room: int) -> str:
 # What stands around the tree.
 
 
-def _legend(shown: str, width: int) -> list[Text]:
-    """What the marks that occur in the text `shown` mean, in as few lines as hold it."""
+def legend(sections: Sequence[Sequence[Text]], width: int) -> list[Text]:
+    """What the marks that occur in these lines mean, in as few lines as hold it."""
+    shown = " ".join(line.plain for section in sections for line in section)
     words = set(shown.replace("⇄", "⇄ ").split())
     lines, line = [], Text()
     for mark, style, meaning in _LEGEND:

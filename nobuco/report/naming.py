@@ -10,9 +10,11 @@ def spoken(name: str, path: str, parent: str) -> str:
 
 
 def short(name: str) -> str:
-    """The name as one says it: `F.relu`, `torch.cat`, `Tensor.add`, and of a module its class."""
+    """The name as one says it: `F.relu`, `torch.cat`, `Tensor.add`, `aten.mm`, and of a module its class."""
     if name.startswith("torch.nn.functional."):
         return "F." + name.rpartition(".")[2]
+    if name.startswith("torch.ops."):
+        return name.removeprefix("torch.ops.").removesuffix(".default")
     parts = name.split(".")
     of_class = [i for i, part in enumerate(parts) if part[:1].isupper()]
     if of_class:

@@ -17,6 +17,7 @@ _MESSAGE_LINES = 8
 
 DIM = "dim"
 _OPENED = "▾"
+OPENED_INTO_ATEN = "▿"
 _ABSENT = ("·", DIM)
 _FOLDED = ("≡", DIM)
 MARKS = {
@@ -122,7 +123,8 @@ def _row(node: NodeReport, label: str, guides: str, opened: bool, detail: TraceL
     below = _gravest_below(node)
     mark, style = MARKS[node.status]
     if opened and not node.direct and not _is_cause(node):
-        mark, style = _OPENED, MARKS[below][1] if below else ""
+        mark = OPENED_INTO_ATEN if node.opened else _OPENED
+        style = MARKS[below][1] if below else ""
     elif node.absent and not node.status.is_bad:
         mark, style = _ABSENT
     notes = ["" if below else _difference_note(node, detail), _flags(node)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
     "element_size", "is_floating_point", "is_complex", "get_device", "untyped_storage", "__len__", "__hash__",
-    "__repr__", "__format__", "is_same_size", "has_names", "__dir__",
+    "__repr__", "__format__", "is_same_size", "has_names", "__dir__", "sym_size", "sym_numel", "sym_stride",
 }  # fmt: skip
 _QUERY_GETTERS = {
     "shape", "dtype", "device", "ndim", "is_cuda", "is_nested", "requires_grad", "grad_fn", "grad", "layout",
@@ -16,11 +18,14 @@ _QUERY_GETTERS = {
 }  # fmt: skip
 _BAKING = {
     "__bool__", "__int__", "__float__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__",
+    "_local_scalar_dense",
 }  # fmt: skip
 
 
 def name_of(func: Any) -> str:
-    """The name of a function of PyTorch's; of a getter, what Python calls it."""
+    """The name of a function of PyTorch's; of a getter, what Python calls it; of an ATen overload, the operation's."""
+    if isinstance(func, torch._ops.OpOverload):
+        return func._schema.name.rpartition("::")[2]
     return getattr(func, "__name__", "")
 
 
@@ -39,6 +44,24 @@ def is_baking(func: Any) -> bool:
 def is_decision(func: Any, result: Any) -> bool:
     """Whether a call has given Python a truth value to decide by."""
     return isinstance(result, bool) and name_of(func) in ("__bool__", "item")
+
+
+def is_told_below(func: Any) -> bool:
+    """Whether the ATen calls of a call tell what it does, and it does not.
+
+    So it is inside `torch.vmap` and `torch.func.grad`, whose tensors are not what they seem, and in a backward pass.
+    """
+    return func in _BACKWARD or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+_BACKWARD = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward)
+
+
+def overload_of(func: Any) -> Any:
+    """A function; in place of an operation that has one overload only, that overload."""
+    if isinstance(func, torch._ops.OpOverloadPacket) and len(func.overloads()) == 1:
+        return getattr(func, func.overloads()[0])
+    return func
 
 
 def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,8 +37,28 @@ def forget_compiled() -> None:
 
 
 @contextmanager
-def compiled_code_runs_eagerly() -> Iterator[None]:
-    """What `torch.compile` wraps, and the higher-order operators with it, runs as plain Python in this block."""
+def calls_are_seen() -> Iterator[None]:
+    """What `torch.compile` wraps, and the higher-order operators with it, runs as plain Python in this block.
+
+    And TorchScript makes each of its calls by itself, rather than several fused into one.
+    """
+    with torch.jit.optimized_execution(False), _compiled_code_runs_eagerly():
+        yield
+
+
+@contextmanager
+def without_fused_kernels() -> Iterator[None]:
+    """PyTorch takes none of the ways in this block that do many calls' work in one, for inference on a CPU."""
+    switch: Any = torch.backends.mkldnn
+    before, switch.enabled = switch.enabled, False
+    try:
+        yield
+    finally:
+        switch.enabled = before
+
+
+@contextmanager
+def _compiled_code_runs_eagerly() -> Iterator[None]:
     set_stance = getattr(torch.compiler, "set_stance", None)
     if set_stance is None or not dynamo_is_loaded():
         yield

@@ -23,8 +23,7 @@ _OF_RESULTS = {"nms", "unique", "unique_consecutive"}
 def counts(graph: Graph) -> bool:
     """Whether a graph has a call whose result is as large as values say."""
     return any(
-        _counted(node.op, node.args, node.kwargs, _is_varying) or _name(node.op) in _OF_RESULTS
-        for node in graph.walk()
+        _counted(node.op, node.args, node.kwargs, _is_varying) or _name(node.op) in _OF_RESULTS for node in graph.walk()
     )
 
 

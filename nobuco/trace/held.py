@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import re
-import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -16,6 +12,7 @@ import torch
 from torch import nn
 
 from nobuco.ir import ValueKind
+from nobuco.trace.reach import around, inside, modules_in_reach
 
 _PARTS = {"_parameters": ValueKind.PARAMETER, "_buffers": ValueKind.BUFFER}
 
@@ -32,7 +29,7 @@ class Held:
 def held_tensors(function: Any) -> dict[str, Held]:
     """Parameters, buffers and attributes (in lists, dicts and objects, too) of all modules in reach, by name."""
     found: dict[str, Held] = {}
-    for path, module in _modules(function):
+    for path, module in modules_in_reach(function):
         prefix = f"{path}." if path else ""
         for part, kind in _PARTS.items():
             for name, tensor in getattr(module, part).items():
@@ -41,17 +38,22 @@ def held_tensors(function: Any) -> dict[str, Held]:
         for name, value in _attributes(module).items():
             for keys, leaf in _tensors_in(value):
                 found[prefix + name + keys] = Held(ValueKind.CONSTANT, leaf, module)
-    for name, item in _named_around(function).items():
+    for name, item in around(function).items():
         if isinstance(item, torch.Tensor):
             found[name] = Held(ValueKind.PARAMETER if isinstance(item, nn.Parameter) else ValueKind.CONSTANT, item)
     return found
+
+
+def own_tensors(module: nn.Module) -> dict[str, torch.Tensor | None]:
+    """The parameters and buffers that a module itself has, by name."""
+    return {**dict(module._parameters.items()), **dict(module._buffers.items())}
 
 
 def held_numbers(function: Any) -> dict[str, tuple[int | float, nn.Module]]:
     """The Python numbers that modules hold, by name."""
     return {
         f"{path}.{name}".lstrip("."): (value, module)
-        for path, module in _modules(function)
+        for path, module in modules_in_reach(function)
         for name, value in _attributes(module).items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
@@ -59,7 +61,7 @@ def held_numbers(function: Any) -> dict[str, tuple[int | float, nn.Module]]:
 
 def modules_with_pre_hooks(function: Any) -> list[nn.Module]:
     """The modules in reach whose own hooks may give their forward other arguments than the call had, each once."""
-    return list({id(module): module for _, module in _modules(function) if module._forward_pre_hooks}.values())
+    return list({id(module): module for _, module in modules_in_reach(function) if module._forward_pre_hooks}.values())
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Belongings:
     @classmethod
     def of(cls, function: Any) -> Belongings:
         """What all modules in reach hold now."""
-        modules = [module for _, module in _modules(function)]
-        return cls([(m, type(m), [(shelf, shelf.copy()) for shelf in _shelves(m)]) for m in modules])
+        modules = [module for _, module in modules_in_reach(function)]
+        return cls([(m, type(m), [(shelf, _copied(shelf)) for shelf in _shelves(m)]) for m in modules])
 
     def put_back(self) -> None:
         """Make every module hold what it held then."""
@@ -82,7 +84,7 @@ class Belongings:
     def put_back_where(self, ids: Set[int]) -> None:
         """Put back only what stood where now there are these tensors."""
         for shelf, copy in self._of_same_modules():
-            if isinstance(shelf, dict):
+            if isinstance(copy, dict):
                 missed = {key for key, value in shelf.items() if _holds(value, ids)}
                 _put_back(shelf, {**{k: v for k, v in shelf.items() if k not in missed}, **_part(copy, missed)})
             elif _holds(shelf, ids):
@@ -118,12 +120,17 @@ def _shelves(module: nn.Module) -> Iterator[Any]:
     yield module.__dict__
     seen: set[int] = set()
     for value in _attributes(module).values():
-        yield from (shelf for _, shelf in _inside(value, seen) if isinstance(shelf, (list, deque, dict)))
+        yield from (shelf for _, shelf in inside(value, seen) if isinstance(shelf, (list, deque, dict)))
+
+
+def _copied(shelf: Any) -> Any:
+    """A copy of a shelf; those of TorchScript are like a dict, but cannot be copied."""
+    return shelf.copy() if isinstance(shelf, (list, deque, dict)) else dict(shelf.items())
 
 
 def _put_back(shelf: Any, copy: Any) -> None:
-    if isinstance(shelf, dict):
-        for key in [key for key in shelf if key not in copy]:
+    if isinstance(copy, dict):
+        for key in set(shelf.keys()) - copy.keys():
             del shelf[key]
         for key, value in copy.items():
             if key not in shelf or shelf[key] is not value:
@@ -142,67 +149,4 @@ _OWN = frozenset(vars(nn.Module())) | {"_forward_pre_hooks_with_kwargs"}
 
 
 def _tensors_in(value: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    return ((name, item) for name, item in _inside(value, set()) if isinstance(item, torch.Tensor))
-
-
-def _inside(value: Any, seen: set[int], depth: int = 5) -> Iterator[tuple[str, Any]]:
-    """What a value holds, itself first: in lists, tuples, dicts and objects (a cache class), each with its name."""
-    if id(value) in seen or not depth:
-        return
-    seen.add(id(value))
-    yield "", value
-    items: Iterator[tuple[Any, Any]] = iter(())
-    if isinstance(value, (list, tuple, deque)):
-        items = enumerate(value)
-    elif isinstance(value, dict):
-        items = iter(list(value.items()))
-    elif _is_plain_object(value):
-        yield from _inside_of(iter([("", vars(value))]), seen, depth)
-    yield from _inside_of(items, seen, depth - 1)
-
-
-def _inside_of(items: Iterator[tuple[Any, Any]], seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
-    for key, item in items:
-        name = "." + re.sub(r"\W", "_", str(key)) if key != "" else ""
-        yield from ((name + rest, found) for rest, found in _inside(item, seen, depth))
-
-
-def _is_plain_object(value: Any) -> bool:
-    library = type(value).__module__.partition(".")[0]  # a logger or a lock is no place for a model's tensors
-    return (
-        hasattr(value, "__dict__")
-        and library not in sys.stdlib_module_names
-        and not isinstance(value, (torch.Tensor, nn.Module, type))
-    )
-
-
-def _modules(function: Any) -> list[tuple[str, nn.Module]]:
-    if isinstance(function, nn.Module):
-        return list(function.named_modules())
-    around = ((name, item) for name, item in _named_around(function).items() if isinstance(item, nn.Module))
-    return [(f"{name}.{path}".rstrip("."), module) for name, top in around for path, module in top.named_modules()]
-
-
-def _named_around(function: Any) -> dict[str, Any]:
-    """What a function that is no module reaches: its instance, its closure, the globals that it names."""
-    if isinstance(function, nn.Module):
-        return {}
-    if isinstance(function, functools.partial):
-        return {**_named_around(function.func), **{f"arg{i}": item for i, item in enumerate(function.args)}}
-    if inspect.ismethod(function):
-        own = {"self": function.__self__} if isinstance(function.__self__, nn.Module) else {}
-        return {**_named_around(function.__func__), **own}
-    if not inspect.isfunction(function):
-        return {}
-    inner: Any = inspect.unwrap(function)
-    code, around = inner.__code__, inner.__globals__
-    cells = zip(code.co_freevars, inner.__closure__ or ())
-    named = {name: around[name] for name in code.co_names if name in around}
-    return {**named, **{name: cell.cell_contents for name, cell in cells if _is_filled(cell)}}
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False
+    return ((name, item) for name, item in inside(value, set()) if isinstance(item, torch.Tensor))

@@ -7,11 +7,13 @@ kept by reference; a value whose memory is about to be overwritten gets a copy o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Value
@@ -105,14 +107,39 @@ class Watch(TorchDispatchMode):
 
 
 class WriteWatch(Watch):
-    """Tells the memory which arguments each call will write."""
+    """Tells the memory which arguments each call will write.
 
-    def __init__(self, memory: Memory) -> None:
+    An ATen call that arises outside of any Python call (in TorchScript, in a backward pass) is handed to
+    `recorder`, the mode that records Python's calls; and so are those that `telling` has asked for.
+    """
+
+    def __init__(self, memory: Memory, recorder: TorchFunctionMode) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory, self.recorder = memory, recorder
+        self._calls: list[Any] = []
+        self._tells = False
+
+    def take_calls(self) -> list[Any]:
+        """The ATen calls since the last time."""
+        calls, self._calls = self._calls, []
+        return calls
+
+    @contextmanager
+    def telling(self, tells: bool = True) -> Iterator[None]:
+        """Hand the ATen calls that arise in this block to the recorder, in place of the Python call that it handles."""
+        before, self._tells = self._tells, tells
+        try:
+            yield
+        finally:
+            self._tells = before
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if torch._C._is_torch_function_mode_enabled() or self._tells:
+            active = torch._C._is_torch_function_mode_enabled()
+            with self.telling(False), self, nullcontext() if active else self.recorder:
+                return func(*args, **kwargs)
+        self._calls.append(func)
         silent = _RUNNING_STATISTICS if func._schema.name in _SILENT_WRITERS and args[5] else ()
         for position, argument in enumerate(func._schema.arguments):
             if (argument.alias_info is not None and argument.alias_info.is_write) or argument.name in silent:

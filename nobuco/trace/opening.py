@@ -9,14 +9,16 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, zip_longest
 from typing import Any
 
 import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
 from nobuco.registry import operation_name
+from nobuco.trace.control import without_fused_kernels
 from nobuco.trace.regions import mapped
 
 Find = Callable[[Any], Any]
@@ -25,27 +27,34 @@ _PRIMITIVE = {"prims", "rngprims"}
 _PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
 
-def opened(graph: Graph, gaps: Collection[int], find: Find) -> Graph:
+def opened(graph: Graph, gaps: Collection[int], find: Find) -> tuple[Graph, Mapping[int, str]]:
     """The graph with those of these nodes (by id) that can be opened holding their ATen calls as children.
 
-    `find` tells whether an operation has a converter: what has none is decomposed further.
+    `find` tells whether an operation has a converter: what has none is decomposed further. Also given is, by id, why
+    PyTorch could not open the others.
     """
     opening = _Opening(graph, _decompositions(find))
     nodes = opening.visit(graph.nodes, frozenset(gaps))
     warned = (*graph.warnings, *dict.fromkeys(opening.warnings))
     runs = tuple({**run, **more} for run, more in zip(graph.runs, opening.runs))
-    return replace(graph, nodes=nodes, samples=opening.samples, warnings=warned, runs=runs)
+    return replace(graph, nodes=nodes, samples=opening.samples, warnings=warned, runs=runs), opening.refused
 
 
 def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
     """PyTorch's decompositions of all that has no converter: those into Core ATen, and behind them the others."""
     from torch._decomp import core_aten_decompositions, global_decomposition_table  # 0.3 s, so only where needed
-    from torch._library.custom_ops import OPDEFS
 
     # Somebody's own operation may write to what it made: its inside is to be functional, too.
-    own = {op._opoverload: _functional(op._init_fn) for op in OPDEFS.values() if op._namespace not in _PRIMITIVE}
+    own = {op: _functional(body) for op, body in _bodies().items()}
     known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own}
     return {op: function for op, function in known.items() if find(op) is None}
+
+
+def _bodies() -> dict[Any, Callable[..., Any]]:
+    """What operations made by `torch.library.custom_op` do, written in Python."""
+    from torch._library.custom_ops import OPDEFS
+
+    return {op._opoverload: op._init_fn for op in OPDEFS.values() if op._namespace not in _PRIMITIVE}
 
 
 @dataclass
@@ -55,12 +64,17 @@ class _Opening:
     graph: Graph
     table: Mapping[Any, Callable[..., Any]]
     warnings: list[str] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.samples = dict(self.graph.samples)
         self.runs: list[dict[int, Any]] = [{} for _ in self.graph.runs]
         used = [node.id for node in self.graph.walk()]
+        self._used = {v.id for node in self.graph.walk() for v in node.inputs} | {v.id for v in self._kept()}
         self._ids = count(max([*used, *self.samples], default=0) + 1)
+
+    def _kept(self) -> list[Value]:
+        return [*values(self.graph.outputs), *(after for _, after in self.graph.states)]
 
     def visit(self, nodes: Iterable[Node], gaps: frozenset[int]) -> tuple[Node, ...]:
         """The nodes, those among `gaps` opened."""
@@ -74,14 +88,19 @@ class _Opening:
         return replace(node, children=self.visit(node.children, gaps), regions=bodies)
 
     def _opened(self, node: Node) -> tuple[Node, ...] | None:
-        """The ATen calls of a node; None where PyTorch cannot tell them."""
+        """The ATen calls of a node; None where PyTorch cannot tell them, or has it as one of them."""
         inputs = tuple({v.id: v for v in node.inputs if v.kind is not ValueKind.SIZE}.values())
-        program = self._program(node, inputs, self.samples)
-        if program is None:
-            return None
         unrolled = _Unrolled(node.site, inputs, self.samples, self._ids)
-        outputs = unrolled.run(program)
-        if len(outputs) != len(node.results):
+        try:
+            outputs = unrolled.run(self._program(node, inputs, self.samples))
+        except Exception as error:  # whatever a call raises that is run in another way than it was written for
+            self.refused[node.id] = f"{type(error).__name__}: {error}"
+            return None
+        if any(call.op == node.op for call in unrolled.nodes):
+            return None
+        odd = [f"{o!r} for {r!r}" for o, r in zip_longest(outputs, node.results) if not self._stands_for(o, r)]
+        if odd:
+            self.refused[node.id] = f"its decomposition gives {', '.join(odd)}"
             return None
         if unrolled.bakes:
             self.warnings.append(
@@ -91,6 +110,12 @@ class _Opening:
         self._follow_sizes(node, inputs, unrolled)
         return _giving(unrolled.nodes, outputs, node, self._ids)
 
+    def _stands_for(self, output: Value | None, result: Value | None) -> bool:
+        """Whether an output of the ATen calls can be a result of the call: like it, or nobody asks for it."""
+        if output is None or result is None:
+            return False
+        return (output.shape, output.dtype) == (result.shape, result.dtype) or result.id not in self._used
+
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
         from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
 
@@ -98,22 +123,30 @@ class _Opening:
         call = _functional(_call(node, inputs, samples))
         random = torch.get_rng_state()
         try:
-            with torch.no_grad(), warnings.catch_warnings():
+            with torch.no_grad(), without_fused_kernels(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return make_fx(call, dict(self.table), "real", _error_on_data_dependent_ops=False)(*given)
-        except Exception:
-            return None
         finally:
             torch.set_rng_state(random)
+
+    def _runs(self, unrolled: _Unrolled, node: Node) -> bool:
+        """Whether a node can be run with the samples of another run."""
+        try:
+            unrolled.run(self._program(node, unrolled.inputs, unrolled.samples))
+        except Exception:
+            return False
+        return True
 
     def _follow_sizes(self, node: Node, inputs: Sequence[Value], unrolled: _Unrolled) -> None:
         """Learn the shapes of the new values in the graph's other runs, and warn if the calls depend on sizes."""
         for run, more in zip(self.graph.runs, self.runs):
             known = {**run, **more}
-            samples = {**self.samples, **{v.id: _like(self.samples[v.id], known.get(v.id)) for v in node.inputs}}
-            program = self._program(node, inputs, samples)
-            again = None if program is None else _Unrolled(node.site, inputs, samples, count())
-            if again is None or again.run(program) is None or not _same_calls(unrolled.nodes, again.nodes):
+            samples: dict[int, Any] = {
+                **self.samples,
+                **{v.id: _like(self.samples[v.id], known.get(v.id)) for v in node.inputs},
+            }
+            again = _Unrolled(node.site, inputs, samples, count())
+            if not self._runs(again, node) or not _same_calls(unrolled.nodes, again.nodes):
                 self.warnings.append(
                     f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened "
                     "into have the sizes of the example inputs in them; the converted model may only work at these"
@@ -136,16 +169,25 @@ def _functional(call: Callable[..., Any]) -> Callable[..., Any]:
 def _call(node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Callable[..., list[torch.Tensor]]:
     """A node as a function of its tensors, which gives its results: what it returns and what it only wrote."""
     before = {after.id: old.id for old, after in node.writes}
+    function = _bodies().get(node.op, node.op)
 
     def call(*given: torch.Tensor) -> list[torch.Tensor]:
         by_id = {**samples, **{v.id: tensor for v, tensor in zip(inputs, given)}}
         args, kwargs = map_leaves(
             lambda leaf: by_id[leaf.id] if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
         )
-        returned = tensors(node.op(*args, **kwargs))
+        with _as_then(node):
+            returned = tensors(function(*args, **kwargs))
         return [*returned, *(by_id[before[v.id]] for v in node.results[len(returned) :])]
 
     return call
+
+
+def _as_then(node: Node) -> Any:
+    """The `torch.autocast` that a node was called under."""
+    if node.autocast is None:
+        return nullcontext()
+    return torch.autocast(node.autocast[0], dtype=node.autocast[1], cache_enabled=False)
 
 
 @dataclass
@@ -202,6 +244,8 @@ def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: I
     names: dict[int, Value] = {}
     copies = []
     for output, result in zip(outputs, whole.results):
+        if output.shape != result.shape:  # PyTorch's decomposition gives something else there, which nobody uses
+            continue
         if output.id in made and output.id not in names:
             names[output.id] = result
         else:  # given back as it came, or given twice

@@ -29,12 +29,12 @@ class SizeRecorder:
             return answer
         if isinstance(answer, torch.Size):
             return torch.Size([self._size(args[0], dim, n) for dim, n in enumerate(answer)])
-        if name_of(func) == "size":
+        if name_of(func) in ("size", "sym_size"):
             dim = args[1] if len(args) > 1 else kwargs["dim"]
             return self._size(args[0], dim % args[0].dim(), answer)
         if name_of(func) == "__len__":  # Python wants a plain number; what it was is found later (`lengths`)
             self._size(args[0], 0, answer)
-        if name_of(func) in ("numel", "nelement"):
+        if name_of(func) in ("numel", "nelement", "sym_numel"):
             return math.prod(self._size(args[0], dim, n) for dim, n in enumerate(args[0].shape))
         return answer
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from nobuco.ir import Baked, Graph, Node, Site, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
+from nobuco.trace.autocasting import Autocast
 from nobuco.trace.regions import closed, refuse_leaks
 from nobuco.trace.rewind import State
 from nobuco.trace.site import call_site
@@ -32,7 +33,7 @@ class Frame:
     """A call that is going on: what it was given, and the calls that it has made so far.
 
     `entry` is the state in which it began, and `forced` how its first decisions shall go, where both sides of a
-    branch are traced; `owner` is the instance whose method it is.
+    branch are traced; `owner` is the instance whose method it is. `rebound` is as in `Node`.
     """
 
     id: int
@@ -42,6 +43,7 @@ class Frame:
     site: Site
     module: nn.Module | None = None
     path: str = ""
+    rebound: bool = False
     owner: Any = None
     entry: State | None = None
     children: list[Node] = field(default_factory=list)
@@ -123,11 +125,13 @@ class Record:
         site: Site | None = None,
         writes: Sequence[tuple[Value, Value]] = (),
         regions: tuple[Graph, ...] = (),
+        autocast: Autocast | None = None,
     ) -> None:
         """Add a call that is over to the innermost one that is going on."""
         node = Node(
-            self.next_id(), op, args, kwargs, outputs, site or call_site(), writes=tuple(writes), regions=regions
-        )
+            self.next_id(), op, args, kwargs, outputs, site or call_site(), writes=tuple(writes), regions=regions,
+            autocast=autocast,
+        )  # fmt: skip
         self.frame.children.append(node)
 
     def open(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], **about: Any) -> None:
@@ -139,7 +143,7 @@ class Record:
         frame = self.frames.pop()
         node = Node(
             frame.id, frame.op, frame.args, frame.kwargs, outputs, frame.site, frame.module, frame.path,
-            children=tuple(frame.children),
+            children=tuple(frame.children), rebound=frame.rebound,
         )  # fmt: skip
         self.frame.children.append(node)
 

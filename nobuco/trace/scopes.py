@@ -11,8 +11,11 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from nobuco.ir import map_tensors, values
+from nobuco.trace.calls import is_told_below
+from nobuco.trace.control import without_fused_kernels
 from nobuco.trace.explore import both_sides, entry_state
-from nobuco.trace.held import modules_with_pre_hooks
+from nobuco.trace.held import modules_with_pre_hooks, own_tensors
+from nobuco.trace.reach import is_compiled, modules_in_reach
 from nobuco.trace.session import Session
 
 
@@ -22,7 +25,9 @@ class Scopes:
     def __init__(self, session: Session) -> None:
         root = session.record.root
         self._session = session
-        self._paths = {id(m): path for path, m in root.named_modules()} if isinstance(root, nn.Module) else {}
+        self._paths = {id(module): path for path, module in reversed(modules_in_reach(root))}
+        self._own = {id(module): own_tensors(module) for _, module in modules_in_reach(root)}
+        self._in_script: list[tuple[nn.Module, ExitStack]] = []
         self._hooked = {id(module): module for module in modules_with_pre_hooks(root)}
 
     @contextmanager
@@ -34,6 +39,7 @@ class Scopes:
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
                 stack.callback(module.register_forward_pre_hook(self._enter).remove)
             stack.callback(register_module_forward_hook(self._leave, with_kwargs=True).remove)
+            stack.callback(self._leave_scripts)
             yield
 
     def run_function(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -63,19 +69,46 @@ class Scopes:
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         session = self._session
-        if session.is_muted:
+        if self._is_hidden(module):
             return
         with torch._C.DisableTorchFunctionSubclass(), torch._C.DisableTorchFunction():
             path = self._paths.get(id(module), type(module).__name__)
             given, entry = session.tensors.read(tuple(args)), entry_state(session, module)
-            session.record.open(type(module), given, {}, module=module, path=path, entry=entry)
+            rebound = any(map(self._is_rebound, module.modules()))
+            session.record.open(type(module), given, {}, module=module, path=path, entry=entry, rebound=rebound)
+            if isinstance(module, torch.jit.ScriptModule):
+                self._in_script.append((module, _plain_ways()))
+
+    def _leave_scripts(self) -> None:
+        """Leave what TorchScript was entered and, since it raised, not left."""
+        while self._in_script:
+            self._in_script.pop()[1].close()
+
+    def _is_hidden(self, module: nn.Module) -> bool:
+        """Whether a module's call is none of the programme's: not recorded, or around the one that is compiled."""
+        return self._session.is_muted or is_told_below(type(module)) or is_compiled(module)
+
+    def _is_rebound(self, module: nn.Module) -> bool:
+        """Whether other parameters stand in the place of a module's own."""
+        before = self._own.get(id(module))
+        return before is not None and any(before.get(name) is not t for name, t in own_tensors(module).items())
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
         session = self._session
-        if session.is_muted:
+        if self._is_hidden(module):
             return None
+        if self._in_script and self._in_script[-1][0] is module:
+            self._in_script.pop()[1].close()
         joined = both_sides(session, lambda: module.forward(*args, **kwargs), result)
         with torch._C.DisableTorchFunction():
             session.record.frame.kwargs = session.tensors.read(dict(kwargs))
             session.record.close(session.tensors.read(joined))
         return None if joined is result else joined
+
+
+def _plain_ways() -> ExitStack:
+    """Have TorchScript call what is known, until this is closed: with gradients it leaves its fused kernels alone."""
+    stack = ExitStack()
+    stack.enter_context(without_fused_kernels())
+    stack.enter_context(torch.enable_grad())
+    return stack

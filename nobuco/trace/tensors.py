@@ -10,7 +10,7 @@ import torch
 
 from nobuco.ir import Value, ValueKind, map_leaves, map_tensors
 from nobuco.trace.held import Held, held_tensors
-from nobuco.trace.memory import Memory, Slot, View, storage
+from nobuco.trace.memory import Memory, Slot, View, same_place, storage
 from nobuco.trace.record import Record
 from nobuco.trace.sizes import TracedFloat, TracedInt
 from nobuco.trace.views import overlaps
@@ -50,12 +50,23 @@ class Tensors:
         """The slot of a tensor, up to date."""
         slot = self.memory.find(tensor)
         if slot is None:
-            for met in self._aliases.get(storage(tensor), (tensor,)):
-                self.first_value(met)
-            self.first_value(tensor)
-            slot = self.memory.slots[id(tensor)]
+            slot = self._met(tensor)
         self._refresh(slot)
         return slot
+
+    def _met(self, tensor: torch.Tensor) -> Slot:
+        """The slot of a tensor that no call has given: one that was held before, or another name of a known one."""
+        for held in self._aliases.get(storage(tensor), ()):
+            self.first_value(held)
+        twins = (
+            s for s in self.memory.sharing(tensor) if same_place(s.tensor, tensor) and s.tensor.dtype == tensor.dtype
+        )
+        twin = None if id(tensor) in self._named else next(twins, None)
+        if twin is None:
+            self.first_value(tensor)
+            return self.memory.slots[id(tensor)]
+        self._refresh(twin)
+        return self.memory.hold(tensor, twin.value, View(twin, torch.Tensor.detach, (twin.tensor,), {}, 0))
 
     def first_value(self, tensor: torch.Tensor) -> Value:
         """The value that a tensor which the programme did not make had when the trace first met it."""

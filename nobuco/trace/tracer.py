@@ -12,8 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
-from nobuco.trace.calls import is_baking, is_decision, is_query, name_of, torch_spelled
-from nobuco.trace.control import compiled_code_runs_eagerly, dynamo_is_loaded, forget_compiled, handler
+from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
+from nobuco.trace.calls import is_baking, is_decision, is_query, is_told_below, name_of, overload_of, torch_spelled
+from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
 from nobuco.trace.counting import Fewer, shortened, thinned
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
@@ -75,7 +76,7 @@ def _trace(
     tracer = Tracer(function, sizes, paths, fewer)
     session = tracer.session
     own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
-    with restoring(function) as before, session.tensors.putting_back(), compiled_code_runs_eagerly(), tracer.running():
+    with restoring(function) as before, session.tensors.putting_back(), calls_are_seen(), tracer.running():
         result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
         outputs = session.tensors.read(result)
         tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
@@ -92,11 +93,12 @@ class Tracer(TorchFunctionMode):
         self.states = States(self.session)
         self._sizes = SizeRecorder(self.session)
         self._scopes = Scopes(self.session)
+        self._watch = WriteWatch(self.session.memory, self)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Record all that runs in this block; whatever happens, nothing stays behind."""
-        with self._scopes.watched(), torch.no_grad(), WriteWatch(self.session.memory), self:
+        with torch.no_grad(), self._scopes.watched(), self._watch, self:
             yield
 
     def run_root(self, call: Callable[[], Any]) -> Any:
@@ -108,20 +110,30 @@ class Tracer(TorchFunctionMode):
         return both_sides(self.session, call, call())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = torch_spelled(func, kwargs or {})
+        func, kwargs = overload_of(func), torch_spelled(func, kwargs or {})
         control = handler(func)
         if control is not None:
             return control(self.session, func, (*args, *kwargs.values()))
         if self.session.is_muted:
             with self if is_traceable(func) else nullcontext():
                 return (func.__wrapped__ if is_traceable(func) else func)(*args, **kwargs)
-        if is_traceable(func):
-            return self._scopes.run_function(func, args, kwargs)
         if is_query(func):
             return self._sizes.answer(func, args, kwargs)
+        if is_told_below(func):
+            return self._run_below(func, args, kwargs)
+        if is_traceable(func):
+            return self._scopes.run_function(func, args, kwargs)
         if func == torch.Tensor.data.__set__ or _takes_the_place_of(func, args):  # type: ignore[attr-defined]
             return self._set_data(*args)
         return self._run(func, args, kwargs)
+
+    def _run_below(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run a call of which only the ATen calls that it makes mean anything, and have those recorded."""
+        if is_traceable(func):
+            with self:
+                return func.__wrapped__(*args, **kwargs)
+        with self._watch.telling():
+            return func(*args, **kwargs)
 
     def _run(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a call that has no others inside, and record it unless it neither makes nor writes a tensor."""
@@ -134,14 +146,17 @@ class Tracer(TorchFunctionMode):
         given = known.read((tuple(args), {k: v for k, v in kwargs.items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
         known.read(targets)  # which takes them again if they are stale views
+        self._watch.take_calls()
+        autocast = autocast_on([*tensors(args), *tensors(kwargs)])
         result = self._result(func, args, kwargs)
+        cast = autocast if has_cast(self._watch.take_calls()) else None
         written = written_slots(memory, func, [*targets, *tensors((args, kwargs))], memory.take_writes())
         produced = tensors(result)
         if not produced and not written:
             return self._taken_into_python(func, given, result)
         if not written and all(known.is_current(t) for t in produced):
             return result  # it gave back what it was given: `contiguous`, `to` the same dtype, dropout at rest
-        self._record(func, (args, kwargs), given, result, written)
+        self._record(func, (args, kwargs), given, result, written, cast)
         return result
 
     def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -164,7 +179,9 @@ class Tracer(TorchFunctionMode):
             self.session.record.note_baked(func, given)
         return result
 
-    def _record(self, func: Any, call: Any, given: Any, result: Any, written: list[Slot]) -> None:
+    def _record(
+        self, func: Any, call: Any, given: Any, result: Any, written: list[Slot], autocast: Autocast | None
+    ) -> None:
         record, known, memory = self.session.record, self.session.tensors, self.session.memory
         live = record.is_live(given)
         before = [slot.value for slot in written]
@@ -182,7 +199,7 @@ class Tracer(TorchFunctionMode):
             # `x[i] = y` returns None but makes a new x; batch norm returns one tensor and writes two.
             every = (*values(outputs), *silent)
             outputs = every[0] if len(every) == 1 else every
-        record.add(func, given[0], given[1], outputs, writes=tuple(zip(before, after)))
+        record.add(func, given[0], given[1], outputs, writes=tuple(zip(before, after)), autocast=autocast)
         for slot in written:
             spread(self.session, slot)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nobuco.ir import leaves, map_leaves
+from nobuco.trace.calls import name_of
 from nobuco.trace.memory import View
 from nobuco.trace.sizes import TracedInt, plain
 
@@ -77,7 +78,7 @@ def aliasing(base: torch.Tensor, tensor: torch.Tensor) -> tuple[Any, ...] | None
 
 def _reinterpreted(view: View, dtype: torch.dtype) -> Rewrite:
     """For views that read the same bits as another type."""
-    name = getattr(view.function, "__name__", "")
+    name = name_of(view.function)
     getter = getattr(getattr(view.function, "__self__", None), "__name__", name)
     by_name: dict[str, Rewrite] = {
         "real": lambda base, changed: torch.complex(changed, torch.imag(base)),
@@ -117,7 +118,7 @@ def _shaped(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 
 def _key(view: View) -> Callable[[torch.Size], Any] | None:
     """What gives, for a base of some shape, the key by which `x[key]` takes this view; None where no key does."""
-    name, (_, *args), kwargs = getattr(view.function, "__name__", ""), view.args, view.kwargs
+    name, (_, *args), kwargs = name_of(view.function), view.args, view.kwargs
     if name == "__getitem__":
         return (lambda shape: args[0]) if is_basic(args[0]) else None
     part = _PARTS.get(name)
@@ -140,6 +141,12 @@ def _narrowed(shape: torch.Size, _: int, dim: int, start: int, length: int) -> t
     return dim, slice(first, first + length)
 
 
+def _sliced(
+    shape: torch.Size, _: int, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> tuple[int, Any]:
+    return dim, slice(start, end, step)
+
+
 def _unbound(shape: torch.Size, number: int, dim: int = 0) -> tuple[int, Any]:
     return dim, number
 
@@ -159,6 +166,7 @@ def _chunked(shape: torch.Size, number: int, chunks: int, dim: int = 0) -> tuple
 _PARTS: dict[str, Callable[..., tuple[int, Any]]] = {
     "select": _selected,
     "narrow": _narrowed,
+    "slice": _sliced,
     "unbind": _unbound,
     "split": _split,
     "chunk": _chunked,

@@ -67,13 +67,20 @@ def _by_name(overload: torch._ops.OpOverload) -> bool:
 
 def share(public: Operation, *overloads: Operation) -> None:
     """Have overloads converted as the public operation, whose arguments theirs are, in the same order."""
-    registry.extend(_converter_of(public), overloads)
+    registry.extend(converter_of(public), overloads)
 
 
 def share_by_name(names: str) -> None:
-    """Have all functional overloads of these ATen operations converted as the public one of the same name."""
+    """Have all overloads of these ATen operations, in place too, converted as the public one of the same name."""
     for name in names.split():
-        share(_public(name), *functional(getattr(aten, name)))
+        share(_public(name), *functional(getattr(aten, name)), *_in_place(name))
+
+
+def _in_place(name: str) -> tuple[Operation, ...]:
+    """The overloads that write their result to the first argument: a converter gives the new value all the same."""
+    packet = getattr(aten, f"{name}_", None)
+    overloads = () if packet is None else (getattr(packet, overload) for overload in packet.overloads())
+    return tuple(op for op in overloads if not _by_name(op))
 
 
 def _public(name: str) -> Operation:
@@ -97,7 +104,7 @@ def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[...,
     The decorated function has the overload's signature and gives, by `call(...)`, the arguments of the public one,
     tensors in the same order.
     """
-    shared = _converter_of(public)
+    shared = converter_of(public)
 
     def register(spell: Callable[..., Arguments]) -> Callable[..., Arguments]:
         def make(*args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -131,7 +138,8 @@ def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[...,
     return register
 
 
-def _converter_of(public: Operation) -> Converter:
+def converter_of(public: Operation) -> Converter:
+    """The converter of a public operation."""
     found = registry.find(public)
     assert found is not None, f"{public} has no converter to share"
     return found

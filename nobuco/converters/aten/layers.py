@@ -1,0 +1,141 @@
+"""What networks are made of, as the ATen calls that exported programmes and TorchScript make by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nobuco.converters import attention, dropout  # noqa: F401  their converters are shared
+from nobuco.converters.aten.spelling import (
+    Arguments,
+    aten,
+    call,
+    converter_of,
+    functional,
+    share,
+    share_by_name,
+    spelled,
+)
+from nobuco.converters.normalization import batch_norm, widened
+from nobuco.converters.spatial import first_channels_last
+from nobuco.converters.support import axis, rank
+from nobuco.ir import Node
+from nobuco.layout.strategy import Signature, broadcasting
+from nobuco.registry import Converter, expression, registry
+
+# -- as the public operation ----------------------------------------------------------------------------------
+
+share_by_name(
+    "matmul outer flatten unflatten movedim swapaxes swapdims tile narrow chunk softmax log_softmax dropout "
+    "feature_dropout alpha_dropout linear bilinear conv1d conv2d conv3d conv_transpose1d layer_norm rms_norm group_norm "
+    "instance_norm batch_norm max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d adaptive_max_pool1d "
+    "scaled_dot_product_attention cosine_similarity pad"
+)
+share(torch.conv_transpose2d, aten.conv_transpose2d.input)
+share(torch.conv_transpose3d, aten.conv_transpose3d.input)
+share(F.logsigmoid, aten.log_sigmoid.default)
+for _method in ("expand_as", "view_as", "reshape_as", "type_as"):
+    share(getattr(Tensor, _method), *functional(getattr(aten, _method)))
+
+
+# -- with other arguments -------------------------------------------------------------------------------------
+
+
+@spelled(F.embedding, aten.embedding.default)
+def embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Arguments:
+    """embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, ...) -> Tensor"""
+    return call(indices, weight)
+
+
+@spelled(torch.einsum, aten.einsum.default)
+def einsum(equation: str, tensors: Sequence[Any], *, path: Any = None) -> Arguments:
+    """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
+    return call(equation, *tensors)
+
+
+@spelled(Tensor.to, aten.to.dtype)
+def to_dtype(self: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Arguments:
+    """to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, ...) -> Tensor(a)"""
+    return call(self, dtype)
+
+
+@spelled(Tensor.to, aten.to.dtype_layout)
+def to_dtype_layout(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Arguments:
+    """to.dtype_layout(Tensor(a) self, *, ScalarType? dtype=None, Layout? layout=None, ...) -> Tensor(a)"""
+    return call(self) if dtype is None else call(self, dtype)
+
+
+# -- convolution, of every kind -------------------------------------------------------------------------------
+
+_PLAIN = [converter_of(public) for public in (torch.conv1d, torch.conv2d, torch.conv3d)]
+_TRANSPOSED = [converter_of(f) for f in (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)]
+
+
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    *_: bool,
+) -> Callable[..., Any]:
+    """convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation,
+    bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor
+    """
+    make = (_TRANSPOSED if transposed else _PLAIN)[weight.dim() - 3].make
+    rest = (output_padding, groups, dilation) if transposed else (dilation, groups)
+    assert make is not None
+    run = make(input, weight, bias, stride, padding, *rest)
+    return lambda input, weight, bias, *_: run(input, weight, bias)
+
+
+def _convolved(node: Node) -> list[Signature]:
+    return first_channels_last(node.args[1].rank - 2, node)
+
+
+registry.add(Converter((aten.convolution.default, aten._convolution.default), convolution, convolution, _convolved))
+
+
+# -- normalization, with the statistics that a backward pass wants ----------------------------------------------
+
+
+@expression(aten._native_batch_norm_legit_no_training.default, strategy=broadcasting, autocast=False)
+def native_batch_norm_at_rest(
+    input: tf.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, momentum: float, eps: float
+) -> tuple[tf.Tensor, ...]:
+    """_native_batch_norm_legit_no_training(Tensor input, Tensor? weight, Tensor? bias, Tensor running_mean,
+    Tensor running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor)
+    """
+    y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    return y, tf.zeros([0], running_mean.dtype), tf.zeros([0], running_mean.dtype)
+
+
+@expression(aten.native_batch_norm.default, strategy=broadcasting, autocast=False)
+def native_batch_norm(
+    input: tf.Tensor,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[tf.Tensor, ...]:
+    """native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var,
+    bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)
+    """
+    if not training:
+        return native_batch_norm_at_rest(input, weight, bias, running_mean, running_var, momentum, eps)
+    given = batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+    y, *updated = given if isinstance(given, tuple) else (given,)
+    mean, variance = tf.nn.moments(widened(input), [i for i in range(rank(input)) if i != axis(input, 1)])
+    return y, mean, tf.math.rsqrt(variance + tf.cast(eps, variance.dtype)), *updated

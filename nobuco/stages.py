@@ -1,0 +1,40 @@
+"""The first stages of a conversion: from a programme to its calls, each with the converter that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nobuco.arguments import Call
+from nobuco.ir import Graph
+from nobuco.registry import find_converter
+from nobuco.select import Selection, select
+from nobuco.trace import Kept, trace_dynamic
+from nobuco.trace.opening import opened
+
+
+def traced(
+    function: Callable[..., Any],
+    call: Call,
+    shapes: Sequence[Sequence[int | None]],
+    trace_shape: bool | None = None,
+    paths: int = 0,
+) -> Graph:
+    """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None."""
+    sizes = Kept.ASKED if trace_shape is False else Kept.ALL
+    return trace_dynamic(
+        function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
+        has_converter=lambda op: find_converter(op) is not None,
+    )  # fmt: skip
+
+
+def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Mapping[int, str]]:
+    """What becomes of each call of a graph: the graph with calls opened that have no converter, and the choice.
+
+    Also why calls could not be opened, by the id of the node.
+    """
+    selection = select(graph, find_converter)
+    if not decompose or not selection.gaps:
+        return graph, selection, {}
+    graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
+    return graph, select(graph, find_converter), refused

@@ -1,0 +1,379 @@
+"""Operations without a converter, opened into the ATen calls that PyTorch makes of them.
+
+The operations are custom ones, or lose their converter for the test, so that no new converter makes a test void.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+from rich.cells import cell_len
+from torch import nn
+
+import nobuco
+from nobuco import ChannelOrder, ChannelOrderingStrategy
+from nobuco.registry import registered_converters, registry
+from nobuco.report import render_text
+
+PYTORCH = ChannelOrder.PYTORCH
+IMAGE = torch.rand(1, 3, 6, 5)
+ROW = torch.rand(2, 4) - 0.4
+
+
+@torch.library.custom_op("nobuco_tests::swirl", mutates_args=())
+def swirl(x: torch.Tensor, turns: float = 2.0) -> torch.Tensor:
+    return torch.sin(x * turns) + x.mean(dim=-1, keepdim=True)
+
+
+@torch.library.custom_op("nobuco_tests::both", mutates_args=())
+def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    y = x.exp()
+    return y, y.sum(0)
+
+
+swirl.register_fake(lambda x, turns=2.0: torch.empty_like(x))
+both.register_fake(lambda x: (torch.empty_like(x), x.new_empty(x.shape[1:])))
+
+
+@torch.library.custom_op("nobuco_tests::grow", mutates_args=("x",))
+def grow(x: torch.Tensor, by: torch.Tensor) -> None:
+    x.add_(by).mul_(2)
+
+
+# Operations that PyTorch has nothing but a kernel for.
+_LIBRARY = torch.library.Library("nobuco_tests_closed", "DEF")
+_LIBRARY.define("sealed(Tensor x) -> Tensor")
+_LIBRARY.impl("sealed", lambda x: x * 2, "CPU")
+sealed = torch.ops.nobuco_tests_closed.sealed
+
+
+@torch.library.custom_op("nobuco_tests::holds_sealed", mutates_args=())
+def holds_sealed(x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(sealed(x)) + 1
+
+
+def convert(model, *args, **options):
+    options = {"inputs_channel_order": PYTORCH, "outputs_channel_order": PYTORCH, "verbose": False} | options
+    return nobuco.pytorch_to_keras(model, list(args), return_report=True, **options)
+
+
+def assert_converts(model, *args, **options):
+    """Convert and compare, on the traced inputs and on others; gives the report."""
+    keras_model, report = convert(model, *args, **options)
+    assert report.ok, report.first_bad()
+    for given in (args, tuple(x * 0.5 + 0.1 for x in args)):
+        assert_matches(keras_model, model, *given)
+    return report
+
+
+def assert_matches(keras_model, model, *args):
+    with torch.no_grad():
+        expected = model(*(x.clone() for x in args))
+    feeds = [x.numpy() for x in args]
+    got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
+    for ours, theirs in zip(got, expected if isinstance(expected, tuple) else [expected], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def opened_in(report):
+    """The opened nodes' ATen calls, by the name of the node."""
+    return {node.name: [child.name for child in node.children] for node in report.walk() if node.opened}
+
+
+@contextmanager
+def without_converter(*operations):
+    """The operations have no converter in this block."""
+    registered_converters()
+    with registry.restoring():
+        for operation in operations:
+            registry.remove(operation)
+        yield
+
+
+class TestCalls:
+    def test_a_public_operation_that_has_lost_its_converter(self):
+        with without_converter(F.softsign, F.cosine_similarity):
+            report = assert_converts(lambda x, y: F.cosine_similarity(F.softsign(x), y), IMAGE, IMAGE + 0.5)
+        assert set(opened_in(report)) == {"torch.nn.functional.softsign", "torch.cosine_similarity"}
+
+    def test_arguments_reach_the_calls(self):
+        assert_converts(lambda x: swirl(x, 3.0) - swirl(x=x, turns=0.5), ROW)
+
+    def test_several_results(self):
+        report = assert_converts(lambda x: both(x), ROW)
+        assert opened_in(report) == {
+            "torch.ops.nobuco_tests.both.default": ["torch.ops.aten.exp.default", "torch.ops.aten.sum.dim_IntList"]
+        }
+
+    def test_one_of_several_results(self):
+        assert_converts(lambda x: both(x)[1] * 2, ROW)
+
+    def test_an_operation_that_writes_to_its_argument(self):
+        def programme(x, by):
+            y = x * 1
+            part = y[:, 1:]
+            grow(part, by)
+            return y, part + 1
+
+        assert_converts(programme, ROW, torch.rand(3))
+
+    def test_a_method_in_place(self):
+        with without_converter(torch.Tensor.lerp_):
+            report = assert_converts(lambda x, y: (x * 1).lerp_(y, 0.3), ROW, ROW + 1)
+        assert "torch.Tensor.lerp_" in opened_in(report)
+
+    def test_out(self):
+        def programme(x):
+            result = torch.zeros(2, 4)
+            torch.hypot(x, x + 1, out=result)
+            return result * 2
+
+        with without_converter(torch.hypot):
+            report = assert_converts(programme, ROW)
+        assert "torch.hypot" in opened_in(report)
+
+    def test_what_gives_back_its_argument(self):
+        @torch.library.custom_op("nobuco_tests::passed", mutates_args=())
+        def passed(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x.clone(), x.clone()
+
+        assert_converts(lambda x: passed(x), ROW)
+
+    def test_within_a_module_that_is_called_twice(self):
+        class Swirl(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = nn.Linear(4, 4)
+
+            def forward(self, x):
+                return swirl(self.linear(x))
+
+        module = Swirl()
+        assert_converts(lambda x: module(module(x)), ROW)
+
+    def test_within_the_sides_of_a_branch(self):
+        def programme(x):
+            return torch.cond(x.sum() > 0, lambda x: swirl(x) + 1, lambda x: both(x)[0] - 1, (x,))
+
+        report = assert_converts(programme, ROW)
+        assert len(opened_in(report)) == 2
+        keras_model, _ = convert(programme, ROW)
+        for x in (ROW.abs(), -ROW.abs()):
+            assert_matches(keras_model, programme, x)
+
+    def test_within_a_loop(self):
+        def programme(x):
+            return torch.while_loop(lambda n, x: n < 3, lambda n, x: (n + 1, swirl(x)), (torch.tensor(0), x))[1]
+
+        assert_converts(programme, ROW)
+
+    def test_a_parameter_stays_a_weight(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = nn.Parameter(torch.rand(4))
+
+            def forward(self, x):
+                return swirl(x * self.scale) + swirl(self.scale)
+
+        keras_model, report = convert(Net(), ROW)
+        assert report.ok and len(keras_model.trainable_weights) == 1
+
+    def test_what_depends_on_no_input_is_a_constant(self):
+        keras_model, report = convert(lambda x: x + swirl(torch.ones(4)), ROW)
+        assert report.ok and not opened_in(report) and len(keras_model.layers) == 2
+
+    def test_it_saves_and_loads_without_pytorch(self, tmp_path):
+        keras_model, _ = convert(lambda x: swirl(x), ROW)
+        keras_model.save(tmp_path / "m.keras")
+        loaded = keras.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_allclose(loaded(ROW.numpy()), swirl(ROW), rtol=1e-5, atol=1e-6)
+
+
+class TestOrder:
+    """Opened calls are planned with all others, so an image stays channels-last through them."""
+
+    def test_element_by_element_calls_take_any_order(self):
+        @torch.library.custom_op("nobuco_tests::bent", mutates_args=())
+        def bent(x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x > 0, x, x.exp() - 1) * x.sigmoid()
+
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), _Module(bent), nn.Conv2d(4, 2, 3))
+        keras_model, report = convert(
+            net, IMAGE, inputs_channel_order=ChannelOrder.TENSORFLOW, outputs_channel_order=None
+        )
+        assert report.ok and report.transpositions == 0
+        with torch.no_grad():
+            expected = net(IMAGE).permute(0, 2, 3, 1)
+        np.testing.assert_allclose(keras_model(IMAGE.permute(0, 2, 3, 1).numpy()), expected, atol=1e-5)
+
+    def test_calls_on_dimensions_follow_the_order(self):
+        @torch.library.custom_op("nobuco_tests::evened", mutates_args=())
+        def evened(x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x - x.mean(1, keepdim=True), x.amax(dim=(2, 3), keepdim=True).expand_as(x)], 1)
+
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), _Module(evened), nn.Conv2d(8, 2, 3))
+        _, report = convert(net, IMAGE, inputs_channel_order=ChannelOrder.TENSORFLOW, outputs_channel_order=None)
+        assert report.ok and report.transpositions == 0
+
+    def test_a_convolution_without_converter_is_one_in_aten(self):
+        with without_converter(torch.conv2d):
+            net = nn.Sequential(nn.ReLU(), _Module(lambda x: F.conv2d(x, torch.ones(2, 3, 3, 3)) * x.mean()), nn.ReLU())
+            _, report = convert(net, IMAGE, inputs_channel_order=ChannelOrder.TENSORFLOW, outputs_channel_order=None)
+        assert report.ok and report.transpositions == 0
+        assert "torch.ops.aten.convolution.default" in opened_in(report)["torch.conv2d"]
+
+
+class _Module(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class TestSizes:
+    def test_calls_without_sizes_work_at_any(self):
+        keras_model, report = convert(lambda x: both(x)[0], ROW, input_shapes={ROW: (None, 4)})
+        assert report.ok and report.warnings == () and keras_model.output.shape == (None, 4)
+        assert_matches(keras_model, lambda x: both(x)[0], torch.rand(7, 4))
+
+    def test_calls_with_the_examples_sizes_are_warned_about(self):
+        @torch.library.custom_op("nobuco_tests::halved", mutates_args=())
+        def halved(x: torch.Tensor) -> torch.Tensor:
+            return x.clone().view(x.shape[0] // 2, -1)
+
+        x = torch.rand(4, 3)
+        line = self.test_calls_with_the_examples_sizes_are_warned_about.__func__.__code__.co_firstlineno
+        with pytest.warns(
+            nobuco.NobucoWarning, match=rf"test_opening.py\", line {line + 10}: .*sizes of the example"
+        ) as seen:
+            convert(lambda x: halved(x[:, :2]) * x.shape[0],
+                    x, input_shapes={x: (None, 3)})  # fmt: skip
+        assert seen
+
+
+class TestReport:
+    @pytest.fixture
+    def report(self):
+        return convert(nn.Sequential(nn.Linear(4, 4), _Module(swirl)), ROW)[1]
+
+    def test_it_marks_the_node_and_lists_its_calls(self, report):
+        assert opened_in(report) == {
+            "torch.ops.nobuco_tests.swirl.default": [
+                "torch.ops.aten.mul.Tensor",
+                "torch.ops.aten.sin.default",
+                "torch.ops.aten.mean.dim",
+                "torch.ops.aten.add.Tensor",
+            ]
+        }
+        (node,) = [node for node in report.walk() if node.opened]
+        assert all(call.direct and call.own.matches for call in node.children)
+        assert "test_opening.py" in str(node.invoked)
+
+    def test_in_a_terminal_of_80_columns(self, report):
+        text = render_text(report, width=80)
+        assert "▿ opened into ATen calls" in text
+        lines = text.splitlines()
+        start = next(i for i, line in enumerate(lines) if "nobuco_tests.swirl" in line)
+        assert re.match(r"└ ▾ 1: _Module → nobuco_tests\.swirl|.*▿ .*nobuco_tests\.swirl", lines[start])
+        assert [re.sub(r"  +.*", "", line.strip()) for line in lines[start + 1 : start + 5]] == [
+            "├ ✓ aten.mul.Tensor",
+            "├ ✓ aten.sin",
+            "├ ✓ aten.mean.dim",
+            "└ ✓ aten.add.Tensor",
+        ]
+        assert all(cell_len(line) <= 80 for line in lines)
+
+    def test_colour_adds_nothing_but_colour(self, report):
+        painted = render_text(report, width=80, color=True)
+        assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == render_text(report, width=80)
+
+
+class TestGaps:
+    def test_not_to_be_opened(self):
+        with pytest.raises(nobuco.ConversionError) as caught:
+            convert(lambda x: swirl(x) + both(x)[0], ROW, decompose=False)
+        message = str(caught.value)
+        assert message.startswith("2 operation(s) have no converter:")
+        assert "@nobuco.converter(torch.ops.nobuco_tests.swirl.default, " in message
+        assert caught.value.gaps == ("nobuco_tests.swirl.default", "nobuco_tests.both.default")
+        stub = re.findall(r"    (@nobuco.converter.*?# the same, on TensorFlow tensors)", message, re.S)[0]
+        compile(stub.replace("\n    ", "\n"), "stub", "exec")
+
+    def test_what_it_is_opened_into_may_have_none(self):
+        with pytest.raises(nobuco.ConversionError) as caught:
+            convert(lambda x: holds_sealed(x), ROW)
+        message = str(caught.value)
+        assert message.startswith("1 operation(s) have no converter:")
+        assert "torch.ops.nobuco_tests_closed.sealed.default, called 1 time(s):" in message
+        assert "in torch.ops.nobuco_tests.holds_sealed.default  (%" in message
+        assert "@nobuco.converter(torch.ops.nobuco_tests_closed.sealed.default, " in message
+
+    def test_the_stub_once_filled_in_converts(self):
+        registered_converters()
+        with registry.restoring():
+            options = {"channel_ordering_strategy": ChannelOrderingStrategy.FORCE_PYTORCH_ORDER}
+            nobuco.converter(sealed.default, **options)(lambda arg0: lambda arg0: arg0 * 2)
+            assert_converts(lambda x: holds_sealed(x) + sealed(x), ROW)
+
+    def test_a_kernel_alone_is_a_gap_of_its_own(self):
+        with pytest.raises(
+            nobuco.ConversionError, match=r"nobuco_tests_closed\.sealed\.default, called 2 time"
+        ) as caught:
+            convert(lambda x: sealed(x) + sealed(x * 2), ROW)
+        assert " in torch.ops" not in str(caught.value)
+
+    def test_why_it_cannot_be_opened_is_told(self):
+        @torch.library.custom_op("nobuco_tests::stubborn", mutates_args=())
+        def stubborn(x: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(np.sin(x.numpy()))
+
+        with pytest.raises(nobuco.ConversionError) as caught:
+            convert(lambda x: stubborn(x), ROW)
+        message = str(caught.value)
+        assert "torch.ops.nobuco_tests.stubborn.default, called 1 time(s):" in message
+        assert re.search(r"\nPyTorch cannot open it into ATen calls: RuntimeError: .*numpy", message)
+        assert "@nobuco.converter(torch.ops.nobuco_tests.stubborn.default, " in message
+
+    def test_a_value_taken_into_python_is_warned_about(self):
+        @torch.library.custom_op("nobuco_tests::scaled_by_first", mutates_args=())
+        def scaled_by_first(x: torch.Tensor) -> torch.Tensor:
+            return x * float(x[0, 0])
+
+        with pytest.warns(
+            nobuco.NobucoWarning, match="scaled_by_first.default takes a value that depends on the input"
+        ):
+            convert(lambda x: scaled_by_first(x), ROW)
+
+
+class TestConverters:
+    """A custom operation takes a converter in each of its spellings."""
+
+    @pytest.mark.parametrize("registered", ["definition", "packet", "overload"])
+    @pytest.mark.parametrize("called", ["definition", "packet", "overload"])
+    def test_of_a_custom_operation(self, registered, called):
+        spelled = {
+            "definition": swirl,
+            "packet": torch.ops.nobuco_tests.swirl,
+            "overload": torch.ops.nobuco_tests.swirl.default,
+        }
+        registered_converters()
+
+        def make(x, turns=2.0):
+            return lambda x, turns=2.0: tf.sin(x * turns) + tf.reduce_mean(x, -1, keepdims=True)
+
+        with registry.restoring():
+            nobuco.converter(
+                spelled[registered], channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+            )(make)
+            report = assert_converts(lambda x: spelled[called](x, 1.5), ROW)
+        assert not opened_in(report)
