@@ -30,10 +30,10 @@ from nobuco.files import replacing
 from nobuco.ir import Graph, Site, ValueKind
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
-from nobuco.registry import find_converter, operation_name
-from nobuco.select import Unit, select
-from nobuco.trace import trace
-from nobuco.trace.opening import opened
+from nobuco.programmes import programme
+from nobuco.registry import operation_name
+from nobuco.select import Unit
+from nobuco.stages import selected, traced
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,12 @@ def bisect(
     """
     if save is not None and (Path(save).is_dir() or not Path(save).absolute().parent.is_dir()):
         raise InputError(f"save is {str(save)!r}; give the path of a file in a directory that is there")
-    call = prepared(model, args, kwargs)
-    graph = trace(model, call.args, call.kwargs)
+    program = programme(model)
+    call = prepared(program, args, kwargs)
+    graph = traced(program.function, call, [tensor.shape for tensor in call.tensors])
     outputs = compared(graph, call, keras_model, inputs_channel_order, None, tolerance)
-    graph, units = _units(graph)
+    graph, selection, _ = selected(graph)
+    units = selection.units
     pairs = list(_paired(units, keras_model))
     bounds = tolerances(tolerance, "tolerance")
     points, results = [], {v.id: to_numpy(graph.samples[v.id]) for v in graph.inputs}
@@ -134,15 +136,6 @@ def bisect(
     compared_units = {id(pair.unit) for pair in pairs}
     unmatched = tuple(name_of(unit) for unit in units if id(unit) not in compared_units)
     return Bisection(tuple(points), unmatched, outputs, saved)
-
-
-def _units(graph: Graph) -> tuple[Graph, tuple[Unit, ...]]:
-    """What a conversion would make layers of, and the graph with the calls opened that it opens."""
-    selection = select(graph, find_converter)
-    if selection.gaps:
-        graph = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
-        selection = select(graph, find_converter)
-    return graph, selection.units
 
 
 def _paired(units: Sequence[Unit], keras_model: keras.Model) -> Iterator[_Pair]:

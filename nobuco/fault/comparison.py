@@ -17,7 +17,8 @@ from nobuco.fault.running import feeds, found, run, ways_to_feed
 from nobuco.ir import Graph, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
-from nobuco.trace import trace
+from nobuco.programmes import programme
+from nobuco.stages import traced
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ def compare(
     Raises:
         InputError: an argument is wrong, or the Keras model has other inputs or outputs than PyTorch.
     """
-    call = prepared(model, args, kwargs)
-    graph = trace(model, call.args, call.kwargs)
+    program = programme(model)
+    call = prepared(program, args, kwargs)
+    graph = traced(program.function, call, [tensor.shape for tensor in call.tensors])
     return compared(graph, call, keras_model, inputs_channel_order, outputs_channel_order, tolerance)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that were sizes: `len(x)` and `int(x.shape[0])` are plain to Python, and what becomes of them is not recorded.
+"""Numbers that were sizes: `len(x)` and `int(x.shape[0])` are plain to Python, which nobody sees go on.
 
 Where a call was given a number that in every run was a size met before it, that size is what it was given.
 """
@@ -34,7 +34,10 @@ class _Finder:
             children = self.rewritten([node.children for node in nodes])
             for run, node in enumerate(nodes):
                 found[run].append(
-                    replace(_given_instead(node, [s and s[run] for s in given]), children=tuple(children[run]))
+                    replace(
+                        _given_instead(node, [None if sizes is None else sizes[run] for sizes in given]),
+                        children=tuple(children[run]),
+                    )
                 )
             self._meet(nodes)
         return found
