@@ -133,8 +133,8 @@ def bisect(
             saved = _saved(Path(save), pair.unit, graph, parts, results)
         points.append(point)
         results.update({value.id: part.got for value, part in zip(pair.unit.outputs, parts)})
-    compared_units = {id(pair.unit) for pair in pairs}
-    unmatched = tuple(name_of(unit) for unit in units if id(unit) not in compared_units)
+    paired = {id(pair.unit) for pair in pairs}
+    unmatched = tuple(name_of(unit) for unit in units if id(unit) not in paired)
     return Bisection(tuple(points), unmatched, outputs, saved)
 
 
@@ -144,7 +144,7 @@ def _paired(units: Sequence[Unit], keras_model: keras.Model) -> Iterator[_Pair]:
     for unit in units:
         by_name.setdefault(plain_name(name_of(unit)), []).append(unit)
     calls = _layer_calls(keras_model, by_name)
-    found = {}
+    pairs = {}
     for name, alike in by_name.items():
         layers = calls.get(name, [])
         if len(layers) != len(alike):
@@ -154,8 +154,8 @@ def _paired(units: Sequence[Unit], keras_model: keras.Model) -> Iterator[_Pair]:
                 fitting(value.shape, tuple(tensor.shape)) for value, tensor in zip(unit.outputs, tensors)
             )
             if fits and not any(value.kind is ValueKind.SIZE for value in unit.outputs):
-                found[id(unit)] = _Pair(unit, layer, tensors)
-    yield from (found[id(unit)] for unit in units if id(unit) in found)
+                pairs[id(unit)] = _Pair(unit, layer, tensors)
+    yield from (pairs[id(unit)] for unit in units if id(unit) in pairs)
 
 
 def _layer_calls(keras_model: keras.Model, names: Mapping[str, Any]) -> dict[str, list[tuple[str, tuple[Any, ...]]]]:
@@ -168,7 +168,7 @@ def _layer_calls(keras_model: keras.Model, names: Mapping[str, Any]) -> dict[str
         for node in layer._inbound_nodes:
             if id(node) in own:
                 calls.setdefault(name, []).append((rank, layer.name, tuple(node.output_tensors)))
-    return {name: [call[1:] for call in sorted(found, key=lambda c: c[0])] for name, found in calls.items()}
+    return {name: [call[1:] for call in sorted(alike, key=lambda c: c[0])] for name, alike in calls.items()}
 
 
 def _activations(keras_model: keras.Model, pairs: Sequence[_Pair], tensors: Sequence[Any]) -> Iterator[list[Any]]:
