@@ -72,14 +72,14 @@ def main(folder: Path) -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "trace.html"
-        save_html(json.loads(_anywhere(json.dumps(report_to_dict(report)))), page)
+        save_html(json.loads(anywhere(json.dumps(report_to_dict(report)))), page)
         for name, script, height, dark in (("trace", OPEN, 980, False), ("trace-graph", GRAPH, 1000, True)):
             picture = folder / f"{name}.png"
             screenshot(page, picture, 1280, height, dark, script)
             quantize(picture)
 
 
-def _anywhere(text: str) -> str:
+def anywhere(text: str) -> str:
     """The report without the folders of the machine that made the picture."""
     for module, said in ((__file__, "net.py"), (nobuco.__file__, "nobuco"), (torch.__file__, "torch")):
         place = Path(module)
