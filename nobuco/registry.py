@@ -325,7 +325,10 @@ def locate_converter(operation: Operation) -> tuple[str, str]:
     """
     found = _registry_for().find(operation)
     if found is None:
-        raise UnknownConverterError(f"no converter is registered for {operation_name(operation)}")
+        name = operation_name(operation)
+        raise UnknownConverterError(
+            f"no converter is registered for {name}; a call of it is opened into the calls that it makes"
+        )
     return found.location, inspect.getsource(inspect.unwrap(found.function))
 
 

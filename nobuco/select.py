@@ -149,6 +149,9 @@ class _Picker:
             for child in node.children:
                 self.visit(child, inside, node if node.opened else within)
         elif node.module is None:  # a module that calls nothing gives what others have made
+            # What opens into nothing but itself, as ATen calls it, goes by the name that the user wrote.
+            if within is not None and within.children == (node,):
+                node, within = within, None
             self.gaps.append(Gap(node, inside, within))
 
     def _is_constant(self, node: Node) -> bool:
@@ -383,8 +386,9 @@ def _stub(name: str, node: Node) -> str:
     own = ["self", *args] if node.module is not None else args
     spoken = operation_name(getattr(node.op, "overloadpacket", node.op))
     operation = f"{name}.__get__" if type(node.op).__name__ == "method-wrapper" else name
+    strategy = "nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER"
     return (
-        f"    @nobuco.converter({operation}, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)\n"
+        f"    @nobuco.converter({operation}, channel_ordering_strategy={strategy})\n"
         f"    def convert_{spoken.split('.')[-1].strip('_')}({', '.join(own)}):\n"
         f"        return lambda {', '.join(args)}: ...  # the same, on TensorFlow tensors"
     )

@@ -64,6 +64,14 @@ def test_all_gaps_are_listed_at_once_with_their_lines_and_a_stub():
     compile(stub.replace("\n    ", "\n"), "stub", "exec")
 
 
+def test_what_opens_into_itself_alone_is_named_as_the_user_wrote_it():
+    with pytest.raises(nobuco.ConversionError) as caught:
+        convert(lambda x: torch.geqrf(x)[0], args=[torch.rand(1, 3, 3)])
+    assert "\ntorch.geqrf, called 1 time(s):" in str(caught.value)
+    assert "@nobuco.converter(torch.geqrf, channel_ordering_strategy=nobuco.Chann" in str(caught.value)
+    assert "no converter" in [node.status.value for node in caught.value.report.walk()]
+
+
 def test_a_converter_that_gives_too_many_outputs(register):
     register(lambda x: lambda x: (x, x))
     with pytest.raises(nobuco.ConverterError, match=r"PyTorch gives 1 tensor\(s\), the converted node 2"):

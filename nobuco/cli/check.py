@@ -33,4 +33,5 @@ def run(options: argparse.Namespace) -> int:
     words = ["--nobuco-model", options.model, "--nobuco-seed", str(options.seed)]
     words += [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
     words += ["--nobuco-max-abs-diff", options.max_abs_diff] if options.max_abs_diff else []
+    words += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]  # nobuco is, as it runs
     return int(pytest.main([*words, *options.rest]))
