@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import torch
+from torch import nn
 
 import nobuco
 from conformance.models import Case
@@ -40,8 +41,6 @@ class Measured:
 def measure(case: Case, full_validation: bool = True) -> Measured:
     """Convert a network, write it as TFLite, run both and compare; inputs and outputs lie as the case says."""
     model, inputs = case.built()
-    with torch.no_grad():
-        expected = flat_outputs(model(*[x.clone() for x in inputs]))
     started = time.perf_counter()
     keras_model, report = nobuco.pytorch_to_keras(
         model,
@@ -55,16 +54,25 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
     converted = time.perf_counter()
     data = to_tflite(keras_model)
     exported = time.perf_counter()
+    seconds = {**report.stages, "all": exported - started, "tflite": exported - converted}
+    found: tuple[list[Difference], list[Difference]] = ([], [])
+    for given in (inputs, *([case.other_inputs()] if case.other_inputs else [])):
+        for differences, difference in zip(found, _compared(case, model, given, keras_model, data)):
+            differences += difference
+    return Measured(report, tuple(found[0]), tuple(found[1]), tflite_operations(data), seconds, len(data))
+
+
+def _compared(
+    case: Case, model: nn.Module, inputs: Sequence[torch.Tensor], keras_model: keras.Model, data: bytes
+) -> tuple[list[Difference], list[Difference]]:
+    """How far Keras and TFLite are from PyTorch on one input."""
+    with torch.no_grad():
+        expected = flat_outputs(model(*[x.clone() for x in inputs]))
     feeds = [t_pytorch2keras(x, case.order) for x in inputs]
     got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
-    seconds = {**report.stages, "all": exported - started, "tflite": exported - converted}
-    return Measured(
-        report,
+    return (
         _differences([_logical(t, case.outputs_order) for t in got], expected),
         _differences([_logical(t, case.outputs_order) for t in run_tflite(data, feeds)], expected),
-        tflite_operations(data),
-        seconds,
-        len(data),
     )
 
 
@@ -72,5 +80,5 @@ def _logical(tensor: object, order: ChannelOrder) -> torch.Tensor:
     return nobuco.t_keras2pytorch(tensor, order)
 
 
-def _differences(got: list[torch.Tensor], expected: list[torch.Tensor]) -> tuple[Difference, ...]:
-    return tuple(compare(to_numpy(g), to_numpy(e), BOUND) for g, e in zip(got, expected, strict=True))
+def _differences(got: list[torch.Tensor], expected: list[torch.Tensor]) -> list[Difference]:
+    return [compare(to_numpy(g), to_numpy(e), BOUND) for g, e in zip(got, expected, strict=True)]

@@ -22,6 +22,7 @@ class Case:
     """A network with its example inputs and the most TRANSPOSE operations that its TFLite file may hold.
 
     `max_transposes` is None where no bound is set; `order` and `outputs_order` are how its inputs and outputs lie.
+    `other_inputs` are further ones to compare on, where what a network does depends on what it sees.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     quick: bool = False
     order: ChannelOrder = ChannelOrder.TENSORFLOW
     outputs_order: ChannelOrder = ChannelOrder.TENSORFLOW
+    other_inputs: Callable[[], tuple[torch.Tensor, ...]] | None = None
 
     def built(self) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
         """The network in eval mode, seeded and with statistics that are not the identity, and its inputs."""

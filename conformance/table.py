@@ -89,8 +89,8 @@ def _cells(name: str, from_zoo: bool) -> str:
     except subprocess.TimeoutExpired:
         return f"not done after {_MOST_SECONDS} s"
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return said[-1][:200]
+        raised = [line for line in done.stderr.splitlines() if "Error: " in line]
+        return f"exit status {done.returncode}: {raised[-1][:200] if raised else 'no word of why'}"
     row = Row(**json.loads(done.stdout.splitlines()[-1]))
     return (
         f"{row.keras} | {row.tflite} | {row.transposes} | {PEERS.get(name, '-')} | {row.operations} "

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from conformance.detectors import OPTIONS, Detector, Heads, image_of
 from conformance.models import Case, image
 from conformance.torchvision_models import network, torchvision
 
@@ -31,12 +32,14 @@ ZOO: tuple[str, ...] = (
     # quantisable, in floating point
     "quantized_mobilenet_v2", "quantized_mobilenet_v3_large", "quantized_resnet18", "quantized_resnext101_32x8d",
     "quantized_googlenet", "quantized_inception_v3", "quantized_shufflenet_v2_x0_5",
+    # detection
+    *OPTIONS,
 )  # fmt: skip
 
 _SIDE, _CLIP = 128, (8, 64)
 # What is made for windows or positions of a certain size.
 _SIDES = {"vit_*": 224, "swin_*": 224, "maxvit_*": 224}
-_CLIPS = {"mvit_*": (16, 224), "swin3d_*": (8, 112), "s3d": (16, 64)}
+_CLIPS = {"mvit_*": (16, 224), "swin3d_*": (8, 112), "s3d": (16, 224)}
 
 
 def zoo_case(name: str) -> Case:
@@ -45,6 +48,8 @@ def zoo_case(name: str) -> Case:
     Raises:
         ValueError: torchvision has no such network.
     """
+    if name in OPTIONS:
+        return _detector_case(name)
     make, home = partial(network, name), torchvision().models.get_model_builder(name).__module__
     if ".video." in home:
         frames, side = _suiting(_CLIPS, name, _CLIP)
@@ -55,11 +60,19 @@ def zoo_case(name: str) -> Case:
     return Case(name, make, image(1, 3, side, side))
 
 
+def _detector_case(name: str) -> Case:
+    """A detector on an image, and on another, where it finds other boxes, and other numbers of them."""
+    whole = not name.startswith(("maskrcnn", "keypointrcnn"))  # whose last steps are loops over what was found
+    (picture,) = image_of(_SIDE)
+    make = partial(Detector if whole else Heads, name)
+    return Case(name, make, lambda: (picture,), other_inputs=lambda: (picture.flip(2, 3) ** 2,))
+
+
 def every_name() -> list[str]:
-    """All names that torchvision registers, but for the detectors."""
+    """All names that torchvision registers, but for the detectors that `ZOO` does not have."""
     models = torchvision().models
     homes = (models, models.segmentation, models.optical_flow, models.video, models.quantization)
-    return [name for home in homes for name in models.list_models(module=home)]
+    return [*(name for home in homes for name in models.list_models(module=home)), *OPTIONS]
 
 
 def _suiting(by_pattern: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -14,15 +14,7 @@ from functools import partial
 from typing import Any
 
 from nobuco.parity import Difference
-from nobuco.registry import (
-    Converter,
-    Named,
-    Operation,
-    find_converter,
-    operation_name,
-    operator_named,
-    registered_converters,
-)
+from nobuco.registry import Converter, Operation, find_converter, operation_name, registered_converters
 from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE
 from pytest_nobuco.calls import Call, RefusedError, choose
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
@@ -48,9 +40,11 @@ class NobucoConverters:
     def listed(self) -> list[Entry]:
         """See `Converters`."""
         for converter in registered_converters():
-            # Another converter may have taken over some of its operations.
-            operations = [op for op in map(_callable, converter.operations) if op and find_converter(op) is converter]
-            if not operations:  # those of a library that nobody has imported
+            # One that is only named belongs to a library that need not be there; another converter may have taken
+            # over some of the others.
+            callables = [op for op in converter.operations if not isinstance(op, str)]
+            operations = [op for op in callables if find_converter(op) is converter]
+            if not operations:
                 continue
             name = _unused(operation_name(operations[0]), self._registered)
             self._registered[name] = converter, operations, source_of(converter, operations)
@@ -205,10 +199,6 @@ def _limit(spellings: Iterable[str]) -> Limit | None:
 
 def _only_dynamic(entry: Entry) -> bool:
     return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in ONLY_DYNAMIC)
-
-
-def _callable(operation: Named) -> Operation | None:
-    return operator_named(operation) if isinstance(operation, str) else operation
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Numbers that were sizes: `len(x)` and `int(x.shape[0])` are plain to Python, which nobody sees go on.
+"""Numbers that were sizes: `len(x)` and `int(x.shape[0])` are plain numbers to Python, which keep no record.
 
 Where a call was given a number that in every run was a size met before it, that size is what it was given.
 """
@@ -33,12 +33,8 @@ class _Finder:
             given = [self._size(numbers) for numbers in zip(*map(_given, nodes))]
             children = self.rewritten([node.children for node in nodes])
             for run, node in enumerate(nodes):
-                found[run].append(
-                    replace(
-                        _given_instead(node, [None if sizes is None else sizes[run] for sizes in given]),
-                        children=tuple(children[run]),
-                    )
-                )
+                own = [None if sizes is None else sizes[run] for sizes in given]
+                found[run].append(replace(_given_instead(node, own), children=tuple(children[run])))
             self._meet(nodes)
         return found
 
