@@ -12,6 +12,7 @@ import tensorflow as tf
 import torch
 
 import nobuco
+import nobuco.registry
 from nobuco.cli.main import main
 from nobuco.export import run_tflite
 
@@ -60,7 +61,7 @@ NETS = """
 
 
 @pytest.fixture
-def project(pytester, restored_registry, monkeypatch):
+def project(restored_registry, pytester):  # in this order: what pytester sees imported, it forgets
     pytester.makepyfile(nets=NETS)
     pytester.syspathinsert()
     return pytester.path
@@ -163,6 +164,17 @@ def test_locate(capfd):
     assert main(["locate", "torch.nn.functional.no_such"]) == 2
     assert main(["locate", "torch.nn.Module"]) == 1
     assert "no converter is registered for torch.nn.Module" in capfd.readouterr().err
+
+
+def test_coverage_of_an_operation_and_of_a_model(project, capfd):
+    assert main(["coverage", "torch.nn.functional.gelu"]) == 0
+    assert main(["coverage", "nets.Net", "-i", "1,3,8,8"]) == 0
+    out = capfd.readouterr().out
+    assert "gelu" in out and "✓ Net" in out
+    with nobuco.registry.registry.restoring():
+        nobuco.unregister_converter(torch.ops.aten.linalg_eig.default)
+        assert main(["coverage", "torch.linalg.eig"]) == 1
+    assert "no converter" in capfd.readouterr().out
 
 
 def test_check_is_the_plugins_suite(project):

@@ -1,1 +1,1 @@
-"""The command line: `python -m nobuco convert`, `check`, `locate`."""
+"""The command line: `python -m nobuco convert`, `check`, `coverage`, `locate`."""

@@ -63,7 +63,7 @@ def _converted(options: argparse.Namespace) -> Any:
 
     import nobuco
 
-    model, (args, kwargs) = model_and_arguments(options)
+    model, (args, kwargs) = model_and_arguments(options, options.weights)
     orders = {"nhwc": nobuco.ChannelOrder.TENSORFLOW, "nchw": nobuco.ChannelOrder.PYTORCH}
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     return nobuco.pytorch_to_keras(

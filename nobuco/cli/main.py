@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nobuco.cli import check, convert, locate
+from nobuco.cli import check, convert, coverage, locate
 from nobuco.errors import InputError, NobucoError
 
-COMMANDS = {"convert": convert, "check": check, "locate": locate}
+COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate}
 EXITS = """\
 exit codes: 0 all is well; 1 the model cannot be converted, or what came out is not PyTorch's; 2 the command line
 is wrong, or names what is not there."""

@@ -36,8 +36,8 @@ def _input(text: str) -> InputSpec:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def model_and_arguments(options: argparse.Namespace) -> tuple[Any, Arguments]:
-    """The model, with its weights, and the arguments to try it on.
+def model_and_arguments(options: argparse.Namespace, weights: Path | None = None) -> tuple[Any, Arguments]:
+    """The model, with the weights of a file if one is given, and the arguments to try it on.
 
     Raises:
         InputError: there is no such model or file, or the weights are another model's.
@@ -48,8 +48,8 @@ def model_and_arguments(options: argparse.Namespace) -> tuple[Any, Arguments]:
 
     named = resolve(options.model)
     model = built((lambda: named) if isinstance(named, torch.nn.Module) else named, options.seed)
-    if options.weights is not None:
-        _load(model, options.weights)
+    if weights is not None:
+        _load(model, weights)
     return model, arguments(model, options.inputs or None, {}, options.seed)
 
 
