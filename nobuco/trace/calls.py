@@ -64,9 +64,13 @@ def overload_of(func: Any) -> Any:
     return func
 
 
+# Those whose own parameter is called so.
+_OWN_AXIS = {"segment_reduce", "quantize_per_channel", "fake_quantize_per_channel_affine"}
+
+
 def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """NumPy's `axis` and `keepdims`, which PyTorch's own parser of arguments takes too, as `dim` and `keepdim`."""
-    if hasattr(func, "__code__"):
+    if hasattr(func, "__code__") or name_of(func) in _OWN_AXIS:
         return dict(kwargs)
     spelled = {"axis": "dim", "keepdims": "keepdim"}
     return {spelled.get(name, name): value for name, value in kwargs.items()}

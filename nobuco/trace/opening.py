@@ -190,6 +190,13 @@ def _as_then(node: Node) -> Any:
     return torch.autocast(node.autocast[0], dtype=node.autocast[1], cache_enabled=False)
 
 
+# A sample need not lie in memory as the tensor did of which a view was traced.
+_STRIDES_ASIDE = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
+
+
 @dataclass
 class _Unrolled:
     """An fx graph run call by call, each recorded as a node."""
@@ -226,7 +233,7 @@ class _Unrolled:
         args = map_leaves(lambda leaf: leaf, args)  # fx has lists and dicts of its own
         given = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
         with torch.no_grad():
-            result = op(*given[0], **given[1])
+            result = _STRIDES_ASIDE.get(op, op)(*given[0], **given[1])
         outputs = map_leaves(lambda leaf: self._value(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
         self.nodes.append(Node(next(iter(self.ids)), op, args, kwargs, outputs, self.site))
         return outputs
