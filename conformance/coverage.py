@@ -4,9 +4,11 @@
     python -m conformance.coverage --match 'fft.*' --tflite
     python -m conformance.coverage --modules                # modules in place of operations
     python -m conformance.coverage --all --resume --out coverage.jsonl
+    python -m conformance.coverage --dtypes --samples 2     # each dtype: right, raises, or WRONG without a word
 
-Each entry runs in a process of its own, so that one which crashes or hangs costs no other. Samples that draw
-random numbers, and entries that do not take float32, are left out.
+Each entry runs in a process of its own, so that one which crashes or hangs costs no other. Where a sample draws random
+numbers, only shape and dtype are compared, and that other numbers come than those of the trace. Entries that do not
+take float32 are left out.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from torch.testing._internal.common_modules import ModuleInfo, module_db
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nobuco
+import nobuco.converters  # once, before the processes part
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
 from nobuco.export.tflite import run_tflite, to_tflite
@@ -42,6 +46,11 @@ from nobuco.registry import Sample
 from pytest_nobuco.samples import randomized, seeding
 
 RTOL, ATOL = 1e-3, 1e-4
+_COARSE = {"float16": 1e-2, "bfloat16": 5e-2}  # relative, and of the largest element
+_DTYPES = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
+    torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
 _MOST = 300  # samples to choose from
 
 
@@ -54,6 +63,7 @@ class Result:
     keras: list[str] = field(default_factory=list)
     tflite: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
+    dtypes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -79,31 +89,61 @@ def name_of(info: Any) -> str:
 def measured(info: Any, count: int | None, tflite: bool) -> Result:
     """Convert and compare `count` samples (None: all) spread over an entry's."""
     result, started = Result(name_of(info)), time.perf_counter()
-    if torch.float32 not in (info.dtypes if isinstance(info, ModuleInfo) else info.supported_dtypes("cpu")):
+    if torch.float32 not in _dtypes_of(info):
         result.left_out = "takes no float32"
         return result
     with seeding(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        drawn = _of_module(info) if isinstance(info, ModuleInfo) else _of_operation(info)
-        samples = [sample for sample, _ in zip(drawn, range(_MOST)) if _is_usable(sample)]
-        chosen = [samples[i * len(samples) // count] for i in range(min(count, len(samples)))] if count else samples
-        reasons = [_measure(sample, tflite, result) for sample in chosen]
+        reasons = [_measure(sample, tflite, result) for sample in _samples(info, torch.float32, count)]
     if not result.keras:
         result.left_out = next(filter(None, reasons), "no sample that could be compared")
     result.seconds = time.perf_counter() - started
     return result
 
 
-def _of_operation(info: Any) -> Iterator[Sample]:
+def measured_by_dtype(info: Any, count: int | None) -> Result:
+    """What becomes of `count` samples of each dtype: ok, raises, or WRONG, a wrong answer without a word."""
+    result, started = Result(name_of(info)), time.perf_counter()
+    for dtype in _DTYPES:
+        if dtype in _dtypes_of(info):
+            own = Result(result.name)
+            with seeding(0), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for sample in _samples(info, dtype, count):
+                    _measure(sample, False, own)
+            if own.keras:
+                result.dtypes[str(dtype).removeprefix("torch.")] = _worst(own.keras)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def _worst(said: Sequence[str]) -> str:
+    raised = [one for one in said if ": " in one]
+    wrong = [one for one in said if one != "ok" and one not in raised]
+    return f"WRONG, {wrong[0]}" if wrong else f"raises {raised[0]}" if raised else "ok"
+
+
+def _dtypes_of(info: Any) -> Any:
+    return info.dtypes if isinstance(info, ModuleInfo) else info.supported_dtypes("cpu")
+
+
+def _samples(info: Any, dtype: torch.dtype, count: int | None) -> list[Sample]:
+    """`count` samples (None: all) of a dtype, spread over an entry's."""
+    drawn = _of_module(info, dtype) if isinstance(info, ModuleInfo) else _of_operation(info, dtype)
+    samples = [sample for sample, _ in zip(drawn, range(_MOST)) if _is_usable(sample)]
+    return [samples[i * len(samples) // count] for i in range(min(count, len(samples)))] if count else samples
+
+
+def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """The samples of an operation, which comes first among their arguments."""
-    for sample in info.sample_inputs("cpu", torch.float32):
+    for sample in info.sample_inputs("cpu", dtype):
         yield Sample((info.op, sample.input, *sample.args), sample.kwargs)
 
 
-def _of_module(info: Any) -> Iterator[Sample]:
+def _of_module(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """The samples of a module in eval mode, which comes first among their arguments."""
-    for given in info.module_inputs_func(info, "cpu", torch.float32, False, False):
-        module = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs).to(torch.float32)
+    for given in info.module_inputs_func(info, "cpu", dtype, False, False):
+        module = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs).to(dtype)
         args, kwargs = given.forward_input.args, given.forward_input.kwargs
         if isinstance(module, LazyModuleMixin):
             module(*args, **kwargs)
@@ -125,12 +165,14 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
         args, kwargs = map_tensors(lambda _, i: given[i], tree)
         return tensors(op(*args, **kwargs))
 
-    with torch.no_grad():
-        (expected, is_random), (again, _) = (_run(program, given, seed) for seed in (0, 1))
+    try:
+        with torch.no_grad():
+            expected, is_random = _run(program, given)
+    except Exception as error:
+        return f"does not run: {type(error).__name__}"
     if not expected:
         return "gives no tensor"
-    if is_random or not all(map(_same, expected, again)):
-        return "random"
+    verdict = _verdict_of_random if is_random else _verdict
     model = None
     try:
         model, report = nobuco.pytorch_to_keras(
@@ -145,13 +187,11 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
         result.opened += [node.name for node in report.walk() if node.opened and node.name not in result.opened]
         feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in given]
         got = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
-        result.keras.append(
-            _verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected)
-        )
+        result.keras.append(verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected))
     except Exception as error:
         result.keras.append(_told(error))
     if tflite:
-        result.tflite.append("not in Keras" if model is None else _in_tflite(model, feeds, expected))
+        result.tflite.append("not in Keras" if model is None else _in_tflite(model, feeds, expected, verdict))
     return ""
 
 
@@ -167,21 +207,19 @@ class _Draws(TorchDispatchMode):
         return returned
 
 
-def _run(program: Any, given: Sequence[torch.Tensor], seed: int) -> tuple[list[np.ndarray], bool]:
+def _run(program: Any, given: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], bool]:
     """What PyTorch gives, and whether it draws random numbers for it."""
-    with seeding(seed), _Draws() as draws:
+    with seeding(0), _Draws() as draws:
+        program(*(t.clone() for t in given))
+    with seeding(0):  # without the mode, under which PyTorch gets `pinv` of complex numbers wrong
         returned = program(*(t.clone() for t in given))
-    return [to_numpy(t.resolve_conj().resolve_neg()) for t in returned], draws.drew
+    return [to_numpy(t) for t in returned], draws.drew
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-
-
-def _in_tflite(model: Any, feeds: Sequence[Any], expected: Sequence[np.ndarray]) -> str:
+def _in_tflite(model: Any, feeds: Sequence[Any], expected: Sequence[np.ndarray], verdict: Any) -> str:
     try:
         got = run_tflite(to_tflite(model), feeds)
-        return _verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected)
+        return verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected)
     except Exception as error:
         return _told(error)
 
@@ -192,10 +230,31 @@ def _verdict(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
     for a, b in zip(got, expected):
         if a.shape != b.shape or a.dtype != b.dtype:
             return f"{a.dtype}{list(a.shape)}, PyTorch gives {b.dtype}{list(b.shape)}"
-        if not np.allclose(a, b, RTOL, ATOL, equal_nan=a.dtype.kind in "fc"):
+        rtol, atol = _tolerance(b)
+        exact = a.dtype.kind in "biu"
+        wide = np.complex128 if a.dtype.kind == "c" else a.dtype if exact else np.float64
+        a, b = a.astype(wide), b.astype(wide)
+        if not (np.array_equal(a, b) if exact else np.allclose(a, b, rtol, atol, equal_nan=True)):
             with np.errstate(invalid="ignore"):
                 return f"differs by {np.nanmax(np.abs(a.astype(np.complex128) - b)):.2g}"
     return "ok"
+
+
+def _tolerance(expected: np.ndarray) -> tuple[float, float]:
+    """Relative and absolute; the coarse dtypes are summed up in another order, and in PyTorch in float32."""
+    coarse = _COARSE.get(expected.dtype.name)
+    if coarse is None:
+        return RTOL, ATOL
+    finite = expected.astype(np.float64)
+    peak = np.max(np.abs(finite), initial=1.0, where=np.isfinite(finite))
+    return coarse, coarse * peak
+
+
+def _verdict_of_random(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
+    if [(a.shape, a.dtype) for a in got] != [(b.shape, b.dtype) for b in expected]:
+        return _verdict(got, expected)
+    baked = all(np.array_equal(a, b) and len(np.unique(b)) > 4 for a, b in zip(got, expected))
+    return "gives the numbers of the trace" if baked else "ok"
 
 
 def _told(error: Exception) -> str:
@@ -209,7 +268,7 @@ def _told(error: Exception) -> str:
 # -- all entries, a process each ----------------------------------------------------------------------------
 
 
-def measure_all(infos: Sequence[Any], jobs: int, timeout: float, count: int | None, tflite: bool) -> Iterator[Result]:
+def measure_all(infos: Sequence[Any], jobs: int, timeout: float, measure: Callable[[Any], Result]) -> Iterator[Result]:
     """Measure entries in `jobs` processes at a time; gives each result as it comes."""
     context = multiprocessing.get_context("fork")  # all imports are done, and nothing of TensorFlow has run yet
     waiting, running = list(infos), []
@@ -217,7 +276,7 @@ def measure_all(infos: Sequence[Any], jobs: int, timeout: float, count: int | No
         while waiting and len(running) < jobs:
             info = waiting.pop(0)
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_child, args=(theirs, info, count, tflite))
+            process = context.Process(target=_child, args=(theirs, info, measure))
             process.start()
             theirs.close()
             running.append((process, ours, info, time.monotonic()))
@@ -229,8 +288,8 @@ def measure_all(infos: Sequence[Any], jobs: int, timeout: float, count: int | No
                 yield result
 
 
-def _child(pipe: Connection, info: Any, count: int | None, tflite: bool) -> None:
-    pipe.send(measured(info, count, tflite))
+def _child(pipe: Connection, info: Any, measure: Callable[[Any], Result]) -> None:
+    pipe.send(measure(info))
 
 
 def _finished(process: Any, pipe: Connection, info: Any, started: float, timeout: float) -> Result | None:
@@ -273,6 +332,24 @@ def summary(results: Sequence[Result], tflite: bool) -> str:
     return "\n".join(lines)
 
 
+def dtype_row(result: Result) -> str:
+    """One row of the table: each dtype that the operation takes, with what is wrong."""
+    return " ".join(
+        f"{dtype}{'✓' if said == 'ok' else '·' if said.startswith('raises') else '✗ (' + said + ')'}"
+        for dtype, said in result.dtypes.items()
+    )
+
+
+def dtype_summary(results: Sequence[Result]) -> str:
+    """By dtype: how many operations are right, raise, and are wrong without a word."""
+    lines = []
+    for dtype in (str(dtype).removeprefix("torch.") for dtype in _DTYPES):
+        said = [r.dtypes[dtype] for r in results if dtype in r.dtypes]
+        ok, wrong = said.count("ok"), sum(one.startswith("WRONG") for one in said)
+        lines.append(f"{dtype:10} {ok:4} ok, {len(said) - ok - wrong:4} raise, {wrong:4} WRONG, of {len(said)}")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -283,6 +360,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3, help="samples of each entry, spread over those that it has")
     parser.add_argument("--all", action="store_true", help="all samples of each entry (at most 300)")
     parser.add_argument("--tflite", action="store_true", help="in TFLite, too")
+    parser.add_argument("--dtypes", action="store_true", help="in each dtype, instead of in float32")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each entry")
     parser.add_argument("--out", type=Path, help="a file that gets a line of JSON for each entry")
@@ -300,14 +378,16 @@ def main() -> None:
     known = {result.name for result in results}
     infos = [info for info in infos if name_of(info) not in known]
     count = None if options.all else options.samples
-    for result in measure_all(infos, options.jobs, options.timeout, count, options.tflite):
+    in_float32 = partial(measured, count=count, tflite=options.tflite)
+    measure = partial(measured_by_dtype, count=count) if options.dtypes else in_float32
+    for result in measure_all(infos, options.jobs, options.timeout, measure):
         results.append(result)
         if options.out:
             with options.out.open("a") as file:
                 file.write(json.dumps(asdict(result)) + "\n")
         said = result.left_out or " | ".join(dict.fromkeys((*result.keras, *result.tflite)))
-        print(f"{result.name:50} {said}", flush=True)
-    print(summary(results, options.tflite))
+        print(f"{result.name:50} {dtype_row(result) if options.dtypes else said}", flush=True)
+    print(dtype_summary(results) if options.dtypes else summary(results, options.tflite))
 
 
 if __name__ == "__main__":

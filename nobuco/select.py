@@ -210,30 +210,13 @@ class _Picker:
 
 
 _RANDOM = {
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "bernoulli",
-    "bernoulli_",
-    "normal",
-    "normal_",
-    "uniform_",
-    "exponential_",
-    "multinomial",
-    "poisson",
-    "dropout",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
-    "alpha_dropout",
-    "feature_dropout",
-    "feature_alpha_dropout",
-    "gumbel_softmax",
-}
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
+    "normal", "normal_", "uniform_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_", "multinomial",
+    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "dropout", "dropout_", "dropout1d", "dropout2d",
+    "dropout3d", "alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "native_dropout", "gumbel_softmax", "rrelu", "rrelu_", "fractional_max_pool2d",
+    "fractional_max_pool3d",
+}  # fmt: skip
 _NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
 _LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
 

@@ -116,28 +116,38 @@ def bitwise_not(input: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.invert(input) if input.dtype.is_unsigned else -1 - input
 
 
+def _too_far(x: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
+    """Where a shift goes beyond all bits; TensorFlow does what the processor does."""
+    beyond = by >= x.dtype.size * 8
+    return beyond if x.dtype.is_unsigned else tf.logical_or(by < 0, beyond)
+
+
 @elementwise(*spellings("bitwise_left_shift"), *dunders("lshift", "ilshift"), operands=2)
 def bitwise_left_shift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
-    return tf.bitwise.left_shift(input, other)
+    return tf.where(_too_far(input, other), tf.zeros([], input.dtype), tf.bitwise.left_shift(input, other))
 
 
 @elementwise(*spellings("bitwise_right_shift"), *dunders("rshift", "irshift"), operands=2)
 def bitwise_right_shift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
-    return tf.bitwise.right_shift(input, other)
+    last = tf.constant(input.dtype.size * 8 - 1, input.dtype)
+    if input.dtype.is_unsigned:
+        shifted = tf.bitwise.right_shift(input, tf.minimum(other, last))
+        return tf.where(_too_far(input, other), tf.zeros([], input.dtype), shifted)
+    return tf.bitwise.right_shift(input, tf.where(_too_far(input, other), last, other))
 
 
 @elementwise(torch.Tensor.__rlshift__, operands=2)
 def rlshift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
-    return tf.bitwise.left_shift(other, input)
+    return bitwise_left_shift(other, input)
 
 
 @elementwise(torch.Tensor.__rrshift__, operands=2)
 def rrshift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
-    return tf.bitwise.right_shift(other, input)
+    return bitwise_right_shift(other, input)
 
 
 def _nowhere(x: tf.Tensor) -> tf.Tensor:

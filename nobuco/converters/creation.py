@@ -71,18 +71,6 @@ def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: A
     return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else _dtype_of(fill_value))
 
 
-@expression(torch.rand, strategy=PYTORCH_ORDER)
-def rand(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
-    """rand(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return tf.random.uniform(_shape(size, options.get("size")), dtype=_dtype(dtype))
-
-
-@expression(torch.randn, strategy=PYTORCH_ORDER)
-def randn(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
-    """randn(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return tf.random.normal(_shape(size, options.get("size")), dtype=_dtype(dtype))
-
-
 @expression(torch.Tensor.new_zeros, torch.Tensor.new_empty, strategy=OUTPUT_IN_PYTORCH_ORDER)
 def new_zeros(self: tf.Tensor, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
     """new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
@@ -132,18 +120,6 @@ def fill(input: tf.Tensor, value: Any) -> tf.Tensor:
 def zero_(input: tf.Tensor) -> tf.Tensor:
     """zero_(Tensor(a!) self) -> Tensor(a!)"""
     return tf.zeros_like(input)
-
-
-@elementwise(torch.rand_like)
-def rand_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
-    """rand_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return tf.random.uniform(sizes(input), dtype=tf_dtype(dtype) if dtype else input.dtype)
-
-
-@elementwise(torch.randn_like)
-def randn_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
-    """randn_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return tf.random.normal(sizes(input), dtype=tf_dtype(dtype) if dtype else input.dtype)
 
 
 # -- from data ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import tensorflow as tf
 import torch
 
 from nobuco.converters.indexing import wrapped
-from nobuco.converters.support import agree, axis, cast, rank, scalar_as_vector, sizes, spellings
+from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, spellings
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -251,11 +251,12 @@ def _prod(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool)
 
 
 def _amax(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return tf.tensor_scatter_nd_max(flat, places, updates)
+    # TFLite has no scatter that keeps the larger; where nothing comes, a segment gives the lowest number.
+    return tf.maximum(flat, tf.math.unsorted_segment_max(updates, places[:, 0], sizes(flat)[0]))
 
 
 def _amin(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return tf.tensor_scatter_nd_min(flat, places, updates)
+    return tf.minimum(flat, tf.math.unsorted_segment_min(updates, places[:, 0], sizes(flat)[0]))
 
 
 _REDUCTIONS = {
@@ -288,7 +289,7 @@ def scatter_reduce(
 @expression(*spellings("masked_scatter"), strategy=FORCE_PYTORCH_ORDER)
 def masked_scatter(input: tf.Tensor, mask: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor"""
-    mask = tf.broadcast_to(mask, sizes(input))
+    input, mask = alike(input, mask)
     nth = tf.cumsum(tf.reshape(tf.cast(mask, tf.int32), [-1])) - 1
     values = tf.gather(_flat(source), tf.reshape(tf.maximum(nth, 0), sizes(input)))
     return tf.where(mask, values, input)

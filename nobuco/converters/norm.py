@@ -55,7 +55,7 @@ def _torch_norm_sources(
 def norm(input: tf.Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> tf.Tensor:
     """norm(Tensor input, p="fro", dim=None, keepdim=False, dtype=None) -> Tensor"""
     if p == "nuc":
-        raise NotImplementedError("torch.norm with p='nuc' needs a singular value decomposition")
+        return matrix_norm(input, p, dim or (-2, -1), keepdim, dtype=dtype)
     return _norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
 
 

@@ -100,7 +100,10 @@ def aminmax(input: tf.Tensor, *, dim: int | None = None, keepdim: bool = False) 
 
 
 def _position(x: tf.Tensor, over: int, keepdim: bool, extreme: Callable[..., tf.Tensor]) -> tf.Tensor:
-    """The index, as int64, of the first element along an axis that equals the extreme one."""
+    """The index, as int64, of the first element along an axis that equals the extreme one.
+
+    In PyTorch NaN is the extreme; here it is none, since TFLite's one operation beats three that look for it.
+    """
     find = tf.argmax if extreme is _largest else tf.argmin
     if x.dtype in (tf.int64, tf.bool):  # whose ARG_MAX TFLite lacks
         x, find = tf.cast(tf.equal(x, extreme(x, [over], True)), tf.int32), tf.argmax

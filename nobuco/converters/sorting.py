@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.rules import along_last, remaining
-from nobuco.converters.support import axis, rank, scalar_as_vector, size, sizes, spellings
+from nobuco.converters.support import axis, rank, scalar_as_vector, size, spellings
 from nobuco.ir import Value
 from nobuco.layout.strategy import keeping
 from nobuco.registry import expression
@@ -17,12 +17,32 @@ from nobuco.registry import expression
 def ranked(x: tf.Tensor, dim: int, k: Any, descending: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """The first `k` elements along a dimension when sorted, and their indices; equals keep their order."""
     over, last = axis(x, dim), rank(x) - 1
-    swap = [last if a == over else over if a == last else a for a in range(rank(x))]
-    keys = tf.cast(x, tf.int32) if x.dtype in (tf.bool, tf.uint8) else x  # whose sign cannot be turned
-    keys = keys if over == last else tf.transpose(keys, swap)
-    found, indices = tf.math.top_k(keys if descending else -keys, k)
-    values, indices = tf.cast(found if descending else -found, x.dtype), tf.cast(indices, tf.int64)
-    return (values, indices) if over == last else (tf.transpose(values, swap), tf.transpose(indices, swap))
+    x = _swapped(x, over)
+    keys = _keys(x)
+    indices = tf.math.top_k(keys if descending else -1 - keys, k)[1]  # which turns the order of all integers
+    values = tf.gather(x, indices, axis=last, batch_dims=last)
+    return _swapped(values, over), _swapped(tf.cast(indices, tf.int64), over)
+
+
+def _swapped(x: tf.Tensor, over: int) -> tf.Tensor:
+    """`x` with an axis exchanged for the last."""
+    last = rank(x) - 1
+    perm = [last if a == over else over if a == last else a for a in range(rank(x))]
+    return x if over == last else tf.transpose(x, perm)
+
+
+def _keys(x: tf.Tensor) -> tf.Tensor:
+    """Integers that lie in the order of the elements, NaN behind all: TensorFlow finds no place for it.
+
+    The bits of a floating number, read as an integer, count up from zero on either side.
+    """
+    if not x.dtype.is_floating:
+        return tf.cast(x, tf.int32) if x.dtype in (tf.bool, tf.uint8, tf.int8, tf.int16) else x
+    x = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+    whole = tf.int64 if x.dtype == tf.float64 else tf.int32
+    bits = tf.bitcast(x, whole)
+    keys = tf.where(bits < 0, tf.constant(whole.min, whole) - bits, bits)
+    return tf.where(tf.math.is_nan(x), tf.constant(whole.max, whole), keys)
 
 
 def _sort_arguments(dim: int = -1, descending: bool = False, *, stable: Any = None) -> tuple[int, bool]:
@@ -63,8 +83,15 @@ def _topk_dim(input: Value, k: Any, dim: int = -1, *_: Any, **__: Any) -> int:
 def topk(
     input: tf.Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (values, indices)"""
-    return ranked(input, dim, k, descending=largest)
+    """topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (values, indices)
+
+    The largest of floating numbers are one operation of TFLite's; where NaN stands among them is left open.
+    """
+    if not (largest and input.dtype.is_floating):
+        return ranked(input, dim, k, descending=largest)
+    over = axis(input, dim)
+    values, indices = tf.math.top_k(_swapped(input, over), k)
+    return _swapped(values, over), _swapped(tf.cast(indices, tf.int64), over)
 
 
 def _picked(x: tf.Tensor, dim: int, place: Any, keepdim: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,16 +117,38 @@ def kthvalue(input: tf.Tensor, k: Any, dim: int = -1, keepdim: bool = False) -> 
     return _picked(input, dim, k - 1, keepdim)
 
 
+def _middle(x: tf.Tensor, dim: int, keepdim: bool, ignoring: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """The lower median along a dimension, and its index; a NaN is the median unless ignored."""
+    if not x.dtype.is_floating:
+        return _picked(x, dim, (size(x, dim) - 1) // 2, keepdim)
+    over = axis(x, dim)
+    count = tf.reduce_sum(tf.cast(tf.logical_not(tf.math.is_nan(x)), tf.int32), over, keepdims=True)
+    place = tf.maximum((count - 1) // 2, 0)
+    place = place if ignoring else tf.where(count < size(x, dim), count, place)  # the first NaN
+    there = tf.range(size(x, dim))
+    there = tf.reshape(there, [-1 if a == over else 1 for a in range(rank(x))]) == place
+    values, indices = ranked(x, dim, size(x, dim), descending=False)
+    values = tf.reduce_sum(tf.where(there, values, tf.zeros([], x.dtype)), over, keepdim)
+    return values, tf.reduce_sum(tf.where(there, indices, tf.zeros([], tf.int64)), over, keepdim)
+
+
 def _median_sources(input: Value, dim: int | None = None, keepdim: bool = False) -> Sequence[int]:
     return remaining(input.rank, dim, keepdim)
+
+
+def _median(input: tf.Tensor, dim: int | None, keepdim: bool, ignoring: bool) -> Any:
+    if dim is None:
+        return _middle(tf.reshape(input, [-1]), 0, False, ignoring)[0]
+    return scalar_as_vector(_middle)(input, dim, keepdim, ignoring)
 
 
 @expression(*spellings("median"), strategy=keeping(_median_sources))
 def median(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
-    if dim is None:
-        flat = tf.reshape(input, [-1])
-        return _picked(flat, 0, (sizes(flat)[0] - 1) // 2, keepdim=False)[0]
-    if not rank(input):
-        return input, tf.zeros([], tf.int64)
-    return _picked(input, dim, (size(input, dim) - 1) // 2, keepdim)
+    return _median(input, dim, keepdim, ignoring=False)
+
+
+@expression(*spellings("nanmedian"), strategy=keeping(_median_sources))
+def nanmedian(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
+    return _median(input, dim, keepdim, ignoring=True)

@@ -4,6 +4,6 @@ Most are served by the converter of the public operation that they stand behind 
 of that form has is in a file per family.
 """
 
-from nobuco.converters.aten import fourier, layers, matrices, shared, special
+from nobuco.converters.aten import factors, fourier, layers, matrices, scattering, shared, special
 
-__all__ = ["fourier", "layers", "matrices", "shared", "special"]
+__all__ = ["factors", "fourier", "layers", "matrices", "scattering", "shared", "special"]

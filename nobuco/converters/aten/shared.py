@@ -30,7 +30,7 @@ share_by_name(
     "bitwise_left_shift bitwise_right_shift where masked_fill"
 )
 share_by_name("real imag conj_physical complex view_as_real view_as_complex")
-share(torch.conj, aten._conj.default)
+share(torch.conj, aten._conj.default, aten._conj_physical.default)
 share(torch.neg, aten._neg_view.default)
 share(Tensor.copy_, *functional(aten.copy))
 share(Tensor.to, aten._to_copy.default)
@@ -55,7 +55,7 @@ for copying in ("permute", "transpose", "t", "squeeze", "unsqueeze", "expand", "
 
 share_by_name(
     "sum nansum mean prod amax amin aminmax max min argmax argmin any all count_nonzero logsumexp var std var_mean "
-    "std_mean median kthvalue sort argsort topk cumsum cumprod cummax cummin logcumsumexp linalg_vector_norm dist"
+    "std_mean median nanmedian kthvalue sort argsort topk cumsum cumprod cummax cummin logcumsumexp linalg_vector_norm dist"
 )
 share_by_name(
     "index_select gather index_fill index_copy index_add scatter scatter_add scatter_reduce masked_scatter "
@@ -80,9 +80,7 @@ share(F.affine_grid, aten.affine_grid_generator.default)
 # -- new tensors --------------------------------------------------------------------------------------------
 
 share_by_name("full full_like zeros ones zeros_like ones_like new_zeros new_ones new_full new_empty fill eye linspace")
-share_by_name("rand_like randn_like empty_like scalar_tensor")
-share(torch.rand, aten.rand.default)
-share(torch.randn, aten.randn.default)
+share_by_name("empty_like scalar_tensor")
 share(torch.empty, aten.empty.memory_format, aten.empty_permuted.default)
 share(torch.arange, aten.arange.default, aten.arange.start, aten.arange.start_step)
 

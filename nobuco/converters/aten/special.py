@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.aten.spelling import aten, functional
-from nobuco.converters.support import aligned, elementwise, promoted
+from nobuco.converters.math import digamma
+from nobuco.converters.support import aligned, alike, elementwise, promoted
 from nobuco.layout.strategy import broadcasting
 from nobuco.registry import expression
 
@@ -22,6 +23,11 @@ def _unary(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
         return function(self)
 
 
+def _of_positive(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function that has no value for negative numbers, of which TensorFlow makes an infinity."""
+    return lambda x: tf.where(x < 0, tf.constant(math.nan, x.dtype), function(x))
+
+
 for _name, _function in {
     "special_i0e": tf.math.bessel_i0e,
     "special_i1": tf.math.bessel_i1,
@@ -30,12 +36,12 @@ for _name, _function in {
     "special_modified_bessel_i1": tf.math.bessel_i1,
     "special_bessel_j0": tf.math.special.bessel_j0,
     "special_bessel_j1": tf.math.special.bessel_j1,
-    "special_bessel_y0": tf.math.special.bessel_y0,
-    "special_bessel_y1": tf.math.special.bessel_y1,
-    "special_modified_bessel_k0": tf.math.special.bessel_k0,
-    "special_modified_bessel_k1": tf.math.special.bessel_k1,
-    "special_scaled_modified_bessel_k0": tf.math.special.bessel_k0e,
-    "special_scaled_modified_bessel_k1": tf.math.special.bessel_k1e,
+    "special_bessel_y0": _of_positive(tf.math.special.bessel_y0),
+    "special_bessel_y1": _of_positive(tf.math.special.bessel_y1),
+    "special_modified_bessel_k0": _of_positive(tf.math.special.bessel_k0),
+    "special_modified_bessel_k1": _of_positive(tf.math.special.bessel_k1),
+    "special_scaled_modified_bessel_k0": _of_positive(tf.math.special.bessel_k0e),
+    "special_scaled_modified_bessel_k1": _of_positive(tf.math.special.bessel_k1e),
     "special_ndtri": tf.math.ndtri,
 }.items():
     _unary(_name, _function)
@@ -45,13 +51,42 @@ for _name, _function in {
 def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
     """polygamma(int n, Tensor self) -> Tensor"""
     (x,) = promoted(self, to_float=True)
-    return tf.math.digamma(x) if n == 0 else tf.math.polygamma(tf.cast(n, x.dtype), x)
+    if n == 0:
+        return digamma(x)
+    wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+    sign = 1 if n % 2 else -1
+    return tf.cast(sign * math.factorial(n) * _zeta(tf.constant(n + 1, wide.dtype), wide), x.dtype)
 
 
 @elementwise(*functional(aten.special_zeta), operands=2, to_float=True)
 def zeta(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """special_zeta(Tensor self, Tensor other) -> Tensor"""
-    return tf.math.zeta(self, other)
+    return _zeta(self, other)
+
+
+_BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510]
+
+
+def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
+    """Hurwitz' zeta function by Euler and Maclaurin, of negative numbers, too, which TensorFlow's does not take."""
+    s, q = alike(s, q)
+    pole = (s == 1) | ((q <= 0) & (q == tf.floor(q)))
+    undefined = (s < 1) | ((q < 0) & (s != tf.floor(s)))
+    q = tf.where(pole | undefined, tf.ones_like(q), q)
+
+    def add(a: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.where(a < 9, a + 1, a), tf.where(a < 9, total + tf.pow(a, -s), total)
+
+    a, total = tf.while_loop(lambda a, _: tf.reduce_any(a < 9), add, (q, tf.zeros_like(q)))
+    power = tf.pow(a, -s)
+    total += power * a / (s - 1) + power / 2
+    term = s * power / a
+    for k, number in enumerate(_BERNOULLI):
+        total += number / math.factorial(2 * k + 2) * term
+        term *= (s + 2 * k + 1) * (s + 2 * k + 2) / tf.square(a)
+    nothing = tf.constant(math.nan, q.dtype)
+    total = tf.where(undefined, nothing, tf.where(pole, tf.constant(math.inf, q.dtype), total))
+    return tf.where(tf.math.is_nan(s + q), nothing, total)
 
 
 @elementwise(*functional(aten.igamma), operands=2)
