@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -365,6 +367,20 @@ class TestHelpers:
                 if not is_it:
                     wrong.append(name)
         assert wrong == []
+
+    def test_an_operator_is_found_by_its_name(self):
+        library = torch.library.Library("nobuco_named", "DEF")
+        library.define("halved(Tensor x) -> Tensor")
+        library.impl("halved", lambda x: x / 2, "CPU")
+        with converter("nobuco_named::halved", lambda x: lambda x: x / 2):
+            for spelled in (torch.ops.nobuco_named.halved, torch.ops.nobuco_named.halved.default):
+                assert find_converter(spelled) is find_converter("nobuco_named::halved")
+                assert_matches(convert(spelled, IMAGE), spelled, IMAGE)
+        assert operation_name("nobuco_named::halved") == "torch.ops.nobuco_named.halved"
+
+    def test_torchvision_is_not_imported_for_its_converters(self):
+        code = Path(nobuco.__file__).parent.rglob("*.py")
+        assert not [path for path in code if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.MULTILINE)]
 
     def test_every_converter_can_be_located(self):
         for found in registered_converters():

@@ -250,12 +250,15 @@ def without(n: int, dim: int) -> list[int | None]:
 @expression(*spellings("unbind"), strategy=keeping(lambda input, dim=0: without(input.rank, dim)))
 def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     """unbind.int(Tensor self, int dim=0) -> Tensor[]"""
-    if not isinstance(size(input, dim), int):
+    count, along = size(input, dim), axis(input, dim)
+    if not isinstance(count, int):
         raise ValueError(
             f"a loop over dimension {dim}, of which only the running model knows how long it is, has no end here; "
             "work on the whole tensor, or give the module around it a converter"
         )
-    return tuple(tf.unstack(input, axis=axis(input, dim)))
+    if input.dtype == tf.int64:  # which TFLite slices, but does not unpack
+        return tuple(select(input, dim, i) for i in range(count))
+    return tuple(tf.unstack(input, axis=along))
 
 
 @expression(*spellings("select"), strategy=keeping(lambda input, dim, index: without(input.rank, dim)))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nobuco import ChannelOrder
+from nobuco.export.tflite import run_tflite, to_tflite
 
 LAST = (ChannelOrder.TENSORFLOW,)
 NAN, INF = math.nan, math.inf
@@ -451,3 +452,16 @@ def test_masked_fill(check):
 def test_reversed_operators(check):
     check(lambda x: (1 - x, 2 / x, 3 // x, 5 % x, 2**x, 1 + x, 3 * x, x < 1, x == 1), floats(2, 3, 4))
     check(lambda i: (1 - i, 2 / i, 3 // i, 5 % i, 2 ** i.abs()), integers(2, 3))
+
+
+def test_whole_quotients_are_exact_in_int64(check):
+    edges = torch.tensor([2**63 - 1, -(2**63), 2**63 - 1, -(2**63), 2**53 + 1, -1, 0, 5, -5, 7])
+    by = torch.tensor([1, 1, -1, 3, 1, 2, 5, 2, 2, -2])
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randint(-(2**63), 2**63 - 1, (500,), generator=generator)
+    small = torch.randint(1, 1000, (500,), generator=generator)
+    a, b = torch.cat([edges, large, large]), torch.cat([by, small, large.flip(0)])
+    keras_model = check(lambda a, b: torch.div(a, b, rounding_mode="floor"), a, b, orders=(ChannelOrder.PYTORCH,))
+    expected = torch.div(a, b, rounding_mode="floor").numpy()
+    assert (keras_model([a.numpy(), b.numpy()]).numpy() == expected).all()
+    assert (run_tflite(to_tflite(keras_model), [a.numpy(), b.numpy()])[0] == expected).all()

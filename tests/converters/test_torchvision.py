@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+import nobuco
 from conformance.torchvision_models import torchvision
+from nobuco import ChannelOrder, NobucoWarning
+from nobuco.bridge import flat_outputs
+from nobuco.export.tflite import run_tflite, to_tflite
 
-ops = torchvision().ops
+ops, detection = torchvision().ops, torchvision().models.detection
 
 
 def boxes(count: int, size: float = 20.0, seed: int = 0) -> torch.Tensor:
@@ -99,3 +103,101 @@ def test_frozen_batch_norm(check):
 
 def test_stochastic_depth_at_rest(check):
     check(nn.Sequential(nn.Conv2d(3, 4, 1), ops.StochasticDepth(0.5, "row")), torch.randn(2, 3, 4, 5))
+
+
+# -- whole detectors, with as little of a network in them as will do --------------------------------------
+
+
+class Pyramid(nn.Module):
+    """Two levels of features."""
+
+    out_channels = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 32, 3, 4, 1), nn.Conv2d(32, 32, 3, 2, 1)
+
+    def forward(self, x):
+        first = self.first(x)
+        return {"0": first, "1": self.second(first.relu())}
+
+
+class Found(nn.Module):
+    """What a detector finds in an image."""
+
+    def __init__(self, detector):
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images):
+        return self.detector(list(images))[0]
+
+
+SIZES = {"min_size": 32, "max_size": 48, "num_classes": 4}
+
+
+def anchors(*sizes):
+    return detection.anchor_utils.AnchorGenerator(sizes, ((0.5, 1.0),) * len(sizes))
+
+
+def retinanet():
+    return detection.RetinaNet(
+        Pyramid(), anchor_generator=anchors((8,), (16,)), score_thresh=0.01, topk_candidates=20, **SIZES
+    )
+
+
+def fcos():
+    return detection.FCOS(
+        Pyramid(),
+        anchor_generator=detection.anchor_utils.AnchorGenerator(((8,), (16,)), ((1.0,),) * 2),
+        score_thresh=0.3,
+        topk_candidates=20,
+        **SIZES,
+    )
+
+
+def faster_rcnn():
+    return detection.FasterRCNN(
+        Pyramid(),
+        rpn_anchor_generator=anchors((8,), (16,)),
+        box_roi_pool=ops.MultiScaleRoIAlign(["0", "1"], 3, 2, canonical_scale=16),
+        box_head=detection.faster_rcnn.TwoMLPHead(32 * 9, 16),
+        rpn_pre_nms_top_n_test=20,
+        rpn_post_nms_top_n_test=15,
+        box_predictor=detection.faster_rcnn.FastRCNNPredictor(16, 4),
+        box_score_thresh=0.2,
+        **{**SIZES, "num_classes": None},
+    )
+
+
+@pytest.mark.filterwarnings("ignore::nobuco.NobucoWarning")  # `if boxes.numel() > 4000`: either way does the same
+@pytest.mark.parametrize("make", [retinanet, fcos, faster_rcnn])
+def test_detector(make):
+    torch.manual_seed(3)
+    network = Found(make()).eval()
+    for parameter in network.parameters():  # so that the scores lie apart, and rounding does not reorder them
+        if parameter.dim() > 1:
+            nn.init.kaiming_uniform_(parameter, a=1)
+    images = torch.rand(3, 1, 3, 40, 40)
+    images[1] *= 3
+    model = nobuco.pytorch_to_keras(network, [images[0]], verbose=False)
+    data = to_tflite(model)
+    counts = set()
+    for image in images:
+        with torch.no_grad():
+            expected = flat_outputs(network(image))
+        counts.add(len(expected[0]))
+        feed = nobuco.t_pytorch2keras(image, ChannelOrder.TENSORFLOW)
+        for got in (flat_outputs(model(feed)), run_tflite(data, [feed])):
+            for ours, theirs in zip(got, expected, strict=True):
+                torch.testing.assert_close(nobuco.t_keras2pytorch(ours, ChannelOrder.PYTORCH), theirs)
+    assert len(counts) > 1, "all images have as many boxes: it proves nothing about others"
+
+
+def test_a_detector_says_what_it_takes_for_granted():
+    with pytest.warns(NobucoWarning, match="boxes.py.*bakes a dynamic size"):
+        nobuco.pytorch_to_keras(
+            lambda b, s: ops.batched_nms(b[s > 0.5], s[s > 0.5], s[s > 0.5].long(), 0.5),
+            [boxes(20), torch.rand(20)],
+            verbose=False,
+        )
