@@ -15,25 +15,27 @@ from nobuco.build import InputSpec
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.ir import Graph, Value, leaves, values
 from nobuco.layout.order import ChannelOrder
-from nobuco.programmes import Programme
+from nobuco.programmes import Programme, initialise, programme
 
 
 @dataclass(frozen=True)
 class Call:
-    """A checked call: its arguments, and for each tensor among them itself and the parameter it belongs to."""
+    """A checked call: what is called, its arguments, for each tensor among them itself and the parameter's name."""
 
+    program: Programme
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     tensors: tuple[torch.Tensor, ...]
     names: tuple[str, ...]
 
 
-def prepared(program: Programme, args: Any, kwargs: Any) -> Call:
-    """Check the arguments of a programme; where there are none, its own.
+def prepared(model: Any, args: Any, kwargs: Any) -> Call:
+    """Bring a model, of whatever kind, to a programme, and check its arguments; where none are given, its own.
 
     Raises:
-        InputError: `args` is no sequence, `kwargs` no mapping, or no tensor is given.
+        InputError: the model is no programme, `args` no sequence, `kwargs` no mapping, or no tensor is given.
     """
+    program = programme(model)
     if args is None and kwargs is None:
         args, kwargs = program.args, program.kwargs
     if isinstance(args, torch.Tensor) or not isinstance(args, (list, tuple, type(None))):
@@ -44,7 +46,8 @@ def prepared(program: Programme, args: Any, kwargs: Any) -> Call:
     tensors = tuple(leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
     if not tensors:
         raise InputError("args and kwargs hold no torch.Tensor; a Keras model needs at least one input")
-    return Call(args, kwargs, tensors, _parameter_names(program.function, args, kwargs))
+    initialise(program.function, args, kwargs)
+    return Call(program, args, kwargs, tensors, _parameter_names(program.function, args, kwargs))
 
 
 def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
 from nobuco.parity import Difference, Tolerance, compare, tolerances
-from nobuco.programmes import initialise, programme
 from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, unanswered
@@ -97,19 +96,17 @@ def pytorch_to_keras(
         ConversionError: operations have no converter (all are listed), or a converter is wrong.
     """
     html, tolerance = html_path(save_trace_html), tolerances(validation_tolerance, "validation_tolerance")
-    program = programme(model)
-    draft = Draft(program.name, finished=lambda report: save_html(report, html) if html is not None else None)
-    call, paths = prepared(program, args, kwargs), path_limit(explore_branches)
+    call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
+    draft = Draft(call.program.name, finished=lambda report: save_html(report, html) if html is not None else None)
     with draft.stage("trace"):
-        initialise(program.function, call.args, call.kwargs)
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
-        graph = traced(program.function, call, [spec.shape for spec in inputs_of], trace_shape, paths)
+        graph = traced(call, [spec.shape for spec in inputs_of], trace_shape, paths)
         draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
         outputs = draft.wanted = output_orders(
             graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of]
         )
-        _warn_of_training(program.function)
+        _warn_of_training(call.program.function)
     with draft.stage("select"):
         graph, selection, refused = selected(graph, decompose)
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))

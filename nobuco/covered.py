@@ -17,7 +17,6 @@ from nobuco.arguments import prepared
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.examples import example_arguments
 from nobuco.ir import Graph, Node, values
-from nobuco.programmes import Programme, initialise, programme
 from nobuco.registry import Converter, find_converter, operation_name
 from nobuco.report.coverage import CallCoverage, Coverage, Served
 from nobuco.select import Selection, select
@@ -51,7 +50,7 @@ def coverage(
         subject = _named(subject)
     if args is None and kwargs is None and _is_operation(subject):
         return _of_operation(subject)
-    return _of_programme(programme(subject), args, kwargs)
+    return _of_programme(subject, args, kwargs)
 
 
 def _named(name: str) -> Any:
@@ -83,17 +82,16 @@ def _of_operation(operation: Any) -> Coverage:
     args = example_arguments(operation)
     if args is None:
         raise InputError(f"{name} has no converter, and no example was found on which it runs; give args to try it on")
-    return replace(_of_programme(Programme(operation, name), args, None), subject=name)
+    return replace(_of_programme(operation, args, None), subject=name)
 
 
-def _of_programme(program: Programme, args: Any, kwargs: Any) -> Coverage:
-    call = prepared(program, args, kwargs)
-    initialise(program.function, call.args, call.kwargs)
+def _of_programme(model: Any, args: Any, kwargs: Any) -> Coverage:
+    call = prepared(model, args, kwargs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)  # which belong to a conversion
-        graph = traced(program.function, call, [tuple(tensor.shape) for tensor in call.tensors])
+        graph = traced(call, [tuple(tensor.shape) for tensor in call.tensors])
         graph, selection, refused = selected(graph)
-    return Coverage(program.name, _Calls(refused).of(graph, selection))
+    return Coverage(call.program.name, _Calls(refused).of(graph, selection))
 
 
 @dataclass

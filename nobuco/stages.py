@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from nobuco.arguments import Call
 from nobuco.ir import Graph
@@ -14,16 +13,12 @@ from nobuco.trace.opening import opened
 
 
 def traced(
-    function: Callable[..., Any],
-    call: Call,
-    shapes: Sequence[Sequence[int | None]],
-    trace_shape: bool | None = None,
-    paths: int = 0,
+    call: Call, shapes: Sequence[Sequence[int | None]], trace_shape: bool | None = None, paths: int = 0
 ) -> Graph:
     """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None."""
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
     return trace_dynamic(
-        function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
+        call.program.function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
         has_converter=lambda op: find_converter(op) is not None,
     )  # fmt: skip
 

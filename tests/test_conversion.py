@@ -289,13 +289,6 @@ def test_callables_that_are_no_modules():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_modules_that_are_no_python_programmes_yet():
-    with pytest.raises(nobuco.InputError, match=r"its module '1' is lazy: .* call the model once"):
-        convert(nn.Sequential(nn.ReLU(), nn.LazyLinear(3)).eval(), torch.rand(2, 3))
-    with pytest.raises(nobuco.InputError, match="the model is TorchScript, whose calls cannot be seen"):
-        convert(torch.jit.trace(network(), IMAGE), IMAGE)
-
-
 def test_conversion_leaves_the_module_as_it_was():
     module = network()
     for parameter in module.parameters():

@@ -72,7 +72,7 @@ def torchs_state():
     """What a conversion switches while it runs."""
     return {
         "gradients": torch.is_grad_enabled(),
-        "mkldnn": torch.backends.mkldnn.enabled,
+        "mkldnn": torch._C._get_mkldnn_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),
         "function modes": torch._C._len_torch_function_stack(),
         "dispatch modes": torch._C._len_torch_dispatch_stack(),

@@ -30,7 +30,6 @@ from nobuco.files import replacing
 from nobuco.ir import Graph, Site, ValueKind
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
-from nobuco.programmes import programme
 from nobuco.registry import operation_name
 from nobuco.select import Unit
 from nobuco.stages import selected, traced
@@ -116,9 +115,8 @@ def bisect(
     """
     if save is not None and (Path(save).is_dir() or not Path(save).absolute().parent.is_dir()):
         raise InputError(f"save is {str(save)!r}; give the path of a file in a directory that is there")
-    program = programme(model)
-    call = prepared(program, args, kwargs)
-    graph = traced(program.function, call, [tensor.shape for tensor in call.tensors])
+    call = prepared(model, args, kwargs)
+    graph = traced(call, [tensor.shape for tensor in call.tensors])
     outputs = compared(graph, call, keras_model, inputs_channel_order, None, tolerance)
     graph, selection, _ = selected(graph)
     units = selection.units

@@ -17,7 +17,6 @@ from nobuco.fault.running import feeds, found, run, ways_to_feed
 from nobuco.ir import Graph, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
-from nobuco.programmes import programme
 from nobuco.stages import traced
 
 
@@ -81,9 +80,8 @@ def compare(
     Raises:
         InputError: an argument is wrong, or the Keras model has other inputs or outputs than PyTorch.
     """
-    program = programme(model)
-    call = prepared(program, args, kwargs)
-    graph = traced(program.function, call, [tensor.shape for tensor in call.tensors])
+    call = prepared(model, args, kwargs)
+    graph = traced(call, [tensor.shape for tensor in call.tensors])
     return compared(graph, call, keras_model, inputs_channel_order, outputs_channel_order, tolerance)
 
 
