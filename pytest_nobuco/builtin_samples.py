@@ -419,6 +419,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
     {
         torch.dropout: _dropout(),
         torch.dropout_: _dropout(),
+        torch.native_dropout: _dropout(),
         torch.feature_dropout: _dropout(),
         torch.feature_dropout_: _dropout(),
         torch.alpha_dropout: _dropout(),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.bridge import to_numpy
+from nobuco.converters.dropout import dropout
 from nobuco.converters.linear import dense, linear
 from nobuco.converters.support import agree, cast, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
@@ -78,9 +79,8 @@ def scaled_dot_product_attention(
     if attn_mask is not None and attn_mask.dtype in (tf.bool, np.bool_) and _has_empty_row(attn_mask):
         # A row that may look at nothing has no softmax; PyTorch gives it zeros.
         weights = tf.where(attn_mask, weights, tf.zeros([], weights.dtype))
-    if dropout_p:  # the function drops at rest, too
-        weights = tf.nn.dropout(weights, dropout_p) if dropout_p < 1 else tf.zeros_like(weights)
-    return _per_head(weights, value)
+    # The function drops at rest, too.
+    return _per_head(dropout(weights, dropout_p), value)
 
 
 def _scores(query: tf.Tensor, key: tf.Tensor, scale: float | None) -> tf.Tensor:
@@ -117,6 +117,7 @@ class MultiHead:
     batch_first: bool = False
     static_k: Any = None
     static_v: Any = None
+    dropout: float = 0.0
 
     def __call__(
         self,
@@ -149,7 +150,7 @@ class MultiHead:
             own_mask = self._attention_mask(attn_mask, scores)
         for mask in (own_mask, self._padding_mask(key_padding_mask, scores)):
             scores = scores if mask is None else scores + mask
-        weights = tf.nn.softmax(scores)
+        weights = dropout(tf.nn.softmax(scores), self.dropout)
         attended = self.out(self._merged(tf.matmul(weights, v), query))
         return attended, self._reported(weights, average_attn_weights, unbatched) if need_weights else None
 
@@ -233,7 +234,8 @@ def MultiheadAttention(self: nn.MultiheadAttention, query: Any, key: Any, value:
         None if bias is None else keras.Variable(to_numpy(bias), name=name)
         for bias, name in ((self.bias_k, "bias_k"), (self.bias_v, "bias_v"))
     )
-    return MultiHead(self.num_heads, q, k, v, out, bias_k, bias_v, self.add_zero_attn, self.batch_first)
+    rate = self.dropout if self.training else 0.0
+    return MultiHead(self.num_heads, q, k, v, out, bias_k, bias_v, self.add_zero_attn, self.batch_first, dropout=rate)
 
 
 @expression(F.multi_head_attention_forward, strategy=FORCE_PYTORCH_ORDER)
@@ -274,5 +276,8 @@ def multi_head_attention_forward(
 
     q, k, v = (projection(w, b) for w, b in zip(weights, biases))
     out = projection(out_proj_weight, out_proj_bias)
-    attention = MultiHead(num_heads, q, k, v, out, bias_k, bias_v, add_zero_attn, static_k=static_k, static_v=static_v)
+    rate = dropout_p if training else 0.0
+    attention = MultiHead(
+        num_heads, q, k, v, out, bias_k, bias_v, add_zero_attn, static_k=static_k, static_v=static_v, dropout=rate
+    )
     return attention(query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import torch
 import torch.nn.functional as F
 
 from nobuco.converters.support import axis, elementwise, rank, sizes, spellings
@@ -31,6 +32,15 @@ def dropout(input: tf.Tensor, p: float = 0.5, training: bool = True, inplace: bo
     if not training or p == 0:
         return input
     return tf.nn.dropout(input, p) if p < 1 else tf.zeros_like(input)
+
+
+@elementwise(torch.native_dropout, torch.ops.aten.native_dropout.default)
+def native_dropout(input: tf.Tensor, p: float, train: bool | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)"""
+    if train is False or p == 0:
+        return input, tf.ones(sizes(input), tf.bool)
+    keep = tf.random.uniform(sizes(input)) >= p
+    return tf.where(keep, input / (1 - p) if p < 1 else input, tf.zeros([], input.dtype)), keep
 
 
 @elementwise(*spellings("feature_dropout"), F.dropout1d, F.dropout2d, F.dropout3d)

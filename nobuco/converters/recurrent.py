@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from nobuco.bridge import to_numpy
+from nobuco.converters.dropout import dropout
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import converter, expression
@@ -138,7 +139,7 @@ class Recurrent:
         last: list[State] = []
         for directions in self.layers:
             outputs = []
-            x = tf.nn.dropout(x, self.dropout) if self.dropout and last else x
+            x = dropout(x, self.dropout) if last else x
             for backward, weights in enumerate(directions):
                 given = tf.reverse(x, [0]) if backward else x
                 result, state = run(self.step, given, states[len(last)], weights)

@@ -90,3 +90,25 @@ def test_dropout_between_recurrent_layers_in_training():
         lstm.eval()
     ours = np.stack(outputs)
     assert ours.std(0).mean() == pytest.approx(theirs.std(0).mean().item(), rel=0.3)
+
+
+def test_attention_drops_weights_in_training():
+    attention = nn.MultiheadAttention(8, 2, dropout=0.25, batch_first=True)
+    out, _ = drawn(lambda x: attention(x, x, x, average_attn_weights=False)[1], torch.randn(8, 40, 8))
+    assert (out == 0).mean() == pytest.approx(0.25, abs=0.02)
+    assert out.sum(-1).mean() == pytest.approx(1, abs=0.02)
+    query = torch.randn(500, 4, 8)
+    out, _ = drawn(lambda x: F.scaled_dot_product_attention(x, x, torch.ones_like(x), dropout_p=0.25), query)
+    assert out.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_native_dropout_gives_its_mask(check):
+    model = nobuco.pytorch_to_keras(
+        lambda x: torch.native_dropout(x, 0.25, True), args=[torch.ones(100, 100)],
+        full_validation=False, validation_tolerance=float("inf"), verbose=False,
+    )  # fmt: skip
+    out, mask = (np.asarray(t) for t in model(np.ones((100, 100), np.float32)))
+    assert np.array_equal(out, np.where(mask, np.float32(1 / 0.75), 0))
+    assert mask.dtype == bool
+    assert mask.mean() == pytest.approx(0.75, abs=0.03)
+    check(lambda x: torch.native_dropout(x, 0.25, False), torch.randn(3, 4))
