@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -26,22 +27,29 @@ def _register(n: int, *operations: Operation) -> None:
         -> (Tensor, Tensor)
         """
         *planes, spatial_sizes = [*sizes(self)[:-n], sizes(self)[-n:]]
-        count, flat = prod(planes), tf.zeros([1, 1, 1], tf.int32)
+        count, wanted = prod(planes), pair(output_size, n)
         shifts = tf.reshape(random_samples, [-1, n])[:count]
-        shifts = (
-            tf.reverse(shifts, [1]) if n == 2 else shifts
-        )  # PyTorch's first is the column's there, here the depth's
-        for axis, (size, kernel, wanted) in enumerate(zip(spatial_sizes, pair(kernel_size, n), pair(output_size, n))):
-            starts = _starts(shifts[:, axis : axis + 1], size, kernel, wanted)
-            places = starts[:, :, tf.newaxis] + tf.range(kernel)
-            flat = flat[:, :, tf.newaxis, :, tf.newaxis] * size + places[:, tf.newaxis, :, tf.newaxis, :]
-            _, windows, _, taps, _ = sizes(flat)
-            flat = tf.reshape(flat, [count, windows * wanted, taps * kernel])
-        elements = tf.gather(tf.reshape(self, [count, prod(spatial_sizes)]), flat, axis=1, batch_dims=1)
-        chosen = tf.one_hot(tf.argmax(elements, -1), sizes(flat)[-1], dtype=tf.int32)
-        shape = [*planes, *pair(output_size, n)]
-        where = tf.cast(tf.reduce_sum(chosen * flat, -1), tf.int64)
-        return tf.reshape(tf.reduce_max(elements, -1), shape), tf.reshape(where, shape)
+        # In two dimensions the first number is the last axis's, in three the first's.
+        starts = [
+            _starts(shifts[:, number : number + 1], *one_axis)
+            for number, *one_axis in zip((1, 0) if n == 2 else range(n), spatial_sizes, pair(kernel_size, n), wanted)
+        ]
+        elements = _elements(starts, spatial_sizes, pair(kernel_size, n))
+        values = tf.gather(tf.reshape(self, [count, prod(spatial_sizes)]), elements, axis=1, batch_dims=1)
+        chosen = tf.one_hot(tf.argmax(values, -1), sizes(elements)[-1], dtype=tf.int32)
+        where = tf.cast(tf.reduce_sum(chosen * elements, -1), tf.int64)
+        return tf.reshape(tf.reduce_max(values, -1), [*planes, *wanted]), tf.reshape(where, [*planes, *wanted])
+
+
+def _elements(starts: Sequence[tf.Tensor], spatial_sizes: Sequence[Any], kernel: Sequence[int]) -> tf.Tensor:
+    """(planes, windows, taps): the elements of each window, counted through all spatial dimensions."""
+    flat = tf.zeros([1, 1, 1], tf.int32)
+    for start, size, taps in zip(starts, spatial_sizes, kernel):
+        along_axis = start[:, :, tf.newaxis] + tf.range(taps)
+        flat = flat[:, :, tf.newaxis, :, tf.newaxis] * size + along_axis[:, tf.newaxis, :, tf.newaxis, :]
+        planes, outer, inner, outer_taps, inner_taps = sizes(flat)
+        flat = tf.reshape(flat, [planes, outer * inner, outer_taps * inner_taps])
+    return flat
 
 
 def _starts(shift: tf.Tensor, size: Any, kernel: int, wanted: int) -> tf.Tensor:

@@ -279,11 +279,11 @@ def _stack(step: Step, *args: Any) -> tuple[tf.Tensor, ...]:
     """`torch.lstm` and its kind: what `nn.LSTM` calls, with its weights in a flat list."""
     if len(args) != 9 or (tf.is_tensor(args[1]) and rank(args[1]) == 1):
         raise NotImplementedError("a PackedSequence has no equivalent in TensorFlow; give the padded tensor")
-    input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first = args
+    input, hx, params, has_biases, num_layers, rate, train, bidirectional, batch_first = args
     directions, each = 1 + bidirectional, len(params) // (num_layers * (1 + bidirectional))
     all_weights = [_arranged(params[i : i + each], has_biases, step is gru_step) for i in range(0, len(params), each)]
     layers = tuple(tuple(all_weights[i : i + directions]) for i in range(0, len(all_weights), directions))
-    outputs, last = Recurrent(step, layers, (), batch_first, dropout if train else 0.0)(input, hx)
+    outputs, last = Recurrent(step, layers, (), batch_first, rate if train else 0.0)(input, hx)
     return (outputs, *last) if isinstance(last, tuple) else (outputs, last)
 
 
