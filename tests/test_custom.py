@@ -380,7 +380,9 @@ class TestHelpers:
 
     def test_torchvision_is_not_imported_for_its_converters(self):
         code = Path(nobuco.__file__).parent.rglob("*.py")
-        assert not [path for path in code if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.MULTILINE)]
+        assert not [
+            path for path in code if re.search(r"^\s*(import|from) torchvision", path.read_text(), re.MULTILINE)
+        ]
 
     def test_every_converter_can_be_located(self):
         for found in registered_converters():
