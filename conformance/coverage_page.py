@@ -21,6 +21,11 @@ from pathlib import Path
 from conformance.coverage import ATOL, RTOL, Result
 
 GAPS = Path(__file__).with_name("coverage_gaps.txt")
+_INTRODUCTION = """\
+Made by `python -m conformance.coverage_page` from a full run, {date}: all float32 samples (at most 300 each) of PyTorch's
+own OpInfo and ModuleInfo databases, converted and compared with PyTorch in Keras and in a TFLite file without Flex
+operations (rtol {rtol:g}, atol {atol:g}). *Opened*: the operation has no converter of its own, and is converted through
+the ATen calls that PyTorch makes of it."""
 _LACKS = re.compile(r"TFLite does not have ([\w, ]+)")
 
 
@@ -63,10 +68,7 @@ def page(parts: Mapping[str, Sequence[Result]], gaps: Mapping[str, str], date: d
     """The lines of the page."""
     yield "# Coverage"
     yield ""
-    yield f"Made by `python -m conformance.coverage_page` from a run, {date}: all float32 samples (at most 300 each)"
-    yield "of PyTorch's own OpInfo and ModuleInfo databases, converted and compared with PyTorch in Keras and in a TFLite"
-    yield f"file without Flex operations (rtol {RTOL:g}, atol {ATOL:g}). *Opened*: the operation has no converter of its"
-    yield "own and is converted through the ATen calls that PyTorch makes of it."
+    yield _INTRODUCTION.format(date=date, rtol=RTOL, atol=ATOL)
     yield ""
     yield "| | measured | match in Keras | match in TFLite | samples in Keras | samples in TFLite |"
     yield "|---|---|---|---|---|---|"
