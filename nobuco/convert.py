@@ -171,7 +171,8 @@ def _warn_of_training(model: Any) -> None:
     noisy = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
     # TorchScript modules have one class for all, and the name of the one that they were made from.
     kinds = {name: getattr(nn, getattr(m, "original_name", ""), type(m)) for name, m in model.named_modules()}
-    found = [name for name, m in model.named_modules() if m.training and issubclass(kinds[name], noisy)]
+    training = [name for name, m in model.named_modules() if getattr(m, "training", False)]  # frozen ones have no flag
+    found = [name for name in training if issubclass(kinds[name], noisy)]
     if found:
         warnings.warn(
             f"the model is in training mode, so {found[0]!r}"

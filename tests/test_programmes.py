@@ -59,7 +59,7 @@ def everything(model):
         return {}, [], []
     modules = list(model.modules())
     hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in modules]
-    return copy.deepcopy(dict(model.state_dict())), [(type(m), m.training) for m in modules], hooks
+    return copy.deepcopy(dict(model.state_dict())), [(type(m), getattr(m, "training", None)) for m in modules], hooks
 
 
 def assert_same(now, before):
@@ -236,6 +236,14 @@ class TestScripts:
     def test_a_file(self, net, tmp_path):
         torch.jit.script(net).save(tmp_path / "net.pt")
         assert_converts(tmp_path / "net.pt", IMAGE, reference=net)
+
+    def test_a_frozen_module(self, net):
+        assert_converts(torch.jit.freeze(torch.jit.script(net)), IMAGE, reference=net)
+
+    def test_a_module_in_the_layout_of_onednn_is_refused(self, net):
+        optimized = torch.jit.optimize_for_inference(torch.jit.script(net))
+        with pytest.raises(nobuco.ConversionError, match=r"oneDNN's own way.* as it was before that"):
+            convert(optimized, IMAGE)
 
     def test_a_function_that_writes_in_place(self):
         @torch.jit.script
@@ -501,9 +509,33 @@ class TestTransforms:
                 at = x.clone().requires_grad_()
                 return torch.autograd.grad((at.exp() * at.tanh()).sum(), at)[0]
 
+        def accumulated(x):
+            with torch.enable_grad():
+                at = x.clone().requires_grad_()
+                (at**3).sum().backward()
+                return at.grad
+
         assert_converts(forces, ROW)
+        assert_converts(accumulated, ROW)
         assert_converts(torch.func.grad(lambda x: (x.exp() ** 2).sum()), ROW)
         assert_converts(lambda x: torch.func.jacrev(torch.tanh)(x[0]), ROW)
+        assert_converts(lambda x: torch.func.jvp(torch.sin, (x,), (x,))[1], ROW)
+        assert_converts(lambda x: torch.func.hessian(lambda row: (row**3).sum())(x[0]), ROW)
+
+    def test_gradients_of_a_module(self):
+        class Energy(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+            def forward(self, x):
+                with torch.enable_grad():
+                    x = x.clone().requires_grad_()
+                    energy = self.net(x)
+                    return energy.detach(), -torch.autograd.grad(energy.sum(), x)[0]
+
+        keras_model = assert_converts(Energy(), ROW)
+        assert len(keras_model.trainable_weights) == 4
 
     def test_functional_call_with_other_parameters(self):
         linear = nn.Linear(4, 3)
@@ -539,6 +571,27 @@ class TestTransforms:
         assert report.ok
         expected = torch.stack([member(ROW) for member in members])
         np.testing.assert_allclose(keras_model(ROW.numpy()), expected.detach(), atol=1e-5)
+
+
+class TestDispatcher:
+    """Operators of `torch.ops` called by themselves, with views and writes among them."""
+
+    def test_overloads_and_packets(self):
+        aten = torch.ops.aten
+        assert_converts(lambda x: aten.add(aten.add.Tensor(x, x), 1) + aten.relu_(x.clone()), ROW)
+
+    def test_a_write_through_a_view(self):
+        def programme(x):
+            y = x.clone()
+            torch.ops.aten.mul_.Tensor(torch.ops.aten.select.int(y, 1, 0), torch.tensor(3.0))
+            torch.ops.aten.slice.Tensor(y, 1, 1, 3).zero_()
+            return y
+
+        assert_converts(programme, ROW)
+
+    def test_where_a_tensor_lives_means_nothing(self):
+        aten = torch.ops.aten
+        assert_converts(lambda x: x + aten.ones.default([4], dtype=x.dtype, device=x.device, pin_memory=False), ROW)
 
 
 class TestContexts:

@@ -57,6 +57,18 @@ def is_told_below(func: Any) -> bool:
 _BACKWARD = (torch.autograd.grad, torch.autograd.backward, torch.Tensor.backward)
 
 
+def placeless(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a call; of an ATen call those without a meaning for the converted model left out.
+
+    That is where a tensor lives and how it lies in memory. Public calls name it only where somebody wrote it.
+    """
+    of_aten = isinstance(func, torch._ops.OpOverload)
+    return {name: value for name, value in kwargs.items() if not (of_aten and name in _PLACEMENT)}
+
+
+_PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
+
+
 def overload_of(func: Any) -> Any:
     """A function; in place of an operation that has one overload only, that overload."""
     if isinstance(func, torch._ops.OpOverloadPacket) and len(func.overloads()) == 1:

@@ -18,13 +18,12 @@ import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
 from nobuco.registry import operation_name
+from nobuco.trace.calls import placeless
 from nobuco.trace.control import without_fused_kernels
 from nobuco.trace.regions import mapped
 
 Find = Callable[[Any], Any]
 _PRIMITIVE = {"prims", "rngprims"}
-# Where a tensor lives and how it lies in memory means nothing to the converted model.
-_PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
 
 def opened(graph: Graph, gaps: Collection[int], find: Find) -> tuple[Graph, Mapping[int, str]]:
@@ -45,7 +44,7 @@ def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
     from torch._decomp import core_aten_decompositions, global_decomposition_table  # 0.3 s, so only where needed
 
     # Somebody's own operation may write to what it made: its inside is to be functional, too.
-    own = {op: _functional(body) for op, body in _bodies().items()}
+    own = {op: _functional(body) for op, body in _bodies().items() if op.namespace not in _PRIMITIVE}
     known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own}
     return {op: function for op, function in known.items() if find(op) is None}
 
@@ -54,7 +53,7 @@ def _bodies() -> dict[Any, Callable[..., Any]]:
     """What operations made by `torch.library.custom_op` do, written in Python."""
     from torch._library.custom_ops import OPDEFS
 
-    return {op._opoverload: op._init_fn for op in OPDEFS.values() if op._namespace not in _PRIMITIVE}
+    return {op._opoverload: op._init_fn for op in OPDEFS.values()}
 
 
 @dataclass
@@ -229,7 +228,7 @@ class _Unrolled:
     def _called(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         if op is operator.getitem:
             return args[0][args[1]]
-        kwargs = {name: value for name, value in kwargs.items() if name not in _PLACEMENT}
+        kwargs = placeless(op, kwargs)
         args = map_leaves(lambda leaf: leaf, args)  # fx has lists and dicts of its own
         given = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
         with torch.no_grad():

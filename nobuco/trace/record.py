@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nobuco.errors import ConversionError
 from nobuco.ir import Baked, Graph, Node, Site, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.autocasting import Autocast
@@ -65,6 +66,7 @@ class Record:
         self.states: list[tuple[Value, Value]] = []
         self._live: set[int] = set()
         self._counter = 0
+        self._foreign: Site | None = None
         self._warnings: dict[str, None] = {}
         self._baked: list[tuple[tuple[Value, ...], str]] = []
         self._baked_sizes: dict[Baked, None] = {}
@@ -91,6 +93,8 @@ class Record:
         self, tensor: torch.Tensor, kind: ValueKind = ValueKind.RESULT, name: str = "", live: bool = False
     ) -> Value:
         """A value that looks like this tensor; `live` if it depends on an input."""
+        if tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
+            self._foreign = self._foreign or call_site()  # TorchScript would hide an error that is raised here
         dtype = str(tensor.dtype).removeprefix("torch.")
         return self._noted_as(Value(self.next_id(), kind, tuple(tensor.shape), dtype, name), live)
 
@@ -173,7 +177,16 @@ class Record:
         self._noted.setdefault(message, set()).add(frozenset(frame.id for frame in self.frames[1:]))
 
     def graph(self, outputs: Any, samples: Mapping[int, Any]) -> Graph:
-        """What was recorded, once the programme is over."""
+        """What was recorded, once the programme is over.
+
+        Raises:
+            ConversionError: a tensor lies in memory as only oneDNN reads it, or has left the branch it belongs to.
+        """
+        if self._foreign is not None:
+            raise ConversionError(
+                f"{self._foreign}: a tensor lies in memory in oneDNN's own way, after torch.jit.optimize_for_inference "
+                "or to_mkldnn(); convert the module as it was before that"
+            )
         (root,) = self.frames
         nodes = closed(root.children, [before for before, _ in self.states])
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])

@@ -13,7 +13,16 @@ from torch.overrides import TorchFunctionMode
 from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
-from nobuco.trace.calls import is_baking, is_decision, is_query, is_told_below, name_of, overload_of, torch_spelled
+from nobuco.trace.calls import (
+    is_baking,
+    is_decision,
+    is_query,
+    is_told_below,
+    name_of,
+    overload_of,
+    placeless,
+    torch_spelled,
+)
 from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
 from nobuco.trace.counting import Fewer, shortened, thinned
 from nobuco.trace.explore import both_sides, decided, entry_state
@@ -143,7 +152,7 @@ class Tracer(TorchFunctionMode):
             with self:  # the part that is written shows up in several places
                 return fill(args[0][args[1]], args[2])
         known, memory = self.session.tensors, self.session.memory
-        given = known.read((tuple(args), {k: v for k, v in kwargs.items() if k != "out"}))
+        given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
         known.read(targets)  # which takes them again if they are stale views
         self._watch.take_calls()
