@@ -206,6 +206,15 @@ class TestGraphs:
         x = torch.rand(2, 5, 8)
         assert_converts(torch.export.export(layer, (x,)), x, reference=layer)
 
+    @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+    def test_an_exported_recurrent_layer_is_one_call(self, kind):
+        layer, x = kind(4, 3, num_layers=2, bidirectional=True, batch_first=True).eval(), torch.rand(2, 9, 4)
+        exported = torch.export.export(layer, (x,))
+        keras_model, report = convert(exported, x)
+        assert report.ok and not any(node.opened for node in report.walk())
+        got, expected = keras_model(x.numpy())[0], layer(x)[0]
+        np.testing.assert_allclose(got, expected.detach(), atol=1e-5)
+
     @pytest.mark.parametrize("kind", [str, Path])
     def test_a_pt2_file(self, net, tmp_path, kind):
         torch.export.save(torch.export.export(net, (IMAGE,)), tmp_path / "classifier.pt2")
@@ -571,6 +580,28 @@ class TestTransforms:
         assert report.ok
         expected = torch.stack([member(ROW) for member in members])
         np.testing.assert_allclose(keras_model(ROW.numpy()), expected.detach(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.export.export(Net().eval(), (IMAGE,)),
+        lambda: torch.jit.script(Net().eval()),
+        lambda: torch.vmap(Net().eval().forward),
+    ],
+    ids=["export", "script", "vmap"],
+)
+def test_in_tflite_without_flex(make):
+    from nobuco.export.tflite import run_tflite, to_tflite
+
+    programme = make()
+    x = IMAGE[:, None] if not isinstance(programme, (nn.Module, torch.export.ExportedProgram)) else IMAGE
+    keras_model, _ = convert(programme, x)
+    with torch.no_grad():
+        expected = Net().eval()(IMAGE)
+    (got,) = run_tflite(to_tflite(keras_model), [x.numpy()])
+    np.testing.assert_allclose(got.reshape(expected.shape), expected, atol=1e-4)
 
 
 class TestDispatcher:

@@ -113,7 +113,7 @@ class _Opening:
         """Whether an output of the ATen calls can be a result of the call: like it, or nobody asks for it."""
         if output is None or result is None:
             return False
-        return (output.shape, output.dtype) == (result.shape, result.dtype) or result.id not in self._used
+        return _are_alike(output, result) or result.id not in self._used
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
         from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
@@ -250,7 +250,7 @@ def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: I
     names: dict[int, Value] = {}
     copies = []
     for output, result in zip(outputs, whole.results):
-        if output.shape != result.shape:  # PyTorch's decomposition gives something else there, which nobody uses
+        if not _are_alike(output, result):  # PyTorch's decomposition gives something else there, which nobody uses
             continue
         if output.id in made and output.id not in names:
             names[output.id] = result
@@ -259,6 +259,10 @@ def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: I
             copies.append(Node(next(iter(ids)), torch.ops.aten.alias.default, (source,), {}, result, whole.site))
     renamed = mapped(nodes, lambda leaf: names.get(leaf.id, leaf) if isinstance(leaf, Value) else leaf)
     return (*renamed, *copies)
+
+
+def _are_alike(one: Value, other: Value) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _like(sample: Any, other: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nobuco.converters import attention, dropout  # noqa: F401  their converters are shared
+from nobuco.converters import attention, dropout, recurrent  # noqa: F401  their converters are shared
 from nobuco.converters.aten.spelling import (
     Arguments,
     aten,
@@ -38,6 +38,10 @@ share_by_name(
 )
 share(torch.conv_transpose2d, aten.conv_transpose2d.input)
 share(torch.conv_transpose3d, aten.conv_transpose3d.input)
+share(torch.lstm, aten.lstm.input)
+share(torch.gru, aten.gru.input)
+share(torch.rnn_tanh, aten.rnn_tanh.input)
+share(torch.rnn_relu, aten.rnn_relu.input)
 share(F.logsigmoid, aten.log_sigmoid.default)
 for _method in ("expand_as", "view_as", "reshape_as", "type_as"):
     share(getattr(Tensor, _method), *functional(getattr(aten, _method)))
