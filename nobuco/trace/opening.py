@@ -15,6 +15,7 @@ from itertools import count, zip_longest
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
 from nobuco.registry import operation_name
@@ -175,11 +176,22 @@ def _call(node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Ca
         args, kwargs = map_leaves(
             lambda leaf: by_id[leaf.id] if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
         )
-        with _as_then(node):
+        with _as_then(node), _Unchecked():
             returned = tensors(function(*args, **kwargs))
         return [*returned, *(by_id[before[v.id]] for v in node.results[len(returned) :])]
 
     return call
+
+
+class _Unchecked(TorchDispatchMode):
+    """Leaves out the checks of what LAPACK says, which PyTorch takes for side effects and refuses to trace."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return None if func is torch.ops.aten._linalg_check_errors.default else func(*args, **(kwargs or {}))
 
 
 def _as_then(node: Node) -> Any:

@@ -128,6 +128,11 @@ def test_any_matrix_has_factors(same):
     same(lambda x: torch.linalg.pinv(x), torch.randn(4, 3))
 
 
+def test_what_lapack_checks_opens(same):
+    a, b = torch.randn(3, 3), torch.randn(3, 2)
+    same(lambda a, b: (torch.linalg.solve(a, b), torch.linalg.inv(a), torch.linalg.cholesky(a @ a.T)), a, b)
+
+
 def test_zeta_and_polygamma_of_negative_numbers(same):
     x = torch.tensor([-3.5, -1.25, 0.25, 8.0, NAN])
     same(lambda x: (torch.polygamma(1, x), torch.polygamma(3, x), torch.special.zeta(torch.tensor(4.0), x)), x)
