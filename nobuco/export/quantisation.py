@@ -21,7 +21,8 @@ Samples = Iterable[Any] | Mapping[str, Iterable[Any]]
 _WEIGHTS = {"post_training_quantize": True, "enable_mlir_dynamic_range_quantizer": True}
 # What the converter itself does; integers need samples, so a quantiser makes them of the float file.
 FLAGS: Mapping[str, Mapping[str, bool]] = {
-    "float32": {},
+    # An infinite constant stays infinite; ranges of integers want it finite.
+    "float32": {"canonicalizing_inf_as_min_max_float": False},
     "float16": {**_WEIGHTS, "quantize_to_float16": True},
     "dynamic": _WEIGHTS,
     "int8": {},
