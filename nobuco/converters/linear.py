@@ -74,7 +74,8 @@ def bilinear(input1: tf.Tensor, input2: tf.Tensor, weight: tf.Tensor, bias: tf.T
     """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
     if rank(input1) == 1:  # of which TFLite makes no product
         return bilinear(input1[tf.newaxis], input2[tf.newaxis], weight, bias)[0]
-    product = tf.einsum("...i,oij,...j->...o", input1, weight, input2)
+    # Not one einsum, of which TFLite makes a wrong product where there are two batch dimensions.
+    product = tf.linalg.matvec(tf.tensordot(input1, weight, [[-1], [1]]), input2)
     return product if bias is None else product + bias
 
 

@@ -39,6 +39,8 @@ def test_linear_function(check):
 def test_bilinear(check):
     check(nn.Bilinear(3, 4, 5), torch.randn(2, 6, 3), torch.randn(2, 6, 4))
     check(F.bilinear, torch.randn(2, 3), torch.randn(2, 4), torch.randn(5, 3, 4))
+    square = torch.randn(8, 8, 8)
+    check(F.bilinear, torch.randn(2, 3, 8), torch.randn(2, 3, 8), square, tflite=True)
 
 
 @pytest.mark.parametrize(

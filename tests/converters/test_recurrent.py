@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import nobuco
 from tests.converters.ops import ops_of
 
 LAYERS = [
@@ -123,3 +124,11 @@ def test_weights_stay_trainable(check):
 def test_packed_sequence(check):
     module = nn.GRU(5, 4)
     check(lambda x: module(nn.utils.rnn.pack_padded_sequence(x, [3, 2]))[1], torch.randn(3, 2, 5))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_an_exported_layer_stays_one_call(kind):
+    program = torch.export.export(kind(5, 4, num_layers=2, bidirectional=True).eval(), (torch.randn(12, 2, 5),))
+    _, report = nobuco.pytorch_to_keras(program, args=[torch.randn(12, 2, 5)], return_report=True, verbose=False)
+    assert report.ok
+    assert not any(node.opened for node in report.walk())

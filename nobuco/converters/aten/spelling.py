@@ -30,6 +30,7 @@ from nobuco.converters import (  # noqa: F401  their converters are what is shar
     padding,
     pixel,
     pooling,
+    recurrent,
     reduction,
     repeating,
     sampling,
