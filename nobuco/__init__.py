@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from nobuco.fault import bisect, compare
     from nobuco.functions import force_pytorch_order, force_tensorflow_order, length, shape
+    from nobuco.layers.checkpoint import load_state_dict
     from nobuco.layers.state import reset_states
     from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
     from nobuco.layout.strategy import ChannelOrderingStrategy
@@ -56,6 +57,7 @@ _HOME = {
     "force_tensorflow_order": "nobuco.functions",
     "get_channel_order": "nobuco.layout.order",
     "length": "nobuco.functions",
+    "load_state_dict": "nobuco.layers.checkpoint",
     "locate_converter": "nobuco.registry",
     "pytorch_to_keras": "nobuco.convert",
     "reset_states": "nobuco.layers.state",
@@ -90,6 +92,7 @@ __all__ = [
     "force_tensorflow_order",
     "get_channel_order",
     "length",
+    "load_state_dict",
     "locate_converter",
     "pytorch_to_keras",
     "reset_states",

@@ -15,6 +15,7 @@ from torch import nn
 from nobuco.arguments import inputs_given, output_orders, prepared
 from nobuco.bridge import t_pytorch2keras, to_numpy
 from nobuco.build import Builder, Built, InputSpec
+from nobuco.build.checkpoint import checkpoint_of
 from nobuco.build.regions import choices
 from nobuco.build.validation import logical
 from nobuco.errors import ConversionError, NobucoWarning
@@ -30,6 +31,7 @@ from nobuco.select import gap_message, unanswered
 from nobuco.stages import selected, traced
 from nobuco.trace import warn_all
 from nobuco.trace.explore import path_limit
+from nobuco.trace.held import checkpoint_tensors
 
 
 def pytorch_to_keras(
@@ -133,6 +135,7 @@ def pytorch_to_keras(
     with draft.stage("validate"):
         draft.outputs = _checked_outputs(built, graph, inputs, outputs, layout.orders, tolerance)
         reset_states(built.model)
+    built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
     report = draft.report()
     draft.finished(report)
     if verbose:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 
 from nobuco.build.built import Built, Checked, InputSpec
@@ -21,6 +20,7 @@ from nobuco.build.tensors import Tensors
 from nobuco.build.units import check_outputs, run, single
 from nobuco.build.validation import Validator
 from nobuco.ir import Graph, Value, values
+from nobuco.layers.model import ConvertedModel
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan
 from nobuco.layout.strategy import Signature
@@ -46,6 +46,7 @@ class Builder:
     checks: dict[int, Checked] = field(default_factory=dict)
     _shared: dict[Any, Any] = field(default_factory=dict)
     _regions: dict[int, list[BuiltRegion]] = field(default_factory=dict)
+    _layers: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensors = Tensors(self.graph, self.plan, Names(), self._shared, self.constants_to_variables)
@@ -61,8 +62,10 @@ class Builder:
         self._build_units()
         order = keras_order(self.graph.outputs)
         made = made_outputs(outputs, order[0], states, tensors)
-        model = keras.Model(single(tensors.inputs), structured(self.graph.outputs, made))
-        return Built(model, self.checks, tensors.transpositions, order, self.regions)
+        model = ConvertedModel(single(tensors.inputs), structured(self.graph.outputs, made))
+        return Built(
+            model, self.checks, tensors.transpositions, order, self.regions, self._layers, tensors.is_weight
+        )  # fmt: skip
 
     @property
     def transpositions(self) -> int:
@@ -87,6 +90,7 @@ class Builder:
         started, before = time.perf_counter(), self._tensors.transpositions
         constants, live = self._given(unit, signature)
         layer, reused = layer_of(unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
+        self._layers[unit.node.id] = layer
         tensors = [self._tensors.get(value, order) for value, order in live]
         outputs = run(unit, layer, tensors or self._tensors.inputs[:1], "while the model was built")
         check_outputs(unit, signature, outputs)

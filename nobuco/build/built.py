@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
 from nobuco.build.regions import BuiltRegion
+from nobuco.ir import Value
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
 from nobuco.parity import Difference
@@ -44,7 +46,8 @@ class Built:
     """The model, and what was measured while building it, by node id.
 
     `order` tells for each output of the model, flattened as Keras does (dicts by key), which output of the
-    programme it is. `regions` are the bodies of its control-flow calls, at any depth.
+    programme it is. `regions` are the bodies of its control-flow calls, at any depth. `layers` are those that stand
+    for its units, by node id, and `is_weight` tells of a value whether a layer of its own holds it.
     """
 
     model: keras.Model
@@ -52,3 +55,5 @@ class Built:
     transpositions: int
     order: Sequence[int]
     regions: Sequence[BuiltRegion] = ()
+    layers: Mapping[int, Any] = field(default_factory=dict)
+    is_weight: Callable[[Value], bool] = lambda value: False

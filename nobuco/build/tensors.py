@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nobuco.bridge import in_order, to_numpy
 from nobuco.build.built import InputSpec
+from nobuco.build.learned import Learned, remember
 from nobuco.build.names import Names
 from nobuco.ir import Graph, Value, ValueKind
 from nobuco.layers import OpLayer, StateLayer, WeightLayer
@@ -46,6 +47,7 @@ class Tensors:
         """Make a layer that holds what the model keeps from call to call; its first output is the value before."""
         order = self.plan.orders[value.id]
         layer = StateLayer.create(self.embedded(value, order), name=self.names.unique(value.name or "state"))
+        remember(layer.state, self._learned(value, order).sources)
         self._found[value.id, order] = layer(self.inputs[0])
         return layer
 
@@ -62,7 +64,7 @@ class Tensors:
 
     def is_live(self, value: Value) -> bool:
         """Whether a value is a tensor of the model, not a constant that a layer embeds."""
-        return value.id in self.plan.orders or self._is_weight(value)
+        return value.id in self.plan.orders or self.is_weight(value)
 
     def order_of(self, value: Value) -> ChannelOrder:
         """The order in which a value is made."""
@@ -93,14 +95,20 @@ class Tensors:
     def _weight(self, value: Value, order: ChannelOrder) -> WeightLayer:
         key = ("weight", value.id, order)
         if key not in self.shared:
-            array = in_order(to_numpy(self.graph.samples[value.id]), order)
+            held = self._learned(value, order)
             trainable = value.kind is ValueKind.PARAMETER
-            self.shared[key] = WeightLayer.create(array, trainable=trainable, name=self.names.unique(value.name))
+            layer = WeightLayer.create(held.value, trainable=trainable, name=self.names.unique(value.name))
+            remember(layer.weight, held.sources)
+            self.shared[key] = layer
         return self.shared[key]
 
-    def _is_weight(self, value: Value) -> bool:
+    def is_weight(self, value: Value) -> bool:
+        """Whether a layer of its own holds a value, as a weight."""
         named = value.kind is ValueKind.PARAMETER or (value.kind is ValueKind.BUFFER and value.rank > 0)
         return named and self.constants_to_variables
+
+    def _learned(self, value: Value, order: ChannelOrder) -> Learned:
+        return Learned.of(self.graph.samples[value.id]).transpose(*order.permutation(value.rank))
 
     def _transposition(self, value: Value, before: ChannelOrder, after: ChannelOrder) -> keras.layers.Layer:
         perm = before.transposition_to(after, value.rank)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.bridge import tf_dtype, to_numpy
+from nobuco.build.learned import Learned, filled
 from nobuco.converters.arithmetic import bounded
 from nobuco.converters.rules import along_last
 from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes, spellings
@@ -101,8 +102,7 @@ def prelu_layer(self: nn.PReLU, input: torch.Tensor) -> Any:
     shared = [a for a in range(1, input.ndim) if single or a != order.axis(1, input.ndim)]
     layer = keras.layers.PReLU(shared_axes=shared, dtype=slopes.dtype.name)
     layer.build(tuple(order.to_physical(input.shape)))
-    layer.set_weights([np.reshape(slopes, layer.alpha.shape)])
-    return layer
+    return filled(layer, Learned.of(self.weight).reshape(*layer.alpha.shape))
 
 
 def _elu(x: tf.Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> tf.Tensor:

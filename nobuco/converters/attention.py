@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 import torch.nn.functional as F
 from torch import nn
 
-from nobuco.bridge import to_numpy
+from nobuco.build.learned import Learned, learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.linear import dense, linear
 from nobuco.converters.support import agree, cast, rank, sizes
@@ -223,17 +222,14 @@ class MultiHead:
 def MultiheadAttention(self: nn.MultiheadAttention, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
     """nn.MultiheadAttention: four dense layers around the attention, whatever way the weights are packed."""
     if self._qkv_same_embed_dim:
-        weights = self.in_proj_weight.chunk(3)
+        weights = Learned.of(self.in_proj_weight).chunk(3)
     else:
-        weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-    biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        weights = [Learned.of(w) for w in (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)]
+    biases = (None,) * 3 if self.in_proj_bias is None else Learned.of(self.in_proj_bias).chunk(3)
     names = ("query", "key", "value")
     q, k, v = (dense(w, b, query.ndim, name) for w, b, name in zip(weights, biases, names))
-    out = dense(self.out_proj.weight, self.out_proj.bias, query.ndim, "out")
-    bias_k, bias_v = (
-        None if bias is None else keras.Variable(to_numpy(bias), name=name)
-        for bias, name in ((self.bias_k, "bias_k"), (self.bias_v, "bias_v"))
-    )
+    out = dense(Learned.of(self.out_proj.weight), learned(self.out_proj.bias), query.ndim, "out")
+    bias_k, bias_v = variable(learned(self.bias_k), "bias_k"), variable(learned(self.bias_v), "bias_v")
     rate = self.dropout if self.training else 0.0
     return MultiHead(self.num_heads, q, k, v, out, bias_k, bias_v, self.add_zero_attn, self.batch_first, dropout=rate)
 

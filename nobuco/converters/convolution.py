@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import torch
 from torch import Tensor, nn
 
-from nobuco.bridge import to_numpy
 from nobuco.build.chain import Chain
+from nobuco.build.learned import Learned, filled, learned
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair
 from nobuco.layers import convolution as direct
+from nobuco.layers.checkpoint import Step
 from nobuco.layers.convolution import convolve, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
 
@@ -98,15 +98,14 @@ def convolution(
 def convolution_module(n: int, self: nn.Conv2d, input: Tensor) -> Any:
     """The module as a Keras layer, behind a padding layer where TensorFlow has no padding of that kind."""
     spec = Spec.of(self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
-    kernel = to_numpy(self.weight).transpose(*range(2, n + 2), 1, 0)
-    bias = None if self.bias is None else to_numpy(self.bias)
+    kernel, bias = Learned.of(self.weight).transpose(*range(2, n + 2), 1, 0), learned(self.bias)
     mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
     if spec.tf_padding and (mode == "constant" or spec.tf_padding == "valid"):
         return conv_layer(spec, kernel, bias, spec.tf_padding)
     return Chain((_padding_layer(spec.padding, mode, str(input.dtype)), conv_layer(spec, kernel, bias)))
 
 
-def conv_layer(spec: Spec, kernel: np.ndarray, bias: np.ndarray | None, padding: str = "valid") -> Any:
+def conv_layer(spec: Spec, kernel: Learned, bias: Learned | None, padding: str = "valid") -> Any:
     """A built Keras layer: DepthwiseConv, Conv, or ours where Keras's own is slow or refuses."""
     n, channels, filters = len(spec.kernel), kernel.shape[-2] * spec.groups, kernel.shape[-1]
     strided, dilated = set(spec.stride) != {1}, set(spec.dilation) != {1}
@@ -116,7 +115,7 @@ def conv_layer(spec: Spec, kernel: np.ndarray, bias: np.ndarray | None, padding:
         "dilation_rate": spec.dilation,
         "padding": padding,
         "use_bias": bias is not None,
-        "dtype": str(kernel.dtype),
+        "dtype": kernel.dtype,
     }
     depthwise = spec.groups == channels > 1 and n < 3 and len(set(spec.stride)) == 1
     if depthwise and not (strided and dilated):
@@ -133,10 +132,9 @@ def _keras(name: str, n: int) -> Any:
     return getattr(keras.layers, f"{name}{n}D")
 
 
-def _with_weights(layer: Any, channels: int, n: int, *weights: np.ndarray | None) -> Any:
+def _with_weights(layer: Any, channels: int, n: int, *weights: Learned | None) -> Any:
     layer.build((None, *(None,) * n, channels))
-    layer.set_weights([w for w in weights if w is not None])
-    return layer
+    return filled(layer, *weights)
 
 
 def _padding_layer(amounts: Sequence[tuple[int, int]], mode: str, dtype: str) -> Any:
@@ -196,7 +194,7 @@ def conv_transpose(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Transp
     """Transposed convolution of channels-last `x` with `w` (channels, filters / groups, *kernel)."""
     n = len(spec.kernel)
     if not spec.is_native:
-        return conv(zero_insertion(x, spec.stride), _ordinary_kernel(w, spec.groups, n), b, spec.ordinary)
+        return conv(zero_insertion(x, spec.stride), _ordinary_kernel(w, spec.groups), b, spec.ordinary)
     kernel = tf.transpose(w, (*range(2, n + 2), 1, 0))
     options = None if spec.is_same else spec.output_padding
     y = keras.ops.conv_transpose(x, kernel, spec.stride, "same" if spec.is_same else "valid", options, "channels_last")
@@ -204,12 +202,23 @@ def conv_transpose(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Transp
     return y if spec.is_same else pad(y, ((0, 0), *((-p, -p) for p in spec.padding), (0, 0)))
 
 
-def _ordinary_kernel(w: Any, groups: int, n: int) -> Any:
-    """(channels, filters / groups, *kernel) as (*flipped kernel, channels / groups, filters)."""
-    channels, filters, *kernel = w.shape
-    split = tf.reshape(w, (groups, channels // groups, filters, *kernel))
-    moved = tf.transpose(split, (*range(3, n + 3), 1, 0, 2))
-    return tf.reverse(tf.reshape(moved, (*kernel, channels // groups, groups * filters)), list(range(n)))
+def _to_ordinary(shape: Sequence[int], groups: int) -> list[Step]:
+    """From (channels, filters / groups, *kernel) to (*flipped kernel, channels / groups, filters)."""
+    channels, filters, *kernel = shape
+    n = len(kernel)
+    return [
+        ("reshape", (groups, channels // groups, filters, *kernel)),
+        ("transpose", (*range(3, n + 3), 1, 0, 2)),
+        ("reshape", (*kernel, channels // groups, groups * filters)),
+        ("flip", tuple(range(n))),
+    ]
+
+
+def _ordinary_kernel(w: tf.Tensor, groups: int) -> tf.Tensor:
+    functions = {"reshape": tf.reshape, "transpose": tf.transpose, "flip": tf.reverse}
+    for name, argument in _to_ordinary(w.shape, groups):
+        w = functions[name](w, argument)
+    return w
 
 
 @spatial(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
@@ -255,16 +264,15 @@ def transposed_convolution_module(n: int, self: nn.ConvTranspose2d, input: Tenso
             input, list(output_size), list(stride), list(padding), list(kernel), n, list(dilation)
         )
     spec = Transposed.of(kernel, stride, padding, output_padding, self.groups, dilation)
-    weight, bias = to_numpy(self.weight), None if self.bias is None else to_numpy(self.bias)
-    chain = _transposed_layers(spec, weight, bias)
+    chain = _transposed_layers(spec, Learned.of(self.weight), learned(self.bias))
     layer = chain[0] if len(chain) == 1 else Chain(tuple(chain))
     return layer if output_size is None else lambda input, output_size=None: layer(input)
 
 
-def _transposed_layers(spec: Transposed, weight: np.ndarray, bias: np.ndarray | None) -> list[Any]:
-    n, dtype = len(spec.kernel), str(weight.dtype)
+def _transposed_layers(spec: Transposed, weight: Learned, bias: Learned | None) -> list[Any]:
+    n, dtype = len(spec.kernel), weight.dtype
     if not spec.is_native:
-        kernel = np.asarray(_ordinary_kernel(tf.constant(weight), spec.groups, n))
+        kernel = weight.after(_to_ordinary(weight.shape, spec.groups))
         ahead = [direct.ZeroInsertion(spec.stride, dtype=dtype)] if set(spec.stride) != {1} else []
         ordinary = spec.ordinary
         if ordinary.tf_padding is None:

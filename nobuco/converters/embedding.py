@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nobuco.bridge import to_numpy
+from nobuco.build.learned import Learned, filled
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import converter, expression
@@ -26,8 +26,7 @@ def Embedding(self: nn.Embedding, input: torch.Tensor) -> keras.layers.Layer:
         table = renormed(table, self.max_norm, self.norm_type)
     layer = keras.layers.Embedding(self.num_embeddings, self.embedding_dim, dtype=str(table.dtype).split(".")[-1])
     layer.build(tuple(input.shape))
-    layer.set_weights([to_numpy(table)])
-    return layer
+    return filled(layer, Learned.of(self.weight if self.max_norm is None else table))
 
 
 def renormed(table: torch.Tensor, max_norm: float, norm_type: float) -> torch.Tensor:

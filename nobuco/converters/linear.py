@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nobuco.bridge import in_order, to_numpy
 from nobuco.build.chain import Chain
+from nobuco.build.learned import Learned, filled, learned, variable
 from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import promoted, rank, sizes, spellings
@@ -26,30 +25,29 @@ from nobuco.registry import Converter, converter, expression, registry
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
 
-def dense(weight: torch.Tensor, bias: torch.Tensor | None, rank: int, name: str | None = None) -> keras.layers.Dense:
+def dense(weight: Learned, bias: Learned | None, rank: int, name: str | None = None) -> keras.layers.Dense:
     """A built layer that does what `F.linear` does with these weights, for inputs of this rank."""
     kind = keras.layers.Dense if rank == 2 else Dense
-    dtype = str(weight.dtype).split(".")[-1]
-    layer = kind(weight.shape[0], use_bias=bias is not None, dtype=dtype, name=name)
+    layer = kind(weight.shape[0], use_bias=bias is not None, dtype=weight.dtype, name=name)
     layer.build((*[None] * (rank - 1), weight.shape[1]))
-    layer.set_weights([to_numpy(weight).T] + ([] if bias is None else [to_numpy(bias)]))
-    return layer
+    return filled(layer, weight.T, bias)
 
 
 def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
     """nn.Linear"""
+    weight, bias = Learned.of(self.weight), learned(self.bias)
     if input.ndim > 1:
-        return dense(self.weight, self.bias, input.ndim)
-    layer = dense(self.weight, self.bias, 2)
+        return dense(weight, bias, input.ndim)
+    layer = dense(weight, bias, 2)
     return lambda input: layer(input[tf.newaxis])[0]
 
 
 def flattened_linear(self: nn.Linear, input: torch.Tensor, order: ChannelOrder) -> Chain:
     """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that nobody turns the tensor."""
-    shape = (1, *input.shape[1:])
-    lies = in_order(np.arange(self.in_features).reshape(shape), order).reshape(-1)
+    unflattened = Learned.of(self.weight).reshape(self.out_features, *input.shape[1:])
+    kernel = unflattened.transpose(*order.permutation(input.ndim)).reshape(self.out_features, self.in_features)
     flatten = OpLayer(lambda x: tf.reshape(x, [-1, self.in_features]))  # Keras asks for the batch's size first
-    return Chain((flatten, dense(self.weight[:, lies], self.bias, 2)))
+    return Chain((flatten, dense(kernel, learned(self.bias), 2)))
 
 
 registry.add(
@@ -82,8 +80,7 @@ def bilinear(input1: tf.Tensor, input2: tf.Tensor, weight: tf.Tensor, bias: tf.T
 @converter(nn.Bilinear, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def Bilinear(self: nn.Bilinear, input1: torch.Tensor, input2: torch.Tensor) -> Any:
     """nn.Bilinear"""
-    weight = keras.Variable(to_numpy(self.weight), name="kernel")
-    bias = None if self.bias is None else keras.Variable(to_numpy(self.bias), name="bias")
+    weight, bias = variable(Learned.of(self.weight), "kernel"), variable(learned(self.bias), "bias")
 
     def call(input1: tf.Tensor, input2: tf.Tensor) -> tf.Tensor:
         offset = None if bias is None else keras.ops.convert_to_tensor(bias)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nobuco.bridge import to_numpy
+from nobuco.build.learned import filled, learned
 from nobuco.converters.support import aligned, axes, axis, cast, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
 from nobuco.registry import converter, expression
@@ -60,10 +61,7 @@ def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
         dtype=str(input.dtype).removeprefix("torch."),
     )
     layer.build((None, *(None,) * (input.dim() - 2), self.num_features))
-    layer.set_weights(
-        [to_numpy(p) for p in (self.weight, self.bias, self.running_mean, self.running_var) if p is not None]
-    )
-    return layer
+    return filled(layer, *map(learned, (self.weight, self.bias, self.running_mean, self.running_var)))
 
 
 @expression(F.batch_norm, strategy=broadcasting, autocast=False)

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 import torch
 from torch import nn
 
-from nobuco.bridge import to_numpy
+from nobuco.build.learned import Learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
@@ -174,28 +173,24 @@ def _batch_exchanged(x: tf.Tensor) -> tf.Tensor:
 # -- modules -----------------------------------------------------------------------------------------------
 
 
-def _variable(array: np.ndarray | None, name: str) -> keras.Variable | None:
-    return None if array is None else keras.Variable(array, dtype=str(array.dtype), name=name)
-
-
 def _weights(module: nn.Module, suffix: str, prefix: str, reset_after: bool) -> Weights:
     """The weights that a PyTorch module has under this suffix (`_l0_reverse`, or none for a cell)."""
 
-    def array(name: str) -> np.ndarray | None:
+    def held(name: str) -> Learned | None:
         tensor = getattr(module, name + suffix, None)
-        return None if tensor is None else to_numpy(tensor).T
+        return None if tensor is None else Learned.of(tensor).T
 
-    bias, recurrent_bias = array("bias_ih"), array("bias_hh")
+    bias, recurrent_bias = held("bias_ih"), held("bias_hh")
     if bias is not None and recurrent_bias is not None and not reset_after:
         bias, recurrent_bias = bias + recurrent_bias, None
     named = {
-        "kernel": array("weight_ih"),
-        "recurrent_kernel": array("weight_hh"),
+        "kernel": held("weight_ih"),
+        "recurrent_kernel": held("weight_hh"),
         "bias": bias,
         "recurrent_bias": recurrent_bias,
-        "projection": array("weight_hr"),
+        "projection": held("weight_hr"),
     }
-    return Weights(*(_variable(value, f"{prefix}{name}") for name, value in named.items()))
+    return Weights(*(variable(value, f"{prefix}{name}") for name, value in named.items()))
 
 
 def _recurrent(self: nn.RNNBase, step: Step, widths: tuple[int, ...]) -> Recurrent:

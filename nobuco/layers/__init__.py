@@ -5,6 +5,7 @@ A process that only loads a saved model does `import nobuco.layers` and then `ke
 
 from nobuco.layers.convolution import Conv1D, Conv2D, Conv3D, ZeroInsertion
 from nobuco.layers.dense import Dense
+from nobuco.layers.model import ConvertedModel
 from nobuco.layers.op import OpLayer
 from nobuco.layers.output import OutputLayer
 from nobuco.layers.padding import SpatialPadding
@@ -16,6 +17,7 @@ __all__ = [
     "Conv1D",
     "Conv2D",
     "Conv3D",
+    "ConvertedModel",
     "Dense",
     "OpLayer",
     "OutputLayer",

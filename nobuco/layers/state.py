@@ -54,6 +54,10 @@ class StateLayer(keras.layers.Layer):
         """Put the state back to what it was at conversion."""
         self.state.assign(self._initial)
 
+    def begin(self) -> None:
+        """Take the state as it is now for that which a reset puts back."""
+        self._initial = np.array(self.state.numpy())
+
     def save_own_variables(self, store: Any) -> None:
         """Save the state as it is now, and as it is after a reset."""
         store["state"], store["initial"] = self.state.numpy(), self._initial

@@ -49,6 +49,19 @@ def own_tensors(module: nn.Module) -> dict[str, torch.Tensor | None]:
     return {**dict(module._parameters.items()), **dict(module._buffers.items())}
 
 
+def checkpoint_tensors(function: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a programme's checkpoint: of a module its own, of a function those of the modules that it calls.
+
+    The keys of several modules begin with their names in the function.
+    """
+    if isinstance(function, nn.Module):
+        return function.state_dict(keep_vars=True)
+    found = {name: item for name, item in around(function).items() if isinstance(item, nn.Module)}
+    if len(found) == 1:
+        return next(iter(found.values())).state_dict(keep_vars=True)
+    return {f"{name}.{key}": t for name, module in found.items() for key, t in checkpoint_tensors(module).items()}
+
+
 def held_numbers(function: Any) -> dict[str, tuple[int | float, nn.Module]]:
     """The Python numbers that modules hold, by name."""
     return {
