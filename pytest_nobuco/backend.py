@@ -41,6 +41,8 @@ class Subject:
     expected: tuple[Any, ...]
     shapes: tuple[Shape, ...] = ()
     output_shapes: tuple[Shape, ...] = ()
+    samples: tuple[Any, ...] = ()
+    """Further arguments that the model is called with, from which a runtime that quantises takes its ranges."""
 
 
 @dataclass(frozen=True)
@@ -170,17 +172,20 @@ class NobucoBackend:
         """See `Backend`."""
         import nobuco
 
-        feeds = [
-            nobuco.t_pytorch2keras(tensor, converted.inputs)
-            for tensor in _tensors((subject.args, dict(subject.kwargs)))
-        ]
-        outputs = run(converted.artefacts, feeds, runtime)
+        def feeds_of(arguments: Any) -> list[Any]:
+            return [nobuco.t_pytorch2keras(tensor, converted.inputs) for tensor in _tensors(arguments)]
+
+        feeds = feeds_of((subject.args, dict(subject.kwargs)))
+        samples = [feeds_of(arguments) for arguments in subject.samples] or [feeds]
+        outputs = run(converted.artefacts, feeds, runtime, samples)
         return _arrays([nobuco.t_keras2pytorch(leaf, converted.outputs) for leaf in outputs])
 
     def compare(self, got: Any, expected: Any, bound: Bound) -> Difference:
         """See `Backend`."""
-        from nobuco.parity import compare
+        from nobuco.parity import compare, fidelity
 
+        if bound.min_snr is not None:
+            return fidelity(got, expected, bound.min_snr, bound.source)
         return compare(got, expected, _tolerance(expected, bound))
 
     def worst_node(self, converted: Converted) -> str | None:

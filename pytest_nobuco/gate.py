@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pytest_nobuco.matrix import QUANTISED
 from pytest_nobuco.options import Options
 
 
@@ -32,16 +33,28 @@ class Difference(Protocol):
         """What is wrong, or how well it matches."""
 
 
+def snr_of(difference: Difference) -> tuple[float, float] | None:
+    """The signal-to-noise ratio in dB and the cosine, where a runtime quantises."""
+    found = getattr(difference, "snr", None), getattr(difference, "cosine", None)
+    return None if found[0] is None or found[1] is None or difference.is_broken else (found[0], found[1])
+
+
 @dataclass(frozen=True)
 class Bound:
-    """The largest difference allowed; with neither bound set, the default of each output's dtype holds."""
+    """The largest difference allowed; with neither bound set, the default of each output's dtype holds.
+
+    Of a runtime that quantises, it is the least signal-to-noise ratio, in decibels, and that alone.
+    """
 
     max_abs: float | None
     max_rel: float | None
     source: str
     ceiling: float | None = None
+    min_snr: float | None = None
 
     def __str__(self) -> str:
+        if self.min_snr is not None:
+            return f"min SNR {self.min_snr:g} dB, {self.source}"
         figures = [("abs", self.max_abs), ("rel", self.max_rel)]
         return " ".join(
             [*(f"max {kind} diff {figure:g}," for kind, figure in figures if figure is not None), self.source]
@@ -61,6 +74,9 @@ class Bound:
         return self.ceiling is not None and difference.max_abs > self.ceiling
 
 
+_BOUNDS = ("max_abs_diff", "max_rel_diff", "min_snr")
+
+
 @dataclass(frozen=True)
 class Failure:
     """Everything that the text of a failing item tells."""
@@ -74,21 +90,26 @@ class Failure:
     command: str
 
 
-def bound_for(markers: Iterable[Mapping[str, Any]], options: Options) -> Bound:
+def bound_for(markers: Iterable[Mapping[str, Any]], options: Options, runtime: str = "") -> Bound:
     """Nearest marker, then command line, then ini, then the default of the dtype; each bound on its own.
 
-    `markers` are the keyword arguments of the `convert` markers, nearest first.
+    `markers` are the keyword arguments of the `convert` markers, nearest first. A runtime that quantises has another
+    kind of bound, whose default is its own.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [("marker", given) for given in markers]
     layers += [
-        ("command line", {"max_abs_diff": options.max_abs_diff, "max_rel_diff": options.max_rel_diff}),
-        ("ini file", {"max_abs_diff": options.ini_max_abs_diff, "max_rel_diff": options.ini_max_rel_diff}),
+        ("command line", {key: getattr(options, key) for key in _BOUNDS}),
+        ("ini file", {key: getattr(options, f"ini_{key}") for key in _BOUNDS}),
     ]
     found: dict[str, tuple[float, str]] = {}
     for source, given in layers:
-        for key in ("max_abs_diff", "max_rel_diff"):
+        for key in _BOUNDS:
             if given.get(key) is not None:
                 found.setdefault(key, (given[key], f"{key} of the {source}"))
+    min_snr = found.pop("min_snr", None)
+    if runtime in QUANTISED:
+        least, source = min_snr or (QUANTISED[runtime], f"default of {runtime}")
+        return Bound(None, None, source, options.max_abs_limit, least)
     max_abs, max_rel = found.get("max_abs_diff"), found.get("max_rel_diff")
     return Bound(
         max_abs=max_abs and max_abs[0],

@@ -12,14 +12,15 @@ import pytest
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
 from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.latency.spec import add_latency_options
-from pytest_nobuco.matrix import RUNTIMES
+from pytest_nobuco.matrix import QUANTISED, RUNTIMES
 
 T = TypeVar("T")
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
 REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
 MARKER = (
-    "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, xfail, and "
+    "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, "
+    "min_snr, representative, xfail, and "
     "arguments of nobuco.pytorch_to_keras): convert the PyTorch model that this function returns (or this "
     "torch.nn.Module class) to Keras and TFLite, and compare each with PyTorch. On a module or a test class it "
     "sets what its functions inherit."
@@ -40,6 +41,8 @@ class Options:
     ini_max_abs_diff: float | None
     ini_max_rel_diff: float | None
     max_abs_limit: float | None
+    min_snr: float | None
+    ini_min_snr: float | None
     seed: int
     backend: str
     converters: tuple[str, ...] = ()
@@ -54,6 +57,7 @@ class Options:
             ("--nobuco-max-abs-diff", self.max_abs_diff),
             ("--nobuco-max-rel-diff", self.max_rel_diff),
             ("--nobuco-max-abs-limit", self.max_abs_limit),
+            ("--nobuco-min-snr", self.min_snr),
             ("--nobuco-seed", self.seed or None),
         ]
         words = [
@@ -94,7 +98,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="RUNTIME",
-        help=f"what runs the converted model; repeatable (default: all of {', '.join(RUNTIMES)})",
+        help=f"what runs the converted model; repeatable (default: all of {', '.join(RUNTIMES)}; besides: "
+        f"{', '.join(QUANTISED)})",
     )
     group.addoption(
         "--nobuco-dynamic",
@@ -121,6 +126,13 @@ def add_options(parser: pytest.Parser) -> None:
         type=_bound,
         metavar="BOUND",
         help="a ceiling on the absolute difference that no marker and no ini file can loosen",
+    )
+    group.addoption(
+        "--nobuco-min-snr",
+        type=_bound,
+        metavar="DB",
+        help="the least signal-to-noise ratio of an output in decibels, for the runtimes that quantise, for which "
+        f"differences have no bound (default: {', '.join(f'{name} {least:g}' for name, least in QUANTISED.items())})",
     )
     group.addoption(
         "--nobuco-seed",
@@ -171,6 +183,7 @@ def add_options(parser: pytest.Parser) -> None:
     add_latency_options(group)
     parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
     parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")
+    parser.addini("nobuco_min_snr", "as --nobuco-min-snr, which overrides it")
     parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: orders with spaces between")
     parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: runtimes with spaces between")
     parser.addini("nobuco_dynamic", "as --nobuco-dynamic, which overrides it")
@@ -193,6 +206,8 @@ def read_options(config: pytest.Config) -> Options:
         ini_max_abs_diff=_checked(config, "nobuco_max_abs_diff", _bound),
         ini_max_rel_diff=_checked(config, "nobuco_max_rel_diff", _bound),
         max_abs_limit=config.getoption("nobuco_max_abs_limit"),
+        min_snr=config.getoption("nobuco_min_snr"),
+        ini_min_snr=_checked(config, "nobuco_min_snr", _bound),
         seed=config.getoption("nobuco_seed"),
         backend=config.getini("nobuco_backend"),
         converters=tuple(dict.fromkeys(config.getoption("nobuco_converters"))),

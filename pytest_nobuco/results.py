@@ -23,6 +23,9 @@ class OutputResult:
     """Relative to the largest element."""
     matches: bool
     text: str
+    snr: float | None = None
+    """Signal-to-noise ratio in dB, and the cosine, where a runtime quantises."""
+    cosine: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,11 @@ from typing import Any
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.matrix import LATER
 
+PRECISIONS = {
+    "tflite_fp16": "float16", "tflite_dynamic": "dynamic", "tflite_int8": "int8", "tflite_int16x8": "int16x8",
+}  # fmt: skip
+"""What `nobuco.export.to_tflite` calls the form of a runtime that quantises."""
+
 
 @dataclass
 class Artefacts:
@@ -20,6 +25,7 @@ class Artefacts:
 
     model: Any
     _folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory, repr=False)
+    _quantised: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @cached_property
     def keras_file(self) -> Any:
@@ -52,9 +58,20 @@ class Artefacts:
 
         return to_tflite(self.model)
 
+    def quantised(self, runtime: str, samples: Sequence[Sequence[Any]]) -> bytes:
+        """The flatbuffer of a runtime that quantises, by the ranges that the first to ask has samples of."""
+        from nobuco.export import to_tflite
 
-def run(artefacts: Artefacts, feeds: Sequence[Any], runtime: str) -> list[Any]:
-    """Run on arrays in input order.
+        if runtime not in self._quantised:
+            precision = PRECISIONS[runtime]
+            self._quantised[runtime] = to_tflite(
+                self.model, precision=precision, representative=list(map(list, samples))
+            )
+        return self._quantised[runtime]
+
+
+def run(artefacts: Artefacts, feeds: Sequence[Any], runtime: str, samples: Sequence[Sequence[Any]] = ()) -> list[Any]:
+    """Run on arrays in input order; `samples` are what a runtime that quantises takes its ranges from.
 
     Raises:
         UnavailableError: the runtime is missing here, or does not exist yet.
@@ -62,6 +79,8 @@ def run(artefacts: Artefacts, feeds: Sequence[Any], runtime: str) -> list[Any]:
     """
     if runtime in LATER:
         raise UnavailableError(f"{runtime} is planned for a later version of nobuco")
+    if runtime in PRECISIONS:
+        return _run_file(lambda: artefacts.quantised(runtime, samples), feeds)
     return _RUNNERS[runtime](artefacts, feeds)
 
 
@@ -88,6 +107,10 @@ def _run_saved_model(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
 
 
 def _run_tflite(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
+    return _run_file(lambda: artefacts.tflite, feeds)
+
+
+def _run_file(make: Callable[[], bytes], feeds: Sequence[Any]) -> list[Any]:
     try:
         import ai_edge_litert.interpreter  # noqa: F401  asked here so that its absence is a skip, not a failure
     except ImportError:
@@ -95,7 +118,7 @@ def _run_tflite(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
     from nobuco.export import run_tflite
 
     try:
-        data = artefacts.tflite
+        data = make()
     except Exception as error:
         if type(error).__name__ != "ExportError":
             raise

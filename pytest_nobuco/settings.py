@@ -16,7 +16,8 @@ from pytest_nobuco.matrix import STATIC, Case, cases
 from pytest_nobuco.options import Options
 
 MARKER_ARGUMENTS = (
-    "inputs", "kwargs", "input_shapes", "dynamic", "orders", "runtimes", "max_abs_diff", "max_rel_diff", "xfail",
+    "inputs", "kwargs", "input_shapes", "dynamic", "orders", "runtimes", "max_abs_diff", "max_rel_diff", "min_snr",
+    "representative", "xfail",
 )  # fmt: skip
 # Of `pytorch_to_keras`, as they are there; the others are the suite's to choose.
 CONVERSION_ARGUMENTS = (

@@ -16,7 +16,7 @@ from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
-from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure
+from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure, snr_of
 from pytest_nobuco.matrix import STATIC, Case
 from pytest_nobuco.results import RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
@@ -90,7 +90,7 @@ def _measure(trial: Trial) -> str | None:
     finally:
         made = bench.conversions - before
         trial.item.user_properties.append(("nobuco_conversions", made))
-    bound = bound_for(trial.settings.markers, bench.options)
+    bound = bound_for(trial.settings.markers, bench.options, trial.case.runtime)
     found: list[Difference] = []
     problems: list[str] = []
     for subject in subjects:
@@ -169,7 +169,9 @@ def subject_of(trial: Trial) -> Subject:
         return made if trial.name is None or backend.is_model(made) else made()
 
     inputs, kwargs = trial.settings.inputs(), trial.settings.nearest("kwargs", {})
-    return backend.subject(backend.build(make, seed), inputs, kwargs, seed)
+    samples = trial.settings.nearest("representative", ())
+    subject = backend.subject(backend.build(make, seed), inputs, kwargs, seed)
+    return replace(subject, samples=tuple(samples() if callable(samples) else samples))
 
 
 def _record(trial: Trial, found: Sequence[Difference], bound: Bound, form: Form) -> None:
@@ -182,6 +184,7 @@ def _record(trial: Trial, found: Sequence[Difference], bound: Bound, form: Form)
             None if d.is_broken else d.relative_to_peak,
             bound.admits(d),
             d.describe(),
+            *(snr_of(d) or ()),
         )
         for d in found
     )

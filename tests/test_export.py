@@ -205,22 +205,57 @@ def test_a_saved_model_of_several_signatures(pair, tmp_path):
     np.testing.assert_allclose(got, module.encode(text).detach(), atol=1e-5)
 
 
-def test_a_file_with_state_quantises():
-    class Count(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.linear = nn.Linear(64, 64)
-            self.register_buffer("total", torch.zeros(1, 64))
+class Count(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+        self.register_buffer("total", torch.zeros(1, 64))
 
-        def forward(self, x):
-            self.total = self.total + self.linear(x)
-            return self.total * 1.0
+    def forward(self, x):
+        self.total = self.total * 0.5 + self.linear(x)
+        return self.total * 1.0
 
+
+@pytest.mark.parametrize("precision", ["float16", "dynamic", "int8", "int16x8"])
+def test_a_file_with_state_quantises(precision):
+    torch.manual_seed(0)
     module, x = Count().eval(), torch.randn(1, 64)
-    model = nobuco.pytorch_to_keras(module, [x], verbose=False)
-    step = module.linear(x).detach().numpy()
-    for precision in ("float16", "dynamic"):
-        runner = Interpreter(model_content=to_tflite(model, precision=precision)).get_signature_runner()
-        for times in (1, 2, 3):
-            (got,) = runner(**{next(iter(runner.get_input_details())): x.numpy()}).values()
-            assert snr(got, times * step) > 30
+    model = nobuco.pytorch_to_keras(module, [x], input_names=["x"], output_names=["y"], verbose=False)
+    data = to_tflite(model, precision=precision, representative=[torch.randn(1, 64).numpy() for _ in range(20)])
+    runner = Interpreter(model_content=data).get_signature_runner()
+    for _ in range(3):
+        assert snr(runner(x=x.numpy())["y"], module(x).detach().numpy()) > 20
+
+
+@pytest.mark.parametrize(("precision", "lowest"), [("int8", 0.0), ("int8", -3.0), ("int16x8", 0.0)])
+def test_what_is_padded_with_minus_infinity_keeps_its_range(precision, lowest):
+    """A pooling pads in front of its maximum; that number must not become part of the range."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardtanh(lowest, 6.0), nn.MaxPool2d(3, 2, padding=1)).eval()
+    x = torch.randn(1, 3, 17, 17)
+    model = nobuco.pytorch_to_keras(net, [x], verbose=False)
+    given = [torch.randn(1, 17, 17, 3).numpy() for _ in range(8)]
+    data = to_tflite(model, precision=precision, representative=given)
+    got = nobuco.t_keras2pytorch(run_tflite(data, feeds_of([x]))[0], TENSORFLOW)
+    assert snr(got.numpy(), net(x).detach().numpy()) > 28
+
+
+def test_loops_are_not_calibrated():
+    net, x = nn.LSTM(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
+    model = nobuco.pytorch_to_keras(net, [x], inputs_channel_order=ChannelOrder.PYTORCH, verbose=False)
+    with pytest.raises(nobuco.ExportError, match="'dynamic' and 'float16' need no calibration"):
+        to_tflite(model, precision="int8", representative=[x.numpy()])
+    got = run_tflite(to_tflite(model, precision="dynamic"), [x.numpy()])
+    assert snr(got[0], net(x)[0].detach().numpy()) > 25
+
+
+def test_what_the_runtime_cannot_run_is_refused():
+    net, x = nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16)).eval(), torch.randn(4, 16)
+    model = nobuco.pytorch_to_keras(net, [x], verbose=False)
+    with pytest.raises(nobuco.ExportError, match="SquaredDifference only supports"):
+        to_tflite(model, precision="int16x8", representative=[x.numpy()])
+
+    net, x = nn.MaxPool2d(3, 2, padding=1), torch.randn(1, 3, 17, 17)  # padded with a number below zero
+    model = nobuco.pytorch_to_keras(net, [x], verbose=False)
+    with pytest.raises(nobuco.ExportError, match="INT16 != FLOAT32"):
+        to_tflite(model, precision="int16x8", representative=feeds_of([x]))

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.errors import ExportError
-from nobuco.export.flatbuffer import with_buffers_apart
+from nobuco.export.flatbuffer import has_loop, with_buffers_apart, with_finite_padding
 from nobuco.export.names import Names
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
@@ -46,27 +46,47 @@ def quantised(
     from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
     from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 
+    if has_loop(data):  # some of which the calibrator runs, and some end the process
+        raise ExportError(
+            f"TFLite's calibrator does not look into loops, so there is no precision={precision!r} of this model; "
+            "precision='dynamic' and 'float16' need no calibration"
+        )
     if precision == "int16x8" and len(names) > 1:
         data = with_buffers_apart(data)
-    calibrator = Calibrator(add_intermediate_tensors(data))
 
     def feeds() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         return _feeds(names, representative)
 
+    def calibrator(data: bytes) -> Any:
+        return Calibrator(add_intermediate_tensors(data))
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
         try:
+            data = with_finite_padding(data, lambda data: calibrator(data).calibrate(feeds))
             if precision == "int8":
                 kind = tf.int8 if integer_io else tf.float32
-                calibrated = calibrator.calibrate(feeds)
-                return mlir_quantize(calibrated, not per_channel, input_data_type=kind, output_data_type=kind)
-            kind = tf.int16 if integer_io else tf.float32
-            data = calibrator.calibrate_and_quantize(
-                feeds, kind, kind, True, tf.int16, tf.int64, disable_per_channel=not per_channel
-            )
-            return data if len(names) == 1 else bytes(deduplicate_readonly_buffers(data))
+                calibrated = calibrator(data).calibrate(feeds)
+                data = mlir_quantize(calibrated, not per_channel, input_data_type=kind, output_data_type=kind)
+            else:
+                kind = tf.int16 if integer_io else tf.float32
+                data = calibrator(data).calibrate_and_quantize(
+                    feeds, kind, kind, True, tf.int16, tf.int64, disable_per_channel=not per_channel
+                )
+                data = data if len(names) == 1 else bytes(deduplicate_readonly_buffers(data))
+            _try(data, names)
         except (RuntimeError, ValueError) as error:
             raise ExportError(f"TensorFlow cannot quantise this model to {precision}: {error}") from error
+    return data
+
+
+def _try(data: bytes, names: Iterable[str]) -> None:
+    """Run a file on zeros: the quantisers make operations of integers that the runtime does not have."""
+    interpreter = tf.lite.Interpreter(model_content=data)
+    for key in names:
+        runner = interpreter.get_signature_runner(key)
+        details = runner.get_input_details()
+        runner(**{name: np.zeros(detail["shape"], detail["dtype"]) for name, detail in details.items()})
 
 
 def _feeds(names: Mapping[str, Names], representative: Samples) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

@@ -2,5 +2,16 @@
 
 from nobuco.parity.compare import compare
 from nobuco.parity.difference import Difference, Places, Tolerance, default_tolerance, tolerances, worst
+from nobuco.parity.fidelity import Fidelity, fidelity
 
-__all__ = ["Difference", "Places", "Tolerance", "compare", "default_tolerance", "tolerances", "worst"]
+__all__ = [
+    "Difference",
+    "Fidelity",
+    "Places",
+    "Tolerance",
+    "compare",
+    "default_tolerance",
+    "fidelity",
+    "tolerances",
+    "worst",
+]

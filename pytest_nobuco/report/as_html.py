@@ -103,7 +103,12 @@ def _legend(rows: Sequence[Row]) -> Markup:
         for outcome, words in entries
         if outcome in present or (outcome == "failed" and "error" in present)
     ]
-    return tag("p", shown, tag("span", "figures: largest absolute difference"), class_="legend")
+    return tag("p", shown, tag("span", f"figures: {_figures(rows)}"), class_="legend")
+
+
+def _figures(rows: Sequence[Row]) -> str:
+    quantised = any(cell.snr is not None for row in rows for cell in row.cells)
+    return "largest absolute difference" + (", or signal-to-noise ratio in dB" if quantised else "")
 
 
 def _column_heads(layout: Columns) -> Markup:

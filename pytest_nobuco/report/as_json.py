@@ -50,7 +50,7 @@ def _row(row: Row) -> dict[str, Any]:
 def _cell(cell: Cell) -> dict[str, Any]:
     data = asdict(cell)
     del data["kind"], data["model"]
-    return {**data, "max_abs": cell.max_abs}
+    return {**data, "max_abs": cell.max_abs, "snr": cell.snr}
 
 
 def _plain(item: Any) -> Any:

@@ -33,7 +33,8 @@ def to_markdown(report: SuiteReport) -> str:
 
 
 def _legend() -> str:
-    return "✓ matches PyTorch, ✗ fails, ~ known gap, – skipped; figures are the largest absolute difference."
+    figures = "the largest absolute difference, or where weights are quantised the signal-to-noise ratio (dB)"
+    return f"✓ matches PyTorch, ✗ fails, ~ known gap, – skipped; figures are {figures}."
 
 
 def _matrix(rows: Sequence[Row], kind: str) -> Iterator[str]:

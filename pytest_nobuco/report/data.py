@@ -63,8 +63,16 @@ class Cell:
         return max((figure for figure in found if figure is not None), default=None)
 
     @property
+    def snr(self) -> float | None:
+        """The least signal-to-noise ratio of any output in dB, where the runtime quantises."""
+        found = [output.snr for output in self.outputs if output.snr is not None]
+        return min(found) if found and len(found) == len(self.outputs) else None
+
+    @property
     def figure(self) -> str:
-        """The largest difference in a few characters, or a word where there is none."""
+        """The largest difference (or the least ratio) in a few characters, or a word where there is none."""
+        if self.snr is not None:
+            return "0" if math.isinf(self.snr) and self.snr > 0 else f"{self.snr:.1f} dB"
         if self.max_abs is not None:
             return figure_text(self.max_abs)
         texts = " ".join(output.text for output in self.outputs)

@@ -143,6 +143,9 @@ def _scalars(result: ItemResult) -> list[tuple[str, object]]:
     for name in ("max_abs", "max_rel") if result.outputs else ():
         found = [getattr(output, name) for output in result.outputs]
         properties.append((f"nobuco_{name}_diff", float("inf") if None in found else max(found)))
+    for name in ("snr", "cosine"):
+        least = [figure for output in result.outputs if (figure := getattr(output, name)) is not None]
+        properties += [(f"nobuco_{name}", min(least))] if least else []
     for name in ("bound", "worst_node"):
         if value := getattr(result, name):
             properties.append((f"nobuco_{name}", value))
