@@ -63,10 +63,8 @@ class Artefacts:
         from nobuco.export import to_tflite
 
         if runtime not in self._quantised:
-            precision = PRECISIONS[runtime]
-            self._quantised[runtime] = to_tflite(
-                self.model, precision=precision, representative=list(map(list, samples))
-            )
+            options: Any = {"precision": PRECISIONS[runtime], "representative": list(map(list, samples))}
+            self._quantised[runtime] = to_tflite(self.model, **options)
         return self._quantised[runtime]
 
 

@@ -384,9 +384,9 @@ def test_orders_that_no_tensor_has_are_converted_once(pytester):
 
 
 def test_a_runtime_of_a_later_version_is_skipped_with_the_reason(project):
-    result = project.runpytest("--nobuco-model", "nets.Net", "--nobuco-runtime", "tflite_int8", "-rs")
+    result = project.runpytest("--nobuco-model", "nets.Net", "--nobuco-runtime", "tfjs", "-rs")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["SKIPPED*tflite_int8 is planned*"])
+    result.stdout.fnmatch_lines(["SKIPPED*tfjs is planned*"])
 
 
 def test_expected_failures_are_strict(project):

@@ -21,7 +21,7 @@ def to_markdown(report: SuiteReport) -> str:
     """The report as GitHub's Markdown."""
     mark, words = verdict(report)
     lines = [f"## {mark} {_escaped(words)}", ""]
-    lines += [f"{report.totals}. {_legend()}", ""]
+    lines += [f"{report.totals}. {_legend(report)}", ""]
     for kind, title in _TITLES.items():
         if rows := report.of_kind(kind):
             lines += [f"### {title}", "", *_matrix(rows, kind), ""]
@@ -32,8 +32,10 @@ def to_markdown(report: SuiteReport) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _legend() -> str:
-    figures = "the largest absolute difference, or where weights are quantised the signal-to-noise ratio (dB)"
+def _legend(report: SuiteReport) -> str:
+    figures = "the largest absolute difference"
+    if any(cell.snr is not None for cell in report.cells):
+        figures += ", or the signal-to-noise ratio in dB"
     return f"✓ matches PyTorch, ✗ fails, ~ known gap, – skipped; figures are {figures}."
 
 
