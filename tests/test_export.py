@@ -10,7 +10,14 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export import run_tflite, tflite, to_saved_model, to_tflite
+from nobuco.export import (
+    quantisation_report,
+    render_quantisation,
+    run_tflite,
+    tflite,
+    to_saved_model,
+    to_tflite,
+)
 from nobuco.export.flatbuffer import tflite_operations
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
@@ -259,3 +266,32 @@ def test_what_the_runtime_cannot_run_is_refused():
     model = nobuco.pytorch_to_keras(net, [x], verbose=False)
     with pytest.raises(nobuco.ExportError, match="INT16 != FLOAT32"):
         to_tflite(model, precision="int16x8", representative=feeds_of([x]))
+
+
+class Outlier(nn.Module):
+    """In the middle, one channel of a hundred times the others' size, which takes the range of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 3)
+        with torch.no_grad():
+            self.middle.weight[0] *= 300
+            self.last.weight[:, 0] = 0  # so that what the others hold decides
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.middle(torch.tanh(self.first(x))) * 0.01))
+
+
+def test_the_report_names_what_hurts():
+    torch.manual_seed(0)
+    net, x = Outlier().eval(), torch.randn(1, 3, 12, 12)
+    model = nobuco.pytorch_to_keras(net, [x], output_names=["y"], verbose=False)
+    report = quantisation_report(model, [torch.randn(1, 12, 12, 3).numpy() for _ in range(8)], inputs=feeds_of([x]))
+    assert [step.layer for step in report.steps] == ["first", "tanh", "mul, middle", "tanh_1", "last"]
+    assert [step.layer for step in report.worst(2)] == ["last", "mul, middle"]
+    assert all(step.snr < 60 for step in report.steps) and report.steps[-1].snr == report.outputs["y"]
+    data = to_tflite(model, precision="int8", representative=[torch.randn(1, 12, 12, 3).numpy() for _ in range(8)])
+    got = nobuco.t_keras2pytorch(run_tflite(data, feeds_of([x]))[0], TENSORFLOW)
+    assert abs(report.outputs["y"] - snr(got.numpy(), net(x).detach().numpy())) < 6
+    text = render_quantisation(report, count=2)
+    assert text.startswith("int8: y ") and len(text.splitlines()) == 4 and "CONV_2D (last)" in text

@@ -3,7 +3,18 @@
 from nobuco.export.flatbuffer import run_tflite
 from nobuco.export.keras_file import keras_file
 from nobuco.export.names import input_names, output_names
+from nobuco.export.quantisation_report import quantisation_report, render_quantisation
 from nobuco.export.saved_model import to_saved_model
 from nobuco.export.tflite import tflite, to_tflite
 
-__all__ = ["input_names", "keras_file", "output_names", "run_tflite", "tflite", "to_saved_model", "to_tflite"]
+__all__ = [
+    "input_names",
+    "keras_file",
+    "output_names",
+    "quantisation_report",
+    "render_quantisation",
+    "run_tflite",
+    "tflite",
+    "to_saved_model",
+    "to_tflite",
+]

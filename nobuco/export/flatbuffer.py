@@ -163,9 +163,9 @@ def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[
             interpreter.resize_tensor_input(detail["index"], np.shape(feed))
     interpreter.allocate_tensors()
     for detail, feed in zip(inputs, feeds):
-        interpreter.set_tensor(detail["index"], _as_file_takes(feed, detail))
+        interpreter.set_tensor(detail["index"], as_file_takes(feed, detail))
     interpreter.invoke()
-    return [_as_numbers(_read(interpreter, detail), detail) for detail in interpreter.get_output_details()]
+    return [as_numbers(_read(interpreter, detail), detail) for detail in interpreter.get_output_details()]
 
 
 def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
@@ -175,7 +175,8 @@ def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
     return interpreter.get_tensor(detail["index"])
 
 
-def _as_file_takes(feed: Any, detail: Mapping[str, Any]) -> np.ndarray:
+def as_file_takes(feed: Any, detail: Mapping[str, Any]) -> np.ndarray:
+    """An array as an input takes it: as integers where those stand for numbers."""
     array = np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed)
     scale, zero = detail["quantization"]
     if not scale or array.dtype == detail["dtype"]:
@@ -184,7 +185,8 @@ def _as_file_takes(feed: Any, detail: Mapping[str, Any]) -> np.ndarray:
     return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
 
 
-def _as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+def as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """What integers of a tensor stand for; of what is none, itself."""
     scale, zero = detail["quantization"]
     return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
 
