@@ -5,6 +5,7 @@ from nobuco.export.keras_file import keras_file
 from nobuco.export.names import input_names, output_names
 from nobuco.export.quantisation_report import quantisation_report, render_quantisation
 from nobuco.export.saved_model import to_saved_model
+from nobuco.export.tfjs import unsupported_in_tfjs
 from nobuco.export.tflite import tflite, to_tflite
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "tflite",
     "to_saved_model",
     "to_tflite",
+    "unsupported_in_tfjs",
 ]
