@@ -23,9 +23,9 @@ from conformance.coverage import ATOL, RTOL, Result
 GAPS = Path(__file__).with_name("coverage_gaps.txt")
 _INTRODUCTION = """\
 Made by `python -m conformance.coverage_page` from a full run, {date}: all float32 samples (at most 300 each) of
-PyTorch's own OpInfo and ModuleInfo databases, converted and compared with PyTorch in Keras and in a TFLite file without Flex
-operations (rtol {rtol:g}, atol {atol:g}). *Opened*: the operation has no converter of its own, and is converted through
-the ATen calls that PyTorch makes of it."""
+PyTorch's own OpInfo and ModuleInfo databases, converted and compared with PyTorch in Keras and in a TFLite file
+without Flex operations (rtol {rtol:g}, atol {atol:g}). *Opened*: the operation has no converter of its own, and is
+converted through the ATen calls that PyTorch makes of it."""
 _LACKS = re.compile(r"TFLite does not have ([\w, ]+)")
 
 

@@ -251,7 +251,7 @@ def test_marker_of_a_class_or_module_makes_no_suite_of_other_tests(project):
         ("input_shapes={'x': (None, 3)}", "input_shapes=*by the input's position*"),
         ("xfail={'*-keras': ''}", "xfail=*give the reason as text*"),
         ("xfail={'*-tfjs': 'no'}", "xfail: '*-tfjs' is none of *"),
-        ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite, tflite_fp16"),
+        ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite, tflite_fp16*"),
     ],
 )
 def test_wrong_marker_is_a_collection_error(project, arguments, message):
