@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 from ai_edge_litert.interpreter import Interpreter
 from torch import nn
@@ -136,12 +137,26 @@ def test_what_does_not_fit_is_refused(converted):
             to_tflite(model, **options)
 
 
-def test_operations_that_tflite_lacks_are_named():
-    x = torch.eye(4)[None] * 2
-    model = nobuco.pytorch_to_keras(lambda x: (torch.linalg.cholesky(x), torch.linalg.det(x)), [x], verbose=False)
+@nobuco.traceable
+def factors(x):
+    return torch.linalg.cholesky(x), torch.linalg.det(x)
+
+
+@pytest.fixture
+def with_factors(restored_registry):
+    """A model of two operations that neither TFLite nor TF.js has."""
+    strategy = nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+    nobuco.converter(factors, channel_ordering_strategy=strategy)(
+        lambda x: lambda x: (tf.linalg.cholesky(x), tf.linalg.det(x))
+    )
+    return nobuco.pytorch_to_keras(factors, [torch.eye(4)[None] * 2], verbose=False)
+
+
+def test_operations_that_tflite_lacks_are_named(with_factors):
+    model = with_factors
     with pytest.raises(nobuco.ExportError, match="allow_flex=True") as caught:
         to_tflite(model)
-    assert "Cholesky" in caught.value.operations
+    assert caught.value.operations == ("Cholesky", "MatrixDeterminant")
     data = to_tflite(model, allow_flex=True)
     assert {name.removeprefix("Flex") for name in tflite_operations_of(data)} >= set(caught.value.operations)
 
@@ -204,8 +219,6 @@ def test_signatures_share_weights(pair, tmp_path, precision, decibels):
 
 
 def test_a_saved_model_of_several_signatures(pair, tmp_path):
-    import tensorflow as tf
-
     module, text, models = pair
     to_saved_model(models, tmp_path / "pair")
     loaded = tf.saved_model.load(str(tmp_path / "pair"))
@@ -300,7 +313,7 @@ def test_the_report_names_what_hurts():
     assert text.startswith("int8: y ") and len(text.splitlines()) == 4 and "CONV_2D (last)" in text
 
 
-def test_what_tfjs_lacks(tmp_path):
+def test_what_tfjs_lacks(tmp_path, with_factors):
     class Depthwise(nn.Module):
         """Of which the earlier converter's depthwise convolutions did not convert."""
 
@@ -320,6 +333,5 @@ def test_what_tfjs_lacks(tmp_path):
     to_saved_model(model, tmp_path / "net")
     assert unsupported_in_tfjs(tmp_path / "net") == ()
 
-    model = nobuco.pytorch_to_keras(lambda x: torch.linalg.cholesky(x), [torch.eye(4)[None] * 2], verbose=False)
-    to_saved_model(model, tmp_path / "other")
+    to_saved_model(with_factors, tmp_path / "other")
     assert "Cholesky" in unsupported_in_tfjs(tmp_path / "other")
