@@ -253,9 +253,10 @@ def test_what_is_padded_with_minus_infinity_keeps_its_range(precision, lowest):
     """A pooling pads in front of its maximum; that number must not become part of the range."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardtanh(lowest, 6.0), nn.MaxPool2d(3, 2, padding=1)).eval()
-    x = torch.randn(1, 3, 17, 17)
+    x = torch.randn(1, 3, 18, 18)
     model = nobuco.pytorch_to_keras(net, [x], verbose=False)
-    given = [torch.randn(1, 17, 17, 3).numpy() for _ in range(8)]
+    assert "PADV2" in tflite_operations(to_tflite(model))
+    given = [torch.randn(1, 18, 18, 3).numpy() for _ in range(8)]
     data = to_tflite(model, precision=precision, representative=given)
     got = nobuco.t_keras2pytorch(run_tflite(data, feeds_of([x]))[0], TENSORFLOW)
     assert snr(got.numpy(), net(x).detach().numpy()) > 28
@@ -276,7 +277,7 @@ def test_what_the_runtime_cannot_run_is_refused():
     with pytest.raises(nobuco.ExportError, match="SquaredDifference only supports"):
         to_tflite(model, precision="int16x8", representative=[x.numpy()])
 
-    net, x = nn.MaxPool2d(3, 2, padding=1), torch.randn(1, 3, 17, 17)  # padded with a number below zero
+    net, x = nn.MaxPool2d(3, 2, padding=1), torch.randn(1, 3, 16, 16)  # padded with a number below zero
     model = nobuco.pytorch_to_keras(net, [x], verbose=False)
     with pytest.raises(nobuco.ExportError, match="INT16 != FLOAT32"):
         to_tflite(model, precision="int16x8", representative=feeds_of([x]))
