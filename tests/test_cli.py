@@ -161,6 +161,8 @@ def test_locate(capfd):
     assert main(["locate", "torch.nn.functional.gelu"]) == 0
     link, source = nobuco.locate_converter(torch.nn.functional.gelu)
     assert capfd.readouterr().out == f"{link}\n\n{source}"
+    assert main(["locate", "torchvision::nms"]) == 0
+    assert "nms" in capfd.readouterr().out
     assert main(["locate", "torch.nn.functional.no_such"]) == 2
     assert main(["locate", "torch.nn.Module"]) == 1
     assert "no converter is registered for torch.nn.Module" in capfd.readouterr().err

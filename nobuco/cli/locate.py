@@ -12,13 +12,17 @@ from nobuco.subject.resolve import resolve
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `locate`."""
-    parser.add_argument("operation", help="a function, method or module class: torch.Tensor.repeat, torch.nn.Conv2d")
+    parser.add_argument(
+        "operation",
+        help="a function, method, module class or operator: torch.Tensor.repeat, torch.nn.Conv2d, torchvision::nms",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the link and the source."""
     import nobuco
 
-    link, source = nobuco.locate_converter(resolve(options.operation))
+    named = options.operation  # "torchvision::nms" is how the registry itself calls an operator
+    link, source = nobuco.locate_converter(named if "::" in named else resolve(named))
     print(f"{link}\n\n{source}", end="")
     return 0
