@@ -14,6 +14,7 @@ PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 PLUGIN = README.parent / "docs" / "plugin.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 PRINTS = re.compile(r"^print\(.*\)  # (.*)$", flags=re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 BLOCKS = BLOCK.findall(README.read_text())
 
 
@@ -80,3 +81,19 @@ def test_page_runs(page, restored_registry, capsys, tmp_path, monkeypatch):
     printed = capsys.readouterr().out.splitlines()
     for expected in PRINTS.findall(text):
         assert expected in printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    """To files of the repository, and to headings as GitHub names them."""
+    for file, heading in LINK.findall(page.read_text()):
+        if file.startswith("https://"):
+            continue
+        target = page.parent / file if file else page
+        assert target.exists(), file
+        assert not heading or heading[1:] in anchors(target), file + heading
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
