@@ -77,9 +77,6 @@ share(F.fold, aten.col2im.default)
 share(torch.grid_sampler, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default)
 share(F.affine_grid, aten.affine_grid_generator.default)
 
-for recurrent in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-    share(getattr(torch, recurrent), getattr(aten, recurrent).input)
-
 # -- new tensors --------------------------------------------------------------------------------------------
 
 share_by_name("full full_like zeros ones zeros_like ones_like new_zeros new_ones new_full new_empty fill eye linspace")
