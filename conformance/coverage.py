@@ -138,8 +138,8 @@ def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """The samples of an operation, which comes first among their arguments."""
     for sample in info.sample_inputs("cpu", dtype):
         op = info.op
-        if info.name == "linalg.eig":
-            op = _then(op, _in_order)
+        if info.name in _ORDERS_ARE_OPEN:
+            op = _then(op, _ORDERS_ARE_OPEN[info.name])
         elif info.name in _SIGNS_ARE_OPEN:
             op = _then(op, sample.output_process_fn_grad)
         elif info.name in _TIES_ARE_OPEN and dtype is not torch.float32:
@@ -153,10 +153,21 @@ _SIGNS_ARE_OPEN = {"linalg.eigh", "linalg.svd", "svd"}
 _TIES_ARE_OPEN = {"sort", "topk", "kthvalue", "median", "nanmedian", "mode", "max", "min"}
 
 
-def _in_order(found: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _eigenvalues_in_order(values: torch.Tensor) -> torch.Tensor:
+    return values.gather(-1, _order(values))
+
+
+def _eigenvectors_in_order(found: Any) -> tuple[torch.Tensor, torch.Tensor]:
     values, vectors = found
-    order = torch.argsort(4 * values.real + values.imag, dim=-1)
-    return values.gather(-1, order), vectors.abs().gather(-1, order.unsqueeze(-2).expand(vectors.shape))
+    order = _order(values).unsqueeze(-2).expand(vectors.shape)
+    return _eigenvalues_in_order(values), vectors.abs().gather(-1, order)
+
+
+def _order(values: torch.Tensor) -> torch.Tensor:
+    return torch.argsort(4 * values.real + values.imag, dim=-1)
+
+
+_ORDERS_ARE_OPEN = {"linalg.eigvals": _eigenvalues_in_order, "linalg.eig": _eigenvectors_in_order}
 
 
 def _then(op: Any, defined: Any) -> Any:
