@@ -88,6 +88,8 @@ def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor])
 
     def later_or_better(before: Parts, after: Parts) -> Parts:
         chosen = wins(after[0], before[0])
+        if input.dtype.is_floating:  # once NaN, always NaN
+            chosen = tf.logical_or(chosen, tf.math.is_nan(after[0]))
         return tuple(tf.where(chosen, b, a) for a, b in zip(before, after))
 
     values, indices = scanned((input, indices), over, later_or_better)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from nobuco.converters.aten.spelling import aten, functional
 from nobuco.converters.math import digamma
-from nobuco.converters.support import aligned, alike, elementwise, promoted
-from nobuco.layout.strategy import broadcasting
+from nobuco.converters.rules import remaining
+from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes
+from nobuco.ir import Value
+from nobuco.layout.strategy import broadcasting, keeping
 from nobuco.registry import expression
 
 
@@ -230,6 +232,30 @@ def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         return tf.where(y == 0, x, y), tf.where(y == 0, y, x % tf.where(y == 0, tf.ones_like(y), y))
 
     return tf.while_loop(lambda x, y: tf.reduce_any(y != 0), turn, (x, y))[0]
+
+
+def _hashed(self: Value, dim: Sequence[int] = (), *, keepdim: bool = False, mode: int = 0) -> Sequence[int]:
+    return remaining(self.rank, dim, keepdim)
+
+
+@expression(aten.hash_tensor.default, strategy=keeping(_hashed))
+def hash_tensor(self: tf.Tensor, dim: Sequence[int] = (), *, keepdim: bool = False, mode: int = 0) -> tf.Tensor:
+    """hash_tensor(Tensor self, int[1] dim=[], *, bool keepdim=False, int mode=0) -> Tensor
+
+    The exclusive or of the bits, floating numbers as float64.
+    """
+    over = axes(self, dim)
+    kept = [i for i in range(rank(self)) if i not in over]
+    wide = tf.cast(self, tf.float64 if self.dtype.is_floating else tf.int64)
+    bits = tf.transpose(tf.bitcast(wide, tf.int64), [*over, *kept])
+    bits = tf.reshape(bits, [-1, *(sizes(self)[i] for i in kept)])
+    count = sizes(bits)[0]
+    while count > 1:
+        half = count // 2
+        paired = tf.bitwise.bitwise_xor(bits[:half], bits[half : 2 * half])
+        bits, count = tf.concat([paired, bits[2 * half :]], 0), count - half
+    left = [1 if i in over else n for i, n in enumerate(sizes(self))] if keepdim else [sizes(self)[i] for i in kept]
+    return tf.reshape(tf.bitcast(bits, tf.uint64), left)
 
 
 @elementwise(aten.nextafter.default, operands=2)
