@@ -181,6 +181,14 @@ class TestGraphs:
         assert {"conv.weight", "bn.running_mean"} <= set(layer_names(keras_model))
         assert len(keras_model.trainable_weights) == len(list(net.parameters()))
 
+    def test_an_exported_programme_remembers_its_lines(self, net):
+        _, report = convert(torch.export.export(net, (IMAGE,)), IMAGE)
+        first = Net.forward.__code__.co_firstlineno
+        lines = {node.name: node.invoked.line for node in report.walk() if node.invoked.file == __file__}
+        assert lines["torch.ops.aten.conv2d.default"] == first + 1
+        assert lines["torch.ops.aten.add_.Tensor"] == first + 2
+        assert lines["torch.ops.aten.linear.default"] == first + 3
+
     def test_an_exported_programme_in_core_aten(self, net):
         exported = torch.export.export(net, (IMAGE,)).run_decompositions()
         assert_converts(exported, IMAGE, reference=net)

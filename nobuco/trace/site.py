@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -23,7 +25,18 @@ def call_site() -> Site:
     while frame is not None and frame.f_code.co_filename.startswith(_LIBRARIES) and frame.f_back is not None:
         frame = frame.f_back
     assert frame is not None
-    return Site(frame.f_code.co_filename, frame.f_lineno)
+    return _before_export(frame) or Site(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _before_export(frame: FrameType) -> Site | None:
+    """For a line that `torch.fx` has written: the user's line that it was traced from, which exported graphs keep."""
+    if not frame.f_code.co_filename.startswith("<eval_with_key>"):
+        return None
+    module = frame.f_locals.get("self")
+    number = (getattr(module, "_lineno_map", None) or {}).get(frame.f_lineno - frame.f_code.co_firstlineno)
+    node = next(islice(module.graph.nodes, number, None), None) if module is not None and number is not None else None
+    places = re.findall(r'File "(.+?)", line (\d+)', (node.stack_trace or "") if node is not None else "")
+    return next((Site(file, int(line)) for file, line in reversed(places) if not is_library(file)), None)
 
 
 def is_library(file: str) -> bool:
