@@ -211,7 +211,13 @@ def _check_operation(operation: Any) -> None:
             f"@nobuco.converter got {operation!r}, which cannot be called; "
             "give the function, the torch.Tensor method or the nn.Module class to convert"
         )
-    if isinstance(operation, type) and not issubclass(operation, (nn.Module, torch.autograd.Function)):
+    function = getattr(operation, "__self__", operation)  # of `Function.apply`, the class
+    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+        raise ConverterRegistrationError(
+            f"@nobuco.converter got the autograd.Function {function.__name__}, whose calls PyTorch does not show; mark "
+            f"the Python function that calls {function.__name__}.apply with @nobuco.traceable, and register that one"
+        )
+    if isinstance(operation, type) and not issubclass(operation, nn.Module):
         raise ConverterRegistrationError(f"@nobuco.converter got the class {operation.__name__}, which is no nn.Module")
 
 

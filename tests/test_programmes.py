@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 import nobuco
 from nobuco import ChannelOrder
+from nobuco.registry import registered_converters, registry
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(2, 3, 8, 8)
@@ -487,6 +489,27 @@ class TestTransforms:
             return Written.apply(z) + z, positive
 
         assert_converts(programme, ROW)
+
+    def test_a_converter_for_an_autograd_function_is_one_for_the_function_around_it(self):
+        class Clamp(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.clamp(0, 0.5)
+
+        for operation in (Clamp, Clamp.apply):
+            with pytest.raises(nobuco.ConverterRegistrationError, match=r"calls Clamp\.apply with @nobuco\.traceable"):
+                nobuco.converter(operation)(lambda x: lambda x: x)
+
+        @nobuco.traceable
+        def clamp(x):
+            return Clamp.apply(x)
+
+        registered_converters()
+        with registry.restoring():
+            nobuco.converter(clamp)(lambda x: lambda x: tf.clip_by_value(x, 0, 0.5))
+            _, report = convert(lambda x: clamp(x) + 1, ROW)
+        served = [node.name.rpartition(".")[2] for node in report.walk() if node.direct]
+        assert report.ok and served == ["clamp", "add"]
 
     def test_vmap(self):
         assert_converts(lambda x: torch.vmap(lambda row: row.exp() / row.exp().sum())(x), ROW)
