@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
-from conformance.coverage import Result, _measure, measured
+from conformance.coverage import Result, _measure, _run, _run_otherwise, _verdict_of_random, measured
 from nobuco.registry import Sample
 
 
@@ -22,15 +22,26 @@ def test_an_operation_and_a_module_are_measured():
     assert (lazy.name, lazy.keras) == ("nn.LazyConv1d", ["ok"])
 
 
-def test_what_draws_random_numbers_is_left_out_whatever_it_is_seeded_with():
-    def seeded(x):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return F.dropout(x, 0.5, training=True)
+def seeded(x):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return F.dropout(x, 0.5, training=True)
 
+
+def test_of_what_draws_random_numbers_shape_and_dtype_are_compared_whatever_it_is_seeded_with():
     result = Result("seeded dropout")
-    assert _measure(Sample((seeded, torch.ones(50))), tflite=False, result=result) == "random"
-    assert result.keras == []
+    assert _measure(Sample((seeded, torch.rand(50))), tflite=False, result=result) == ""
+    assert result.keras == ["ok"]
+
+
+def test_the_numbers_of_the_trace_are_told_where_others_could_come():
+    def verdict(program, x):
+        (expected, is_random), others = _run(program, [x]), _run_otherwise(program, [x])
+        assert is_random
+        return _verdict_of_random(expected, expected, others)
+
+    assert verdict(lambda x: [seeded(x)], torch.rand(50)) == "gives the numbers of the trace"
+    assert verdict(lambda x: [x + 0 * seeded(x)], torch.rand(50)) == "ok"
 
 
 def test_a_wrong_value_is_told():
