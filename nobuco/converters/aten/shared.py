@@ -147,6 +147,24 @@ def upsample_bilinear(input: Any, output_size: Any, align_corners: bool, scale_f
     return call(input, output_size, scale_factors, "bilinear", align_corners)
 
 
+@spelled(F.interpolate, aten._upsample_bilinear2d_aa.vec)
+def upsample_bilinear_antialiased(input: Any, output_size: Any, align_corners: bool, scale_factors: Any) -> Arguments:
+    """_upsample_bilinear2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors)"""
+    return call(input, output_size, scale_factors, "bilinear", align_corners, antialias=True)
+
+
+@spelled(F.interpolate, aten._upsample_bilinear2d_aa.default)
+def upsample_bilinear_by_scales(
+    self: Any, output_size: Any, align_corners: bool, scales_h: Any = None, scales_w: Any = None, **named: Any
+) -> Arguments:
+    """_upsample_bilinear2d_aa(Tensor self, SymInt[2] output_size, bool align_corners, float? scales_h=None, ...)"""
+    factors = named.get("scale_factors", (scales_h, scales_w))
+    given = factors is not None and None not in factors
+    return call(
+        self, None if given else output_size, factors if given else None, "bilinear", align_corners, antialias=True
+    )
+
+
 @spelled(F.interpolate, aten.upsample_trilinear3d.vec)
 def upsample_trilinear(input: Any, output_size: Any, align_corners: bool, scale_factors: Any) -> Arguments:
     """upsample_trilinear3d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors)"""
