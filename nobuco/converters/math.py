@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 from torch import special
 
+from nobuco.converters import bessel
 from nobuco.converters.arithmetic import bounded, negative, truncated
 from nobuco.converters.support import elementwise, spellings
 
@@ -269,7 +270,7 @@ def digamma(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("i0"), special.i0, to_float=True)
 def i0(input: tf.Tensor) -> tf.Tensor:
     """i0(Tensor self) -> Tensor"""
-    return _wide(tf.math.bessel_i0, input)
+    return bessel.i0(input)
 
 
 @elementwise(*spellings("floor"))

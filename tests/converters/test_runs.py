@@ -137,3 +137,15 @@ def test_zeta_and_polygamma_of_negative_numbers(same):
     x = torch.tensor([-3.5, -1.25, 0.25, 8.0, NAN])
     same(lambda x: (torch.polygamma(1, x), torch.polygamma(3, x), torch.special.zeta(torch.tensor(4.0), x)), x)
     np.testing.assert_allclose(torch.special.zeta(torch.tensor(2.0), torch.tensor(1.0)), np.pi**2 / 6, rtol=1e-6)
+
+
+SPECIAL = ["i0", "i0e", "i1", "i1e", "modified_bessel_k0", "modified_bessel_k1"]
+SPECIAL += ["scaled_modified_bessel_k0", "scaled_modified_bessel_k1"]
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_modified_bessel_functions(same, name):
+    x = torch.tensor([0.0, 1e-3, 0.5, 1.9, 2.1, 3.7, 3.8, 20.0, 80.0, 1e4, NAN, -3.0])
+    x = x[:-3] if name in ("i0", "i1") else x
+    same(getattr(torch.special, name), x, tflite="k" not in name, rtol=2e-6, atol=1e-30)
+    same(getattr(torch.special, name), x.double(), rtol=1e-12)

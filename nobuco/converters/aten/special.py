@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from nobuco.converters import bessel
 from nobuco.converters.aten.spelling import aten, functional
 from nobuco.converters.math import digamma
 from nobuco.converters.rules import remaining
@@ -31,19 +32,19 @@ def _of_positive(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Ten
 
 
 for _name, _function in {
-    "special_i0e": tf.math.bessel_i0e,
-    "special_i1": tf.math.bessel_i1,
-    "special_i1e": tf.math.bessel_i1e,
-    "special_modified_bessel_i0": tf.math.bessel_i0,
-    "special_modified_bessel_i1": tf.math.bessel_i1,
+    "special_i0e": bessel.i0e,
+    "special_i1": bessel.i1,
+    "special_i1e": bessel.i1e,
+    "special_modified_bessel_i0": bessel.i0,
+    "special_modified_bessel_i1": bessel.i1,
     "special_bessel_j0": tf.math.special.bessel_j0,
     "special_bessel_j1": tf.math.special.bessel_j1,
     "special_bessel_y0": _of_positive(tf.math.special.bessel_y0),
     "special_bessel_y1": _of_positive(tf.math.special.bessel_y1),
-    "special_modified_bessel_k0": _of_positive(tf.math.special.bessel_k0),
-    "special_modified_bessel_k1": _of_positive(tf.math.special.bessel_k1),
-    "special_scaled_modified_bessel_k0": _of_positive(tf.math.special.bessel_k0e),
-    "special_scaled_modified_bessel_k1": _of_positive(tf.math.special.bessel_k1e),
+    "special_modified_bessel_k0": _of_positive(bessel.k0),
+    "special_modified_bessel_k1": _of_positive(bessel.k1),
+    "special_scaled_modified_bessel_k0": _of_positive(bessel.k0e),
+    "special_scaled_modified_bessel_k1": _of_positive(bessel.k1e),
     "special_ndtri": tf.math.ndtri,
 }.items():
     _unary(_name, _function)
