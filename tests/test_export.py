@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -295,6 +297,12 @@ class Outlier(nn.Module):
 
     def forward(self, x):
         return self.last(torch.tanh(self.middle(torch.tanh(self.first(x))) * 0.01))
+
+
+def test_to_run_a_file_without_litert_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    with pytest.raises(nobuco.ExportError, match="pip install ai-edge-litert"):
+        run_tflite(b"", [])
 
 
 def test_the_report_names_what_hurts():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nobuco.errors import ExportError
 from nobuco.export.names import Names
 
 _LOWEST = -1e30
@@ -147,6 +148,19 @@ def _drop_unused_codes(model: Any) -> None:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
+def litert() -> Any:
+    """LiteRT's interpreter, which only who runs a file needs.
+
+    Raises:
+        ExportError: it is not installed.
+    """
+    try:
+        from ai_edge_litert import interpreter
+    except ModuleNotFoundError:
+        raise ExportError("running a TFLite file needs LiteRT: pip install ai-edge-litert") from None
+    return interpreter
+
+
 def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[np.ndarray]:
     """Run a flatbuffer with LiteRT and XNNPACK on arrays in input order; returns the outputs in order.
 
@@ -154,9 +168,7 @@ def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[
     input whose shape differs from the file's is resized to what is fed. Where the file takes or gives integers that
     stand for numbers, numbers go in and come out.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data, num_threads=num_threads)
+    interpreter = litert().Interpreter(model_content=data, num_threads=num_threads)
     inputs = interpreter.get_input_details()
     for detail, feed in zip(inputs, feeds):
         if list(detail["shape"]) != list(np.shape(feed)):
@@ -193,8 +205,6 @@ def as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
 
 def tflite_operations(data: bytes) -> Counter[str]:
     """How often each operation stands in a flatbuffer, over all its subgraphs."""
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=plain)
+    plain = litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = litert().Interpreter(model_content=data, experimental_op_resolver_type=plain)
     return Counter(details["op_name"] for details in interpreter._get_ops_details())

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nobuco.export.flatbuffer import as_file_takes, as_numbers
+from nobuco.export.flatbuffer import as_file_takes, as_numbers, litert
 from nobuco.export.quantisation import Precision, Samples
 from nobuco.export.tflite import to_tflite
 from nobuco.parity import fidelity
@@ -111,11 +111,9 @@ class _Run:
 
 
 def _run(data: bytes, feeds: Sequence[Any]) -> _Run:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
+    interpreter = litert().Interpreter(
         model_content=data,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_op_resolver_type=litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
     for detail, feed in zip(interpreter.get_input_details(), feeds):
