@@ -67,9 +67,9 @@ def source_of(converter: Converter, operations: Sequence[Operation], seed: int =
         return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0], seed))
     if own:
         return Source("table", (), lambda dtype: _seeded(lambda: [s for make in own for s in make()], seed))
-    recorded = [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
-    if recorded:
-        return Source("calls of OpInfo's operations", (), lambda dtype: recorded)
+    if all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
+        recorded = functools.partial(_recorded_of, tuple(operations), seed)
+        return Source("the calls that OpInfo's operations make", (), lambda dtype: recorded())
     return None
 
 
@@ -205,6 +205,10 @@ def _overloads(name: str) -> Iterator[Any]:
     packet = getattr(torch.ops.aten, name, None)
     if packet is not None:
         yield from (getattr(packet, overload) for overload in packet.overloads())
+
+
+def _recorded_of(operations: Sequence[Any], seed: int) -> list[Sample]:
+    return [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
 
 
 @functools.cache
