@@ -126,21 +126,30 @@ def smooth(x: tf.Tensor, resizes: Sequence[Resize], linear: bool, antialias: boo
         aligned = resizes[0].align_corners
         return _native(x, resizes, tf.raw_ops.ResizeBilinear, align_corners=aligned, half_pixel_centers=not aligned)
     if not x.dtype.is_floating:
-        limits = (x.dtype.min, x.dtype.max)
-        return tf.cast(
-            tf.clip_by_value(tf.round(smooth(cast(x, tf.float32), resizes, linear, antialias)), *limits),
-            x.dtype,
-        )
-    matrix = _antialiased if antialias else _linear if linear else _cubic
+        return _in_fixed_point(x, resizes, linear, antialias)
     dtype = tf.float64 if x.dtype == tf.float64 else tf.float32
     for axis, resize in enumerate(resizes, 1):
+        if resize.old is not resize.new or not resize.is_plain:
+            x = along(x, axis, _matrix(resize, linear, antialias, dtype))
+    return x
+
+
+def _matrix(resize: Resize, linear: bool, antialias: bool, dtype: tf.DType) -> tf.Tensor:
+    rows = _antialiased if antialias else _linear if linear else _cubic
+    return known(lambda old, new: rows(resize, old, new, dtype, linear), resize.old, resize.new)
+
+
+def _in_fixed_point(x: tf.Tensor, resizes: Sequence[Resize], linear: bool, antialias: bool) -> tf.Tensor:
+    """Integers as PyTorch does them: axis by axis, the last first, with weights of 16 bits, rounded each time."""
+    for axis, resize in reversed(list(enumerate(resizes, 1))):
         if resize.old is resize.new and resize.is_plain:
             continue
-
-        def table(old: Any, new: Any, resize: Resize = resize) -> tf.Tensor:
-            return matrix(resize, old, new, dtype, linear)
-
-        x = along(x, axis, known(table, resize.old, resize.new))
+        matrix = _matrix(resize, linear, antialias, tf.float32)
+        # The largest weight takes 15 bits.
+        bits = tf.minimum(tf.math.ceil(tf.math.log((2.0**15 - 0.5) / tf.reduce_max(matrix)) / np.log(2)) - 1, 22)
+        one = tf.pow(2.0, bits)
+        sums = along(cast(x, tf.float32), axis, tf.sign(matrix) * tf.floor(tf.abs(matrix) * one + 0.5))
+        x = tf.cast(tf.clip_by_value(tf.floor(sums / one + 0.5), x.dtype.min, x.dtype.max), x.dtype)
     return x
 
 

@@ -159,8 +159,9 @@ def pairwise_distance(
     x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> tf.Tensor:
     """pairwise_distance(Tensor x1, Tensor x2, float p=2, float eps=1e-06, bool keepdim=False) -> Tensor"""
-    x1, x2 = aligned(*promoted(x1, x2, to_float=True))
-    return vector_norm_of(x1 - x2 + eps, p, [axis(x1 if rank(x1) >= rank(x2) else x2, -1)], keepdim)
+    x1, x2 = aligned(*promoted(x1, x2))
+    (apart,) = promoted(x1 - x2, to_float=True)  # integers have wrapped by then
+    return vector_norm_of(apart + eps, p, [axis(x1 if rank(x1) >= rank(x2) else x2, -1)], keepdim)
 
 
 @expression(torch.cdist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)

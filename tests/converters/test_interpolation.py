@@ -124,3 +124,12 @@ def test_dynamic_sizes(mode, factor):
     got = model(nobuco.t_pytorch2keras(larger, nobuco.ChannelOrder.TENSORFLOW))
     got = nobuco.t_keras2pytorch(got, nobuco.ChannelOrder.TENSORFLOW)
     assert torch.allclose(got, program(larger), atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("options", [{}, {"align_corners": True}, {"antialias": True}])
+def test_bytes_are_rounded_after_each_axis_with_weights_of_16_bits(check, mode, options):
+    x = torch.randint(0, 256, (2, 3, 9, 11), dtype=torch.uint8)
+    one_order = [nobuco.ChannelOrder.PYTORCH]
+    check(lambda x: F.interpolate(x, (4, 20), mode=mode, **options), x, orders=one_order, atol=0, rtol=0)
+    check(lambda x: F.interpolate(x, (4, 20), mode=mode, **options), x[:, :1], orders=one_order, atol=0, tflite=True)

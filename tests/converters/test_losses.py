@@ -85,3 +85,8 @@ def test_ctc_loss_of_what_is_too_long_and_of_nothing(check, zero_infinity):
         lambda x: F.ctc_loss(x, LABELS, given, wanted, reduction="none", zero_infinity=zero_infinity),
         log_probs(), tflite=True, **ONE_ORDER,
     )  # fmt: skip
+
+
+def test_distances_of_bytes_wrap_before_they_are_measured(check):
+    x, y = (torch.randint(0, 256, (4, 5), dtype=torch.uint8) for _ in range(2))
+    check(F.pairwise_distance, x, y, **ONE_ORDER)
