@@ -31,20 +31,40 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Callable[..., Any
     """torchvision::nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"""
     if iou_threshold < 0:
         raise ValueError(f"nms with iou_threshold={iou_threshold}: TensorFlow has none below 0")
+    # PyTorch leaves out what overlaps by more than the threshold, TFLite what does by as much.
+    least = max(np.nextafter(np.float32(iou_threshold), np.float32(2)), np.finfo(np.float32).tiny)
 
     def run(dets: tf.Tensor, scores: tf.Tensor, iou_threshold: float) -> tf.Tensor:
-        # The form of the operation that TFLite has.
-        found, count = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=tf.cast(dets, tf.float32),
-            scores=tf.cast(scores, tf.float32),
-            max_output_size=sizes(dets)[0],
-            iou_threshold=min(iou_threshold, 1.0),
+        count = sizes(scores)[0]
+        order = tf.math.top_k(scores, count)[1]
+        if least > 1:  # no two overlap by more than all
+            return tf.cast(order, tf.int64)
+        # The form of the operation that TFLite has, which picks either of two that score the same: none do.
+        found, kept = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=_with_areas(tf.gather(tf.cast(dets, tf.float32), order)),
+            scores=tf.cast(tf.range(count, 0, -1), tf.float32),
+            max_output_size=count,
+            iou_threshold=least,
             score_threshold=tf.float32.min,
             pad_to_max_output_size=True,
         )
-        return tf.cast(found[:count], tf.int64)
+        return tf.cast(tf.gather(order, found[:kept]), tf.int64)
 
     return run
+
+
+def _with_areas(boxes: tf.Tensor) -> tf.Tensor:
+    """Boxes of which those without an area, which share nothing with any other, are squares that share nothing.
+
+    TFLite's operation gives the same box again and again once it has met one without an area.
+    """
+    x1, y1, x2, y2 = (boxes[:, i] for i in range(4))
+    aside = tf.reduce_min(boxes) - 2 - 2 * tf.range(sizes(boxes)[0], dtype=boxes.dtype)
+    flat = (x2 <= x1) | (y2 <= y1)
+    first, last = (
+        [tf.where(flat, place, x) for x in pair] for place, pair in ((aside, (x1, y1)), (aside + 1, (x2, y2)))
+    )
+    return tf.stack([*first, *last], 1)
 
 
 # -- samples between the elements of an image -----------------------------------------------------------
