@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import nobuco
 from nobuco import ChannelOrder, NobucoWarning
@@ -123,3 +124,14 @@ def test_a_loop_over_what_is_chosen_is_refused():
     with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):  # noqa: SIM117
         with pytest.raises(nobuco.ConverterError, match="loop over dimension 0"):
             nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
+
+
+def test_other_sizes_stay_static_where_the_programme_takes_another_way():
+    def program(x):
+        small = F.interpolate(x[None, None], scale_factor=x.shape[0] / 12)[0, 0]
+        chosen = small[small > 100]
+        return small if len(chosen) == 0 else small + chosen.sum()
+
+    with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):
+        model = nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
+    assert model.output_shape == (3, 2)

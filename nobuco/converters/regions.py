@@ -56,7 +56,8 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Callable[..., Any
 def _with_areas(boxes: tf.Tensor) -> tf.Tensor:
     """Boxes of which those without an area, which share nothing with any other, are squares that share nothing.
 
-    TFLite's operation gives the same box again and again once it has met one without an area.
+    TFLite's operation gives the same box again and again once it has met one without an area. Column by column, since
+    its converter crashes on a choice whose mask is one column, broadcast.
     """
     x1, y1, x2, y2 = (boxes[:, i] for i in range(4))
     aside = tf.reduce_min(boxes) - 2 - 2 * tf.range(sizes(boxes)[0], dtype=boxes.dtype)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Value, ValueKind, leaves, map_leaves
+from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.calls import name_of
 
 # How many of n elements a call gives in another run.
@@ -22,9 +22,21 @@ _OF_RESULTS = {"nms", "unique", "unique_consecutive"}
 
 def counts(graph: Graph) -> bool:
     """Whether a graph has a call whose result is as large as values say."""
-    return any(
-        _counted(node.op, node.args, node.kwargs, _is_varying) or _name(node.op) in _OF_RESULTS for node in graph.walk()
-    )
+    return any(map(_is_counting, graph.walk()))
+
+
+def sizes_behind(graph: Graph) -> frozenset[int]:
+    """The ids of the sizes that may follow from how many elements such calls have given."""
+    behind: set[int] = set()
+    for node in graph.walk():
+        if not node.children and (_is_counting(node) or any(v.id in behind for v in node.inputs)):
+            behind |= {v.id for v in node.results}
+    sizes = (v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE)
+    return frozenset(behind.intersection(sizes))
+
+
+def _is_counting(node: Node) -> bool:
+    return bool(_counted(node.op, node.args, node.kwargs, _is_varying)) or _name(node.op) in _OF_RESULTS
 
 
 def thinned(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool], fewer: Fewer) -> Any:

@@ -16,7 +16,7 @@ from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, map_ten
 from nobuco.registry import operation_name
 from nobuco.trace.alike import alike
 from nobuco.trace.choices import with_choices
-from nobuco.trace.counting import Fewer, counts
+from nobuco.trace.counting import Fewer, counts, sizes_behind
 from nobuco.trace.lengths import with_lengths
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.sizes import Kept
@@ -76,14 +76,24 @@ def trace_dynamic(
         return _with_static_sizes(graph, _differing_sizes(graph))
     if not resizes and not others:  # it insists on as many elements as were chosen
         return _with_static_sizes(graph, frozenset())
-    every = {v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE}
-    problem = "takes another way at" if others else "could not be run at"
-    where = "sizes other than those of the example inputs" if resizes else "other numbers of elements chosen by value"
-    message = (
-        f"the programme {problem} {where}, so every size counts as dynamic; "
-        "the converted model may only work at the example's"
+    every = frozenset(v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE)
+    return replace(
+        _with_static_sizes(graph, every if resizes else sizes_behind(graph)),
+        warnings=(*graph.warnings, _unfollowed("takes another way" if others else "could not be run", resizes)),
     )
-    return replace(_with_static_sizes(graph, frozenset(every)), warnings=(*graph.warnings, message))
+
+
+def _unfollowed(problem: str, resizes: bool) -> str:
+    """What to say of a programme whose other runs do not tell which sizes are dynamic."""
+    if resizes:
+        return (
+            f"the programme {problem} at sizes other than those of the example inputs, so every size counts "
+            "as dynamic; the converted model may only work at the example's sizes"
+        )
+    return (
+        f"the programme {problem} at other numbers of elements chosen by value, so every size behind those counts "
+        "as dynamic; the converted model may only work where as many are chosen as in the example"
+    )
 
 
 def _other_run(
