@@ -18,6 +18,7 @@ import nobuco.export
 from nobuco.files import replacing, replacing_folder
 
 KILLS = 50
+EXPORT_KILLS = 8  # which take a second each
 
 # Writes a file and a folder over and over, each whole one full of one letter.
 _WRITER = """
@@ -82,8 +83,8 @@ def test_a_folder_is_replaced_without_the_systems_help_too(tmp_path, monkeypatch
 
 
 def small(value):
-    inputs = keras.Input((300,))
-    model = keras.Model(inputs, keras.layers.Dense(64)(inputs))
+    inputs = keras.Input((300,), name="x")
+    model = keras.Model(inputs, keras.layers.Dense(64, name="dense")(inputs), name="small")  # the same bytes each time
     model.set_weights([np.full(w.shape, value, "float32") for w in model.weights])
     return model
 
@@ -117,7 +118,7 @@ def contents(folder):
 _EXPORTER = """
 import os, random, signal, sys, time
 import keras, tensorflow as tf
-import nobuco.export, nobuco.layers
+import nobuco.export, nobuco.layers, tensorflow.lite.python.convert
 from tests.test_interrupted import EXPORTS, small
 root, moments = sys.argv[1], random.Random(1)
 for _ in range(int(sys.argv[2])):
@@ -125,10 +126,10 @@ for _ in range(int(sys.argv[2])):
     child = os.fork()
     if not child:
         model = small(2)
-        os.write(writing, b"x")
         while True:
             for name, export in EXPORTS.items():
                 export(model, os.path.join(root, name))
+            os.write(writing, b"x")  # the first time takes longest
     os.read(reading, 1)
     os.close(reading), os.close(writing)
     time.sleep(moments.uniform(0, 0.25))
@@ -144,13 +145,13 @@ def test_killed_exports_leave_whole_models(tmp_path):
         export(small(1), tmp_path / name)
     whole = [(tmp_path / "m.tflite").read_bytes(), nobuco.export.to_tflite(small(2))]
     exporter = subprocess.Popen(
-        [sys.executable, "-c", _EXPORTER, tmp_path, str(KILLS)],
+        [sys.executable, "-c", _EXPORTER, tmp_path, str(EXPORT_KILLS)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        for _ in range(KILLS):
+        for _ in range(EXPORT_KILLS):
             assert exporter.stdout.readline() == "killed\n"
             assert (tmp_path / "m.tflite").read_bytes() in whole
             with zipfile.ZipFile(tmp_path / "m.keras") as file:
@@ -167,6 +168,5 @@ def test_killed_exports_leave_whole_models(tmp_path):
     assert (tmp_path / "m.tflite").read_bytes() == whole[1]
     assert keras.models.load_model(tmp_path / "m.keras").get_weights()[0].flat[0] == 2
     signature = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
-    (name,) = signature.structured_input_signature[1]
-    (result,) = signature(**{name: tf.ones((1, 300))}).values()
+    (result,) = signature(x=tf.ones((1, 300))).values()
     assert float(result[0, 0]) == 602
