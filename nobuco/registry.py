@@ -180,6 +180,12 @@ def operation_name(operation: Any) -> str:
     return f"{'operator' if home == '_operator' else home}.{getattr(operation, '__qualname__', name)}"
 
 
+def operator_named(name: str) -> Operation | None:
+    """The operator of PyTorch's dispatcher that a name like `"torchvision::nms"` means; None if nobody defined it."""
+    namespace, _, operator = name.partition("::")
+    return getattr(getattr(torch.ops, namespace), operator, None)
+
+
 def _key(operation: Any) -> Any:
     """What an operation is found by.
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from nobuco.parity import Difference
-from nobuco.registry import Converter, Operation, find_converter, operation_name, registered_converters
+from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
 from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE
 from pytest_nobuco.calls import Call, RefusedError, choose
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
@@ -40,10 +40,8 @@ class NobucoConverters:
     def listed(self) -> list[Entry]:
         """See `Converters`."""
         for converter in registered_converters():
-            # One that is only named belongs to a library that need not be there; another converter may have taken
-            # over some of the others.
-            callables = [op for op in converter.operations if not isinstance(op, str)]
-            operations = [op for op in callables if find_converter(op) is converter]
+            # Another converter may have taken over some of its operations.
+            operations = [op for op in _callables(converter) if find_converter(op) is converter]
             if not operations:
                 continue
             name = _unused(operation_name(operations[0]), self._registered)
@@ -199,6 +197,17 @@ def _limit(spellings: Iterable[str]) -> Limit | None:
 
 def _only_dynamic(entry: Entry) -> bool:
     return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in ONLY_DYNAMIC)
+
+
+def _callables(converter: Converter) -> list[Operation]:
+    """What a converter serves, as it is called.
+
+    An operator that is only named is there if somebody has imported its library. The built-in ones of that kind are
+    torchvision's, which `tests/converters/test_torchvision.py` compares.
+    """
+    named = [op for op in converter.operations if isinstance(op, str)]
+    found = [] if converter.is_built_in else [operator_named(name) for name in named]
+    return [op for op in (*converter.operations, *found) if op is not None and not isinstance(op, str)]
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:

@@ -231,6 +231,16 @@ OWN = """
         return lambda x: x
 
 
+    @torch.library.custom_op("mypkg::named", mutates_args=())
+    def named(x: torch.Tensor) -> torch.Tensor:
+        return x + 7
+
+
+    @nobuco.converter("mypkg::named", channel_ordering_strategy=anywhere, samples=lambda: [Sample((torch.ones(3, 2),))])
+    def convert_named(x):
+        return lambda x: x + 7
+
+
     @nobuco.traceable
     def noise(x):
         return torch.rand_like(x)
@@ -260,13 +270,14 @@ OWN = """
 
 def test_own_converters(pytester):
     pytester.makepyfile(mypkg=OWN)
-    options = ["--nobuco-converters-from", "mypkg", "--nobuco-converters=mypkg.*", "-v"]
+    options = ["--nobuco-converters-from", "mypkg", "--nobuco-converters=*mypkg.*", "-v"]
     result = pytester.runpytest_subprocess(*options)
     result.stdout.fnmatch_lines_random(
         [
             "nobuco::mypkg.doubled[[]nchw-dynamic-keras] PASSED*",
             "nobuco::mypkg.doubled[[]nhwc-static-tflite] PASSED*",
             "nobuco::mypkg.Shift[[]nhwc-dynamic-tflite] PASSED*",
+            "nobuco::torch.ops.mypkg.named[[]nhwc-static-keras] PASSED*",
             "mypkg.tripled[[]nhwc-static-keras]: 1 of 2 samples differ from PyTorch",
             "  sample: mypkg.tripled(float32[[]7])",
             "    output 0: Values differ in 7 of 7 elements, worst at (0,): expected 3, got 4, off by 1.0e+00*",
@@ -279,8 +290,8 @@ def test_own_converters(pytester):
         ]
     )
     outcomes = result.parseoutcomes()
-    # Doubled and Shift match in all forms, tripled in none (it is wrong at other sizes too), noise in none.
-    assert (outcomes["passed"], outcomes["failed"]) == (16, 24)
+    # Doubled, Shift and named match in all forms, tripled in none (it is wrong at other sizes too), noise in none.
+    assert (outcomes["passed"], outcomes["failed"]) == (24, 24)
 
 
 def test_built_in_converters(pytester):
