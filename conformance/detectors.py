@@ -28,7 +28,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "keypointrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
 }
 # Where features are larger, or smaller, than in most.
-_SPREAD = {"ssd300_vgg16": 0.5, "ssdlite320_mobilenet_v3_large": 4, "fasterrcnn_mobilenet_v3_large_320_fpn": 100}
+_SPREAD = {
+    "ssd300_vgg16": 0.5,
+    "keypointrcnn_resnet50_fpn": 1,
+    "ssdlite320_mobilenet_v3_large": 4,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": 100,
+}
 
 
 class Detector(nn.Module):
