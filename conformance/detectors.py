@@ -30,7 +30,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 # Where features are larger, or smaller, than in most.
 _SPREAD = {
     "ssd300_vgg16": 0.5,
-    "keypointrcnn_resnet50_fpn": 1,
+    "keypointrcnn_resnet50_fpn": 0.25,
     "ssdlite320_mobilenet_v3_large": 4,
     "fasterrcnn_mobilenet_v3_large_320_fpn": 100,
 }
@@ -42,7 +42,7 @@ class Detector(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.detector = network(name, **OPTIONS[name])
-        _spread_scores(self.detector, _SPREAD.get(name, 8))
+        _spread_scores(self.detector, _SPREAD.get(name, 3))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         (found,) = self.detector(list(images))
