@@ -38,7 +38,7 @@ MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
 ONLY_DYNAMIC = (
     "nobuco.trace.sizes.size_of", "operator.*", "builtins.*", "math.*",
     "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
-    "torch.scalar_tensor", "torch.rand", "torch.randn",
+    "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randperm",
     "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
     "torch.zeros_like", "torch.ones_like", "torch.full_like",
 )  # fmt: skip
@@ -403,6 +403,10 @@ def _counted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(width), op(2, height + 3), op(0, 2 * width, 2) * 1.5
 
 
+def _permuted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(width)
+
+
 def _spaced(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(-1, 1, width), op(0, 1, height)
 
@@ -463,6 +467,11 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.gumbel_softmax: _gumbel,
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),
+        torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],
+        torch.binomial: lambda: [Sample((torch.full((2, 3), 5.0), torch.rand(2, 3)))],
+        torch._standard_gamma: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
+        torch._sample_dirichlet: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
+        torch.Tensor.random_: lambda: [Sample((_image(), 2, 9)), Sample((_image(), 5))],
         torch.lstm: _recurrent(4, is_lstm=True),
         torch.gru: _recurrent(3),
         torch.rnn_tanh: _recurrent(1),
@@ -493,6 +502,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.ones: _on_sizes(_made),
         torch.rand: _on_sizes(_made),
         torch.randn: _on_sizes(_made),
+        torch.randperm: _on_sizes(_permuted),
         torch.full: _on_sizes(_filled),
         torch.Tensor.new_full: _on_sizes(_new_filled),
         torch.arange: _on_sizes(_counted),

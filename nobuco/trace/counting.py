@@ -17,7 +17,7 @@ from nobuco.trace.calls import name_of
 # How many of n elements a call gives in another run.
 Fewer = Callable[[int], int]
 _OF_MASKS = {"nonzero", "argwhere", "masked_select", "where", "__getitem__", "__setitem__"}
-_OF_RESULTS = {"nms", "unique", "unique_consecutive"}
+_OF_RESULTS = {"nms", "unique", "unique_consecutive", "bincount"}
 
 
 def counts(graph: Graph) -> bool:
