@@ -64,14 +64,14 @@ def mul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 def floored_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Python's `a // b`: by way of the remainder, since a / b may round up to the next whole number."""
     if a.dtype == tf.int64:
-        return _whole_quotient(a - tf.math.floormod(a, b), b)
+        return _whole_quotient(a, b)
     if not a.dtype.is_floating:
         return tf.math.floordiv(a, b)
     return tf.where(b == 0, a / b, tf.round((a - tf.math.floormod(a, b)) / b))
 
 
 def _whole_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """`a / b` for a multiple of b, in int64, which TFLite does not divide.
+    """`a // b` in int64, which TFLite does not divide.
 
     Each turn finds the quotient of what is left to within 3 parts in 2**24, so that the third is exact for all int64.
     """
@@ -81,7 +81,7 @@ def _whole_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         found = tf.round(tf.clip_by_value(tf.cast(a, tf.float32) / tf.cast(b, tf.float32), -most, most))
         found = tf.cast(found, tf.int64)
         total, a = total + found, a - found * b
-    return total
+    return total - tf.cast((a != 0) & ((a < 0) != (b < 0)), tf.int64)
 
 
 def truncated_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
