@@ -20,8 +20,9 @@ _SMALL = {"min_size": 128, "max_size": 160}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "retinanet_resnet50_fpn": {**_ONE_STAGE, **_SMALL},
     "fcos_resnet50_fpn": {**_ONE_STAGE, **_SMALL},
-    "ssd300_vgg16": _ONE_STAGE,
-    "ssdlite320_mobilenet_v3_large": _ONE_STAGE,
+    # So many of each class that there are no more than 1000: of more, torchvision takes class after class in Python.
+    "ssd300_vgg16": {"score_thresh": 0.02, "topk_candidates": 8},
+    "ssdlite320_mobilenet_v3_large": {"score_thresh": 0.02, "topk_candidates": 8},
     "fasterrcnn_mobilenet_v3_large_320_fpn": {**_TWO_STAGES, **_SMALL},
     "fasterrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
     "maskrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
