@@ -89,8 +89,8 @@ def name_of(info: Any) -> str:
 def measured(info: Any, count: int | None, tflite: bool) -> Result:
     """Convert and compare `count` samples (None: all) spread over an entry's."""
     result, started = Result(name_of(info)), time.perf_counter()
-    if torch.float32 not in _dtypes_of(info):
-        result.left_out = "takes no float32"
+    if torch.float32 not in _dtypes_of(info) or info.name in _UNINITIALIZED:
+        result.left_out = "no values" if info.name in _UNINITIALIZED else "takes no float32"
         return result
     with seeding(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,7 +104,7 @@ def measured(info: Any, count: int | None, tflite: bool) -> Result:
 def measured_by_dtype(info: Any, count: int | None) -> Result:
     """What becomes of `count` samples of each dtype: ok, raises, or WRONG, a wrong answer without a word."""
     result, started = Result(name_of(info)), time.perf_counter()
-    for dtype in _DTYPES:
+    for dtype in () if info.name in _UNINITIALIZED else _DTYPES:
         if dtype in _dtypes_of(info):
             own = Result(result.name)
             with seeding(0), warnings.catch_warnings():
@@ -150,6 +150,7 @@ def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
 # What PyTorch does not define is not compared: the order of eigenvalues, the signs of eigenvectors, as its own tests
 # leave them out, and, where a dtype has but few numbers, the indices of equals.
 _SIGNS_ARE_OPEN = {"linalg.eigh", "linalg.svd", "svd"}
+_UNINITIALIZED = {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 _TIES_ARE_OPEN = {"sort", "topk", "kthvalue", "median", "nanmedian", "mode", "max", "min"}
 
 

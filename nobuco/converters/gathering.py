@@ -219,8 +219,9 @@ def _scattered(x: tf.Tensor, dim: int, index: tf.Tensor, src: Any, reduce: str |
         return cast(_scattered(cast(x, tf.int32), dim, index, cast(src, tf.int32), reduce, include), tf.bool)
     flat, places = tf.reshape(x, [-1]), _places(x, index, axis(x, dim))
     updates = _updates(src, index, x.dtype)
-    if not include:
-        flat = tf.tensor_scatter_nd_update(flat, places, tf.fill(tf.shape(updates), _identity(reduce, x.dtype)))
+    if not include:  # not by an update, which TFLite adds up where an index comes twice
+        met = tf.scatter_nd(places, tf.ones_like(places[:, 0]), sizes(flat)) > 0
+        flat = tf.where(met, _identity(reduce, x.dtype), flat)
     return tf.reshape(_REDUCTIONS[reduce](flat, places, updates, include), sizes(x))
 
 

@@ -196,9 +196,12 @@ def chunk(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
 def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, ...]:
     if tf.is_tensor(indices_or_sections):
         given = tf.get_static_value(indices_or_sections)
-        if given is None:
-            raise NotImplementedError("a split at places that only the running model knows")
-        indices_or_sections = int(given) if given.ndim == 0 else given.tolist()
+        if given is not None:
+            indices_or_sections = int(given) if given.ndim == 0 else given.tolist()
+        elif rank(indices_or_sections):  # places that only the running model knows, but not how many
+            indices_or_sections = [indices_or_sections[i] for i in range(sizes(indices_or_sections)[0])]
+        else:
+            raise NotImplementedError("a split into as many parts as only the running model knows")
     total = size(x, dim)
     if isinstance(indices_or_sections, int):
         each, longer = total // indices_or_sections, total % indices_or_sections

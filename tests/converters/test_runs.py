@@ -149,3 +149,13 @@ def test_modified_bessel_functions(same, name):
     x = x[:-3] if name in ("i0", "i1") else x
     same(getattr(torch.special, name), x, tflite="k" not in name, rtol=2e-6, atol=1e-30)
     same(getattr(torch.special, name), x.double(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "prod", "amax"])
+def test_an_index_that_comes_twice_leaves_the_old_value_out_once(same, reduce):
+    x, index, src = torch.randn(4), torch.tensor([1, 1, 3]), torch.randn(3)
+    same(lambda x, s: x.scatter_reduce(0, index, s, reduce, include_self=False), x, src, tflite=True)
+
+
+def test_a_split_at_places_in_a_tensor(same):
+    same(lambda x, places: torch.tensor_split(x, places), torch.randn(5, 2), torch.tensor([1, 3]))
