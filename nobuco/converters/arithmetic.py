@@ -144,6 +144,8 @@ def rmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("fmod"), operands=2)
 def fmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
+    if input.dtype.is_unsigned:
+        return tf.math.floormod(input, other)
     # The sign of the dividend; TFLite has FLOOR_MOD only, which is C's remainder where both are positive.
     return tf.sign(input) * tf.math.floormod(tf.abs(input), tf.abs(other))
 
@@ -164,7 +166,7 @@ def pow(input: Any, exponent: Any) -> tf.Tensor:
     base, power = promoted(input, exponent)
     if isinstance(exponent, (int, float)) and exponent in _POWERS:
         return _POWERS[exponent](base)
-    if isinstance(exponent, (int, float)) and exponent >= 0:
+    if isinstance(exponent, (int, float)) and exponent >= 0 and base.dtype != tf.uint8:
         return tf.pow(base, power)
     return _power(base, power)
 
@@ -173,6 +175,8 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     """TensorFlow refuses negative powers of integers; in PyTorch they are 0, but for those of 1 and -1."""
     if not base.dtype.is_integer:
         return tf.pow(base, exponent)
+    if base.dtype == tf.uint8:  # which TensorFlow has no powers of
+        return cast(tf.pow(cast(base, tf.int32), cast(exponent, tf.int32)), tf.uint8)
     power = tf.pow(base, tf.abs(exponent))
     return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 

@@ -174,9 +174,9 @@ def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) 
 @scalar_as_vector
 def index_add(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"""
-    if input.dtype == tf.bool:
+    if input.dtype in (tf.bool, tf.uint8):
         added = index_add(cast(input, tf.int32), dim, index, cast(source, tf.int32), alpha=int(alpha))
-        return cast(added, tf.bool)
+        return cast(added, input.dtype)
     along, source = axis(input, dim), source if rank(source) else tf.reshape(source, [1])
     source = source if alpha == 1 else source * cast(alpha, source.dtype)
     places = tf.cast(tf.reshape(index, [-1, 1]), tf.int32)

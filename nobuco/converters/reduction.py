@@ -14,7 +14,7 @@ from nobuco.converters import arithmetic
 from nobuco.converters.rules import reducing, remaining
 from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes, spellings
 from nobuco.ir import Node, Value
-from nobuco.layout.order import ChannelOrder
+from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
 from nobuco.registry import Operation, expression
 
@@ -230,9 +230,20 @@ def _moment_sources(input: Value, *args: Any, **kwargs: Any) -> Sequence[int]:
     return remaining(input.rank, dim, keepdim)
 
 
+def _real_part(x: tf.Tensor) -> tf.Tensor:
+    return set_channel_order(tf.math.real(x), get_channel_order(x))
+
+
+def _imaginary_part(x: tf.Tensor) -> tf.Tensor:
+    return set_channel_order(tf.math.imag(x), get_channel_order(x))
+
+
 def _variance(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
     dim, correction, keepdim = _moment_arguments(*args, **kwargs)
     over = axes(input, dim)
+    if input.dtype.is_complex:  # the variances of both parts, added up
+        real, imag = (_variance(part(input), args, kwargs) for part in (_real_part, _imaginary_part))
+        return real + imag
     if correction == 0:
         return tf.math.reduce_variance(input, over, keepdim)
     count = math.prod(sizes(input)[a] for a in over)

@@ -159,3 +159,10 @@ def test_an_index_that_comes_twice_leaves_the_old_value_out_once(same, reduce):
 
 def test_a_split_at_places_in_a_tensor(same):
     same(lambda x, places: torch.tensor_split(x, places), torch.randn(5, 2), torch.tensor([1, 3]))
+
+
+def test_dtypes_that_tensorflow_lacks(same):
+    x = torch.tensor([3, 250, 7], dtype=torch.uint8)
+    same(lambda x: (torch.fmod(x, 4), x**3, torch.pow(x, x), x.index_add(0, torch.tensor([1]), x[:1])), x)
+    z = torch.randn(2, 3, dtype=torch.complex64)
+    same(lambda z: (torch.std(z, dim=1), torch.var(z, correction=0), *torch.std_mean(z, dim=0)), z)
