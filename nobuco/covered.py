@@ -82,7 +82,13 @@ def _of_operation(operation: Any) -> Coverage:
     args = example_arguments(operation)
     if args is None:
         raise InputError(f"{name} has no converter, and no example was found on which it runs; give args to try it on")
-    return replace(_of_programme(operation, args, None), subject=name)
+    found = _of_programme(operation, args, None)
+    return Coverage(name, tuple(map(_by_itself, found.calls)))
+
+
+def _by_itself(call: CallCoverage) -> CallCoverage:
+    """A call of an example that nobody wrote: it has no line, and how often it is made says nothing."""
+    return replace(call, count=0, sites=(), into=tuple(map(_by_itself, call.into)))
 
 
 def _of_programme(model: Any, args: Any, kwargs: Any) -> Coverage:
