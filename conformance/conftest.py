@@ -21,7 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    return ConverterModule.from_parent(parent, path=file_path) if file_path == HERE / "converters.py" else None
+    if file_path != HERE / "converters.py":
+        return None
+    # Registered when they are imported, and ours, too.
+    import nobuco.addons.torch.depth_to_space
+    import nobuco.addons.torch.space_to_depth  # noqa: F401
+
+    return ConverterModule.from_parent(parent, path=file_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

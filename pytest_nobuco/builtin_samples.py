@@ -38,7 +38,8 @@ MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
 ONLY_DYNAMIC = (
     "nobuco.trace.sizes.size_of", "operator.*", "builtins.*", "math.*",
     "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
-    "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randperm",
+    "torch.ops.aten.empty_strided.default",
+    "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randint", "torch.randperm",
     "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
     "torch.zeros_like", "torch.ones_like", "torch.full_like",
 )  # fmt: skip
@@ -407,6 +408,10 @@ def _permuted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(width)
 
 
+def _drawn(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x + op(0, 9, (height, width))
+
+
 def _spaced(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(-1, 1, width), op(0, 1, height)
 
@@ -502,6 +507,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.ones: _on_sizes(_made),
         torch.rand: _on_sizes(_made),
         torch.randn: _on_sizes(_made),
+        torch.randint: _on_sizes(_drawn),
         torch.randperm: _on_sizes(_permuted),
         torch.full: _on_sizes(_filled),
         torch.Tensor.new_full: _on_sizes(_new_filled),

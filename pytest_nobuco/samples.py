@@ -25,9 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import map_leaves
 from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name
-from pytest_nobuco.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC, SAMPLES
+from pytest_nobuco import aten_samples, builtin_samples
+from pytest_nobuco.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC
 from pytest_nobuco.errors import SuiteError
 
+SAMPLES = {**builtin_samples.SAMPLES, **aten_samples.SAMPLES}
 # The order in which the first that an operation takes becomes its main dtype.
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool", "complex64")
 # Of the hundreds of samples that some operations have; choosing among more takes time and shows nothing new.
@@ -56,6 +58,8 @@ def source_of(converter: Converter, operations: Sequence[Operation], seed: int =
         return Source("registration", (), lambda dtype: _seeded(lambda: given(), seed))
     infos = list({id(info): info for operation in operations for info in _infos().get(_key(operation), ())}.values())
     own = [SAMPLES[key] for key in dict.fromkeys(map(_key, operations)) if key in SAMPLES]
+    if own and all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
+        infos = []  # whose arguments are those of the public operation
     if own and any(fnmatchcase(operation_name(op), name) for op in operations for name in ONLY_DYNAMIC):
         infos = []  # which call them on nothing, or on numbers
     if infos:

@@ -11,7 +11,7 @@ from torch import nn
 
 from nobuco.addons.torch.space_to_depth import channel_interleave2d
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.registry import converter
+from nobuco.registry import Sample, converter
 
 
 class DepthToSpace(nn.Module):
@@ -34,7 +34,11 @@ class DepthToSpace(nn.Module):
         return f"block_size={self.block_size}"
 
 
-@converter(DepthToSpace, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER)
+@converter(
+    DepthToSpace,
+    channel_ordering_strategy=ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
+    samples=lambda: [Sample((DepthToSpace(2), torch.randn(2, 12, 2, 3)))],
+)
 def converter_depth_to_space(self: DepthToSpace, input: torch.Tensor) -> Any:
     """One DEPTH_TO_SPACE."""
     return lambda input: tf.nn.depth_to_space(input, self.block_size)

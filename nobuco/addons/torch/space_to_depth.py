@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.registry import converter
+from nobuco.registry import Sample, converter
 
 
 class SpaceToDepth(nn.Module):
@@ -42,7 +42,11 @@ def channel_interleave2d(x: torch.Tensor, block_size: int, reverse: bool) -> tor
     return x.view(b, *blocks, h, w).transpose(1, 2).reshape(b, c, h, w)
 
 
-@converter(SpaceToDepth, channel_ordering_strategy=ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER)
+@converter(
+    SpaceToDepth,
+    channel_ordering_strategy=ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
+    samples=lambda: [Sample((SpaceToDepth(2), torch.randn(2, 3, 4, 6)))],
+)
 def converter_space_to_depth(self: SpaceToDepth, input: torch.Tensor) -> Any:
     """One SPACE_TO_DEPTH."""
     return lambda input: tf.nn.space_to_depth(input, self.block_size)

@@ -38,6 +38,7 @@ from nobuco.converters import (  # noqa: F401  their converters are what is shar
     sorting,
 )
 from nobuco.ir import Node
+from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, signatures
 from nobuco.registry import Converter, Operation, registry
 
@@ -126,7 +127,8 @@ def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[...,
 
         def strategy(node: Node) -> Sequence[Signature]:
             given, named = spell(*node.args, **node.kwargs)
-            return signatures(shared.strategy, replace(node, args=given, kwargs=named))
+            public = replace(node, args=given, kwargs=named)
+            return [_of_all(signature, public, node) for signature in signatures(shared.strategy, public)]
 
         moves = shared.steps is not None
         registry.add(
@@ -137,6 +139,12 @@ def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[...,
         return spell
 
     return register
+
+
+def _of_all(signature: Signature, public: Node, node: Node) -> Signature:
+    """A signature of the public call as one of the overload's, which may take more (strides) that have no order."""
+    orders = {value.id: order for value, order in zip(public.inputs, signature.inputs)}
+    return replace(signature, inputs=tuple(orders.get(value.id, ChannelOrder.PYTORCH) for value in node.inputs))
 
 
 def converter_of(public: Operation) -> Converter:
