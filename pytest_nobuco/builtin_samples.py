@@ -9,6 +9,7 @@ import builtins
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -93,7 +94,11 @@ FREE_AXES: Mapping[str, Limit] = MappingProxyType(
 # Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
 BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
     {
-        ("torch.tan*", "float32"): (1e-3, "next to a pole an error of the angle grows by the tangent's square"),
+        (f"{home}.{name}{'.default' if 'aten' in home else ''}", "float32"): (
+            1e-3,
+            "next to a pole an error of the angle grows by the tangent's square",
+        )
+        for home, name in product(("torch", "torch.Tensor", "torch.ops.aten"), ("tan", "tan_"))
     }
 )
 

@@ -226,8 +226,7 @@ _polynomial("special_legendre_polynomial_p", lambda x: x, lambda x, k, p, q: ((2
 @elementwise(*functional(aten.gcd), operands=2)
 def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """gcd(Tensor self, Tensor other) -> Tensor"""
-    a, b = tf.broadcast_dynamic_shape(tf.shape(self), tf.shape(other)), other
-    x, y = tf.broadcast_to(tf.abs(self), a), tf.broadcast_to(tf.abs(b), a)
+    x, y = (tf.maximum(one, -one) for one in alike(self, other))  # of int64 TFLite has no ABS
 
     def turn(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.where(y == 0, x, y), tf.where(y == 0, y, x % tf.where(y == 0, tf.ones_like(y), y))
