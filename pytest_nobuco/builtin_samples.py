@@ -101,7 +101,7 @@ BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
             "torch.Tensor.tan_",
             "torch.ops.aten.tan.default",
             "torch.ops.aten.tan_.default",
-        )  # fmt: skip
+        )
     }
 )
 

@@ -110,7 +110,8 @@ def matrix_norm(
         return _spectral_norm(x, ord, rows, columns, keepdim)
     summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = tf.reduce_sum(tf.abs(x), summed, True)
-    found = (tf.reduce_max if ord > 0 else tf.reduce_min)(sums, chosen, True)
+    largest = tf.reduce_max if x.shape[chosen] != 0 else tf.reduce_sum  # the largest of none is 0
+    found = (largest if ord > 0 else tf.reduce_min)(sums, chosen, True)
     return found if keepdim else tf.squeeze(found, [rows, columns])
 
 

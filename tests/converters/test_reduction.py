@@ -186,6 +186,11 @@ def test_linalg_norms(check):
     )
 
 
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_norms_of_matrices_without_elements(check, shape):
+    check(lambda x: tuple(torch.linalg.norm(x, ord) for ord in (1, math.inf, "nuc", 2, "fro")), torch.zeros(shape))
+
+
 @pytest.mark.parametrize("p", [2, 1, 3.5])
 @pytest.mark.parametrize("dim", [1, -1, (1, 2)], ids=str)
 def test_normalize(check, p, dim):
