@@ -1,7 +1,7 @@
 """`COVERAGE.md` from what `conformance.coverage` measured, and a check that the known gaps are those that there are.
 
-    python -m conformance.coverage --all --tflite --out operations.jsonl
-    python -m conformance.coverage --modules --all --tflite --out modules.jsonl
+    python -m conformance.coverage --samples 8 --tflite --out operations.jsonl
+    python -m conformance.coverage --modules --samples 8 --tflite --out modules.jsonl
     python -m conformance.coverage_page operations.jsonl modules.jsonl > conformance/COVERAGE.md
 
 A line of `coverage_gaps.txt` is `NAME  # REASON`. What does not match in Keras must stand there, and what stands there
@@ -22,10 +22,11 @@ from conformance.coverage import ATOL, RTOL, Result
 
 GAPS = Path(__file__).with_name("coverage_gaps.txt")
 _INTRODUCTION = """\
-Made by `python -m conformance.coverage_page` from a full run, {date}: all float32 samples (at most 300 each) of
-PyTorch's own OpInfo and ModuleInfo databases, converted and compared with PyTorch in Keras and in a TFLite file
-without Flex operations (rtol {rtol:g}, atol {atol:g}). *Opened*: the operation has no converter of its own, and is
-converted through the ATen calls that PyTorch makes of it."""
+Made by `python -m conformance.coverage_page`, {date}: up to {most} float32 samples of each entry of PyTorch's own
+OpInfo and ModuleInfo databases, spread over those that it has, converted and compared with PyTorch in Keras and in a
+TFLite file without Flex operations (rtol {rtol:g}, atol {atol:g}); of random ones shape and dtype, and that the numbers
+are not those of the trace. *Opened*: the operation has no converter of its own, and is converted through these ATen
+calls that PyTorch makes of it."""
 _LACKS = re.compile(r"TFLite does not have ([\w, ]+)")
 
 
@@ -68,7 +69,8 @@ def page(parts: Mapping[str, Sequence[Result]], gaps: Mapping[str, str], date: d
     """The lines of the page."""
     yield "# Coverage"
     yield ""
-    yield _INTRODUCTION.format(date=date, rtol=RTOL, atol=ATOL)
+    most = max(len(result.keras) for results in parts.values() for result in results)
+    yield _INTRODUCTION.format(date=date, most=most, rtol=RTOL, atol=ATOL)
     yield ""
     yield "| | measured | match in Keras | match in TFLite | samples in Keras | samples in TFLite |"
     yield "|---|---|---|---|---|---|"
