@@ -76,6 +76,8 @@ def _bags(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
 FREE_AXES: Mapping[str, Limit] = MappingProxyType(
     {
         "torch.conv*": _batch_and_space,
+        # PyTorch itself reads beyond the statistics, and dies, if there are fewer than channels.
+        "torch.ops.aten.*batch_norm*": _batch_and_space,
         "torch.group_norm": _batch_and_space,
         "torch.nn.functional.group_norm": _batch_and_space,
         "torch.nn.functional.local_response_norm": _batch_and_space,

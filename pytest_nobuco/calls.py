@@ -130,6 +130,7 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     tensors = tensors_of((sample.args, sample.kwargs))
     _require(bool(tensors), "it holds no tensor")
     _require("out" not in sample.kwargs, "it has an output argument")
+    _require(_is_resolved(operation, sample), "PyTorch takes another overload for it")
     for tensor in tensors:
         _require(tensor.layout is torch.strided, "a sparse tensor")
         _require(not tensor.is_quantized, "a quantized tensor")
@@ -151,6 +152,17 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     call = Call(operation, sample, expected, random)
     _require(accepts is None or accepts(call), "the converter is not asked: in PyTorch the call does nothing")
     return call
+
+
+def _is_resolved(operation: Operation, sample: Sample) -> bool:
+    """Whether an ATen overload is the one that PyTorch itself takes for these arguments; True for all else."""
+    if not isinstance(operation, torch._ops.OpOverload) or sample.program is not None:
+        return True
+    try:
+        found = torch._C._jit_resolve_packet(operation._schema.name, *sample.args, **sample.kwargs)
+    except RuntimeError:
+        return False
+    return found == operation._overloadname
 
 
 def again(call: Call, seed: int) -> tuple[np.ndarray, ...]:

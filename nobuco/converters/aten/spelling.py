@@ -75,7 +75,9 @@ def share(public: Operation, *overloads: Operation) -> None:
 def share_by_name(names: str) -> None:
     """Have all overloads of these ATen operations, in place too, converted as the public one of the same name."""
     for name in names.split():
-        share(_public(name), *functional(getattr(aten, name)), *_in_place(name))
+        share(_public(name), *functional(getattr(aten, name)))
+        method = getattr(torch.Tensor, f"{name}_", None)  # it may have a converter of its own, which keeps the dtype
+        share(_public(name) if method is None or registry.find(method) is None else method, *_in_place(name))
 
 
 def _in_place(name: str) -> tuple[Operation, ...]:
