@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -14,6 +15,11 @@ import pytest_nobuco.latency.measure
 import pytest_nobuco.report.gather
 import pytest_nobuco.suite
 import pytest_nobuco.xfails  # noqa: F401
+from pytest_nobuco.bench import cap_threads
+
+# Before TensorFlow is imported: another number of threads sums in another order, so that a process which a test starts
+# would give other last bits than this one.
+cap_threads(os.environ)
 
 
 @pytest.fixture(autouse=True)

@@ -339,8 +339,9 @@ class TestScripts:
             def forward(self, x):
                 return self.inner(x)
 
+        programmes = (function, Net())
         before = torchs_state()
-        for programme in (function, Net()):
+        for programme in programmes:
             with pytest.raises(RuntimeError):
                 convert(programme, ROW)
             assert torchs_state() == before
