@@ -52,12 +52,11 @@ def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
     if self.training or self.running_mean is None:
         weight, bias = (None if p is None else to_numpy(p) for p in (self.weight, self.bias))
         return lambda input: normalized_by_batch(input, weight, bias, self.eps)
-    affine = self.weight is not None
     layer = keras.layers.BatchNormalization(
         momentum=1 - (0.01 if self.momentum is None else self.momentum),
         epsilon=self.eps,
-        center=affine,
-        scale=affine,
+        center=self.bias is not None,
+        scale=self.weight is not None,
         dtype=str(input.dtype).removeprefix("torch."),
     )
     layer.build((None, *(None,) * (input.dim() - 2), self.num_features))
