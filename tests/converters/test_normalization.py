@@ -26,12 +26,12 @@ def randomized(module: nn.Module) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3])
 @pytest.mark.skipif("bias" not in inspect.signature(nn.BatchNorm1d).parameters, reason="this PyTorch has no bias=")
 def test_batch_norm_without_bias(check):
     check(randomized(nn.BatchNorm1d(5, bias=False)).eval(), torch.randn(4, 5))
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
 @pytest.mark.parametrize("arguments", [{}, {"affine": False}, {"eps": 0.1, "momentum": None}], ids=str)
 def test_batch_norm(check, n, arguments):
     model = check(randomized(BATCH[max(n, 1)](6, **arguments)), image(n))
