@@ -220,8 +220,7 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
             return_report=True,
             verbose=False,
         )
-        opened = [inner.name for node in report.walk() if node.opened for inner in node.children]
-        result.opened += [name for name in dict.fromkeys(opened) if name not in result.opened]
+        result.opened += [node.name for node in report.walk() if node.opened and node.name not in result.opened]
         feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in given]
         got = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
         result.keras.append(verdict([to_numpy(nobuco.t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in got], expected))
