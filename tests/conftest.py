@@ -27,6 +27,8 @@ def seeded():
     """The same random numbers in each run: some would be off by more than a bound allows, once in thousands."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(0)
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_attention_drops_weights_in_training():
     out, _ = drawn(lambda x: attention(x, x, x, average_attn_weights=False)[1], torch.randn(8, 40, 8))
     assert (out == 0).mean() == pytest.approx(0.25, abs=0.02)
     assert out.sum(-1).mean() == pytest.approx(1, abs=0.02)
-    query = torch.randn(500, 4, 8)
+    query = torch.randn(500, 16, 8) / 10  # of nearly equal weights, whose sum varies little
     out, _ = drawn(lambda x: F.scaled_dot_product_attention(x, x, torch.ones_like(x), dropout_p=0.25), query)
     assert out.mean() == pytest.approx(1, abs=0.02)
 
