@@ -20,6 +20,9 @@ _BAKING = {
     "__bool__", "__int__", "__float__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__",
     "_local_scalar_dense",
 }  # fmt: skip
+_UNINITIALISED = {
+    "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
+}  # fmt: skip
 
 
 def name_of(func: Any) -> str:
@@ -39,6 +42,11 @@ def is_query(func: Any) -> bool:
 def is_baking(func: Any) -> bool:
     """Whether a call takes a tensor's elements into Python."""
     return name_of(func) in _BAKING
+
+
+def is_uninitialised(func: Any) -> bool:
+    """Whether what a call gives is whatever its memory held."""
+    return name_of(func) in _UNINITIALISED
 
 
 def is_decision(func: Any, result: Any) -> bool:

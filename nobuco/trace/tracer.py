@@ -18,6 +18,7 @@ from nobuco.trace.calls import (
     is_decision,
     is_query,
     is_told_below,
+    is_uninitialised,
     name_of,
     overload_of,
     placeless,
@@ -169,11 +170,17 @@ class Tracer(TorchFunctionMode):
         return result
 
     def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What a call gives, or would if it chose fewer elements; with the writes since, those of the call alone."""
+        """What a call gives, or would if it chose fewer elements; with the writes since, those of the call alone.
+
+        Memory that nobody has written to yet holds zeros, as it does in the converted model: else what is compared
+        would be chance.
+        """
         if self._fewer is not None:
             args, kwargs = thinned(func, args, kwargs, self._is_live, self._fewer)
         self.session.memory.take_writes()
         result = func(*args, **kwargs)
+        if is_uninitialised(func):
+            result.zero_()
         return result if self._fewer is None else shortened(func, result, self._fewer)
 
     def _is_live(self, leaf: Any) -> bool:

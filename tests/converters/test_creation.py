@@ -46,6 +46,26 @@ def test_filled_in_place(check):
     check(lambda x: x + torch.empty_like(x).fill_(1.5), image())
 
 
+@pytest.fixture
+def nan_in_new_memory():
+    """New memory is full of NaN, with which PyTorch finds who reads it before anybody has written to it."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_memory_that_nobody_has_written_to_is_zero(nan_in_new_memory):
+    def several(x):
+        by_public_name = torch.empty_like(x), x.new_empty(2, 3), torch.empty(x.shape[1:])
+        return *by_public_name, torch.ops.aten.new_empty_strided(x, x.shape, x.stride())
+
+    x = image()
+    assert all(y.isnan().all() for y in several(x))
+    _, held, report = nobuco.pytorch_to_keras(several, args=[x], return_outputs_pt=True, return_report=True)
+    assert report.ok
+    assert all((y == 0).all() for y in held)
+
+
 @pytest.mark.parametrize("diagonal", [0, 1, -2])
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (2, 3, 4, 5), (2, 3, 2, 4, 4)], ids=str)
 def test_triangles(check, diagonal, shape):
