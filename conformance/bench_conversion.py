@@ -51,8 +51,10 @@ def main() -> None:
 
 def _in_child(name: str, flags: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "conformance.bench_conversion", "--child", name, *flags]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    return json.loads(output.splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} is not measured:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _measured_here(name: str, full_validation: bool) -> dict[str, Any]:
@@ -60,11 +62,9 @@ def _measured_here(name: str, full_validation: bool) -> dict[str, Any]:
     import time
 
     started = time.perf_counter()
-    import nobuco
-    from nobuco.export import tflite
+    from nobuco import pytorch_to_keras  # noqa: F401  loads PyTorch, TensorFlow and the converters
+    from nobuco.export.tflite import to_tflite  # noqa: F401
 
-    nobuco.pytorch_to_keras  # noqa: B018  loads PyTorch, TensorFlow and the converters
-    tflite.to_tflite  # noqa: B018
     import_seconds = time.perf_counter() - started
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 

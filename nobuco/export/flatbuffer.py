@@ -16,16 +16,16 @@ _LOWEST = -1e30
 _NAME = 10  # where a tensor's table says where its name is: `name` is the fourth field of Tensor in TFLite's schema
 
 
-def in_model_order(data: bytearray, names: Mapping[str, Names]) -> bytes:
+def in_model_order(data: bytes, names: Mapping[str, Names]) -> bytes:
     """The file with each signature's inputs and outputs in the model's order, and with the names that it has for them.
 
     What comes from a SavedModel has them in alphabetical order, its tensors called `serving_default_x:0`,
-    `PartitionedCall:1`. The file is changed where it lies: to unpack it and to pack it again takes several times its
-    memory.
+    `PartitionedCall:1`. A few bytes change, and the new names stand behind all else: to unpack the file and to pack
+    it again takes several times its memory.
     """
     from tensorflow.lite.python.schema_py_generated import Model
 
-    model = Model.GetRootAs(data, 0)
+    model, edits = Model.GetRootAs(data, 0), dict[int, bytes]()
     called: list[tuple[int, str]] = []
     for i in range(model.SignatureDefsLength()):
         signature = model.SignatureDefs(i)
@@ -33,12 +33,17 @@ def in_model_order(data: bytearray, names: Mapping[str, Names]) -> bytes:
         given = [signature.Inputs(k) for k in range(signature.InputsLength())]
         made = [signature.Outputs(k) for k in range(signature.OutputsLength())]
         inputs, outputs = _indices(given, own.inputs), _indices(made, own.outputs)
-        if inputs:  # the arrays are views of `data`
-            graph.InputsAsNumpy()[:] = [index for index, _ in inputs]
-        graph.OutputsAsNumpy()[:] = [index for index, _ in outputs]
+        for vector, entries in ((graph.InputsAsNumpy(), inputs), (graph.OutputsAsNumpy(), outputs)):
+            if entries:
+                edits[_place(vector, data)] = np.array([index for index, _ in entries], np.int32).tobytes()
         tables = ((graph.Tensors(index)._tab, name) for index, name in dict([*outputs, *inputs]).items())
         called += [(table.Pos + table.Offset(_NAME), name) for table, name in tables]
-    return bytes(_renamed(data, called))
+    return _renamed(data, edits, called)
+
+
+def _place(vector: np.ndarray, data: bytes) -> int:
+    """Where in the file a vector lies that is a view of it."""
+    return vector.ctypes.data - np.frombuffer(data, np.uint8).ctypes.data
 
 
 def _indices(entries: Sequence[Any], names: Sequence[str]) -> list[tuple[int, str]]:
@@ -47,14 +52,19 @@ def _indices(entries: Sequence[Any], names: Sequence[str]) -> list[tuple[int, st
     return [(found[name], name) for name in names if name in found]
 
 
-def _renamed(data: bytearray, called: Sequence[tuple[int, str]]) -> bytearray:
-    """The file with each of these fields pointing to a new string behind all else."""
+def _renamed(data: bytes, edits: Mapping[int, bytes], called: Sequence[tuple[int, str]]) -> bytes:
+    """The file with these bytes at these places, and each of these fields pointing to a new string behind all else."""
+    edits, names = dict(edits), bytearray()
     for field, name in called:
-        data.extend(b"\0" * (-len(data) % 4))
-        data[field : field + 4] = (len(data) - field).to_bytes(4, "little")
+        names += b"\0" * (-(len(data) + len(names)) % 4)
+        edits[field] = (len(data) + len(names) - field).to_bytes(4, "little")
         text = name.encode()
-        data.extend(len(text).to_bytes(4, "little") + text + b"\0")
-    return data
+        names += len(text).to_bytes(4, "little") + text + b"\0"
+    rest, pieces, done = memoryview(data), list[Any](), 0
+    for place, new in sorted(edits.items()):
+        pieces += [rest[done:place], new]
+        done = place + len(new)
+    return b"".join([*pieces, rest[done:], names])
 
 
 def with_buffers_apart(data: bytes) -> bytes:

@@ -76,7 +76,7 @@ def to_tflite(
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)
-    return in_model_order(bytearray(data), names)
+    return in_model_order(data, names)
 
 
 def _converted(folder: str, signatures: list[str], flags: Mapping[str, bool], allow_flex: bool) -> bytes:

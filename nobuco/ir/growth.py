@@ -8,6 +8,8 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
+import torch
+
 from nobuco.ir.graph import Graph, Value, ValueKind
 
 Growth = tuple[Fraction, ...]
@@ -17,22 +19,23 @@ Growth = tuple[Fraction, ...]
 class Sizes:
     """The sizes of values while tracing and in the other runs of a programme.
 
-    `samples` are what values held while tracing; each of `runs` maps a value's id to the shape, or the number,
-    that it had in another run.
+    `numbers` are the traced sizes; each of `runs` maps a value's id to the shape, or the number, that it had in
+    another run. No tensor is kept, since layers keep this.
     """
 
-    samples: Mapping[int, Any]
+    numbers: Mapping[int, Any]
     runs: tuple[Mapping[int, Any], ...]
     dynamic: bool
 
     @classmethod
     def of(cls, graph: Graph) -> Sizes:
         """The sizes that a graph's values had."""
-        return cls(graph.samples, graph.runs, bool(graph.dynamic))
+        numbers = {id: held for id, held in graph.samples.items() if not isinstance(held, torch.Tensor)}
+        return cls(numbers, graph.runs, bool(graph.dynamic))
 
     def number(self, value: Value) -> Any:
         """A traced size as it was while tracing."""
-        return self.samples[value.id]
+        return self.numbers[value.id]
 
     def growth(self, value: Value, dim: int | None = None) -> Growth | None:
         """By what factor a dimension (or a traced size) was larger in each other run; None where unknown.
