@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Measured:
     tflite: tuple[Difference, ...]
     operations: Mapping[str, int]
     seconds: Mapping[str, float]
+    peak: int
+    """The most memory that this process had until the file was made, in MB."""
     size: int
 
     @property
@@ -53,13 +56,13 @@ def measure(case: Case, full_validation: bool = True) -> Measured:
     )
     converted = time.perf_counter()
     data = to_tflite(keras_model)
-    exported = time.perf_counter()
+    exported, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     seconds = {**report.stages, "all": exported - started, "tflite": exported - converted}
     found: tuple[list[Difference], list[Difference]] = ([], [])
     for given in (inputs, *([case.other_inputs()] if case.other_inputs else [])):
         for differences, difference in zip(found, _compared(case, model, given, keras_model, data)):
             differences += difference
-    return Measured(report, tuple(found[0]), tuple(found[1]), tflite_operations(data), seconds, len(data))
+    return Measured(report, tuple(found[0]), tuple(found[1]), tflite_operations(data), seconds, peak, len(data))
 
 
 def _compared(
