@@ -71,40 +71,44 @@ def make(folder: Path, names: Sequence[str]) -> None:
 
 
 def table(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """One line per network of the folder."""
-    adapter = find_adapter()
+    """One line per network of the folder, and why the GPU refuses those that it does."""
+    adapter, refused = find_adapter(), []
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"|---|{'---:|' * (len(COLUMNS) - 1)}"
     for file in [folder / f"{name}.tflite" for name in names] or sorted(folder.glob("*.tflite")):
         with np.load(file.with_suffix(".npz")) as archive:
             feeds, expected = ([archive[k] for k in archive if k.startswith(kind)] for kind in ("input", "output"))
-        yield f"| {' | '.join([file.stem, *_cells(file, feeds, expected)])} |"
+        data = file.read_bytes()
+        runs = [_tried(data, feeds, fp16) for fp16 in (False, True)]
+        refused += [f"{file.stem}: {run}" for run in {run for run in runs if isinstance(run, str)}]
+        yield f"| {' | '.join([file.stem, *_cells(file.stem, data, feeds, expected, runs)])} |"
     yield ""
     yield f"GPU: {adapter}. Processor: {processor()}. Medians in ms; max diff as a fraction of the largest output."
+    yield from refused
 
 
-def _cells(file: Path, feeds: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> Iterator[str]:
-    data = file.read_bytes()
-    yield str(file_facts(data).operations)
-    runs = [_tried(data, feeds, fp16) for fp16 in (False, True)]
+def _cells(
+    name: str, data: bytes, feeds: Sequence[np.ndarray], expected: Sequence[np.ndarray], runs: Sequence[GpuRun | str]
+) -> Iterator[str]:
     precise = runs[0]
-    yield str(precise.outside) if isinstance(precise, GpuRun) else "–"
+    yield str(file_facts(data).operations)
+    yield "–" if isinstance(precise, str) else str(precise.outside)
     for run in runs:
-        yield from (_ms(run.seconds), f"{_difference(run.outputs, expected):.1e}") if isinstance(run, GpuRun) else (
-            run, "–",
+        yield from ("refused", "–") if isinstance(run, str) else (
+            _ms(run.seconds), f"{_difference(run.outputs, expected):.1e}",
         )  # fmt: skip
-    yield f"{precise.compile_seconds:.1f}" if isinstance(precise, GpuRun) else "–"
+    yield "–" if isinstance(precise, str) else f"{precise.compile_seconds:.1f}"
     for threads in (1, 8):
         yield _ms(_timed(_on_cpu(data, feeds, threads)))
-    yield _eager(file.stem)
+    yield _eager(name)
 
 
 def _tried(data: bytes, feeds: Sequence[np.ndarray], fp16: bool) -> GpuRun | str:
-    """The run on the GPU, or the last that the delegate said."""
+    """The run on the GPU, or what the delegate said in place of it."""
     try:
         return run_on_gpu(data, feeds, BUDGET, fp16)
     except SuiteError as error:
-        return " ".join(str(error).split())[-120:].replace("|", "/")
+        return " ".join(str(error).split())
 
 
 def _on_cpu(data: bytes, feeds: Sequence[np.ndarray], threads: int) -> Callable[[], Any]:
