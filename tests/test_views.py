@@ -156,6 +156,18 @@ def test_augmented_assignment_to_a_strided_slice():
     assert_same(programme, 1, 3, 32, 32)
 
 
+def test_what_is_written_onto_itself_is_written_once():
+    """Python writes `x[i] *= 2` twice: the part, and then the part to its place."""
+
+    def programme(x):
+        x = x + 1
+        x[:, :2] *= 2
+        return x
+
+    _, report = nobuco.pytorch_to_keras(programme, [whole(1, 3, 4, 4)], verbose=False, return_report=True)
+    assert [node.name for node in report.walk()].count("torch.Tensor.__setitem__") == 1
+
+
 def test_relu_of_a_slice_in_place():
     def programme(x):
         torch.relu_(x[:, 1:2, 16:25, 8::2])

@@ -5,6 +5,8 @@ Forms are chosen so that TFLite's converter finds its own operation in them (HAR
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -236,13 +238,22 @@ def _along(input: tf.Tensor, dim: int | None, dtype: torch.dtype | None) -> tupl
     return cast(input, tf_dtype(dtype) if dtype else input.dtype), axis(input, _softmax_dim(input, dim))
 
 
+def _normalised(function: Callable[..., tf.Tensor], input: tf.Tensor, place: int) -> tf.Tensor:
+    """A softmax along an axis; TensorFlow's take five: where there are more, those before and behind become one each."""
+    if rank(input) <= 5:
+        return function(input, place)
+    size = sizes(input)
+    three = tf.reshape(input, [math.prod(size[:place]), size[place], math.prod(size[place + 1 :])])
+    return tf.reshape(function(three, 1), size)
+
+
 @expression(*spellings("softmax", F, torch.special), strategy=along_last(_softmax_dim))
 @scalar_as_vector
 def softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
     """softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor"""
-    return tf.nn.softmax(*_along(input, dim, dtype))
+    return _normalised(tf.nn.softmax, *_along(input, dim, dtype))
 
 
 @expression(F.softmin, strategy=along_last(_softmax_dim))
@@ -252,7 +263,7 @@ def softmin(
 ) -> tf.Tensor:
     """softmin(Tensor input, int dim, ScalarType? dtype=None) -> Tensor"""
     logits, last = _along(input, dim, dtype)
-    return tf.nn.softmax(-logits, last)
+    return _normalised(tf.nn.softmax, -logits, last)
 
 
 @expression(*spellings("log_softmax", F, torch.special), strategy=along_last(_softmax_dim))
@@ -261,7 +272,7 @@ def log_softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
     """log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor"""
-    return tf.nn.log_softmax(*_along(input, dim, dtype))
+    return _normalised(tf.nn.log_softmax, *_along(input, dim, dtype))
 
 
 @expression(F.gumbel_softmax, strategy=along_last(lambda logits, tau=1, hard=False, eps=1e-10, dim=-1: dim))
@@ -270,7 +281,7 @@ def gumbel_softmax(logits: tf.Tensor, tau: float = 1, hard: bool = False, eps: f
     """gumbel_softmax(Tensor logits, float tau=1, bool hard=False, float eps=1e-10, int dim=-1) -> Tensor"""
     uniform = tf.random.uniform(sizes(logits), np.finfo(np.float32).tiny, 1, logits.dtype)
     place = axis(logits, dim)
-    soft = tf.nn.softmax((logits - tf.math.log(-tf.math.log(uniform))) / tau, place)
+    soft = _normalised(tf.nn.softmax, (logits - tf.math.log(-tf.math.log(uniform))) / tau, place)
     if not hard:
         return soft
     return tf.one_hot(tf.argmax(soft, place), sizes(soft)[place], axis=place, dtype=soft.dtype)

@@ -36,7 +36,7 @@ from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
-from nobuco.trace.views import fill, is_basic, overlaps
+from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
 from nobuco.trace.writes import spread, view_by, written_slots
 
 
@@ -149,6 +149,8 @@ class Tracer(TorchFunctionMode):
         """Run a call that has no others inside, and record it unless it neither makes nor writes a tensor."""
         if name_of(func) == "as_strided":
             args, kwargs = self._on_root(*args, **kwargs), {}
+        if name_of(func) == "__setitem__" and is_onto_itself(*args):
+            return None
         if name_of(func) == "__setitem__" and overlaps(args[0]) and is_basic(args[1]):
             with self:  # the part that is written shows up in several places
                 return fill(args[0][args[1]], args[2])

@@ -43,6 +43,14 @@ def rewriting(views: Sequence[View], changed: torch.Tensor, symbolic: bool) -> R
         return _moved_back(places, base.shape, (lambda base: _counted(views, base)) if symbolic else lambda _: places)
 
 
+def is_onto_itself(tensor: torch.Tensor, index: Any, value: Any) -> bool:
+    """Whether `tensor[index] = value` writes what lies there already, as behind `tensor[index] *= 2` it does."""
+    if not (is_basic(index) and isinstance(value, torch.Tensor) and value.dtype == tensor.dtype):
+        return False
+    place = tensor[index]
+    return (place.data_ptr(), place.shape, place.stride()) == (value.data_ptr(), value.shape, value.stride())
+
+
 def overlaps(tensor: torch.Tensor) -> bool:
     """Whether several elements of a tensor may be one place in memory, as after `expand`."""
     reach = 1

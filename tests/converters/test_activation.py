@@ -87,6 +87,12 @@ def test_activation(check, activation):
     check(activation, 3 * torch.randn(2, 4, 6, 8))
 
 
+@pytest.mark.parametrize("dim", [0, 2, -1])
+@pytest.mark.parametrize("softmax", [torch.softmax, torch.log_softmax, F.softmin])
+def test_softmax_of_more_dimensions_than_tensorflow_takes(check, softmax, dim):
+    check(lambda x: softmax(x, dim), torch.randn(2, 3, 4, 2, 3, 2, 2))
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (2, 4, 5), (1, 4, 2, 3, 2)], ids=str)
 @pytest.mark.parametrize("activation", [nn.PReLU(4), nn.PReLU(), nn.Hardswish(), nn.Softmax(-1), nn.GLU(1)], ids=_name)
 def test_rank(check, activation, shape):
