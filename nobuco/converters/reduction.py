@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,22 @@ def reduction(*operations: Operation) -> Callable[[Callable[..., Any]], Callable
     return expression(*operations, strategy=keeping(reducing))
 
 
+# As many as XNNPACK reduces of.
+_MOST_DIMENSIONS = 6
+
+
+def _reduced(reduce: Callable[..., tf.Tensor], x: tf.Tensor, over: Sequence[int], keepdim: bool = False) -> tf.Tensor:
+    """A reduction of TensorFlow's; of many dimensions, neighbours that go, or stay, together become one."""
+    if rank(x) <= _MOST_DIMENSIONS:
+        return reduce(x, over, keepdim)
+    size, gone = sizes(x), {place % rank(x) for place in over}
+    runs = [list(run) for _, run in itertools.groupby(range(rank(x)), gone.__contains__)]
+    merged = tf.reshape(x, [math.prod(size[place] for place in run) for run in runs])
+    found = reduce(merged, [i for i, run in enumerate(runs) if run[0] in gone], False)
+    left = [1 if place in gone else n for place, n in enumerate(size) if keepdim or place not in gone]
+    return tf.reshape(found, left or tf.zeros([0], tf.int32))
+
+
 def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
     """`x` in the dtype that PyTorch sums it in: the one asked for, or int64 for truth values and integers."""
     if dtype is not None:
@@ -36,13 +53,13 @@ def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
 @reduction(*spellings("sum"))
 def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return tf.reduce_sum(_counted(input, dtype), axes(input, dim), keepdim)
+    return _reduced(tf.reduce_sum, _counted(input, dtype), axes(input, dim), keepdim)
 
 
 @reduction(*spellings("nansum"))
 def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return tf.reduce_sum(_counted(_without_nan(input), dtype), axes(input, dim), keepdim)
+    return _reduced(tf.reduce_sum, _counted(_without_nan(input), dtype), axes(input, dim), keepdim)
 
 
 def _without_nan(x: tf.Tensor) -> tf.Tensor:
@@ -53,7 +70,7 @@ def _without_nan(x: tf.Tensor) -> tf.Tensor:
 def mean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     x = input if dtype is None else tf.cast(input, tf_dtype(dtype))
-    return tf.reduce_mean(x, axes(input, dim), keepdim)
+    return _reduced(tf.reduce_mean, x, axes(input, dim), keepdim)
 
 
 @reduction(*spellings("nanmean"))
@@ -62,23 +79,24 @@ def nanmean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype:
     x = input if dtype is None else cast(input, tf_dtype(dtype))
     number = tf.cast(tf.logical_not(tf.math.is_nan(x)), x.dtype)
     over = axes(input, dim)
-    return tf.reduce_sum(_without_nan(x), over, keepdim) / tf.reduce_sum(number, over, keepdim)
+    total, count = (_reduced(tf.reduce_sum, y, over, keepdim) for y in (_without_nan(x), number))
+    return total / count
 
 
 @reduction(*spellings("prod"))
 def prod(input: tf.Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     if dtype == torch.bool:
-        return tf.reduce_all(cast(input, tf.bool), axes(input, dim), keepdim)
-    return tf.reduce_prod(_counted(input, dtype), axes(input, dim), keepdim)
+        return _reduced(tf.reduce_all, cast(input, tf.bool), axes(input, dim), keepdim)
+    return _reduced(tf.reduce_prod, _counted(input, dtype), axes(input, dim), keepdim)
 
 
 def _largest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:
-    return (tf.reduce_any if x.dtype == tf.bool else tf.reduce_max)(x, over, keepdim)
+    return _reduced(tf.reduce_any if x.dtype == tf.bool else tf.reduce_max, x, over, keepdim)
 
 
 def _smallest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:
-    return (tf.reduce_all if x.dtype == tf.bool else tf.reduce_min)(x, over, keepdim)
+    return _reduced(tf.reduce_all if x.dtype == tf.bool else tf.reduce_min, x, over, keepdim)
 
 
 @reduction(*spellings("amax"))
@@ -179,7 +197,7 @@ def argmin(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> t
 
 def _truth(input: tf.Tensor, reduce: Callable[..., tf.Tensor], dim: Dims, keepdim: bool) -> tf.Tensor:
     """PyTorch answers in bool, but for uint8, which was its bool once."""
-    found = reduce(tf.cast(input, tf.bool), axes(input, dim), keepdim)
+    found = _reduced(reduce, tf.cast(input, tf.bool), axes(input, dim), keepdim)
     return tf.cast(found, tf.uint8) if input.dtype == tf.uint8 else found
 
 
@@ -198,7 +216,7 @@ def all(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
 @reduction(*spellings("count_nonzero"))
 def count_nonzero(input: tf.Tensor, dim: Dims = None) -> tf.Tensor:
     """count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor"""
-    return tf.reduce_sum(tf.cast(tf.cast(input, tf.bool), tf.int64), axes(input, dim))
+    return _reduced(tf.reduce_sum, tf.cast(tf.cast(input, tf.bool), tf.int64), axes(input, dim))
 
 
 @reduction(*spellings("logsumexp"), torch.special.logsumexp)

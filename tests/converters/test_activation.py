@@ -88,9 +88,11 @@ def test_activation(check, activation):
 
 
 @pytest.mark.parametrize("dim", [0, 2, -1])
-@pytest.mark.parametrize("softmax", [torch.softmax, torch.log_softmax, F.softmin])
-def test_softmax_of_more_dimensions_than_tensorflow_takes(check, softmax, dim):
-    check(lambda x: softmax(x, dim), torch.randn(2, 3, 4, 2, 3, 2, 2))
+def test_softmax_of_more_dimensions_than_tensorflow_takes(check, dim):
+    def several(x):
+        return x.softmax(dim), x.log_softmax(dim), F.softmin(x, dim)
+
+    check(several, torch.randn(2, 3, 4, 2, 3, 2, 2), tflite=True)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 4, 5), (1, 4, 2, 3, 2)], ids=str)

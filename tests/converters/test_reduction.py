@@ -298,3 +298,12 @@ def test_running_in_place(check):
 def test_tflite_operations(check, function, operations):
     check(function, image(), orders=LAST, tflite=True)
     assert tflite_operations(function, image()) == operations
+
+
+@pytest.mark.parametrize("dims", [(2,), (0, 1, 5, 6), None], ids=str)
+def test_of_more_dimensions_than_xnnpack_reduces(check, dims):
+    def several(x):
+        found = x.sum(dims), x.mean(dims, True), (x > 0).any(dims)
+        return *found, x.amax(dims or (), True), x.amin(dims or ())
+
+    check(several, torch.randn(2, 3, 4, 2, 3, 2, 2), tflite=True)
