@@ -97,6 +97,8 @@ def wrapped(index: Any, count: Any) -> Any:
         return np.where(index < 0, index + count, index).astype(np.int32)
     if tf.is_tensor(index) and index.dtype in (tf.uint8, tf.int8, tf.int16):
         index = tf.cast(index, tf.int32)
+    if not isinstance(count, int):  # TFLite divides by zero also where there is no index
+        count = tf.maximum(count, 1)
     return tf.math.floormod(index, tf.cast(count, index.dtype))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import nobuco
 from nobuco import ChannelOrder
+from nobuco.export.tflite import run_tflite, to_tflite
 from tests.converters.ops import check_dynamic, ops_of
 
 X = torch.randn(2, 6, 4, 5)
@@ -295,3 +298,14 @@ def test_embedding_bag_weights(check):
 )
 def test_dynamic_sizes(function):
     check_dynamic(function, X, torch.randn(3, 6, 7, 5), free=(0, 2))
+
+
+def test_indices_into_what_may_have_no_elements_in_tflite():
+    def chosen(x, i):
+        return x[x > 0][i]
+
+    x, i = torch.tensor([-1.0, 2.0, 3.0]), torch.tensor([-1, 0])
+    keras_model = nobuco.pytorch_to_keras(chosen, [x, i], input_shapes={i: (None,)}, verbose=False)
+    data = to_tflite(keras_model)
+    for x, i in ((x, i), (-x.abs(), i[:0])):
+        np.testing.assert_array_equal(run_tflite(data, [x.numpy(), i.numpy()])[0], chosen(x, i).numpy())
