@@ -32,9 +32,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 _SPREAD = {
     "ssd300_vgg16": 0.5,
     "keypointrcnn_resnet50_fpn": 0.25,
-    "ssdlite320_mobilenet_v3_large": 4,
+    "ssdlite320_mobilenet_v3_large": 0.5,
     "fasterrcnn_mobilenet_v3_large_320_fpn": 100,
 }
+# Of which torchvision starts the convolutions so small that nothing of the image reaches the last of them.
+_FADING = {"ssdlite320_mobilenet_v3_large"}
 
 
 class Detector(nn.Module):
@@ -43,6 +45,8 @@ class Detector(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.detector = network(name, **OPTIONS[name])
+        if name in _FADING:
+            _liven(self.detector)
         _spread_scores(self.detector, _SPREAD.get(name, 3))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -73,6 +77,13 @@ class Heads(Detector):
         (found,), _ = self.detector.roi_heads(features, proposals, prepared.image_sizes)
         pooled = self.pool(features, [found["boxes"]], prepared.image_sizes)
         return {**found, "maps": self.predictor(self.head(pooled))}
+
+
+def _liven(detector: nn.Module) -> None:
+    """Have convolutions give as much as they are given."""
+    for module in detector.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
 
 
 def _spread_scores(detector: nn.Module, factor: float) -> None:

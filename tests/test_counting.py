@@ -135,3 +135,14 @@ def test_other_sizes_stay_static_where_the_programme_takes_another_way():
     with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):
         model = nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
     assert model.output_shape == (3, 2)
+
+
+def test_what_had_no_elements_while_tracing_has_some_later():
+    def moved(x):
+        rows = x[x[:, 0] > 9]
+        return rows.unsqueeze(1).reshape(-1, 4), rows.view(-1, 2, 2).permute(1, 0, 2), rows.flatten()
+
+    model, _ = convert(moved, torch.zeros(5, 4))
+    x = torch.arange(20.0).view(5, 4)
+    for ours, theirs in zip(model(x.numpy()), moved(x), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

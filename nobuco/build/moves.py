@@ -37,7 +37,8 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     """The moves for an input of this shape as it lies; dynamic sizes are replaced by their stand-ins."""
     samples = before.to_physical(unit.inputs[0].shape)
     dynamic = iter(_STAND_INS)
-    physical = [next(dynamic) * sample if size is None else size for size, sample in zip(shape, samples)]
+    # Where there was nothing while tracing, a zero would not tell which axis it stands for.
+    physical = [next(dynamic) * (sample or 1) if size is None else size for size, sample in zip(shape, samples)]
     logical = before.to_logical(physical)
     steps = reordered(unit.steps(logical), before, after, len(logical), unit.outputs[0].rank)
     return shortest(physical, steps)
@@ -77,7 +78,7 @@ def _dynamic_sizes(x: tf.Tensor, samples: Sequence[int]) -> dict[int, tuple[Any,
     if not unknown:
         return {}
     shape = tf.shape(x)
-    return {stand_in: (shape[axis], samples[axis]) for stand_in, axis in zip(_STAND_INS, unknown)}
+    return {stand_in: (shape[axis], samples[axis] or 1) for stand_in, axis in zip(_STAND_INS, unknown)}
 
 
 def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:
