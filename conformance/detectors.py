@@ -14,7 +14,11 @@ from torch import Tensor, nn
 
 from conformance.torchvision_models import network
 
-_TWO_STAGES = {"rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 30, "box_score_thresh": 0.02}
+_TWO_STAGES = {
+    "rpn_pre_nms_top_n_test": 60,
+    "rpn_post_nms_top_n_test": 30,
+    "box_score_thresh": 0.02,
+}
 _ONE_STAGE = {"score_thresh": 0.02, "topk_candidates": 60}
 _SMALL = {"min_size": 128, "max_size": 160}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -22,17 +26,19 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "fcos_resnet50_fpn": {**_ONE_STAGE, **_SMALL},
     # So many of each class that there are no more than 1000: of more, torchvision takes class after class in Python.
     "ssd300_vgg16": {"score_thresh": 0.02, "topk_candidates": 8},
-    "ssdlite320_mobilenet_v3_large": {"score_thresh": 0.02, "topk_candidates": 8},
+    "ssdlite320_mobilenet_v3_large": {"score_thresh": 0.02, "topk_candidates": 8, "detections_per_img": 30},
     "fasterrcnn_mobilenet_v3_large_320_fpn": {**_TWO_STAGES, **_SMALL},
-    "fasterrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
-    "maskrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
+    "fasterrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL, "box_score_thresh": 0.4},
+    "maskrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL, "box_score_thresh": 0.4},
     "keypointrcnn_resnet50_fpn": {**_TWO_STAGES, **_SMALL},
 }
 # Where features are larger, or smaller, than in most.
 _SPREAD = {
+    "fasterrcnn_resnet50_fpn": 1,
+    "maskrcnn_resnet50_fpn": 1,
     "ssd300_vgg16": 0.5,
     "keypointrcnn_resnet50_fpn": 0.25,
-    "ssdlite320_mobilenet_v3_large": 0.5,
+    "ssdlite320_mobilenet_v3_large": 0.25,
     "fasterrcnn_mobilenet_v3_large_320_fpn": 100,
 }
 # Of which torchvision starts the convolutions so small that nothing of the image reaches the last of them.
@@ -48,6 +54,7 @@ class Detector(nn.Module):
         if name in _FADING:
             _liven(self.detector)
         _spread_scores(self.detector, _SPREAD.get(name, 3))
+        _keep_near_anchors(self.detector)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         (found,) = self.detector(list(images))
@@ -87,10 +94,24 @@ def _liven(detector: nn.Module) -> None:
 
 
 def _spread_scores(detector: nn.Module, factor: float) -> None:
-    """Have the layers that score classes and objects tell more than random ones do."""
+    """Have the layers that score classes and objects tell more than random ones do.
+
+    Objects a third as much: scores that round to 1 would be equal, and their order chance.
+    """
     for name, parameter in detector.named_parameters():
         if name.endswith(("cls_logits.weight", "cls_score.weight")) or ".classification_head.module_list." in name:
-            parameter.data.mul_(factor if parameter.dim() > 1 else 1)
+            spread = factor / 3 if name.startswith("rpn.") else factor
+            parameter.data.mul_(spread if parameter.dim() > 1 else 1)
+
+
+def _keep_near_anchors(detector: nn.Module) -> None:
+    """Have boxes move little, as trained ones do: a size is the exponential of what a layer says, rounding included.
+
+    With random layers PyTorch's own float32 is up to 6e-5 of an image's side off its float64.
+    """
+    for name, parameter in detector.named_parameters():
+        if name.endswith(("bbox_reg.weight", "bbox_pred.weight")) or ".regression_head.module_list." in name:
+            parameter.data.mul_(0.1 if parameter.dim() > 1 else 1)
 
 
 def image_of(side: int) -> tuple[Tensor, ...]:

@@ -21,19 +21,8 @@ def test_network(case: Case):
     check(case)
 
 
-# Beyond the bound, for a cause that nobody has found yet.
-BEYOND = {
-    "fasterrcnn_resnet50_fpn": "1.2e-4 of the peak in Keras, another number of boxes in TFLite",
-    "maskrcnn_resnet50_fpn": "4.0e-4 of the peak in Keras, 2.8e-4 in TFLite",
-}
-
-
-def _of_zoo(name: str):
-    return pytest.param(name, marks=pytest.mark.xfail(reason=BEYOND[name]) if name in BEYOND else ())
-
-
 @pytest.mark.full
-@pytest.mark.parametrize("name", [_of_zoo(name) for name in ZOO if name not in {c.name for c in CASES}])
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in {c.name for c in CASES}])
 def test_torchvision(name: str):
     check(zoo_case(name))
 
