@@ -229,8 +229,14 @@ def _is_random(node: Node) -> bool:
 
 def _knows(converter: Converter, node: Node) -> bool:
     """Whether a converter knows all that a call depends on: ours none of what surrounds it, others what is inside."""
-    inside = [node, *(node.walk() if converter.is_built_in else ())]
-    return not node.rebound and not any(n.rebound or (n.autocast and converter.is_built_in) for n in inside)
+    if not converter.is_built_in:
+        return not node.rebound
+    return not _has_complex_weights(node) and not any(n.rebound or n.autocast for n in node.walk())
+
+
+def _has_complex_weights(node: Node) -> bool:
+    """Whether the call is that of a module for which Keras, whose layers hold real numbers, has none."""
+    return node.module is not None and any(weight.is_complex() for weight in node.module.parameters())
 
 
 def _results(graph: Graph) -> tuple[Value, ...]:

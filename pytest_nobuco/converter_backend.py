@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from nobuco.parity import Difference
 from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
 from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE
@@ -59,10 +61,10 @@ class NobucoConverters:
         if self._last is None or self._last[0][:-1] != key[:-1]:
             subjects = self._subjects(entry, case, options)
             self._last = key, subjects, self._converted(entry, subjects, case)
-        if case.runtime == "tflite" and any(map(_is_empty, self._last[1])):
-            subjects = [subject for subject in self._last[1] if not _is_empty(subject)]
+        if case.runtime == "tflite" and any(map(_is_beyond_tflite, self._last[1])):
+            subjects = [subject for subject in self._last[1] if not _is_beyond_tflite(subject)]
             if not subjects:
-                raise UnavailableError("TFLite has no tensors without elements, and all samples are such")
+                raise UnavailableError("all samples are without elements, or drawn in float64: TFLite has none of both")
             self._last = (*key[:-1], ""), subjects, self._converted(entry, subjects, case)
         _, subjects, conversion = self._last
         bound = bound_for([], options)
@@ -102,7 +104,7 @@ class NobucoConverters:
             return choose(operations, source.draw(case.dtype), options.samples, is_main, accepts, options.seed)
         except RefusedError as error:
             if not is_main:
-                raise UnavailableError(f"PyTorch itself has no sample in {case.dtype}: {error}") from None
+                raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
 
     def _converted(self, entry: Entry, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
@@ -175,9 +177,11 @@ def _output(difference: Difference, bound: Bound) -> OutputResult:
     )
 
 
-def _is_empty(subject: Call | Resized) -> bool:
-    """Whether a tensor that goes in or comes out has no elements, which TFLite's runtime refuses."""
+def _is_beyond_tflite(subject: Call | Resized) -> bool:
+    """Whether a tensor has no elements, which TFLite's runtime refuses, or is drawn in float64, which it cannot."""
     call = subject if isinstance(subject, Call) else subject.call
+    if call.random and any(array.dtype == np.float64 for array in call.expected):
+        return True
     return any(not tensor.numel() for tensor in call.tensors) or any(not array.size for array in call.expected)
 
 

@@ -192,7 +192,7 @@ def softplus(input: tf.Tensor, beta: float = 1, threshold: float = 20) -> tf.Ten
 @elementwise(*spellings("softsign", F), to_float=True)
 def softsign(input: tf.Tensor) -> tf.Tensor:
     """softsign(Tensor input) -> Tensor"""
-    return input / (1 + tf.abs(input))
+    return input / tf.cast(1 + tf.abs(input), input.dtype)
 
 
 @elementwise(*spellings("logsigmoid", F))

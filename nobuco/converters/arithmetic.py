@@ -265,9 +265,17 @@ def addcdiv(input: tf.Tensor, tensor1: tf.Tensor, tensor2: tf.Tensor, *, value: 
 @elementwise(*spellings("logaddexp"), operands=2)
 def logaddexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logaddexp(Tensor self, Tensor other) -> Tensor"""
+    if input.dtype.is_complex:
+        return _logaddexp_complex(*alike(input, other))
     # Equal operands apart: the difference of two infinities is no number.
     apart = tf.where(input == other, tf.zeros([], input.dtype), input - other)
     return tf.maximum(input, other) + tf.math.log1p(tf.exp(-tf.abs(apart)))
+
+
+def _logaddexp_complex(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    left = tf.math.real(a) > tf.math.real(b)
+    larger, smaller = tf.where(left, a, b), tf.where(left, b, a)
+    return larger + tf.math.log1p(tf.exp(smaller - larger))
 
 
 @elementwise(*spellings("logaddexp2"), operands=2)

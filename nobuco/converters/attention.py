@@ -14,7 +14,8 @@ from torch import nn
 from nobuco.build.learned import Learned, learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.linear import dense, linear
-from nobuco.converters.support import agree, cast, rank, sizes
+from nobuco.converters.normalization import widened
+from nobuco.converters.support import agree, cast, rank, sizes, wide
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import converter, expression
 
@@ -57,6 +58,7 @@ def _has_empty_row(mask: Any) -> bool:
 
 
 @expression(F.scaled_dot_product_attention, strategy=FORCE_PYTORCH_ORDER)
+@wide  # the exponential makes large errors of what a large score loses in 16 bits
 def scaled_dot_product_attention(
     query: tf.Tensor,
     key: tf.Tensor,
@@ -142,6 +144,7 @@ class MultiHead:
         v = self._split(v) if self.static_v is None else self._static(self.static_v, q)
         if self.add_zero_attn:
             k, v = (tf.pad(x, [[0, 0]] * (rank(x) - 2) + [[0, 1], [0, 0]]) for x in (k, v))
+        q, k, v = (widened(x) for x in (q, k, v))
         scores = tf.matmul(q * tf.cast(sizes(q)[-1] ** -0.5, q.dtype), k, transpose_b=True)
         if is_causal and key_padding_mask is None and not need_weights:
             own_mask = additive(~causal(*sizes(scores)[-2:]), scores.dtype, masked_where=True)
@@ -150,8 +153,10 @@ class MultiHead:
         for mask in (own_mask, self._padding_mask(key_padding_mask, scores)):
             scores = scores if mask is None else scores + mask
         weights = dropout(tf.nn.softmax(scores), self.dropout)
-        attended = self.out(self._merged(tf.matmul(weights, v), query))
-        return attended, self._reported(weights, average_attn_weights, unbatched) if need_weights else None
+        attended = self.out(cast(self._merged(tf.matmul(weights, v), query), query.dtype))
+        if not need_weights:
+            return attended, None
+        return attended, cast(self._reported(weights, average_attn_weights, unbatched), query.dtype)
 
     # Heads are (batch, heads, rows, size); without the batch where it is one or none. Where the batch is the
     # second dimension, one transposition still suffices.
@@ -235,6 +240,7 @@ def MultiheadAttention(self: nn.MultiheadAttention, query: Any, key: Any, value:
 
 
 @expression(F.multi_head_attention_forward, strategy=FORCE_PYTORCH_ORDER)
+@wide
 def multi_head_attention_forward(
     query: tf.Tensor,
     key: tf.Tensor,

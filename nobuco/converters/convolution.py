@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from nobuco.build.chain import Chain
 from nobuco.build.learned import Learned, filled, learned
 from nobuco.converters.spatial import spatial
-from nobuco.converters.support import pair
+from nobuco.converters.support import pair, wide
 from nobuco.layers import convolution as direct
 from nobuco.layers.checkpoint import Step
-from nobuco.layers.convolution import convolve, zero_insertion
+from nobuco.layers.convolution import convolve, in_parts, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
 
 
@@ -193,11 +193,15 @@ class Transposed:
 def conv_transpose(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Transposed) -> tf.Tensor:
     """Transposed convolution of channels-last `x` with `w` (channels, filters / groups, *kernel)."""
     n = len(spec.kernel)
-    if not spec.is_native:
+    if x.dtype.is_integer or not spec.is_native:
         return conv(zero_insertion(x, spec.stride), _ordinary_kernel(w, spec.groups), b, spec.ordinary)
-    kernel = tf.transpose(w, (*range(2, n + 2), 1, 0))
-    options = None if spec.is_same else spec.output_padding
-    y = keras.ops.conv_transpose(x, kernel, spec.stride, "same" if spec.is_same else "valid", options, "channels_last")
+    padding, options = ("same", None) if spec.is_same else ("valid", spec.output_padding)
+
+    @wide  # TensorFlow sums float16 in float16
+    def native(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return keras.ops.conv_transpose(x, kernel, spec.stride, padding, options, "channels_last")
+
+    y = in_parts(native, x, tf.transpose(w, (*range(2, n + 2), 1, 0)))
     y = y if b is None else y + b
     return y if spec.is_same else pad(y, ((0, 0), *((-p, -p) for p in spec.padding), (0, 0)))
 

@@ -47,6 +47,8 @@ def _shape(values: tuple[Any, ...], named: Any = None) -> list[Any]:
 def _filled(shape: Sequence[Any], value: Any, dtype: tf.DType) -> tf.Tensor:
     if isinstance(value, (int, float)):
         value = dtype.as_numpy_dtype(value).item()
+    if dtype == tf.float64:  # of which TFLite repeats nothing but the bits
+        return tf.bitcast(_filled(shape, tf.bitcast(cast(value, dtype), tf.int64), tf.int64), dtype)
     return tf.fill(shape or tf.zeros([0], tf.int32), cast(value, dtype))
 
 
@@ -101,7 +103,7 @@ def zeros_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) 
 @elementwise(torch.ones_like)
 def ones_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """ones_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return tf.ones_like(input, tf_dtype(dtype) if dtype else input.dtype)
+    return _filled(sizes(input), 1, tf_dtype(dtype) if dtype else input.dtype)
 
 
 @elementwise(torch.full_like)

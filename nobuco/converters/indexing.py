@@ -307,6 +307,8 @@ def _replaced(x: tf.Tensor, value: tf.Tensor, along: int, start: int, stop: int)
 
 def scattered(x: tf.Tensor, key: Any, value: Any, accumulate: bool = False) -> tf.Tensor:
     """`x` with a value at any key: the same key, applied to the elements' own numbers, tells where it goes."""
+    if accumulate and x.dtype == tf.bool:
+        return cast(scattered(cast(x, tf.int32), key, value, True), tf.bool)
     lies = sizes(x)
     total = _product(lies)
     if isinstance(total, int):

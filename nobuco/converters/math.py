@@ -6,7 +6,6 @@ Where TFLite lacks an operation that a short formula gives as exactly, the formu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +13,7 @@ from torch import special
 
 from nobuco.converters import bessel
 from nobuco.converters.arithmetic import bounded, negative, truncated
-from nobuco.converters.support import elementwise, spellings
+from nobuco.converters.support import elementwise, promoted, spellings, wide
 
 
 @elementwise(*spellings("neg"), *spellings("negative"))
@@ -121,7 +120,8 @@ def rsqrt(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("square"))
 def square(input: tf.Tensor) -> tf.Tensor:
     """square(Tensor self) -> Tensor"""
-    return tf.square(input)
+    (x,) = promoted(input, 2)[:1]  # a truth value becomes a number
+    return tf.square(x)
 
 
 @elementwise(*spellings("reciprocal"), to_float=True)
@@ -237,15 +237,10 @@ def erfc(input: tf.Tensor) -> tf.Tensor:
     return tf.math.erfc(input)
 
 
-def _wide(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-    """A function that TensorFlow has for 32 bits and more, for a tensor that may have 16."""
-    return tf.cast(function(tf.cast(x, tf.float32)), x.dtype) if x.dtype.size == 2 else function(x)
-
-
 @elementwise(*spellings("erfinv"), special.erfinv, to_float=True)
 def erfinv(input: tf.Tensor) -> tf.Tensor:
     """erfinv(Tensor self) -> Tensor"""
-    return _wide(tf.math.erfinv, input)
+    return wide(tf.math.erfinv)(input)
 
 
 @elementwise(special.ndtr, to_float=True)
@@ -257,14 +252,14 @@ def ndtr(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("lgamma"), special.gammaln, to_float=True)
 def lgamma(input: tf.Tensor) -> tf.Tensor:
     """lgamma(Tensor self) -> Tensor"""
-    return _wide(tf.math.lgamma, input)
+    return wide(tf.math.lgamma)(input)
 
 
 @elementwise(*spellings("digamma"), special.digamma, special.psi, to_float=True)
 def digamma(input: tf.Tensor) -> tf.Tensor:
     """digamma(Tensor self) -> Tensor"""
     # At zero, where TensorFlow has no number, PyTorch has the limit from the side of its sign.
-    return tf.where(input == 0, -1 / input, _wide(tf.math.digamma, input))
+    return tf.where(input == 0, -1 / input, wide(tf.math.digamma)(input))
 
 
 @elementwise(*spellings("i0"), special.i0, to_float=True)

@@ -130,9 +130,9 @@ def _spectral_norm(x: tf.Tensor, ord: Any, rows: int, columns: int, keepdim: boo
 def normalize(input: tf.Tensor, p: float = 2.0, dim: Dims = 1, eps: float = 1e-12) -> tf.Tensor:
     """normalize(Tensor input, float p=2.0, int dim=1, float eps=1e-12) -> Tensor"""
     over = axes(input, dim)
-    if p == 2:  # TFLite's L2_NORMALIZATION is found in this, where the axis is the last
+    if p == 2 and not input.dtype.is_complex:  # TFLite's L2_NORMALIZATION is found in this, along the last axis
         return tf.nn.l2_normalize(input, over, eps**2)
-    return input / tf.maximum(vector_norm_of(input, p, over, True), eps)
+    return input / tf.cast(tf.maximum(vector_norm_of(input, p, over, True), eps), input.dtype)
 
 
 def _one_dim(x1: Any, x2: Any, dim: int = 1, *_: Any, **__: Any) -> tuple[int, bool]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nobuco.bridge import to_numpy
 from nobuco.build.learned import filled, learned
-from nobuco.converters.support import aligned, axes, axis, cast, rank, sizes
+from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
 from nobuco.registry import converter, expression
 
@@ -281,7 +281,10 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
         squares = tf.pad(tf.square(input), [*lead, [size // 2, (size - 1) // 2]])
         channels = input.shape[-1]
         window = tf.add_n([squares[..., i : i + channels] for i in range(size)])
-        return input / tf.pow(window * (alpha / size) + k, beta)
+        # The average of integers is one, in PyTorch.
+        share, factor = (window // size, alpha) if window.dtype.is_integer else (window, alpha / size)
+        x, share = promoted(input, share, to_float=True)
+        return x / tf.pow(share * factor + k, beta)
 
     return func
 

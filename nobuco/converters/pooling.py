@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nobuco.converters.arithmetic import truncated_quotient
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair, sizes
 from nobuco.converters.windows import Adaptive, Window, along, known
@@ -89,14 +90,14 @@ def max_pool_with_indices(n: int, input: Tensor, kernel_size: Any, *args: Any, *
 def maximum(x: tf.Tensor, places: Sequence[Window]) -> tf.Tensor:
     """Maximum over windows: one MAX_POOL_2D where there is no dilation."""
     if any(w.dilation > 1 for w in places) or not x.dtype.is_floating:
-        return gathered_maximum(x, places)
+        return gathered(x, places, tf.reduce_max)
     return pooled(x, places, tf.nn.max_pool2d, x.dtype.min)
 
 
-def gathered_maximum(x: tf.Tensor, places: Sequence[Window | Adaptive]) -> tf.Tensor:
-    """Maximum over windows of any kind, axis by axis, by gathering each window's elements."""
+def gathered(x: tf.Tensor, places: Sequence[Window | Adaptive], reduce: Callable[..., tf.Tensor]) -> tf.Tensor:
+    """Maximum or sum over windows of any kind, axis by axis, by gathering each window's elements."""
     for axis, (window, size) in enumerate(zip(places, sizes(x)[1:-1]), 1):
-        x = tf.reduce_max(tf.gather(x, known(window.indices, size), axis=axis), axis + 1)
+        x = reduce(tf.gather(x, known(window.indices, size), axis=axis), axis + 1)
     return x
 
 
@@ -171,6 +172,8 @@ def avg_pool(
     def func(input: Any, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
         if is_dynamic(kernel_size, whole):
             return tf.reduce_mean(input, range(1, n + 1), keepdims=True)
+        if input.dtype.is_integer:
+            return whole_average(input, places, count_include_pad, divisor_override)
         return average(input, places, count_include_pad, divisor_override)
 
     return func
@@ -193,13 +196,29 @@ def average(
         return sums_over_full
 
     def correction(*static_sizes: Any) -> tf.Tensor:
-        counts = [w.lengths(size, count_include_pad) for w, size in zip(places, static_sizes)]
-        grids = tf.meshgrid(*counts, indexing="ij")
-        correction = full / tf.cast(tf.reduce_prod(tf.stack(grids), 0), tf.float32)
-        # Not `[None, ..., None]`: TFLite has no such slice of a dynamic shape.
-        return tf.expand_dims(tf.expand_dims(correction, 0), -1)
+        return full / tf.cast(_counts(places, static_sizes, count_include_pad), tf.float32)
 
     return sums_over_full * tf.cast(known(correction, *spatial_sizes), x.dtype)
+
+
+def whole_average(
+    x: tf.Tensor, places: Sequence[Window], count_include_pad: bool = True, divisor: int | None = None
+) -> tf.Tensor:
+    """Average of integers over windows: the sum divided, and what is behind the point dropped."""
+
+    def counts(*static_sizes: Any) -> tf.Tensor:
+        return _counts(places, static_sizes, count_include_pad)
+
+    number = known(counts, *sizes(x)[1:-1]) if divisor is None else divisor
+    sums = gathered(_with_zeros(x, places), [_bare(w) for w in places], tf.reduce_sum)
+    return truncated_quotient(sums, tf.cast(number, x.dtype))
+
+
+def _counts(places: Sequence[Window], spatial_sizes: Sequence[Any], with_padding: bool) -> tf.Tensor:
+    """How many elements each window counts, (1, *windows, 1)."""
+    grids = tf.meshgrid(*(w.lengths(size, with_padding) for w, size in zip(places, spatial_sizes)), indexing="ij")
+    # Not `[None, ..., None]`: TFLite has no such slice of a dynamic shape.
+    return tf.expand_dims(tf.expand_dims(tf.reduce_prod(tf.stack(grids), 0), 0), -1)
 
 
 def _with_zeros(x: tf.Tensor, places: Sequence[Window]) -> tf.Tensor:
@@ -255,7 +274,7 @@ def adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: b
         if all(isinstance(size, int) and size == 1 for size in wanted):
             return tf.reduce_max(input, range(1, len(input.shape) - 1), keepdims=True)
         even = even_windows(input, wanted)
-        return maximum(input, even) if even else gathered_maximum(input, [Adaptive(size) for size in wanted])
+        return maximum(input, even) if even else gathered(input, [Adaptive(size) for size in wanted], tf.reduce_max)
 
     return func
 

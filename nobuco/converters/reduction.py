@@ -224,7 +224,12 @@ def logsumexp(input: tf.Tensor, dim: Dims, keepdim: bool = False) -> tf.Tensor:
     """logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"""
     over = axes(input, dim)
     (x,) = promoted(input, to_float=True)
-    return tf.reduce_logsumexp(x, over, keepdim)
+    if not x.dtype.is_complex:
+        return tf.reduce_logsumexp(x, over, keepdim)
+    largest = tf.reduce_max(tf.math.real(x), over, True)
+    largest = tf.cast(tf.where(tf.math.is_inf(largest), tf.zeros_like(largest), largest), x.dtype)
+    total = largest + tf.math.log(tf.reduce_sum(tf.exp(x - largest), over, True))
+    return total if keepdim else tf.squeeze(total, over)
 
 
 # -- moments ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nobuco.converters.interpolation import cubic
 from nobuco.converters.spatial import spatial
-from nobuco.converters.support import pair, sizes
+from nobuco.converters.support import pair, sizes, wide
 from nobuco.converters.windows import Window, known
 from nobuco.ir import Node
 from nobuco.layers.convolution import zero_insertion
@@ -35,6 +35,7 @@ def image_and_grid(node: Node) -> list[Signature]:
 
 
 @expression(F.grid_sample, strategy=image_and_grid)
+@wide  # places between elements take more than 8 bits
 def grid_sample(
     input: tf.Tensor,
     grid: tf.Tensor,

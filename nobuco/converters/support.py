@@ -119,6 +119,26 @@ def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
     return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
 
 
+def wide(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function compute in float32 where its first tensor has 16 bits, and give back its dtype.
+
+    For what TensorFlow has for 32 bits and more only, or rounds at steps between which PyTorch does not.
+    """
+
+    @functools.wraps(function)
+    def call(first: tf.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if first.dtype not in (tf.float16, tf.bfloat16):
+            return function(first, *args, **kwargs)
+
+        def in_dtype(dtype: tf.DType) -> Callable[[Any], Any]:
+            return lambda x: cast(x, dtype) if tf.is_tensor(x) and x.dtype.is_floating else x
+
+        args, kwargs = tf.nest.map_structure(in_dtype(tf.float32), (args, kwargs))
+        return tf.nest.map_structure(in_dtype(first.dtype), function(cast(first, tf.float32), *args, **kwargs))
+
+    return call
+
+
 def aligned(*tensors: Any) -> list[Any]:
     """Tensors that broadcast in PyTorch, made to broadcast as they lie; numbers and scalars pass.
 

@@ -30,6 +30,10 @@ def convolve(
 
     The number of groups follows from the channels. `grouped` computes the grouped case in two dimensions.
     """
+    if x.dtype.is_complex:
+        return in_parts(lambda x, kernel: convolve(x, kernel, strides, dilations, padding, grouped), x, kernel)
+    if x.dtype.is_integer:
+        return _by_taps(x, kernel, strides, dilations, padding)
     n, groups = len(strides), x.shape[-1] // kernel.shape[-2]
     if n == 1:
         lifted = convolve(tf.expand_dims(x, 1), kernel[None], (strides[0],) * 2, (1, *dilations), padding, grouped)
@@ -44,6 +48,38 @@ def convolve(
         per_channel = tf.reshape(kernel, (*kernel.shape[:2], groups, kernel.shape[-1] // groups))
         return tf.nn.depthwise_conv2d(x, per_channel, (1, *strides, 1), padding, dilations=dilations)
     return grouped(x, kernel, strides, padding, dilations=dilations)
+
+
+def in_parts(product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """A product of complex tensors from products of their real and imaginary parts; of real ones, itself."""
+    if not x.dtype.is_complex:
+        return product(x, y)
+    a, b, c, d = tf.math.real(x), tf.math.imag(x), tf.math.real(y), tf.math.imag(y)
+    return tf.complex(product(a, c) - product(b, d), product(a, d) + product(b, c))
+
+
+def _by_taps(
+    x: tf.Tensor, kernel: tf.Tensor, strides: Sequence[int], dilations: Sequence[int], padding: str
+) -> tf.Tensor:
+    """A convolution of integers as the sum, over the kernel's elements, of products of matrices.
+
+    TensorFlow convolves integers of 32 bits at most; matrices it multiplies in 64, wrapping around as PyTorch does.
+    """
+    *taps, width, filters = kernel.shape
+    reach = [(n - 1) * d for n, d in zip(taps, dilations)]
+    if padding == "SAME":
+        x = tf.pad(x, [[0, 0], *([r // 2, r - r // 2] for r in reach), [0, 0]])
+    batch, *spatial, channels = _sizes(x)
+    groups = channels // width
+    counts = [(size - r - 1) // s + 1 for size, r, s in zip(spatial, reach, strides)]
+    total: Any = 0
+    for tap in np.ndindex(*taps):
+        starts = [i * d for i, d in zip(tap, dilations)]
+        seen = tuple(slice(first, first + (n - 1) * s + 1, s) for first, n, s in zip(starts, counts, strides))
+        rows = tf.transpose(tf.reshape(x[(slice(None), *seen)], (-1, groups, width)), (1, 0, 2))
+        columns = tf.transpose(tf.reshape(kernel[tap], (width, groups, filters // groups)), (1, 0, 2))
+        total += tf.matmul(rows, columns)
+    return tf.reshape(tf.transpose(total, (1, 0, 2)), (batch, *counts, filters))
 
 
 def _has_depthwise_kernel(x: tf.Tensor, strides: Sequence[int], dilations: Sequence[int]) -> bool:

@@ -241,3 +241,47 @@ def test_saved_model_loads(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     x = nobuco.t_pytorch2keras(image(2), ChannelOrder.TENSORFLOW)
     assert abs(loaded(x).numpy() - model(x).numpy()).max() == 0
+
+
+def whole(*shape: int, most: int = 9) -> torch.Tensor:
+    return torch.randint(-most, most, shape)
+
+
+def complex_numbers(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize("made", [whole, complex_numbers])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_integers_and_complex_numbers(check, n, made):
+    conv, transposed = getattr(F, f"conv{n}d"), getattr(F, f"conv_transpose{n}d")
+    x, w, b = made(2, 4, *range(5, 5 + n)), made(8, 2, *[3] * n), made(8)
+    check(lambda x, w, b: conv(x, w, b, groups=2, padding="same", dilation=2), x, w, b)
+    check(lambda x, w: conv(x, w, None, groups=2, stride=2, padding=1), x, w)
+    check(lambda x, w, b: transposed(x, w, b, stride=2, padding=1, output_padding=1), x, made(4, 8, *[3] * n), b)
+    check(lambda x, w, b: transposed(x, w, b, groups=2, dilation=2), x, made(4, 4, *[3] * n), b)
+
+
+def test_integers_wrap_around(check):
+    x, w = whole(2, 4, 6, 5, most=2**62), whole(8, 4, 3, 3, most=2**62)
+    model = nobuco.pytorch_to_keras(F.conv2d, [x, w], verbose=False)
+    got = model([nobuco.t_pytorch2keras(t, ChannelOrder.TENSORFLOW) for t in (x, w)])
+    assert torch.equal(nobuco.t_keras2pytorch(got, ChannelOrder.TENSORFLOW), F.conv2d(x, w))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv1d(4, 6, 3, padding=1, padding_mode="circular", dtype=torch.complex64),
+        nn.Conv2d(4, 6, 3, groups=2, stride=2, dtype=torch.complex64),
+        nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, dtype=torch.complex64),
+    ],
+    ids=str,
+)
+def test_complex_modules(check, tmp_path, module):
+    x = complex_numbers(2, 4, *[7] * (module.weight.dim() - 2))
+    model = check(module, x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    x = nobuco.t_pytorch2keras(x, ChannelOrder.PYTORCH)
+    assert abs(loaded(x).numpy() - model(x).numpy()).max() == 0

@@ -104,6 +104,12 @@ def test_local_response_norm(check, n, size):
     check(nn.LocalResponseNorm(size, alpha=0.1, beta=0.7, k=1.5), image(n))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_local_response_norm_of_integers(check, n):
+    x = torch.randint(-99, 99, image(n).shape)
+    check(lambda x: F.local_response_norm(x, 3, alpha=1e-3), x)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 @pytest.mark.parametrize(
     "module",

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
+from nobuco import ChannelOrder
 from tests.tflite_operations import tflite_operations
 
 DIMS = [1, 2, 3]
@@ -61,6 +62,22 @@ AVERAGE = [
 @pytest.mark.parametrize("arguments", AVERAGE, ids=str)
 def test_avg_pool(check, n, arguments):
     check(lambda x: getattr(F, f"avg_pool{n}d")(x, **arguments), image(n))
+
+
+@pytest.mark.parametrize("n", DIMS)
+@pytest.mark.parametrize("arguments", AVERAGE, ids=str)
+def test_avg_pool_of_integers(check, n, arguments):
+    pool = getattr(F, f"avg_pool{n}d")
+    check(lambda x: pool(x, **arguments), torch.randint(-99, 99, image(n).shape))
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_avg_pool_of_integers_keeps_every_bit(n):
+    x = torch.randint(-(2**60), 2**60, (1, 2, *[6] * n))
+    pool = getattr(F, f"avg_pool{n}d")
+    model = nobuco.pytorch_to_keras(lambda x: pool(x, 2, divisor_override=3), [x], verbose=False)
+    got = model(nobuco.t_pytorch2keras(x, ChannelOrder.TENSORFLOW))
+    assert torch.equal(nobuco.t_keras2pytorch(got, ChannelOrder.TENSORFLOW), pool(x, 2, divisor_override=3))
 
 
 @pytest.mark.parametrize("n", [2, 3])

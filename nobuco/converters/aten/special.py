@@ -12,7 +12,7 @@ from nobuco.converters import bessel
 from nobuco.converters.aten.spelling import aten, functional
 from nobuco.converters.math import digamma
 from nobuco.converters.rules import remaining
-from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes
+from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes, wide
 from nobuco.ir import Value
 from nobuco.layout.strategy import broadcasting, keeping
 from nobuco.registry import expression
@@ -56,9 +56,8 @@ def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
     (x,) = promoted(self, to_float=True)
     if n == 0:
         return digamma(x)
-    wide = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
     sign = 1 if n % 2 else -1
-    return tf.cast(sign * math.factorial(n) * _zeta(tf.constant(n + 1, wide.dtype), wide), x.dtype)
+    return wide(lambda x: sign * math.factorial(n) * _zeta(tf.constant(n + 1, x.dtype), x))(x)
 
 
 @elementwise(*functional(aten.special_zeta), operands=2, to_float=True)
@@ -95,13 +94,13 @@ def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
 @elementwise(*functional(aten.igamma), operands=2)
 def igamma(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """igamma(Tensor self, Tensor other) -> Tensor"""
-    return tf.math.igamma(self, other)
+    return wide(tf.math.igamma)(self, other)
 
 
 @elementwise(*functional(aten.igammac), operands=2)
 def igammac(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """igammac(Tensor self, Tensor other) -> Tensor"""
-    return tf.math.igammac(self, other)
+    return wide(tf.math.igammac)(self, other)
 
 
 @elementwise(aten.special_erfcx.default, to_float=True)
@@ -261,7 +260,24 @@ def hash_tensor(self: tf.Tensor, dim: Sequence[int] = (), *, keepdim: bool = Fal
 @elementwise(aten.nextafter.default, operands=2)
 def nextafter(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """nextafter(Tensor self, Tensor other) -> Tensor"""
-    return tf.math.nextafter(self, other)
+    return _next_of_16_bits(self, other) if self.dtype.size == 2 else tf.math.nextafter(self, other)
+
+
+def _next_of_16_bits(x: tf.Tensor, towards: tf.Tensor) -> tf.Tensor:
+    """By counting numbers from zero, since what compares them may take the least of them for zero."""
+    x, towards = alike(x, towards)
+    start, goal = _number_of(x), _number_of(towards)
+    step = start + tf.sign(goal - start)
+    is_negative = (step < 0) | ((step == 0) & (tf.bitcast(x, tf.int16) < 0))
+    found = tf.bitcast(tf.cast(tf.where(is_negative, -(2**15) - step, step), tf.int16), x.dtype)
+    undefined = tf.math.is_nan(x) | tf.math.is_nan(towards)
+    return tf.where(undefined, tf.constant(math.nan, x.dtype), tf.where(start == goal, towards, found))
+
+
+def _number_of(x: tf.Tensor) -> tf.Tensor:
+    """How many numbers of 16 bits a number is above zero: its bits, but that they begin with a sign."""
+    bits = tf.cast(tf.bitcast(x, tf.int16), tf.int32)
+    return tf.where(bits < 0, -(2**15) - bits, bits)
 
 
 @elementwise(aten.angle.default, promote=False)
