@@ -77,7 +77,7 @@ def test_transposed_convolution_sums_in_float32(n, dtype):
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_attention_scores_are_of_float32(dtype, is_causal):
     # In 16 bits, scores of a few hundred would lose a quarter, and their exponentials as much of themselves.
-    tensors = [torch.empty(2, 3, 5, 8).uniform_(-9, 9).to(dtype) for _ in range(3)]
+    tensors = [torch.empty(4, 8, 16, 8).uniform_(-9, 9).to(dtype) for _ in range(3)]
     check_rounded(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=is_causal), *tensors)
 
 
@@ -96,10 +96,10 @@ def test_multi_head_attention_is_computed_in_float32(dtype):
 
 
 def test_multi_head_attention_module_in_float16(check):
-    module = nn.MultiheadAttention(8, 2).half()
+    module = nn.MultiheadAttention(16, 2).half()
     nn.init.uniform_(module.in_proj_weight, -1, 1)
-    x = torch.empty(5, 2, 8).uniform_(-4, 4).half()
-    check(module, x, x, x, atol=1e-2, rtol=1e-2)
+    x = torch.empty(16, 8, 16).uniform_(-4, 4).half()
+    check(lambda x: module(x, x, x, need_weights=False), x, atol=5e-3, rtol=5e-3)
 
 
 @HALVES
