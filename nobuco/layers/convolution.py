@@ -75,8 +75,9 @@ def _by_taps(
     total: Any = 0
     for tap in np.ndindex(*taps):
         starts = [i * d for i, d in zip(tap, dilations)]
-        seen = [slice(first, first + (n - 1) * s + 1, s) for first, n, s in zip(starts, counts, strides)]
-        rows = tf.transpose(tf.reshape(x[tuple([slice(None), *seen])], (-1, groups, width)), (1, 0, 2))
+        windows = (slice(first, first + (n - 1) * s + 1, s) for first, n, s in zip(starts, counts, strides))
+        seen = x[(slice(None),) + tuple(windows)]
+        rows = tf.transpose(tf.reshape(seen, (-1, groups, width)), (1, 0, 2))
         columns = tf.transpose(tf.reshape(kernel[tap], (width, groups, filters // groups)), (1, 0, 2))
         total += tf.matmul(rows, columns)
     return tf.reshape(tf.transpose(total, (1, 0, 2)), (batch, *counts, filters))
