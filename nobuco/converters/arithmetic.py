@@ -275,7 +275,8 @@ def logaddexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 def _logaddexp_complex(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     left = tf.math.real(a) > tf.math.real(b)
     larger, smaller = tf.where(left, a, b), tf.where(left, b, a)
-    return larger + tf.math.log1p(tf.exp(smaller - larger))
+    apart = tf.where(smaller == larger, tf.zeros([], a.dtype), smaller - larger)
+    return larger + tf.math.log1p(tf.exp(apart))
 
 
 @elementwise(*spellings("logaddexp2"), operands=2)

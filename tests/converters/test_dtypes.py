@@ -32,8 +32,9 @@ def test_complex_functions(check, function):
     check(function, Z)
 
 
-def test_logsumexp_of_nothing_but_minus_infinity(check):
-    check(lambda z: torch.logsumexp(z, 1).real, torch.full((2, 3), -math.inf, dtype=torch.complex64), orders=LAST)
+@pytest.mark.parametrize("function", [lambda z: torch.logsumexp(z, 1).real, lambda z: torch.logaddexp(z, z).real])
+def test_logarithms_of_sums_of_nothing(check, function):
+    check(function, torch.full((2, 3), -math.inf, dtype=torch.complex64), orders=LAST)
 
 
 def test_module_with_complex_weights_opens(check):
