@@ -1,4 +1,7 @@
-"""A save that fails, or whose process is killed, leaves what lay there before."""
+"""A save that fails, or whose process is killed, leaves what lay there before.
+
+`NOBUCO_EXPORT_KILLS=50` kills as many exports as writers, which takes about a minute.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ import nobuco.export
 from nobuco.files import replacing, replacing_folder
 
 KILLS = 50
-EXPORT_KILLS = 8  # which take a second each
+EXPORT_KILLS = int(os.environ.get("NOBUCO_EXPORT_KILLS", "8"))  # which take a second each
 
 # Writes a file and a folder over and over, each whole one full of one letter.
 _WRITER = """
