@@ -51,6 +51,9 @@ PASSIVE = (
     "torch.detach_", "torch.Tensor.detach_", "torch.positive", "torch.Tensor.positive",
 )  # fmt: skip
 
+# Which of equal elements comes first, PyTorch leaves open in these, unless they are told to be stable.
+UNTIED = ("torch.sort", "torch.argsort", "torch.topk", "torch.kthvalue")
+
 # What this machine's PyTorch need not be able to call.
 NOT_CALLED = ("torch.Tensor.cuda",)
 

@@ -150,7 +150,7 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     _require(not random or all(_finite(array) for array in expected), "it is random, and not finite")
     _require(random or any(_tells(array) for array in expected), "it is NaN or infinite everywhere")
     call = Call(operation, sample, expected, random)
-    _require(accepts is None or accepts(call), "the converter is not asked: in PyTorch the call does nothing")
+    _require(accepts is None or accepts(call), "the converter is not asked, as the call does nothing, or PyTorch leaves open what it gives")
     return call
 
 
@@ -200,6 +200,21 @@ def with_tensors(sample: Sample, tensors: Sequence[torch.Tensor]) -> Sample:
         lambda leaf: next(rest) if isinstance(leaf, torch.Tensor) else leaf, (tuple(sample.args), dict(sample.kwargs))
     )
     return replace(sample, args=args, kwargs=kwargs)
+
+
+def is_untied(sample: Sample) -> bool:
+    """Whether no two elements of the first tensor are equal, or it does not matter since the call is stable."""
+    first = tensors_of((sample.args, sample.kwargs))[0]
+    return bool(sample.kwargs.get("stable")) or first.unique().numel() == first.numel()
+
+
+def untied(sample: Sample) -> Sample:
+    """The sample with numbers in the order of its own in its first tensor, all different as far as the dtype counts."""
+    first, *others = tensors_of((sample.args, sample.kwargs))
+    if is_untied(sample):
+        return sample
+    ranks = first.flatten().argsort(stable=True).argsort() - first.numel() // 2
+    return with_tensors(sample, [ranks.reshape(first.shape).to(first.dtype), *others])
 
 
 def fresh(sample: Sample) -> Sample:

@@ -17,8 +17,8 @@ import numpy as np
 
 from nobuco.parity import Difference
 from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
-from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE
-from pytest_nobuco.calls import Call, RefusedError, choose
+from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
+from pytest_nobuco.calls import Call, RefusedError, choose, is_untied, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.errors import SuiteError, UnavailableError
@@ -86,7 +86,8 @@ class NobucoConverters:
         if case.shape == "static":
             return calls
         limit = _limit(entry.spellings)
-        free = [found for found in (resized(call, limit, options.seed) for call in calls) if found is not None]
+        grown = (resized(call, limit, options.seed, partial(_is_defined, entry)) for call in calls)
+        free = [found for found in grown if found is not None]
         if not free:
             raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")
         return free
@@ -98,10 +99,13 @@ class NobucoConverters:
         operations = [operation for operation in operations if operation_name(operation) not in NOT_CALLED]
 
         def accepts(call: Call) -> bool:
-            return _only_dynamic(entry) or call.name in PASSIVE or reaches(converter, call)
+            reached = _only_dynamic(entry) or call.name in PASSIVE or reaches(converter, call)
+            return reached and _is_defined(entry, call)
 
+        samples = source.draw(case.dtype)
+        samples = list(map(untied, samples)) if _has(entry, UNTIED) else samples
         try:
-            return choose(operations, source.draw(case.dtype), options.samples, is_main, accepts, options.seed)
+            return choose(operations, samples, options.samples, is_main, accepts, options.seed)
         except RefusedError as error:
             if not is_main:
                 raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
@@ -200,7 +204,16 @@ def _limit(spellings: Iterable[str]) -> Limit | None:
 
 
 def _only_dynamic(entry: Entry) -> bool:
-    return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in ONLY_DYNAMIC)
+    return _has(entry, ONLY_DYNAMIC)
+
+
+def _is_defined(entry: Entry, call: Call) -> bool:
+    """Whether PyTorch says what the call gives."""
+    return not _has(entry, UNTIED) or is_untied(call.sample)
+
+
+def _has(entry: Entry, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in patterns)
 
 
 def _callables(converter: Converter) -> list[Operation]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pytest_nobuco.calls import Call, RefusedError, attempt, with_tensors
+from pytest_nobuco.calls import Accepts, Call, RefusedError, attempt, with_tensors
 
 Axis = tuple[int, int]
 """Which input, and which of its dimensions."""
@@ -29,10 +29,12 @@ class Resized:
     free: frozenset[Axis]
 
 
-def resized(call: Call, limit: Limit | None = None, seed: int = 0) -> Resized | None:
+def resized(
+    call: Call, limit: Limit | None = None, seed: int = 0, accepts: Accepts | None = None
+) -> Resized | None:
     """The call at other sizes, with as many axes free as PyTorch lets; None where it lets none.
 
-    `limit(inputs, which of them, dimension)` says which axes may be free at all.
+    `limit(inputs, which of them, dimension)` says which axes may be free at all, `accepts` which grown calls will do.
     """
     tensors = call.tensors
     if any(not tensor.numel() for tensor in tensors):
@@ -49,7 +51,7 @@ def resized(call: Call, limit: Limit | None = None, seed: int = 0) -> Resized | 
         wider = free | group
         if wider == free:
             continue
-        found = _grown(call, wider, seed)
+        found = _grown(call, wider, seed, accepts)
         if found is not None:
             free, other = wider, found
     return None if other is None else Resized(call, other, free)
@@ -73,10 +75,10 @@ def _groups(tensors: Sequence[torch.Tensor], candidates: frozenset[Axis]) -> Ite
     yield from alike(lambda axis: axis)
 
 
-def _grown(call: Call, free: frozenset[Axis], seed: int) -> Call | None:
+def _grown(call: Call, free: frozenset[Axis], seed: int, accepts: Accepts | None) -> Call | None:
     tensors = [grown(tensor, [dim for i, dim in free if i == number]) for number, tensor in enumerate(call.tensors)]
     try:
-        found = attempt(call.operation, with_tensors(call.sample, tensors), seed=seed)
+        found = attempt(call.operation, with_tensors(call.sample, tensors), accepts, seed)
     except RefusedError:
         return None
     return found if len(found.expected) == len(call.expected) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,7 +133,7 @@ def _histogram(
         own, within = _binned(x[:, i], e)
         place, inside = place * numbers[i] + own, tf.logical_and(inside, within)
     weight = tf.ones(sizes(x)[:1], x.dtype) if weight is None else tf.reshape(weight, [-1])
-    found = tf.reshape(_counted(place, inside, int(np.prod(numbers)), weight), numbers)
+    found = tf.reshape(_counted(place, inside, math.prod(numbers), weight), numbers)
     if density:
         found = found / tf.reduce_sum(found)
         for i, e in enumerate(edges):

@@ -18,6 +18,7 @@ from nobuco.registry import converter
 
 Region = Callable[..., list[Any]]
 Tensors = Sequence[Any]
+Rows = Any  # a TensorArray or a tensor
 _OPERATORS = torch.ops.higher_order
 
 
@@ -94,11 +95,27 @@ def _stepped(
     """`step(state, parts) -> (state, results)` along the first dimension of `xs`: the last state, all results."""
     length = sizes(xs[0])[0]
     _, sample = step(init, [x[0] for x in xs])
-    arrays = [tf.TensorArray(t.dtype, length, element_shape=t.shape) for t in sample]
+    rows = [_blank(length, t) for t in sample]
 
-    def body(i: tf.Tensor, state: Tensors, arrays: Tensors) -> tuple[Any, ...]:
+    def body(i: tf.Tensor, state: Tensors, rows: Sequence[Rows]) -> tuple[Any, ...]:
         after, results = step(state, [tf.gather(x, i) for x in xs])
-        return i + 1, _shaped_like(after, init), [a.write(i, r) for a, r in zip(arrays, results)]
+        return i + 1, _shaped_like(after, init), [_written(r, i, row) for r, row in zip(rows, results)]
 
-    _, state, arrays = tf.while_loop(lambda i, *_: i < length, body, (tf.constant(0), list(init), arrays))
-    return [*state, *(array.stack() for array in arrays)]
+    _, state, rows = tf.while_loop(lambda i, *_: i < length, body, (tf.constant(0), list(init), rows))
+    return [*state, *(r.stack() if isinstance(r, tf.TensorArray) else r for r in rows)]
+
+
+def _blank(length: Any, row: tf.Tensor) -> Rows:
+    """Room for so many results like `row`.
+
+    An array; where the results' sizes are dynamic, of which TFLite has none, a tensor, which is copied with each row.
+    """
+    if row.shape.is_fully_defined():
+        return tf.TensorArray(row.dtype, length, element_shape=row.shape)
+    return tf.zeros([length, *sizes(row)], row.dtype)
+
+
+def _written(rows: Rows, i: tf.Tensor, row: tf.Tensor) -> Rows:
+    if isinstance(rows, tf.TensorArray):
+        return rows.write(i, row)
+    return tf.tensor_scatter_nd_update(rows, [[i]], tf.expand_dims(row, 0))

@@ -22,11 +22,12 @@ def scanned(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -
     """The running results of an associative operation along an axis, each of `parts` being one of its values.
 
     Each round joins every element with the result that lies twice as far back, so a few rounds of plain
-    operations serve any size; TensorFlow's own scans are loops, which TFLite runs slowly or not at all.
+    operations serve any size; TensorFlow's own scans are loops of a step for each element, which TFLite runs slowly
+    or not at all.
     """
     count, reach = sizes(parts[0])[over], 1
     if not isinstance(count, int):
-        raise NotImplementedError("a running product or extreme along a dynamic axis")
+        return _scanned_in_loop(parts, over, combine)
     while reach < count:
         before = tuple(_piece(x, over, 0, count - reach) for x in parts)
         after = tuple(_piece(x, over, reach, count) for x in parts)
@@ -34,6 +35,21 @@ def scanned(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -
         parts = tuple(tf.concat([_piece(x, over, 0, reach), y], over) for x, y in zip(parts, joined))
         reach *= 2
     return parts
+
+
+def _scanned_in_loop(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -> Parts:
+    """The same along an axis of which only the running model knows how many rounds it takes."""
+    count = sizes(parts[0])[over]
+    places = tf.range(count)
+    column = [-1 if i == over else 1 for i in range(rank(parts[0]))]
+
+    def one_round(reach: tf.Tensor, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        before = tuple(tf.gather(x, tf.maximum(places - reach, 0), axis=over) for x in parts)
+        has_one = tf.reshape(places >= reach, column)
+        joined = tuple(tf.where(has_one, y, x) for x, y in zip(parts, combine(before, parts)))
+        return 2 * reach, *joined
+
+    return tuple(tf.while_loop(lambda reach, *_: reach < count, one_round, (tf.constant(1), *parts))[1:])
 
 
 def _piece(x: tf.Tensor, over: int, start: int, stop: int) -> tf.Tensor:
@@ -73,7 +89,22 @@ expression(Tensor.cumprod_)(_in_place(cumprod))
 @scalar_as_vector
 def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
     """logcumsumexp(Tensor self, int dim) -> Tensor"""
+    if input.dtype.is_complex:
+        return _complex_logcumsumexp(input, axis(input, dim))
     return scanned((input,), axis(input, dim), lambda a, b: (log_of_sum(a[0], b[0]),))[0]
+
+
+def _complex_logcumsumexp(x: tf.Tensor, over: int) -> tf.Tensor:
+    """Element by element, as PyTorch does it, since the order tells which of its logarithms a complex number has."""
+    swapped = [over if i == 0 else 0 if i == over else i for i in range(rank(x))]
+
+    def log_of_sum(total: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        is_more = tf.math.real(x) >= tf.math.real(total)
+        less, more = tf.where(is_more, total, x), tf.where(is_more, x, total)
+        apart = tf.where(less == more, tf.zeros([], x.dtype), less - more)
+        return more + tf.math.log1p(tf.exp(apart))
+
+    return tf.transpose(tf.scan(log_of_sum, tf.transpose(x, swapped)), swapped)
 
 
 def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor]) -> Parts:

@@ -109,7 +109,7 @@ def _at_least_2d(x: tf.Tensor) -> tf.Tensor:
 
 
 def _at_least_3d(x: tf.Tensor) -> tf.Tensor:
-    return x if rank(x) > 2 else _at_least_2d(x)[..., tf.newaxis]
+    return x if rank(x) > 2 else tf.expand_dims(_at_least_2d(x), -1)
 
 
 def _each(function: Any, tensors: tuple[Any, ...]) -> Any:
@@ -194,14 +194,8 @@ def chunk(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
 
 
 def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, ...]:
-    if tf.is_tensor(indices_or_sections):
-        given = tf.get_static_value(indices_or_sections)
-        if given is not None:
-            indices_or_sections = int(given) if given.ndim == 0 else given.tolist()
-        elif rank(indices_or_sections):  # places that only the running model knows, but not how many
-            indices_or_sections = [indices_or_sections[i] for i in range(sizes(indices_or_sections)[0])]
-        else:
-            raise NotImplementedError("a split into as many parts as only the running model knows")
+    if tf.is_tensor(indices_or_sections):  # places that only the running model knows, but not how many
+        indices_or_sections = [indices_or_sections[i] for i in range(sizes(indices_or_sections)[0])]
     total = size(x, dim)
     if isinstance(indices_or_sections, int):
         each, longer = total // indices_or_sections, total % indices_or_sections
@@ -213,18 +207,23 @@ def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, 
     return tuple(sliced(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
 
 
-@expression(*spellings("tensor_split"))
-def tensor_split(
-    input: tf.Tensor,
-    indices_or_sections: Any = None,
-    dim: int = 0,
-    *,
-    indices: Any = None,
-    sections: Any = None,
-) -> tuple[tf.Tensor, ...]:
+@converter(*spellings("tensor_split"), channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
+def tensor_split(*args: Any, **kwargs: Any) -> Any:
     """tensor_split.indices(Tensor self, SymInt[] indices, int dim=0) -> Tensor[]"""
-    given = next(x for x in (indices_or_sections, indices, sections) if x is not None)
-    return _cuts(input, given, dim)
+    _, given, _ = _tensor_split_arguments(*args, **kwargs)
+    # Of how many parts there are, no running model can say anything else: the tracer warns that they stay as many.
+    traced = None if isinstance(given, (list, tuple)) or (torch.is_tensor(given) and given.dim()) else int(given)
+
+    def call(*args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+        x, given, dim = _tensor_split_arguments(*args, **kwargs)
+        return _cuts(x, given if traced is None else traced, dim)
+
+    return call
+
+
+def _tensor_split_arguments(input: Any, *args: Any, dim: int = 0, **kwargs: Any) -> tuple[Any, Any, int]:
+    given, dim = (*args, *kwargs.values(), dim)[:2]
+    return input, given, dim
 
 
 @expression(*spellings("hsplit"))

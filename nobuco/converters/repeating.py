@@ -167,12 +167,12 @@ def _diagonal_matrix(x: tf.Tensor, offset: int) -> tf.Tensor:
     side = count + abs(offset)
     # Each element followed by `side` zeros puts the next one a row further down and a column to the right.
     none = [[0, 0]] * len(batch)
-    spread = tf.pad(x[..., tf.newaxis], [*none, [0, 0], [0, side]])
+    spread = tf.pad(tf.expand_dims(x, -1), [*none, [0, 0], [0, side]])
     flat = tf.reshape(spread, [*batch, count * (side + 1)])
     before = offset if offset >= 0 else -offset * side
     after = side * side - before - count * (side + 1)
     after = max(after, 0) if isinstance(after, int) else tf.maximum(after, 0)
-    flat = tf.pad(flat, [*none, [before, after]])[..., : side * side]
+    flat = sliced(tf.pad(flat, [*none, [before, after]]), len(batch), None, side * side)
     return tf.reshape(flat, [*batch, side, side])
 
 

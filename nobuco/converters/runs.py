@@ -119,10 +119,11 @@ def mode(input: tf.Tensor, dim: int = -1, keepdim: bool = False) -> tuple[tf.Ten
     place = tf.broadcast_to(tf.range(sizes(x)[-1]), sizes(x))
     starts = tf.concat([tf.zeros_like(place[..., :1]), _where_changed(values, place[..., 1:])], -1)
     (first,) = scanned((starts,), last, lambda a, b: (tf.maximum(a[0], b[0]),))
-    end = tf.argmax(place - first, -1, output_type=tf.int32)[..., tf.newaxis]  # of the first longest run
+    end = tf.argmax(place - first, -1, output_type=tf.int32)  # of the first longest run
     found = [tf.gather(v, end, axis=last, batch_dims=last) for v in (values, cast(indices, tf.int64))]
-    found = [tf.transpose(v, perm) for v in found]
-    return tuple(v if keepdim else tf.squeeze(v, over) for v in found)
+    back = [a for a in range(last) if a != over] + [over] * (over < last)  # where the last axis came to lie
+    found = [tf.transpose(v, back) for v in found]
+    return tuple(tf.expand_dims(v, over) if keepdim else v for v in found)
 
 
 def _where_changed(values: tf.Tensor, place: tf.Tensor) -> tf.Tensor:

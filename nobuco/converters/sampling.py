@@ -70,7 +70,7 @@ def _corner(flat: tf.Tensor, corner: Taps, spatial_sizes: Sequence[Any]) -> tf.T
     place, weight = corner[0]
     for (next_place, next_weight), size in zip(corner[1:], spatial_sizes[1:]):
         place, weight = place * size + next_place, weight * next_weight
-    return tf.gather(flat, place, batch_dims=1, axis=1) * weight[..., None]
+    return tf.gather(flat, place, batch_dims=1, axis=1) * tf.expand_dims(weight, -1)
 
 
 def _taps(at: tf.Tensor, size: Any, mode: str, padding_mode: str, align: bool) -> Taps:

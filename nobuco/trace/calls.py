@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from nobuco.ir import Value, values
+
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
     "element_size", "is_floating_point", "is_complex", "get_device", "untyped_storage", "__len__", "__hash__",
@@ -42,6 +44,11 @@ def is_query(func: Any) -> bool:
 def is_baking(func: Any) -> bool:
     """Whether a call takes a tensor's elements into Python."""
     return name_of(func) in _BAKING
+
+
+def counting(func: Any, given: Any) -> list[Value]:
+    """Of what a call is given, the values that tell how many tensors it gives: a number that Python then holds."""
+    return [value for value in values(given) if not value.rank] if name_of(func) == "tensor_split" else []
 
 
 def is_uninitialised(func: Any) -> bool:

@@ -27,12 +27,16 @@ Change = Callable[[int, int], int]
 # Ways to change the size n of an axis, all tried; of the ways in a row the first that the programme can take.
 # Doubling keeps whatever divisibility it needs; growing by different multiples of 32 tells axes apart that are
 # equally long; the odd ones, of which one is odd however often it is halved, show what is constant for multiples
-# alone (padding up to the next one).
+# alone (padding up to the next one), and, as they let other axes grow most than the multiples do, which of two sizes is
+# chosen when either is the larger.
 _CHANGES: tuple[tuple[Change, ...], ...] = (
     (lambda n, axis: 2 * n,),
     (lambda n, axis: n + (1, 64, 96, 32, 64)[axis % 5], lambda n, axis: n + 32),
     (lambda n, axis: n + 1,),
-    (lambda n, axis: (n + 1) | 31 if axis else n + 3,),
+    (
+        lambda n, axis: ((n + 1) | 31) + (0, 32, 0, 96, 64)[axis % 5] if axis else n + 3,
+        lambda n, axis: (n + 1) | 31 if axis else n + 3,
+    ),
 )
 # How many of n elements that are chosen by their values to leave in another run, each tried: some of the sizes that
 # follow from that are cut off at a number, which only few elements show.

@@ -14,6 +14,7 @@ from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
 from nobuco.trace.calls import (
+    counting,
     is_baking,
     is_decision,
     is_query,
@@ -169,6 +170,9 @@ class Tracer(TorchFunctionMode):
         if not written and all(known.is_current(t) for t in produced):
             return result  # it gave back what it was given: `contiguous`, `to` the same dtype, dropout at rest
         self._record(func, (args, kwargs), given, result, written, cast)
+        counted_by = counting(func, given)
+        if counted_by:
+            self.session.record.note_baked(func, counted_by)
         return result
 
     def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -276,6 +276,12 @@ def test_running_extremes_of_equals(check):
     check(lambda x: (torch.cummax(x, 0), torch.cummin(x, 0)), torch.tensor([2, 1, 1, 3, 3, 2, 1]))
 
 
+def test_running_sum_of_complex_exponentials(check):
+    z = 4 * torch.randn(3, 6, dtype=torch.complex64)
+    check(lambda z: (torch.logcumsumexp(z, 1), z.logcumsumexp(0)), z)
+    check(lambda z: torch.logcumsumexp(z, 0), torch.full((3,), -torch.inf, dtype=torch.complex64))
+
+
 def test_running_in_place(check):
     check(lambda x: x.cumsum_(1), image())
 

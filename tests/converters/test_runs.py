@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
+from nobuco import NobucoWarning
 from tests.parity import check_parity
 
 NAN = float("nan")
@@ -159,6 +162,14 @@ def test_an_index_that_comes_twice_leaves_the_old_value_out_once(same, reduce):
 
 def test_a_split_at_places_in_a_tensor(same):
     same(lambda x, places: torch.tensor_split(x, places), torch.randn(5, 2), torch.tensor([1, 3]))
+
+
+def test_a_split_into_as_many_parts_as_a_tensor_says_is_one_into_as_many_as_traced(same):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        same(lambda x: torch.tensor_split(x, torch.tensor(3), 1), torch.randn(2, 5))
+    with pytest.warns(NobucoWarning, match="tensor_split takes a value that depends on the input into Python"):
+        same(lambda x, parts: x.tensor_split(parts, dim=1), torch.randn(2, 5), torch.tensor(3))
 
 
 def test_dtypes_that_tensorflow_lacks(same):

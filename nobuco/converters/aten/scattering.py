@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
 def _written(x: tf.Tensor, src: tf.Tensor, view: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`x` with `src` where a view of it is: the view of the elements' own numbers tells where that is."""
-    numbers = tf.reshape(tf.range(int(np.prod(sizes(x)))), sizes(x))
+    numbers = tf.reshape(tf.range(math.prod(sizes(x))), sizes(x))
     places = tf.reshape(view(numbers), [-1, 1])
     flat = tf.tensor_scatter_nd_update(tf.reshape(x, [-1]), places, tf.reshape(cast(src, x.dtype), [-1]))
     return tf.reshape(flat, sizes(x))
@@ -74,7 +75,7 @@ def index_reduce(
 def nonzero_static(self: tf.Tensor, *, size: int, fill_value: int = -1) -> tf.Tensor:
     """nonzero_static(Tensor self, *, SymInt size, int fill_value=-1) -> Tensor"""
     filled = tf.fill([size, rank(self)], cast(fill_value, tf.int64))
-    return tf.ensure_shape(tf.concat([argwhere(self), filled], 0)[:size], filled.shape)
+    return tf.slice(tf.concat([argwhere(self), filled], 0), [0, 0], [size, rank(self)])  # whose size is static
 
 
 @expression(aten.resize.default, strategy=FORCE_PYTORCH_ORDER)
@@ -113,7 +114,7 @@ def segment_reduce(
     axis %= rank(data)
     ends = offsets[..., 1:] if offsets is not None else tf.cumsum(lengths, axis=-1)
     *batch, number = sizes(ends)
-    rows, total = int(np.prod(batch)), sizes(data)[axis]
+    rows, total = math.prod(batch), sizes(data)[axis]
     places = tf.cast(tf.broadcast_to(tf.range(total), [*batch, total]), ends.dtype)
     own = tf.reshape(places_among(ends, places, right=True), [rows, total])
     own = tf.reshape(own + (number + 1) * tf.range(rows)[:, tf.newaxis], [-1])

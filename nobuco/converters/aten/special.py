@@ -248,11 +248,13 @@ def hash_tensor(self: tf.Tensor, dim: Sequence[int] = (), *, keepdim: bool = Fal
     wide = tf.cast(self, tf.float64 if self.dtype.is_floating else tf.int64)
     bits = tf.transpose(tf.bitcast(wide, tf.int64), [*over, *kept])
     bits = tf.reshape(bits, [-1, *(sizes(self)[i] for i in kept)])
-    count = sizes(bits)[0]
-    while count > 1:
-        half = count // 2
-        paired = tf.bitwise.bitwise_xor(bits[:half], bits[half : 2 * half])
-        bits, count = tf.concat([paired, bits[2 * half :]], 0), count - half
+
+    def halved(bits: tf.Tensor) -> list[tf.Tensor]:
+        half = tf.shape(bits)[0] // 2
+        return [tf.concat([tf.bitwise.bitwise_xor(bits[:half], bits[half : 2 * half]), bits[2 * half :]], 0)]
+
+    shrinking = [tf.TensorShape([None, *bits.shape[1:]])]
+    (bits,) = tf.while_loop(lambda bits: tf.shape(bits)[0] > 1, halved, [bits], shrinking)
     left = [1 if i in over else n for i, n in enumerate(sizes(self))] if keepdim else [sizes(self)[i] for i in kept]
     return tf.reshape(tf.bitcast(bits, tf.uint64), left)
 

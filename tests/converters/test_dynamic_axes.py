@@ -1,0 +1,100 @@
+"""Operations along axes whose size only the running model knows, in Keras and TFLite, at sizes never seen before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nobuco import ChannelOrder
+from tests.sizes import check_sizes
+
+LAST = (ChannelOrder.TENSORFLOW,)
+SQUARES = torch.randn(2, 3, 5), torch.randn(4, 7, 9), torch.randn(3, 1, 1)
+
+
+def check_cubes(function, **options):
+    check_sizes(function, *((x,) for x in SQUARES), free=[(0, 1, 2)], orders=LAST, **options)
+
+
+@pytest.mark.parametrize("name", ["cumprod", "cummax", "cummin", "logcumsumexp", "mode"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_running(name, dim):
+    check_cubes(lambda x: getattr(torch, name)(x, dim))
+
+
+def test_running_extremes_of_equals_and_nan():
+    x = torch.tensor([2.0, 1.0, 1.0, 3.0, 3.0, float("nan"), 4.0])
+    check_sizes(lambda x: (x.cummax(0), x.cummin(0)), (x,), (x.repeat(3),), (x[:1],), free=[(0,)], orders=LAST)
+
+
+def test_mode_of_equals():
+    x = torch.tensor([[3.0, 1, 3, 1], [2, 2, 5, 1], [2, 1, 3, 0]])
+    check_sizes(lambda x: x.mode(0, True), (x,), (x.T.repeat(2, 1),), free=[(0, 1)], orders=LAST)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (torch.atleast_3d(x[0]), torch.dstack([x[0], x[0] + 1])),
+        lambda x: torch.diag_embed(x, 1, 0, 2),
+        lambda x: torch.diag(x[0, 0]),
+        lambda x: torch.diagonal_scatter(x, torch.zeros_like(x.diagonal(1, 0, 2)), 1, 0, 2),
+        lambda x: torch.as_strided_scatter(x, torch.zeros(2), (2,), (1,), 1),
+        lambda x: torch.nonzero_static(x > 0, size=3),
+        lambda x: torch.lgamma(x * 9),
+    ],
+)
+def test_movement_and_elements(function):
+    check_cubes(function)
+
+
+def test_lgamma_at_its_poles_and_far_out():
+    x = torch.tensor([-2.0, 0.0, 1.0, 2.0, 0.5, -0.5, -3.75, 1e-6, 40.0, 1e6, float("inf"), -float("inf"), float("nan")])
+    check_sizes(torch.lgamma, (x,), (x[3:],), free=[(0,)], orders=LAST)
+
+
+def test_a_hash():  # for which TFLite has no operation
+    check_cubes(lambda x: (torch.hash_tensor(x, 1), torch.hash_tensor(x, (0, 2), keepdim=True)), tflite=False)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_grid_sample(mode):
+    def feed(*sizes):
+        return torch.randn(2, 3, *sizes), torch.rand(2, *reversed(sizes), 2) * 2.2 - 1.1
+
+    def function(x, grid):
+        return F.grid_sample(x, grid, mode, align_corners=False)
+
+    check_sizes(function, feed(4, 5), feed(7, 3), free=[(0, 2, 3), (0, 1, 2)], orders=LAST)
+
+
+def test_bins_and_segments():
+    def feed(rows, columns, segments):
+        lengths = torch.full((rows, segments), columns // segments)
+        return torch.randn(rows, columns), torch.linspace(-1, 1, segments), lengths
+
+    def function(x, edges, lengths):
+        return torch.histogram(x, edges), torch.segment_reduce(x, "mean", lengths=lengths, axis=1)
+
+    check_sizes(function, feed(2, 6, 3), feed(5, 8, 4), free=[(0, 1), (0,), (0, 1)], orders=LAST)
+
+
+@pytest.mark.parametrize("height", [3, 8])
+def test_the_larger_of_two_sizes_whichever_is_the_larger(height):
+    def function(x):
+        return x * max(x.shape[2], x.shape[3]) + min(x.shape[1], x.shape[2])
+
+    feeds = [(torch.randn(1, 4, *sizes),) for sizes in ((height, 6), (2, 9), (9, 2))]
+    check_sizes(function, *feeds, free=[(1, 2, 3)], orders=LAST)
+
+
+def test_scan_and_map_over_rows_of_dynamic_length():
+    scan = pytest.importorskip("torch._higher_order_ops").scan
+    map_rows = pytest.importorskip("torch._higher_order_ops.map").map
+
+    def function(init, xs):
+        return scan(lambda c, a: (c * 0.5 + a, c + a), init, xs), map_rows(lambda a, c: a.relu() * c, xs, init)
+
+    feeds = [(torch.randn(n, 3), torch.randn(m, n, 3)) for n, m in ((2, 4), (5, 7), (3, 1))]
+    check_sizes(function, *feeds, free=[(0,), (0, 1)], orders=LAST)
