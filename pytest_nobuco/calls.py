@@ -150,7 +150,7 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     _require(not random or all(_finite(array) for array in expected), "it is random, and not finite")
     _require(random or any(_tells(array) for array in expected), "it is NaN or infinite everywhere")
     call = Call(operation, sample, expected, random)
-    _require(accepts is None or accepts(call), "the converter is not asked, as the call does nothing, or PyTorch leaves open what it gives")
+    _require(accepts is None or accepts(call), "the converter is not asked, or PyTorch leaves open what the call gives")
     return call
 
 

@@ -29,9 +29,7 @@ class Resized:
     free: frozenset[Axis]
 
 
-def resized(
-    call: Call, limit: Limit | None = None, seed: int = 0, accepts: Accepts | None = None
-) -> Resized | None:
+def resized(call: Call, limit: Limit | None = None, seed: int = 0, accepts: Accepts | None = None) -> Resized | None:
     """The call at other sizes, with as many axes free as PyTorch lets; None where it lets none.
 
     `limit(inputs, which of them, dimension)` says which axes may be free at all, `accepts` which grown calls will do.

@@ -34,7 +34,7 @@ _CHANGES: tuple[tuple[Change, ...], ...] = (
     (lambda n, axis: n + (1, 64, 96, 32, 64)[axis % 5], lambda n, axis: n + 32),
     (lambda n, axis: n + 1,),
     (
-        lambda n, axis: ((n + 1) | 31) + (0, 32, 0, 96, 64)[axis % 5] if axis else n + 3,
+        lambda n, axis: ((n + 1) | 31) + (0, 32, 0, 64, 32)[axis % 5] if axis else n + 3,
         lambda n, axis: (n + 1) | 31 if axis else n + 3,
     ),
 )

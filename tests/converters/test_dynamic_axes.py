@@ -50,7 +50,7 @@ def test_movement_and_elements(function):
 
 
 def test_lgamma_at_its_poles_and_far_out():
-    x = torch.tensor([-2.0, 0.0, 1.0, 2.0, 0.5, -0.5, -3.75, 1e-6, 40.0, 1e6, float("inf"), -float("inf"), float("nan")])
+    x = torch.tensor([-2.0, 0.0, 1.0, 2.0, 0.5, -0.5, -3.75, 1e-6, 40.0, 1e6, torch.inf, -torch.inf, torch.nan])
     check_sizes(torch.lgamma, (x,), (x[3:],), free=[(0,)], orders=LAST)
 
 
