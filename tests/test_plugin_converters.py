@@ -315,3 +315,18 @@ def test_built_in_converters(pytester):
             "*SKIPPED*computed while converting, unless an axis is dynamic*",
         ]
     )
+
+
+def test_equal_elements_are_told_apart_where_pytorch_leaves_open_which_comes_first():
+    import torch
+
+    from nobuco.registry import Sample
+    from pytest_nobuco.calls import is_untied, untied
+
+    tied = torch.tensor([[3, 1, 2], [1, 3, 0]])
+    made = untied(Sample((tied, 1)))
+    assert is_untied(made) and made.args[1] == 1
+    assert torch.equal(made.args[0].flatten().argsort(), tied.flatten().argsort(stable=True))
+    for kept in (Sample((tied,), {"stable": True}), Sample((torch.tensor([2.5, 0.5]),))):
+        assert untied(kept) is kept
+    assert not is_untied(untied(Sample((torch.ones(5, dtype=torch.bool),))))  # of which there are not as many
