@@ -89,22 +89,11 @@ expression(Tensor.cumprod_)(_in_place(cumprod))
 @scalar_as_vector
 def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
     """logcumsumexp(Tensor self, int dim) -> Tensor"""
-    if input.dtype.is_complex:
-        return _complex_logcumsumexp(input, axis(input, dim))
-    return scanned((input,), axis(input, dim), lambda a, b: (log_of_sum(a[0], b[0]),))[0]
-
-
-def _complex_logcumsumexp(x: tf.Tensor, over: int) -> tf.Tensor:
-    """Element by element, as PyTorch does it, since the order tells which of its logarithms a complex number has."""
-    swapped = [over if i == 0 else 0 if i == over else i for i in range(rank(x))]
-
-    def log_of_sum(total: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        is_more = tf.math.real(x) >= tf.math.real(total)
-        less, more = tf.where(is_more, total, x), tf.where(is_more, x, total)
-        apart = tf.where(less == more, tf.zeros([], x.dtype), less - more)
-        return more + tf.math.log1p(tf.exp(apart))
-
-    return tf.transpose(tf.scan(log_of_sum, tf.transpose(x, swapped)), swapped)
+    over = axis(input, dim)
+    if input.dtype.is_complex:  # one after the other, since the order tells which of its logarithms a number has
+        swapped = [over if i == 0 else 0 if i == over else i for i in range(rank(input))]
+        return tf.transpose(tf.scan(log_of_sum, tf.transpose(input, swapped)), swapped)
+    return scanned((input,), over, lambda a, b: (log_of_sum(a[0], b[0]),))[0]
 
 
 def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor]) -> Parts:
