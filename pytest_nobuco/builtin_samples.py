@@ -75,6 +75,11 @@ def _bags(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
     return inputs[i].dim() == 2 and not inputs[i].is_floating_point()
 
 
+def _little_of_a_volume(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """Not all axes of a volume, which other runs of the trace make hundreds of elements long: that takes 12 GB."""
+    return inputs[i].dim() < 5 or dim < 2
+
+
 # Which axes may be free, by the names of operations; all where nothing is said.
 FREE_AXES: Mapping[str, Limit] = MappingProxyType(
     {
@@ -92,6 +97,8 @@ FREE_AXES: Mapping[str, Limit] = MappingProxyType(
         "torch.scatter_reduce": _no_index,
         "torch.Tensor.put": _no_index,
         "torch.nn.functional.max_unpool*": _no_index,
+        "torch.grid_sampler*": _little_of_a_volume,
+        "torch.nn.functional.grid_sample": _little_of_a_volume,
     }
 )
 
