@@ -65,6 +65,11 @@ def _batch_and_space(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
     return i == 0 and dim != 1
 
 
+def _batch(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """Only how many matrices there are: one driver's pivots are unset memory, so larger ones have no one answer."""
+    return dim < inputs[i].dim() - 2
+
+
 def _no_index(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
     """Twice the same indices would write to one place twice, in an order that nobody defines."""
     return inputs[i].is_floating_point()
@@ -84,6 +89,8 @@ def _little_of_a_volume(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
 FREE_AXES: Mapping[str, Limit] = MappingProxyType(
     {
         "torch.conv*": _batch_and_space,
+        "torch.ops.aten.convolution.default": _batch_and_space,
+        "torch.ops.aten.linalg_lstsq.default": _batch,
         # PyTorch itself reads beyond the statistics, and dies, if there are fewer than channels.
         "torch.ops.aten.*batch_norm*": _batch_and_space,
         "torch.group_norm": _batch_and_space,
@@ -101,6 +108,16 @@ FREE_AXES: Mapping[str, Limit] = MappingProxyType(
         "torch.nn.functional.grid_sample": _little_of_a_volume,
     }
 )
+
+# What is grown along the diagonal, since a matrix that repeats itself is singular, or next to it.
+IN_BLOCKS = (
+    *(f"torch.ops.aten.{name}.default" for name in (
+        "_linalg_det", "_linalg_slogdet", "_linalg_solve_ex", "linalg_inv_ex", "linalg_cholesky_ex", "cholesky_inverse",
+        "cholesky_solve", "linalg_lu", "linalg_lu_factor_ex", "linalg_lu_solve", "linalg_matrix_exp",
+        "linalg_solve_triangular", "triangular_solve", "geqrf",
+    )),
+    "torch.ops.aten.linalg_pinv.*",
+)  # fmt: skip
 
 # Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
 BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(

@@ -17,7 +17,7 @@ import numpy as np
 
 from nobuco.parity import Difference
 from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
-from pytest_nobuco.builtin_samples import FREE_AXES, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
+from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
 from pytest_nobuco.calls import Call, RefusedError, choose, is_untied, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
@@ -80,13 +80,13 @@ class NobucoConverters:
                 f"no sample: give samples=... in @nobuco.converter, a function that returns a list of nobuco.Sample; "
                 f"the converter is at {converter.location}"
             )
-        if case.shape == "static" and _only_dynamic(entry):
+        if case.shape == "static" and _matches_any(entry, ONLY_DYNAMIC):
             raise UnavailableError("this is computed while converting, unless an axis is dynamic")
         calls = self._calls(entry, case, source, options)
         if case.shape == "static":
             return calls
-        limit = _limit(entry.spellings)
-        grown = (resized(call, limit, options.seed, partial(_is_defined, entry)) for call in calls)
+        limit, blocks = _limit(entry.spellings), _has(entry, IN_BLOCKS)
+        grown = (resized(call, limit, options.seed, partial(_is_defined, entry), blocks) for call in calls)
         free = [found for found in grown if found is not None]
         if not free:
             raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")

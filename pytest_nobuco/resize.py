@@ -29,10 +29,13 @@ class Resized:
     free: frozenset[Axis]
 
 
-def resized(call: Call, limit: Limit | None = None, seed: int = 0, accepts: Accepts | None = None) -> Resized | None:
+def resized(
+    call: Call, limit: Limit | None = None, seed: int = 0, accepts: Accepts | None = None, blocks: bool = False
+) -> Resized | None:
     """The call at other sizes, with as many axes free as PyTorch lets; None where it lets none.
 
     `limit(inputs, which of them, dimension)` says which axes may be free at all, `accepts` which grown calls will do.
+    `blocks`: see `grown`.
     """
     tensors = call.tensors
     if any(not tensor.numel() for tensor in tensors):
@@ -49,7 +52,7 @@ def resized(call: Call, limit: Limit | None = None, seed: int = 0, accepts: Acce
         wider = free | group
         if wider == free:
             continue
-        found = _grown(call, wider, seed, accepts)
+        found = _grown(call, wider, seed, accepts, blocks)
         if found is not None:
             free, other = wider, found
     return None if other is None else Resized(call, other, free)
@@ -73,8 +76,9 @@ def _groups(tensors: Sequence[torch.Tensor], candidates: frozenset[Axis]) -> Ite
     yield from alike(lambda axis: axis)
 
 
-def _grown(call: Call, free: frozenset[Axis], seed: int, accepts: Accepts | None) -> Call | None:
-    tensors = [grown(tensor, [dim for i, dim in free if i == number]) for number, tensor in enumerate(call.tensors)]
+def _grown(call: Call, free: frozenset[Axis], seed: int, accepts: Accepts | None, blocks: bool) -> Call | None:
+    dims = [[dim for i, dim in free if i == number] for number in range(len(call.tensors))]
+    tensors = [grown(tensor, its, blocks) for tensor, its in zip(call.tensors, dims)]
     try:
         found = attempt(call.operation, with_tensors(call.sample, tensors), accepts, seed)
     except RefusedError:
@@ -82,11 +86,14 @@ def _grown(call: Call, free: frozenset[Axis], seed: int, accepts: Accepts | None
     return found if len(found.expected) == len(call.expected) else None
 
 
-def grown(tensor: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+def grown(tensor: torch.Tensor, dims: Sequence[int], blocks: bool = False) -> torch.Tensor:
     """The tensor with these dimensions doubled: its own values once more, so that all stay in the operation's domain.
 
     Those of real numbers a little smaller the second time, since equal ones leave it open which is the largest.
+    With `blocks`, a matrix that grows both ways stands twice along the diagonal and is zero beside it: what had an
+    inverse or a Cholesky factor still has.
     """
+    last = (tensor.dim() - 2, tensor.dim() - 1)
     for dim in sorted(dims):
         more = tensor
         if tensor.is_floating_point():
@@ -94,4 +101,7 @@ def grown(tensor: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
             factors = 1 - 0.05 * torch.rand(tensor.shape, generator=generator)
             more = tensor * factors.to(tensor.dtype)
         tensor = torch.cat([tensor, more], dim)
+    if blocks and set(last) <= set(dims):
+        second = [torch.arange(tensor.shape[dim]) >= tensor.shape[dim] // 2 for dim in last]
+        tensor = torch.where(second[0][:, None] == second[1], tensor, torch.zeros_like(tensor))
     return tensor

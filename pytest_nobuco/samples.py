@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import map_leaves
@@ -212,7 +213,14 @@ def _overloads(name: str) -> Iterator[Any]:
 
 
 def _recorded_of(operations: Sequence[Any], seed: int) -> list[Sample]:
-    return [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
+    """In float64, which some ask of themselves, only where there is nothing else: no converter is tried in it."""
+    calls = [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
+    return [sample for sample in calls if not _is_double(sample)] or calls
+
+
+def _is_double(sample: Sample) -> bool:
+    leaves = pytree.tree_leaves((sample.args, dict(sample.kwargs)))
+    return any(isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64 for leaf in leaves)
 
 
 @functools.cache

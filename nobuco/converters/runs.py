@@ -67,16 +67,16 @@ def _by_rows(x: tf.Tensor, dim: int) -> tuple[tf.Tensor, list[int]]:
 def _in_order(rows: tf.Tensor) -> tf.Tensor:
     """The order in which rows come as in a dictionary: sorted by each column, the first at last."""
     count = sizes(rows)[0]
-    columns = tf.transpose(tf.reshape(rows, [count, -1]))
+    flat = tf.reshape(rows, [count, -1])
 
     def by_column(i: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        keys = tf.gather(tf.gather(columns, i), order)
+        keys = tf.gather(tf.gather(flat, i, axis=1), order)
         keys.set_shape([rows.shape[0]])
         order = tf.gather(order, ranked(keys, 0, count, descending=False)[1])
         order.set_shape([rows.shape[0]])
         return i - 1, order
 
-    start = (tf.shape(columns)[0] - 1, tf.range(count))
+    start = (tf.shape(flat)[1] - 1, tf.range(count))
     return tf.while_loop(lambda i, _: i >= 0, by_column, start)[1]
 
 

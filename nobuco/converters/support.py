@@ -67,6 +67,11 @@ def agree(sizes: Sequence[Any], others: Sequence[Any]) -> bool:
     )
 
 
+def smallest(*sizes: Any) -> Any:
+    """The smallest of several sizes: an int where all are static."""
+    return min(sizes) if all(isinstance(n, int) for n in sizes) else functools.reduce(tf.minimum, sizes)
+
+
 def laid_out(x: tf.Tensor, order: ChannelOrder) -> tf.Tensor:
     """`x`, transposed into `order` where it is not yet."""
     before = get_channel_order(x)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from nobuco.converters.aten.spelling import aten
+from nobuco.converters.joining import sliced
 from nobuco.converters.repeating import diagonal
-from nobuco.converters.support import rank, sizes
+from nobuco.converters.support import rank, sizes, smallest
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import expression
 
@@ -29,6 +29,12 @@ def adjointed(x: tf.Tensor) -> tf.Tensor:
 def transposed(x: tf.Tensor) -> tf.Tensor:
     """Matrices transposed."""
     return tf.linalg.matrix_transpose(x)
+
+
+def identity_like(x: tf.Tensor) -> tf.Tensor:
+    """Ones on the diagonals of matrices as large as `x`, and zeros."""
+    rows, columns = sizes(x)[-2:]
+    return tf.broadcast_to(tf.cast(tf.range(rows)[:, tf.newaxis] == tf.range(columns), x.dtype), sizes(x))
 
 
 def no_info(x: tf.Tensor) -> tf.Tensor:
@@ -102,21 +108,22 @@ def factored(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     Column by column, since TensorFlow's own takes only square matrices that have an inverse.
     """
     *batch, rows, columns = sizes(x)
-    count, row = min(rows, columns), tf.range(rows)
+    count, row = smallest(rows, columns), tf.range(rows)
     a = tf.reshape(x, [-1, rows, columns])
     several = sizes(a)[0]
 
     def eliminate(i: tf.Tensor, a: tf.Tensor, pivots: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, ...]:
         size = _size(tf.gather(a, i, axis=2))
-        pivot = tf.argmax(tf.where(row >= i, size, -tf.ones_like(size)), 1, output_type=tf.int32)[:, tf.newaxis]
-        swap = tf.where(row == i, pivot, tf.where(row == pivot, i, row))
+        pivot = tf.expand_dims(tf.argmax(tf.where(row >= i, size, -tf.ones_like(size)), 1, output_type=tf.int32), 1)
+        swap = _exchanged(row, i, pivot)
         a, order = tf.gather(a, swap, batch_dims=1), tf.gather(order, swap, batch_dims=1)
         below, upper = tf.gather(a, i, axis=2), tf.gather(a, i, axis=1)
-        head = tf.gather(below, i, axis=1)[:, tf.newaxis]
+        head = tf.expand_dims(tf.gather(below, i, axis=1), 1)
         factor = tf.where((row > i) & (head != 0), tf.math.divide_no_nan(below, head), tf.zeros_like(below))
-        left = a - factor[:, :, tf.newaxis] * tf.where(tf.range(columns) > i, upper, 0)[:, tf.newaxis]
-        is_factor = (row > i)[:, tf.newaxis] & (tf.range(columns) == i) & (head != 0)[:, tf.newaxis]
-        a = tf.where(is_factor, factor[:, :, tf.newaxis], left)
+        factor = tf.expand_dims(factor, 2)
+        left = a - factor * tf.expand_dims(tf.where(tf.range(columns) > i, upper, 0), 1)
+        is_factor = (row > i)[:, tf.newaxis] & (tf.range(columns) == i) & tf.expand_dims(head != 0, 1)
+        a = tf.where(is_factor, factor, left)
         return i + 1, a, tf.where(tf.range(count) == i, pivot + 1, pivots), order
 
     start = (tf.constant(0), a, tf.ones([several, count], tf.int32), tf.zeros([several, rows], tf.int32) + row)
@@ -129,29 +136,30 @@ def _size(x: tf.Tensor) -> tf.Tensor:
     return tf.abs(tf.math.real(x)) + tf.abs(tf.math.imag(x)) if x.dtype.is_complex else tf.abs(x)
 
 
-def _swapped(order: tf.Tensor, i: int, j: tf.Tensor) -> tf.Tensor:
-    """Rows of numbers with number `i` and number `j`, which differs from row to row, exchanged."""
-    places = tf.range(sizes(order)[-1])
-    at_j = tf.gather(order, j[..., None], axis=-1, batch_dims=rank(j))
-    exchanged = tf.where(places == j[..., None], order[..., i : i + 1], order)
-    return tf.where(places == i, at_j, exchanged)
+def _exchanged(places: tf.Tensor, i: tf.Tensor, j: tf.Tensor) -> tf.Tensor:
+    """Numbers with `i` and `j` in each other's place."""
+    return tf.where(places == i, j, tf.where(places == j, i, places))
 
 
-def permutation_of(pivots: tf.Tensor, rows: int) -> tf.Tensor:
+def permutation_of(pivots: tf.Tensor, rows: Any) -> tf.Tensor:
     """The row that each row comes from, by LAPACK's pivots."""
-    order = tf.broadcast_to(tf.range(rows), [*sizes(pivots)[:-1], rows])
-    for i in range(sizes(pivots)[-1]):
-        order = _swapped(order, i, pivots[..., i] - 1)
-    return order
+    row = tf.range(rows)
+
+    def exchange(i: tf.Tensor, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        swap = _exchanged(row, i, tf.expand_dims(tf.gather(pivots, i, axis=-1), -1) - 1)
+        return i + 1, tf.gather(order, swap, axis=-1, batch_dims=rank(order) - 1)
+
+    start = tf.constant(0), tf.broadcast_to(row, [*sizes(pivots)[:-1], rows])
+    return tf.while_loop(lambda i, _: i < sizes(pivots)[-1], exchange, start)[1]
 
 
 def unpacked(lu: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """L, with ones on its diagonal, and U, of both in one matrix."""
     *batch, rows, columns = sizes(lu)
-    k = min(rows, columns)
-    lower = tf.linalg.band_part(lu[..., :k], -1, 0)
+    k = smallest(rows, columns)
+    lower = tf.linalg.band_part(sliced(lu, rank(lu) - 1, None, k), -1, 0)
     lower = tf.linalg.set_diag(lower, tf.ones([*batch, k], lu.dtype))
-    return lower, tf.linalg.band_part(lu[..., :k, :], 0, -1)
+    return lower, tf.linalg.band_part(sliced(lu, rank(lu) - 2, None, k), 0, -1)
 
 
 def as_matrix(permutation: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -191,21 +199,22 @@ def lu_unpack(
 @matrices(aten.linalg_householder_product.default)
 def householder_product(input: tf.Tensor, tau: tf.Tensor) -> tf.Tensor:
     """linalg_householder_product(Tensor input, Tensor tau) -> Tensor"""
-    return _reflected(input, tau, tf.eye(*sizes(input)[-2:], batch_shape=sizes(input)[:-2], dtype=input.dtype))
+    return _reflected(input, tau, identity_like(input))
 
 
 def _reflected(vectors: tf.Tensor, tau: tf.Tensor, x: tf.Tensor, backwards: bool = False) -> tf.Tensor:
     """`x` reflected by the product of the Householder reflections that stand below the diagonal of `vectors`."""
-    rows, count = sizes(vectors)[-2], sizes(tau)[-1]
-    order: Sequence[int] = range(count) if backwards else range(count - 1, -1, -1)
-    for i in order:
-        column = vectors[..., i]
-        place = tf.range(rows)
-        v = tf.where(place > i, column, tf.cast(place == i, column.dtype))[..., None]
-        factor = tau[..., i][..., None, None]
+    row, count = tf.range(sizes(vectors)[-2]), sizes(tau)[-1]
+
+    def reflect(step: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        i = step if backwards else count - 1 - step
+        column = tf.gather(vectors, i, axis=-1)
+        v = tf.expand_dims(tf.where(row > i, column, tf.cast(row == i, column.dtype)), -1)
+        factor = tf.expand_dims(tf.expand_dims(tf.gather(tau, i, axis=-1), -1), -1)
         factor = tf.math.conj(factor) if backwards and factor.dtype.is_complex else factor
-        x = x - factor * v @ (adjointed(v) @ x)
-    return x
+        return step + 1, x - factor * v @ (adjointed(v) @ x)
+
+    return tf.while_loop(lambda step, _: step < count, reflect, (tf.constant(0), x))[1]
 
 
 @matrices(aten.ormqr.default)
@@ -222,23 +231,23 @@ def ormqr(
 def geqrf(self: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """geqrf(Tensor self) -> (Tensor a, Tensor tau)"""
     *batch, rows, columns = sizes(self)
-    count, row = min(rows, columns), tf.range(rows)
+    count, row = smallest(rows, columns), tf.range(rows)
     start = tf.reshape(self, [-1, rows, columns])
     zero = tf.zeros([], self.dtype)
 
     def reflect(i: tf.Tensor, a: tf.Tensor, taus: tf.Tensor) -> tuple[tf.Tensor, ...]:
         column = tf.gather(a, i, axis=2)
-        alpha = tf.gather(column, i, axis=1)[:, tf.newaxis]
+        alpha = tf.expand_dims(tf.gather(column, i, axis=1), 1)
         tail = tf.where(row > i, column, zero)
         length = tf.norm(tf.concat([alpha, tail], 1), axis=1, keepdims=True)
         beta = tf.cast(tf.where(tf.math.real(alpha) >= 0, -1.0, 1.0), self.dtype) * length
         done = tf.reduce_all(tail == 0, 1, keepdims=True) & (tf.math.imag(alpha) == 0)
         tau = tf.where(done, zero, tf.math.divide_no_nan(beta - alpha, beta))
         v = tf.where(row == i, tf.ones([], self.dtype), tf.math.divide_no_nan(tail, alpha - beta))
-        turned = a - (tf.math.conj(tau) * v)[:, :, tf.newaxis] * (tf.math.conj(v)[:, tf.newaxis] @ a)
+        turned = a - tf.expand_dims(tf.math.conj(tau) * v, 2) * (tf.expand_dims(tf.math.conj(v), 1) @ a)
         kept = tf.where(row < i, column, tf.where(row == i, tf.where(done, alpha, beta), v))
         where = tf.range(columns)
-        a = tf.where(where > i, turned, tf.where(where == i, kept[:, :, tf.newaxis], a))
+        a = tf.where(where > i, turned, tf.where(where == i, tf.expand_dims(kept, 2), a))
         return i + 1, a, tf.where(tf.range(count) == i, tau, taus)
 
     first = (tf.constant(0), start, tf.zeros([sizes(start)[0], count], self.dtype))

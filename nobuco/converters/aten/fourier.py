@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod, sqrt
+from math import prod
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +14,6 @@ from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-_DIVISORS: dict[int, Callable[[Any], Any]] = {0: lambda n: 1, 1: sqrt, 2: lambda n: n}
 
 
 def _along(x: tf.Tensor, dim: int, transform: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -33,11 +32,15 @@ def _transformed(x: tf.Tensor, dims: Sequence[int], forward: bool) -> tf.Tensor:
     return x
 
 
-def _normalized(x: tf.Tensor, lengths: Sequence[int], normalization: int) -> tf.Tensor:
-    return x if normalization == 0 else x / tf.cast(_DIVISORS[normalization](prod(lengths)), x.dtype)
+def _normalized(x: tf.Tensor, lengths: Sequence[Any], normalization: int) -> tf.Tensor:
+    """0 leaves it as it is, 1 divides by the root of the number of elements, 2 by their number."""
+    if normalization == 0:
+        return x
+    count = tf.cast(prod(lengths), x.dtype)
+    return x / (tf.sqrt(count) if normalization == 1 else count)
 
 
-def _lengths(x: tf.Tensor, dims: Sequence[int]) -> list[int]:
+def _lengths(x: tf.Tensor, dims: Sequence[int]) -> list[Any]:
     return [sizes(x)[dim] for dim in dims]
 
 

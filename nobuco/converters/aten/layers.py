@@ -23,7 +23,7 @@ from nobuco.converters.aten.spelling import (
 )
 from nobuco.converters.normalization import batch_norm, widened
 from nobuco.converters.spatial import first_channels_last
-from nobuco.converters.support import axis, rank
+from nobuco.converters.support import axis, cast, rank
 from nobuco.ir import Node
 from nobuco.layout.strategy import Signature, broadcasting
 from nobuco.registry import Converter, expression, registry
@@ -142,4 +142,7 @@ def native_batch_norm(
     given = batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
     y, *updated = given if isinstance(given, tuple) else (given,)
     mean, variance = tf.nn.moments(widened(input), [i for i in range(rank(input)) if i != axis(input, 1)])
-    return y, mean, tf.math.rsqrt(variance + tf.cast(eps, variance.dtype)), *updated
+    # What is kept of the batch has the dtype of the parameters, which may be wider than the input's.
+    dtype = next((v.dtype for v in (weight, bias, running_mean, running_var) if v is not None), input.dtype)
+    scale = tf.math.rsqrt(variance + tf.cast(eps, variance.dtype))
+    return y, cast(mean, dtype), cast(scale, dtype), *updated

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from torch import Tensor
 
 from nobuco.converters.aten.factors import (
+    FORCE_PYTORCH_ORDER,
     adjointed,
     as_matrix,
+    identity_like,
     lu_factor_ex,
     matrices,
     no_info,
@@ -20,7 +24,9 @@ from nobuco.converters.aten.factors import (
     unpacked,
 )
 from nobuco.converters.aten.spelling import aten
-from nobuco.converters.support import cast, rank, sizes
+from nobuco.converters.repeating import diagonal
+from nobuco.converters.support import cast, sizes
+from nobuco.registry import converter
 
 
 def _together(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -40,13 +46,22 @@ def inv_ex(A: tf.Tensor, *, check_errors: bool = False) -> tuple[tf.Tensor, tf.T
     return tf.linalg.inv(A), no_info(A)
 
 
-@matrices(aten._linalg_solve_ex.default)
-def solve_ex(A: tf.Tensor, B: tf.Tensor, *, left: bool = True, check_errors: bool = False) -> tuple[tf.Tensor, ...]:
+def _are_vectors(A: Tensor, B: Tensor) -> bool:
+    """Whether what stands on the right is a vector for each matrix; sizes tell, so those of the trace do."""
+    return B.dim() == 1 or A.shape[:-1] == B.shape
+
+
+@converter(aten._linalg_solve_ex.default, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """_linalg_solve_ex(Tensor A, Tensor B, *, bool left=True, ...) -> (result, LU, pivots, info)"""
-    is_vector = rank(B) == 1 or (rank(A) - 1 == rank(B) and A.shape[:-1] == B.shape)
-    a, b = _together(A, B[..., None] if is_vector else B)
-    found = tf.linalg.solve(a, b) if left else transposed(tf.linalg.solve(transposed(a), transposed(b)))
-    return (found[..., 0] if is_vector else found, *lu_factor_ex(A))
+    is_vector = _are_vectors(A, B)
+
+    def solve(A: tf.Tensor, B: tf.Tensor, **_: bool) -> tuple[tf.Tensor, ...]:
+        a, b = _together(A, B[..., tf.newaxis] if is_vector else B)
+        found = tf.linalg.solve(a, b) if left else transposed(tf.linalg.solve(transposed(a), transposed(b)))
+        return (found[..., 0] if is_vector else found, *lu_factor_ex(A))
+
+    return solve
 
 
 @matrices(aten.linalg_solve_triangular.default)
@@ -85,8 +100,7 @@ def cholesky_solve(self: tf.Tensor, input2: tf.Tensor, upper: bool = False) -> t
 def cholesky_inverse(self: tf.Tensor, upper: bool = False) -> tf.Tensor:
     """cholesky_inverse(Tensor self, bool upper=False) -> Tensor"""
     lower = tf.linalg.band_part(adjointed(self) if upper else self, -1, 0)
-    identity = tf.eye(sizes(self)[-1], batch_shape=sizes(self)[:-2], dtype=self.dtype)
-    return tf.linalg.cholesky_solve(lower, identity)
+    return tf.linalg.cholesky_solve(lower, identity_like(self))
 
 
 @matrices(aten.linalg_lu_solve.default)
@@ -98,25 +112,26 @@ def lu_solve(LU: tf.Tensor, pivots: tf.Tensor, B: tf.Tensor, *, left: bool = Tru
     return tf.linalg.solve(a, b) if left else transposed(tf.linalg.solve(transposed(a), transposed(b)))
 
 
-@matrices(aten.linalg_lstsq.default)
-def lstsq(self: tf.Tensor, b: tf.Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+@converter(aten.linalg_lstsq.default, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def lstsq(self: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """linalg_lstsq(Tensor self, Tensor b, float? rcond=None, *, str? driver=None)
     -> (Tensor solution, Tensor residuals, Tensor rank, Tensor singular_values)
     """
-    rows, columns = sizes(self)[-2:]
-    is_vector = rank(self) - 1 == rank(b) and self.shape[:-1] == b.shape
-    right = b[..., None] if is_vector else b
-    found = tf.linalg.pinv(self, rcond) @ right
-    residuals = tf.reduce_sum(tf.square(tf.abs(self @ found - right)), -2)
-    full = rows > columns and driver != "gelsy"
-    none = tf.zeros([0], real_of(self.dtype))
-    singular = tf.linalg.svd(self, compute_uv=False) if driver in ("gelsd", "gelss") else none
-    return (
-        found[..., 0] if is_vector else found,
-        residuals if full or rows > columns else none,
-        tf.cast(tf.linalg.matrix_rank(self), tf.int64) if driver != "gels" else tf.zeros([0], tf.int64),
-        singular,
-    )
+    is_vector, chosen = _are_vectors(self, b), driver or "gelsy"
+    has_residuals = self.shape[-2] > self.shape[-1] and chosen != "gelsy"
+
+    def solve(self: tf.Tensor, b: tf.Tensor, *_: Any, **__: Any) -> tuple[tf.Tensor, ...]:
+        right, none = b[..., tf.newaxis] if is_vector else b, tf.zeros([0], real_of(self.dtype))
+        found = pinv(self, rtol=rcond) @ right
+        residuals = tf.reduce_sum(tf.square(tf.abs(self @ found - right)), -2) if has_residuals else none
+        found = found[..., 0] if is_vector else found
+        if chosen == "gels":
+            return found, residuals, tf.zeros([0], tf.int64), none
+        singular = tf.linalg.svd(self, compute_uv=False)
+        number = tf.math.count_nonzero(_counts(self, singular, rtol=rcond), -1)
+        return found, residuals, number, none if chosen == "gelsy" else singular
+
+    return solve
 
 
 @matrices(aten.linalg_pinv.atol_rtol_tensor, aten.linalg_pinv.atol_rtol_float, autocast=False)
@@ -130,41 +145,77 @@ def pinv(self: tf.Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool
         s, v = tf.math.real(s), u
     else:
         s, u, v = tf.linalg.svd(self)
+    inverse = tf.where(_counts(self, s, atol, rtol), tf.math.divide_no_nan(tf.ones([], s.dtype), s), 0)
+    return (v * tf.expand_dims(cast(inverse, self.dtype), -2)) @ adjointed(u)
+
+
+def _counts(x: tf.Tensor, s: tf.Tensor, atol: Any = None, rtol: Any = None) -> tf.Tensor:
+    """Which singular values of a matrix count, the others being zero but for rounding."""
     given = cast(0.0 if atol is None else atol, s.dtype)
-    least = s.dtype.as_numpy_dtype(np.finfo(s.dtype.as_numpy_dtype).eps * max(rows, columns))
+    least = cast(tf.maximum(*sizes(x)[-2:]), s.dtype) * np.finfo(s.dtype.as_numpy_dtype).eps
     relative = tf.where(given > 0, tf.zeros([], s.dtype), least) if rtol is None else cast(rtol, s.dtype)
     cutoff = tf.maximum(given, relative * tf.reduce_max(tf.abs(s), -1))
-    inverse = tf.where(tf.abs(s) > cutoff[..., tf.newaxis], tf.math.divide_no_nan(tf.ones([], s.dtype), s), 0)
-    return (v * cast(inverse, self.dtype)[..., tf.newaxis, :]) @ adjointed(u)
+    return tf.abs(s) > tf.expand_dims(cutoff, -1)
 
 
 # -- numbers and functions of a matrix ------------------------------------------------------------------------
 
 
-@matrices(aten._linalg_det.default)
-def det(A: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _factors_of(A: Tensor) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """The factors that PyTorch finds a determinant by, and a backward pass reads.
+
+    They are the transpose's of real matrices that lie row by row, since LAPACK reads those by columns.
+    """
+    turned = A.is_contiguous() and not A.is_complex()
+    return lambda x: lu_factor_ex(transposed(x) if turned else x)[:2]
+
+
+def _parity(pivots: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """1 for an even number of rows exchanged, -1 for an odd one."""
+    stays = pivots == tf.range(sizes(pivots)[-1]) + 1
+    return tf.reduce_prod(tf.where(stays, tf.ones([], dtype), -tf.ones([], dtype)), -1)
+
+
+@converter(aten._linalg_det.default, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def det(A: Tensor) -> Any:
     """_linalg_det(Tensor A) -> (Tensor result, Tensor LU, Tensor pivots)"""
-    return (tf.linalg.det(A), *lu_factor_ex(A)[:2])
+    factors = _factors_of(A)
+
+    def find(A: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        packed, pivots = factors(A)
+        return _parity(pivots, A.dtype) * tf.reduce_prod(diagonal(packed, 0, -2, -1), -1), packed, pivots
+
+    return find
 
 
-@matrices(aten._linalg_slogdet.default)
-def slogdet(A: tf.Tensor) -> tuple[tf.Tensor, ...]:
+@converter(aten._linalg_slogdet.default, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
+def slogdet(A: Tensor) -> Any:
     """_linalg_slogdet(Tensor A) -> (Tensor sign, Tensor logabsdet, Tensor LU, Tensor pivots)"""
-    sign, logarithm = tf.linalg.slogdet(A)
-    return (sign, tf.cast(tf.math.real(logarithm), real_of(A.dtype)), *lu_factor_ex(A)[:2])
+    factors = _factors_of(A)
+
+    def find(A: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        packed, pivots = factors(A)
+        along = diagonal(packed, 0, -2, -1)
+        sign = _parity(pivots, A.dtype) * tf.reduce_prod(tf.sign(along), -1)
+        return sign, tf.reduce_sum(tf.math.log(tf.abs(along)), -1), packed, pivots
+
+    return find
 
 
 @matrices(aten.linalg_matrix_exp.default)
 def matrix_exp(self: tf.Tensor) -> tf.Tensor:
     """linalg_matrix_exp(Tensor self) -> Tensor"""
-    identity = tf.eye(sizes(self)[-1], batch_shape=sizes(self)[:-2], dtype=self.dtype)
+    identity = identity_like(self)
     if 0 in self.shape.as_list():
         return identity
-    # Taylor's series of a small part of the matrix, squared as often as the part was halved.
-    size = tf.reduce_max(tf.reduce_sum(tf.abs(self), -1))
-    halvings = tf.cast(tf.maximum(tf.math.ceil(tf.math.log(size + 1e-30) / math.log(2)) + 1, 0), tf.int32)
-    part = self * tf.cast(tf.pow(tf.constant(0.5, size.dtype), tf.cast(halvings, size.dtype)), self.dtype)
+    # Taylor's series of a small part of each matrix, squared as often as the part was halved: no more often, since
+    # each time costs a bit of precision.
+    size = tf.reduce_max(tf.reduce_sum(tf.abs(self), -1), -1)[..., tf.newaxis, tf.newaxis]
+    halvings = tf.maximum(tf.math.ceil(tf.math.log(size + 1e-30) / math.log(2)) + 1, 0)
+    part = self * tf.cast(tf.pow(tf.constant(0.5, size.dtype), halvings), self.dtype)
     series = identity
     for k in range(18 if size.dtype == tf.float64 else 9, 0, -1):
         series = identity + part @ series / k
-    return tf.while_loop(lambda i, _: i < halvings, lambda i, x: (i + 1, x @ x), (tf.constant(0), series))[1]
+    most = tf.reduce_max(halvings)
+    start = tf.zeros([], size.dtype), series
+    return tf.while_loop(lambda i, _: i < most, lambda i, x: (i + 1, tf.where(i < halvings, x @ x, x)), start)[1]
