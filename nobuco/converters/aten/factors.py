@@ -212,7 +212,7 @@ def _reflected(vectors: tf.Tensor, tau: tf.Tensor, x: tf.Tensor, backwards: bool
         v = tf.expand_dims(tf.where(row > i, column, tf.cast(row == i, column.dtype)), -1)
         factor = tf.expand_dims(tf.expand_dims(tf.gather(tau, i, axis=-1), -1), -1)
         factor = tf.math.conj(factor) if backwards and factor.dtype.is_complex else factor
-        return step + 1, x - factor * v @ (adjointed(v) @ x)
+        return step + 1, x - factor * v * tf.reduce_sum(tf.math.conj(v) * x, -2, keepdims=True)
 
     return tf.while_loop(lambda step, _: step < count, reflect, (tf.constant(0), x))[1]
 
