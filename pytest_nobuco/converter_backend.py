@@ -80,7 +80,7 @@ class NobucoConverters:
                 f"no sample: give samples=... in @nobuco.converter, a function that returns a list of nobuco.Sample; "
                 f"the converter is at {converter.location}"
             )
-        if case.shape == "static" and _matches_any(entry, ONLY_DYNAMIC):
+        if case.shape == "static" and _only_dynamic(entry):
             raise UnavailableError("this is computed while converting, unless an axis is dynamic")
         calls = self._calls(entry, case, source, options)
         if case.shape == "static":

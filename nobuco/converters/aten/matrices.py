@@ -112,6 +112,14 @@ def lu_solve(LU: tf.Tensor, pivots: tf.Tensor, B: tf.Tensor, *, left: bool = Tru
     return tf.linalg.solve(a, b) if left else transposed(tf.linalg.solve(transposed(a), transposed(b)))
 
 
+def _tall(x: tf.Tensor, expected: bool) -> tf.Tensor:
+    """Matrices that have more rows than columns, or not, as in the trace; at other sizes the model says so."""
+    rows, columns = sizes(x)[-2:]
+    rule = "linalg.lstsq gives residuals only if there are more rows than columns: convert it at such sizes"
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.greater(rows, columns), expected, rule)]):
+        return tf.identity(x)
+
+
 @converter(aten.linalg_lstsq.default, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def lstsq(self: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """linalg_lstsq(Tensor self, Tensor b, float? rcond=None, *, str? driver=None)
@@ -121,6 +129,7 @@ def lstsq(self: Tensor, b: Tensor, rcond: float | None = None, *, driver: str | 
     has_residuals = self.shape[-2] > self.shape[-1] and chosen != "gelsy"
 
     def solve(self: tf.Tensor, b: tf.Tensor, *_: Any, **__: Any) -> tuple[tf.Tensor, ...]:
+        self = self if chosen == "gelsy" else _tall(self, has_residuals)
         right, none = b[..., tf.newaxis] if is_vector else b, tf.zeros([0], real_of(self.dtype))
         found = pinv(self, rtol=rcond) @ right
         residuals = tf.reduce_sum(tf.square(tf.abs(self @ found - right)), -2) if has_residuals else none
