@@ -112,3 +112,31 @@ def test_native_dropout_gives_its_mask(check):
     assert mask.dtype == bool
     assert mask.mean() == pytest.approx(0.75, abs=0.03)
     check(lambda x: torch.native_dropout(x, 0.25, False), torch.randn(3, 4))
+
+
+# -- dropout in a model that is converted in training mode ---------------------------------------------
+
+
+def test_elements_are_dropped_and_the_rest_scaled():
+    out, _ = drawn(lambda x: F.dropout(x, 0.25, training=True), torch.ones(64, 8, 8))
+    assert set(np.unique(out.round(4))) == {np.float32(0), np.float32(1.3333)}
+    assert out.mean() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(("dropout", "shape"), [(F.dropout1d, (16, 8, 5)), (F.dropout2d, (16, 8, 3, 5))])
+def test_channels_are_dropped_whole(dropout, shape):
+    out, _ = drawn(lambda x: dropout(x, 0.5, training=True), torch.ones(shape))
+    out = out.reshape(128, -1)
+    assert (out == out[:, :1]).all()
+    assert set(np.unique(out)) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("dropout", [F.alpha_dropout, F.feature_alpha_dropout])
+def test_alpha_dropout_keeps_mean_and_spread(dropout):
+    out, _ = drawn(lambda x: dropout(x, 0.3, training=True), torch.randn(64, 64, 16))
+    assert out.mean() == pytest.approx(0, abs=0.1)
+    assert out.std() == pytest.approx(1, abs=0.1)
+
+
+def test_everything_dropped(check):
+    check(lambda x: F.dropout(x, 1.0, training=True), torch.randn(2, 3))
