@@ -168,6 +168,15 @@ def test_what_is_written_onto_itself_is_written_once():
     assert [node.name for node in report.walk()].count("torch.Tensor.__setitem__") == 1
 
 
+def test_what_is_written_onto_itself_conjugated_is_written():
+    def programme(x):
+        z = torch.complex(x, x + 1)
+        z[0] = z[0].conj()
+        return torch.view_as_real(z)
+
+    assert_same(programme, 2, 3, 4, orders=((ChannelOrder.PYTORCH, ChannelOrder.PYTORCH),))
+
+
 def test_relu_of_a_slice_in_place():
     def programme(x):
         torch.relu_(x[:, 1:2, 16:25, 8::2])

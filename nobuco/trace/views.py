@@ -47,8 +47,12 @@ def is_onto_itself(tensor: torch.Tensor, index: Any, value: Any) -> bool:
     """Whether `tensor[index] = value` writes what lies there already, as behind `tensor[index] *= 2` it does."""
     if not (is_basic(index) and isinstance(value, torch.Tensor) and value.dtype == tensor.dtype):
         return False
-    place = tensor[index]
-    return (place.data_ptr(), place.shape, place.stride()) == (value.data_ptr(), value.shape, value.stride())
+    return _meaning(tensor[index]) == _meaning(value)
+
+
+def _meaning(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Which elements a tensor shows, and as what: PyTorch conjugates and negates by a flag alone."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.is_conj(), tensor.is_neg()
 
 
 def overlaps(tensor: torch.Tensor) -> bool:
