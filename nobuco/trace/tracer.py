@@ -186,7 +186,7 @@ class Tracer(TorchFunctionMode):
         self.session.memory.take_writes()
         result = func(*args, **kwargs)
         if is_uninitialised(func):
-            result.zero_()
+            result.detach().zero_()
         return result if self._fewer is None else shortened(func, result, self._fewer)
 
     def _is_live(self, leaf: Any) -> bool:

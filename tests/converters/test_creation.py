@@ -56,7 +56,9 @@ def nan_in_new_memory():
 
 def test_memory_that_nobody_has_written_to_is_zero(nan_in_new_memory):
     def several(x):
-        by_public_name = torch.empty_like(x), x.new_empty(2, 3), torch.empty(x.shape[1:])
+        with torch.enable_grad():
+            leaf = torch.empty(3, requires_grad=True)
+        by_public_name = torch.empty_like(x), x.new_empty(2, 3), torch.empty(x.shape[1:]), leaf.detach()
         return *by_public_name, torch.ops.aten.new_empty_strided(x, x.shape, x.stride())
 
     x = image()
