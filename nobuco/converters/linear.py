@@ -295,4 +295,6 @@ def einsum(*operands: Any) -> tf.Tensor:
     pairs = [_diagonals(s, x) for s, x in zip(left.split(","), promoted(*tensors))]
     if len(pairs) == 1 and "." not in left:
         return _rearranged(*pairs[0], right)
-    return tf.einsum(",".join(s for s, _ in pairs) + "->" + right, *(x for _, x in pairs))
+    lacking = "..." if "..." in left and "..." not in right else ""  # which PyTorch sums over
+    found = tf.einsum(",".join(s for s, _ in pairs) + "->" + lacking + right, *(x for _, x in pairs))
+    return tf.reduce_sum(found, list(range(rank(found) - len(right)))) if lacking else found

@@ -98,7 +98,7 @@ def unique_consecutive(
     rows, back = (tf.reshape(self, [-1]), [0]) if dim is None else _by_rows(self, dim)
     places, number, lengths = _runs(_starts(rows))
     found = tf.transpose(tf.gather(rows, places), back), number, lengths
-    if dim is not None:
+    if dim is not None and not (dim == 0 and rank(self) == 1):  # which PyTorch takes for none, but not -1
         return found
     return _given((found[0], tf.reshape(number, sizes(self)), lengths), return_inverse, return_counts)
 

@@ -118,6 +118,7 @@ def test_einsum(check, equation, shapes):
 
 def test_einsum_other_forms(check):
     check(lambda a, b: torch.einsum("abij,abjk->abik", [a, b]), A, B)
+    check(lambda a, b: torch.einsum("...ij, ...jk -> ik", a, b), A, B)
     check(lambda a, b: torch.einsum(a, [0, 1, 2, 3], b, [0, 1, 3, 4], [0, 1, 2, 4]), A, B)
     check(lambda a, b: torch.einsum(a, [..., 2, 3], b, [..., 3, 4]), A, B)
 

@@ -33,6 +33,8 @@ def test_unique(same, dtype):
     same(lambda x: torch.unique(x, return_inverse=True, return_counts=True, dim=1), x)
     same(lambda x: torch.unique_consecutive(x, return_inverse=True, return_counts=True), x)
     same(lambda x: torch.unique_consecutive(x, dim=0), x[[0, 0, 1]])
+    for dim in (0, -1):
+        same(lambda x, dim=dim: torch.ops.aten.unique_consecutive(x, dim=dim), x.flatten())
 
 
 def test_unique_of_nothing_and_of_one(same):
