@@ -91,6 +91,7 @@ def take_along_dim(input: tf.Tensor, indices: tf.Tensor, dim: int | None = None)
     if dim is None:
         return tf.gather(_flat(input), _flat(indices))
     along = axis(input, dim)
+    indices = wrapped(indices, sizes(input)[along])
 
     def stretched(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         own, theirs = sizes(x), sizes(other)

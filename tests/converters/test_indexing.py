@@ -180,6 +180,7 @@ def test_tflite_form(function, expected):
         lambda x, i: x.take_along_dim(i, 1),
         lambda x, i: torch.take_along_dim(x, i[:, :, :, :1], dim=2),
         lambda x, i: torch.take_along_dim(x, i),
+        lambda x, i: torch.take_along_dim(x, -1 - i, 3),
         lambda x, i: x.take(i),
         lambda x, i: torch.take(x, torch.tensor([[-1, 0], [3, 7]])),
         lambda x, i: torch.index_select(x, 1, i[0, 0, :, 0]),
