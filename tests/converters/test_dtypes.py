@@ -147,3 +147,16 @@ def test_float64_of_a_dynamic_size_in_tflite():
     model = nobuco.pytorch_to_keras(filled, [x], input_shapes={x: (None, 3)}, verbose=False)
     got = run_tflite(to_tflite(model), [larger.numpy()])
     assert all(torch.equal(torch.as_tensor(ours), theirs) for ours, theirs in zip(got, filled(larger), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_exponentials_of_matrices_in_16_bits(dtype):
+    """Against float32's: PyTorch's own in 16 bits are NaN."""
+    x = torch.randn(2, 4, 4).to(dtype)
+    model = nobuco.pytorch_to_keras(
+        torch.linalg.matrix_exp, [x], inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, full_validation=False, verbose=False,
+    )  # fmt: skip
+    got = nobuco.t_keras2pytorch(model(nobuco.t_pytorch2keras(x, ChannelOrder.PYTORCH)), ChannelOrder.PYTORCH)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got.float(), torch.linalg.matrix_exp(x.float()), atol=1e-3, rtol=1e-2)

@@ -25,7 +25,7 @@ from nobuco.converters.aten.factors import (
 )
 from nobuco.converters.aten.spelling import aten
 from nobuco.converters.repeating import diagonal
-from nobuco.converters.support import cast, sizes
+from nobuco.converters.support import cast, sizes, wide
 from nobuco.registry import converter
 
 
@@ -212,6 +212,7 @@ def slogdet(A: Tensor) -> Any:
 
 
 @matrices(aten.linalg_matrix_exp.default)
+@wide
 def matrix_exp(self: tf.Tensor) -> tf.Tensor:
     """linalg_matrix_exp(Tensor self) -> Tensor"""
     identity = identity_like(self)
