@@ -156,6 +156,11 @@ def test_modified_bessel_functions(same, name):
     same(getattr(torch.special, name), x.double(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["bessel_y0", "bessel_y1", "modified_bessel_k0", "modified_bessel_k1"])
+def test_bessel_functions_of_the_second_kind_at_zero(same, name):
+    same(getattr(torch.special, name), torch.tensor([0.0, -0.0, -1.0, 2.0, NAN]))
+
+
 @pytest.mark.parametrize("reduce", ["mean", "prod", "amax"])
 def test_an_index_that_comes_twice_leaves_the_old_value_out_once(same, reduce):
     x, index, src = torch.randn(4), torch.tensor([1, 1, 3]), torch.randn(3)

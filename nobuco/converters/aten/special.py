@@ -26,9 +26,14 @@ def _unary(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
         return function(self)
 
 
-def _of_positive(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function that has no value for negative numbers, of which TensorFlow makes an infinity."""
-    return lambda x: tf.where(x < 0, tf.constant(math.nan, x.dtype), function(x))
+def _of_positive(function: Callable[[tf.Tensor], tf.Tensor], at_zero: float) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function of positive numbers; of zero, of which TensorFlow may make no number, its limit."""
+
+    def run(x: tf.Tensor) -> tf.Tensor:
+        limit, none = (tf.constant(number, x.dtype) for number in (at_zero, math.nan))
+        return tf.where(x < 0, none, tf.where(x == 0, limit, function(x)))
+
+    return run
 
 
 for _name, _function in {
@@ -39,12 +44,12 @@ for _name, _function in {
     "special_modified_bessel_i1": bessel.i1,
     "special_bessel_j0": tf.math.special.bessel_j0,
     "special_bessel_j1": tf.math.special.bessel_j1,
-    "special_bessel_y0": _of_positive(tf.math.special.bessel_y0),
-    "special_bessel_y1": _of_positive(tf.math.special.bessel_y1),
-    "special_modified_bessel_k0": _of_positive(bessel.k0),
-    "special_modified_bessel_k1": _of_positive(bessel.k1),
-    "special_scaled_modified_bessel_k0": _of_positive(bessel.k0e),
-    "special_scaled_modified_bessel_k1": _of_positive(bessel.k1e),
+    "special_bessel_y0": _of_positive(tf.math.special.bessel_y0, -math.inf),
+    "special_bessel_y1": _of_positive(tf.math.special.bessel_y1, -math.inf),
+    "special_modified_bessel_k0": _of_positive(bessel.k0, math.inf),
+    "special_modified_bessel_k1": _of_positive(bessel.k1, math.inf),
+    "special_scaled_modified_bessel_k0": _of_positive(bessel.k0e, math.inf),
+    "special_scaled_modified_bessel_k1": _of_positive(bessel.k1e, math.inf),
     "special_ndtri": tf.math.ndtri,
 }.items():
     _unary(_name, _function)
