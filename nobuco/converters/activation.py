@@ -262,8 +262,9 @@ def softmin(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
 ) -> tf.Tensor:
     """softmin(Tensor input, int dim, ScalarType? dtype=None) -> Tensor"""
-    logits, last = _along(input, dim, dtype)
-    return _normalised(tf.nn.softmax, -logits, last)
+    # PyTorch negates before it casts, which bytes without a sign show.
+    opposite, last = tf.zeros([], input.dtype) - input, axis(input, _softmax_dim(input, dim))
+    return _normalised(tf.nn.softmax, cast(opposite, tf_dtype(dtype) if dtype else input.dtype), last)
 
 
 @expression(*spellings("log_softmax", F, torch.special), strategy=along_last(_softmax_dim))

@@ -70,7 +70,14 @@ def _without_nan(x: tf.Tensor) -> tf.Tensor:
 def mean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     x = input if dtype is None else tf.cast(input, tf_dtype(dtype))
-    return _reduced(tf.reduce_mean, x, axes(input, dim), keepdim)
+    return _average(x, axes(input, dim), keepdim)
+
+
+def _average(x: tf.Tensor, over: Sequence[int], keepdim: bool) -> tf.Tensor:
+    """The mean, part by part of complex numbers: of none of them TensorFlow has zero."""
+    if x.dtype.is_complex:
+        return tf.complex(*(_average(part(x), over, keepdim) for part in (tf.math.real, tf.math.imag)))
+    return _reduced(tf.reduce_mean, x, over, keepdim)
 
 
 @reduction(*spellings("nanmean"))
@@ -277,7 +284,7 @@ def _variance(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
 
 def _mean(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
     dim, _, keepdim = _moment_arguments(*args, **kwargs)
-    return tf.reduce_mean(input, axes(input, dim), keepdim)
+    return _average(input, axes(input, dim), keepdim)
 
 
 @expression(*spellings("var"), strategy=keeping(_moment_sources))

@@ -87,6 +87,10 @@ def test_activation(check, activation):
     check(activation, 3 * torch.randn(2, 4, 6, 8))
 
 
+def test_softmin_of_bytes(check):
+    check(lambda x: F.softmin(x, 1, dtype=torch.float32), torch.tensor([[0, 1, 255], [3, 2, 1]], dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("dim", [0, 2, -1])
 def test_softmax_of_more_dimensions_than_tensorflow_takes(check, dim):
     def several(x):

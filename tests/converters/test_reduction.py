@@ -313,3 +313,11 @@ def test_of_more_dimensions_than_xnnpack_reduces(check, dims):
         return *found, x.amax(dims or (), True), x.amin(dims or ())
 
     check(several, torch.randn(2, 3, 4, 2, 3, 2, 2), orders=(ChannelOrder.PYTORCH,), tflite=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+def test_means_of_no_complex_numbers(check):
+    def several(x):
+        return torch.mean(x), *torch.var_mean(x, False), x.mean(0)
+
+    check(several, torch.zeros(0, 3, dtype=torch.complex64), orders=(ChannelOrder.PYTORCH,))
