@@ -160,3 +160,8 @@ def test_exponentials_of_matrices_in_16_bits(dtype):
     got = nobuco.t_keras2pytorch(model(nobuco.t_pytorch2keras(x, ChannelOrder.PYTORCH)), ChannelOrder.PYTORCH)
     assert got.dtype == dtype
     torch.testing.assert_close(got.float(), torch.linalg.matrix_exp(x.float()), atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["chebyshev_polynomial_t", "hermite_polynomial_he", "legendre_polynomial_p"])
+def test_polynomials_of_integers(check, name):
+    check(getattr(torch.special, name), torch.tensor([-2, 0, 3]), torch.tensor([0, 2, 4]), orders=LAST)

@@ -182,7 +182,7 @@ def _polynomial(name: str, first: Callable[[tf.Tensor], tf.Tensor], step: Step) 
 
     @expression(*functional(getattr(aten, name)), strategy=broadcasting)
     def run(x: Any, n: Any) -> tf.Tensor:
-        x, n = aligned(*promoted(x, n))
+        x, n = aligned(*promoted(x, n, to_float=True))
         degree = tf.cast(n, tf.int32)
         before, current = tf.ones_like(x + n), first(x) + tf.zeros_like(x + n)
         found = tf.where(degree < 0, tf.zeros_like(current), tf.where(degree == 0, before, current))
