@@ -43,6 +43,7 @@ from nobuco.bridge import to_numpy
 from nobuco.export.tflite import run_tflite, to_tflite
 from nobuco.ir import map_tensors, tensors
 from nobuco.registry import Sample
+from nobuco.trace.calls import UNINITIALISED
 from pytest_nobuco.samples import randomized, seeding
 
 RTOL, ATOL = 1e-3, 1e-4
@@ -90,8 +91,8 @@ def name_of(info: Any) -> str:
 def measured(info: Any, count: int | None, tflite: bool) -> Result:
     """Convert and compare `count` samples (None: all) spread over an entry's."""
     result, started = Result(name_of(info)), time.perf_counter()
-    if torch.float32 not in _dtypes_of(info) or info.name in _UNINITIALIZED:
-        result.left_out = "no values" if info.name in _UNINITIALIZED else "takes no float32"
+    if torch.float32 not in _dtypes_of(info) or info.name in UNINITIALISED:
+        result.left_out = "no values" if info.name in UNINITIALISED else "takes no float32"
         return result
     with seeding(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -105,7 +106,7 @@ def measured(info: Any, count: int | None, tflite: bool) -> Result:
 def measured_by_dtype(info: Any, count: int | None) -> Result:
     """What becomes of `count` samples of each dtype: ok, raises, or WRONG, a wrong answer without a word."""
     result, started = Result(name_of(info)), time.perf_counter()
-    for dtype in () if info.name in _UNINITIALIZED else _DTYPES:
+    for dtype in () if info.name in UNINITIALISED else _DTYPES:
         if dtype in _dtypes_of(info):
             own = Result(result.name)
             with seeding(0), warnings.catch_warnings():
@@ -152,7 +153,6 @@ def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
 # What PyTorch does not define is not compared: the order of eigenvalues, the signs of eigenvectors, as its own tests
 # leave them out, and, where a dtype has but few numbers, the indices of equals.
 _SIGNS_ARE_OPEN = {"linalg.eigh", "linalg.svd", "svd"}
-_UNINITIALIZED = {"empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided"}
 _TIES_ARE_OPEN = {"sort", "topk", "kthvalue", "median", "nanmedian", "mode", "max", "min"}
 
 
@@ -288,11 +288,11 @@ def _as_pytorch(outputs: Sequence[Any]) -> list[np.ndarray]:
 
 def _judged(run: Callable[[], list[np.ndarray]], verdict: Any, expected: Sequence[np.ndarray]) -> str:
     """What is said of a run; where few numbers can come, those of the trace may, but not five times."""
-    said = _BAKED
     for _ in range(5):
-        if said == _BAKED:
-            said = verdict(run(), expected)
-    return said
+        said = verdict(run(), expected)
+        if said != _BAKED:
+            return said
+    return _BAKED
 
 
 def _verdict(got: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:

@@ -1,7 +1,7 @@
 """`COVERAGE.md` from what `conformance.coverage` measured, and a check that the known gaps are those that there are.
 
-    python -m conformance.coverage --samples 8 --tflite --out operations.jsonl
-    python -m conformance.coverage --modules --samples 8 --tflite --out modules.jsonl
+    python -m conformance.coverage --all --tflite --out operations.jsonl
+    python -m conformance.coverage --modules --all --tflite --out modules.jsonl
     python -m conformance.coverage_page operations.jsonl modules.jsonl > conformance/COVERAGE.md
 
 A line of `coverage_gaps.txt` is `NAME  # REASON`. What does not match in Keras must stand there, and what stands there

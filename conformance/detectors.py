@@ -14,11 +14,7 @@ from torch import Tensor, nn
 
 from conformance.torchvision_models import network
 
-_TWO_STAGES = {
-    "rpn_pre_nms_top_n_test": 60,
-    "rpn_post_nms_top_n_test": 30,
-    "box_score_thresh": 0.02,
-}
+_TWO_STAGES = {"rpn_pre_nms_top_n_test": 60, "rpn_post_nms_top_n_test": 30, "box_score_thresh": 0.02}
 _ONE_STAGE = {"score_thresh": 0.02, "topk_candidates": 60}
 _SMALL = {"min_size": 128, "max_size": 160}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {

@@ -19,12 +19,11 @@ from torch.utils import _pytree as pytree
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.ir import leaves
 from nobuco.registry import Operation, Sample, operation_name
+from nobuco.trace.calls import is_uninitialised
 from pytest_nobuco.samples import seeding, writes
 
 # Dtypes in which PyTorch itself may be far off.
 SHORT = ("float16", "bfloat16")
-# What they return is whatever the memory held.
-_UNINITIALIZED = ("torch.empty", "torch.empty_like", "torch.Tensor.new_empty")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +143,7 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
             raise RefusedError(f"TensorFlow has no {tensor.dtype}") from None
     expected = tuple(to_numpy(tensor) for tensor in first)
     again = tuple(to_numpy(tensor) for tensor in second)
-    random = operation_name(operation) in _UNINITIALIZED or any(not _alike(a, b) for a, b in zip(expected, again))
+    random = is_uninitialised(operation) or any(not _alike(a, b) for a, b in zip(expected, again))
     _require(not random or all(_finite(array) for array in expected), "it is random, and not finite")
     _require(random or any(_tells(array) for array in expected), "it is NaN or infinite everywhere")
     call = Call(operation, sample, expected, random)

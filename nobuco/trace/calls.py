@@ -22,7 +22,7 @@ _BAKING = {
     "__bool__", "__int__", "__float__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__",
     "_local_scalar_dense",
 }  # fmt: skip
-_UNINITIALISED = {
+UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
@@ -53,7 +53,7 @@ def counting(func: Any, given: Any) -> list[Value]:
 
 def is_uninitialised(func: Any) -> bool:
     """Whether what a call gives is whatever its memory held."""
-    return name_of(func) in _UNINITIALISED
+    return name_of(func) in UNINITIALISED
 
 
 def is_decision(func: Any, result: Any) -> bool:
