@@ -8,24 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import torch
 from torch import nn
 
 from nobuco.arguments import inputs_given, output_orders, prepared
-from nobuco.bridge import t_pytorch2keras, to_numpy
-from nobuco.build import Builder, Built, InputSpec
+from nobuco.build import Builder
 from nobuco.build.checkpoint import checkpoint_of
 from nobuco.build.regions import choices
-from nobuco.build.validation import logical
+from nobuco.build.trials import Trials
 from nobuco.errors import ConversionError, NobucoWarning
 from nobuco.ir import Graph, Value, map_leaves
-from nobuco.layers.state import reset_states
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
-from nobuco.parity import Difference, Tolerance, compare, tolerances
-from nobuco.report import TraceLevel, html_path, print_report, progress, save_html
+from nobuco.parity import tolerances
+from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, unanswered
 from nobuco.stages import selected, traced
@@ -50,6 +47,7 @@ def pytorch_to_keras(
     decompose: bool = True,
     constants_to_variables: bool = True,
     full_validation: bool = True,
+    validate_on: Sequence[Sequence[Any]] = (),
     validation_tolerance: float | None = None,
     return_outputs_pt: bool = False,
     return_report: bool = False,
@@ -81,7 +79,9 @@ def pytorch_to_keras(
         decompose: open an operation that has no converter into the ATen calls that PyTorch makes of it, and convert
             those; False raises.
         constants_to_variables: keep parameters and buffers that no Keras layer owns as weights; False embeds them.
-        full_validation: check every node, alone and in the running model; False checks the outputs only.
+        full_validation: check every node, alone and in the running model, and the finished model at other sizes and
+            with other values; False checks the outputs on the example only.
+        validate_on: further positional arguments, each like `args`, to check the finished model on.
         validation_tolerance: the largest absolute difference; None takes the dtype's default.
         return_outputs_pt: also return what PyTorch returned.
         return_report: also return the `Report`.
@@ -102,7 +102,13 @@ def pytorch_to_keras(
     draft = Draft(call.program.name, finished=lambda report: save_html(report, html) if html is not None else None)
     with draft.stage("trace"):
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
-        graph = traced(call, [spec.shape for spec in inputs_of], trace_shape, paths)
+        graph = traced(
+            call,
+            [spec.shape for spec in inputs_of],
+            trace_shape,
+            paths,
+            tuple(validate_on) if full_validation else None,
+        )
         draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
         outputs = draft.wanted = output_orders(
@@ -133,35 +139,31 @@ def pytorch_to_keras(
         draft.built = builder
         built = builder.build(outputs)
     with draft.stage("validate"):
-        draft.outputs = _checked_outputs(built, graph, inputs, outputs, layout.orders, tolerance)
-        reset_states(built.model)
+        trials = Trials(built, graph, inputs, outputs, layout.orders, tolerance)
+        draft.outputs = trials.on_example()
+        if full_validation and all(output.matches for output in draft.outputs):
+            draft.trials = trials.on_others()
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
     report = draft.report()
     draft.finished(report)
     if verbose:
         print_report(report, detail=debug_traces)
+    _warn_of_mismatch(report)
     extras = ([_pytorch_outputs(graph)] if return_outputs_pt else []) + ([report] if return_report else [])
     return (built.model, *extras) if extras else built.model
 
 
-def _checked_outputs(
-    built: Built,
-    graph: Graph,
-    inputs: Mapping[int, InputSpec],
-    outputs: Sequence[tuple[Value, ChannelOrder | None, str | None]],
-    orders: Mapping[int, ChannelOrder],
-    tolerance: Callable[[str], Tolerance],
-) -> tuple[Difference, ...]:
-    """Run the finished model on the traced inputs and compare, output by output."""
-    feeds = [t_pytorch2keras(graph.samples[v.id], inputs[v.id].order) for v in graph.inputs]
-    got = keras.tree.flatten(built.model(feeds[0] if len(feeds) == 1 else feeds, training=False))
-    by_output = dict(zip(built.order, got, strict=True))
-    differences = []
-    for i, (value, order, _) in enumerate(outputs):
-        lies = order or orders.get(value.id, ChannelOrder.PYTORCH)
-        expected = to_numpy(graph.samples[value.id])
-        differences.append(compare(logical(by_output[i], lies), expected, tolerance(value.dtype)))
-    return tuple(differences)
+def _warn_of_mismatch(report: Report) -> None:
+    """Say what does not match, for those who neither print the tree nor ask for the report."""
+    wrong = [f"on the example: {output.describe()}" for output in report.outputs if not output.matches]
+    wrong += [f"{tried.about}: {tried.describe()}" for tried in report.trials if not tried.ok]
+    if wrong:
+        warnings.warn(
+            f"the converted model does not match PyTorch {wrong[0]}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            NobucoWarning,
+            stacklevel=3,
+        )
 
 
 def _pytorch_outputs(graph: Graph) -> Any:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nobuco.arguments import Call
 from nobuco.ir import Graph
 from nobuco.registry import find_converter
 from nobuco.select import Selection, select
-from nobuco.trace import Kept, trace_dynamic
+from nobuco.trace import Input, Kept, trace_dynamic
 from nobuco.trace.opening import opened
 
 
 def traced(
-    call: Call, shapes: Sequence[Sequence[int | None]], trace_shape: bool | None = None, paths: int = 0
+    call: Call,
+    shapes: Sequence[Sequence[int | None]],
+    trace_shape: bool | None = None,
+    paths: int = 0,
+    validate_on: Sequence[Any] | None = None,
 ) -> Graph:
-    """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None."""
+    """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None.
+
+    `validate_on` is as in `trace_dynamic`.
+    """
+    inputs = [Input(name, shape) for name, shape in zip(call.names, shapes)]
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
     return trace_dynamic(
-        call.program.function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
-        has_converter=lambda op: find_converter(op) is not None,
+        call.program.function, call.args, call.kwargs, inputs, sizes, paths,
+        has_converter=lambda op: find_converter(op) is not None, validate_on=validate_on,
     )  # fmt: skip
 
 

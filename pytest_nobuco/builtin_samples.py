@@ -36,7 +36,7 @@ MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
 
 # In each of these the sizes alone are arithmetic, or shape what is made of nothing: static, it is a constant.
 ONLY_DYNAMIC = (
-    "nobuco.trace.sizes.size_of", "operator.*", "builtins.*", "math.*",
+    "nobuco.trace.sizes.numbers.size_of", "operator.*", "builtins.*", "math.*",
     "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
     "torch.ops.aten.empty_strided.default",
     "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randint", "torch.randperm",

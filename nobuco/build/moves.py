@@ -96,7 +96,7 @@ def _real_size(size: int, stand_ins: dict[int, tuple[Any, int]]) -> Any:
     """What an integer of the algebra is now: an int, or a tensor where stand-ins are among its factors."""
     factors, samples = [], 1
     for stand_in, (real, sample) in stand_ins.items():
-        while size % stand_in == 0:
+        while size and size % stand_in == 0:
             factors.append(real)
             size //= stand_in
             samples *= sample

@@ -101,6 +101,30 @@ def rounded(a: tf.Tensor, ndigits: Any = None) -> tf.Tensor:
     return a if a.dtype.is_integer else tf.cast(tf.math.round(a), tf.int32)
 
 
+@expression(math.sqrt)
+def square_root(a: tf.Tensor) -> tf.Tensor:
+    """sqrt(Scalar a) -> float"""
+    return tf.sqrt(_as_float(a))
+
+
+@expression(math.log)
+def logarithm(a: tf.Tensor) -> tf.Tensor:
+    """log(Scalar a) -> float"""
+    return tf.math.log(_as_float(a))
+
+
+@expression(math.log2)
+def binary_logarithm(a: tf.Tensor) -> tf.Tensor:
+    """log2(Scalar a) -> float"""
+    return tf.math.log(_as_float(a)) / math.log(2)
+
+
+@expression(math.log10)
+def decimal_logarithm(a: tf.Tensor) -> tf.Tensor:
+    """log10(Scalar a) -> float"""
+    return tf.math.log(_as_float(a)) / math.log(10)
+
+
 @expression(max)
 def larger(a: Any, b: Any) -> tf.Tensor:
     """max(Scalar a, Scalar b) -> Scalar"""

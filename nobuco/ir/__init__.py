@@ -1,13 +1,15 @@
 """The intermediate representation: plain frozen data, no TensorFlow, no knowledge of any other room."""
 
-from nobuco.ir.graph import Baked, Graph, Node, Site, Value, ValueKind, values
+from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, values
 from nobuco.ir.tree import leaves, map_leaves, map_tensors, tensors
 
 __all__ = [
-    "Baked",
+    "Condition",
     "Graph",
+    "Guard",
     "Node",
     "Site",
+    "Trial",
     "Value",
     "ValueKind",
     "leaves",

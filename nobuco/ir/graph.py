@@ -62,12 +62,32 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Baked:
-    """A size, by its value's id, that Python looked at; `chooses` is whether `max` or `min` did so."""
+class Guard:
+    """A decision that Python took by a size while tracing.
 
-    value: int
+    `how` is the name of a comparison with `other` (a size or a number), or of what else was asked (`"bool"`,
+    `"float"`); `outcome` is what Python saw. Calls with a higher id than `position` came after it; `within` are the
+    ids of those that were going on.
+    """
+
+    size: Value
+    how: str
+    other: Any
+    outcome: Any
+    site: Site
+    position: int
+    within: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Where a converted model means what the program means, as the program decided by a size while tracing.
+
+    `region` is the condition, as `"x.shape[2] % 4 == 0"`; `message` the whole sentence, with the line.
+    """
+
+    region: str
     message: str
-    chooses: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +139,28 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
+class Trial:
+    """Other arguments that the program was called with, and what PyTorch gave.
+
+    `about` says what was other, as `"other sizes: x float32[1, 3, 7, 9]"`. `inputs` and `outputs` are in the order of
+    the graph's; where the program keeps state, `outputs` has those of several calls in a row.
+    """
+
+    about: str
+    inputs: tuple[Any, ...]
+    outputs: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """What a trace recorded.
 
     `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the
-    programme returned, tensors replaced by values. `baked` are the sizes that Python looked at, with what to
-    say if they are dynamic; `dynamic` are the ids of those that differ from run to run, and `runs` tell the shapes
+    programme returned, tensors replaced by values. `guards` are the decisions that Python took by sizes,
+    in order, and `conditions` what follows of them; `dynamic` are the ids of those that differ from run to run, and `runs` tell the shapes
     and sizes that values had in the runs after the first. `states` are the tensors
-    of modules that a call changes: what they hold before it, and after it. `noted` tells of a warning, for each
+    of modules that a call changes: what they hold before it, and after it. `trials` are calls at other sizes, or with
+    other values, on which the finished model can be tried. `noted` tells of a warning, for each
     time that it arose, in which calls it did.
     """
 
@@ -135,7 +169,9 @@ class Graph:
     outputs: Any
     samples: Mapping[int, Any] = field(repr=False)
     warnings: tuple[str, ...] = ()
-    baked: tuple[Baked, ...] = field(default=(), repr=False)
+    guards: tuple[Guard, ...] = field(default=(), repr=False)
+    conditions: tuple[Condition, ...] = ()
+    trials: tuple[Trial, ...] = field(default=(), repr=False)
     dynamic: frozenset[int] = frozenset()
     runs: tuple[Mapping[int, Any], ...] = field(default=(), repr=False)
     states: tuple[tuple[Value, Value], ...] = ()

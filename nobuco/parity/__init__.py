@@ -1,7 +1,7 @@
 """Parity: how far a converted tensor is from PyTorch's, and the one definition of 'matches'."""
 
 from nobuco.parity.compare import compare
-from nobuco.parity.difference import Difference, Places, Tolerance, default_tolerance, tolerances, worst
+from nobuco.parity.difference import Difference, Places, Tolerance, Tried, default_tolerance, tolerances, worst
 from nobuco.parity.fidelity import Fidelity, fidelity
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Fidelity",
     "Places",
     "Tolerance",
+    "Tried",
     "compare",
     "default_tolerance",
     "fidelity",

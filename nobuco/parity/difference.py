@@ -48,6 +48,27 @@ class Tolerance:
         return f"{absolute}{relative} ({self.source})"
 
 
+@dataclass(frozen=True)
+class Tried:
+    """How a finished model fared with other arguments than the example's.
+
+    `about` says which, `difference` is the gravest of its outputs', `error` what TensorFlow raised in place of them.
+    """
+
+    about: str
+    difference: Difference | None
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output matches."""
+        return self.error is None and (self.difference is None or self.difference.matches)
+
+    def describe(self) -> str:
+        """What came of it, in words."""
+        return self.error or ("no output" if self.difference is None else self.difference.describe())
+
+
 def default_tolerance(dtype_name: str) -> Tolerance:
     """The bound of a dtype that nobody set another for: room for another order of summation, no more."""
     source = f"default of {dtype_name}"

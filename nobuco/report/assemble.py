@@ -14,7 +14,7 @@ from nobuco.ir import Graph, Node, Value, values
 from nobuco.layout.order import ChannelOrder, is_free
 from nobuco.layout.planner import Plan
 from nobuco.layout.strategy import Signature, has_order
-from nobuco.parity import Difference
+from nobuco.parity import Difference, Tried
 from nobuco.registry import operation_name
 from nobuco.report.data import Choice, NodeReport, Port, Report, Status
 from nobuco.trace.site import definition_site
@@ -61,6 +61,7 @@ class Draft:
     layout: Layout | None = None
     built: Measured | None = None
     outputs: Sequence[Difference] = ()
+    trials: Sequence[Tried] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -95,6 +96,8 @@ class Draft:
             results=tuple(facts.result(number, *wanted) for number, wanted in enumerate(self.wanted)),
             moved=self.layout.plan.cost if self.layout is not None else 0,
             error=message,
+            conditions=self.graph.conditions,
+            trials=tuple(self.trials),
         )
 
 

@@ -263,6 +263,9 @@ def _facts(report: Report) -> Iterator[tuple[str, str, str]]:
         which = next(i for i, output in enumerate(report.outputs, 1) if output is gravest)
         of_several = f"{which} of {len(report.outputs)}: " if len(report.outputs) > 1 else ""
         yield "outputs", of_several + gravest.describe(), "" if gravest.matches else "yellow"
+    for tried in report.trials:
+        if not tried.ok:
+            yield "tried", f"{tried.about}: {tried.describe()}", "red"
     cause, largest = report.first_bad(), report.worst_node()
     if cause is not None:
         yield "first bad", _place(report, cause), ""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from nobuco.parity import Difference, worst
+from nobuco.parity import Difference, Tried, worst
 
 if TYPE_CHECKING:  # the graph's package imports torch, which a reader of reports has no need of
-    from nobuco.ir import Site
+    from nobuco.ir import Condition, Site
 
 
 class TraceLevel(Enum):
@@ -152,6 +152,10 @@ class Report:
     results: tuple[Port, ...] = ()
     moved: int = 0
     """The bytes that one run of the model transposes."""
+    conditions: tuple[Condition, ...] = ()
+    """Where the model is right, as the program decided by a dynamic size while tracing."""
+    trials: tuple[Tried, ...] = ()
+    """How the model fared at other sizes and with other values than the example's."""
     error: str | None = None
 
     def walk(self) -> Iterator[NodeReport]:
@@ -166,12 +170,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all is converted and every output that was compared matches.
+        """Whether all is converted and every output that was compared matches, on other arguments too.
 
         An imprecise node on the way does not count where its error is gone again at the outputs.
         """
         broken = any(node.status in (Status.FAILED, Status.NO_CONVERTER) for node in self.walk())
-        return self.error is None and not broken and all(output.matches for output in self.outputs)
+        matches = all(output.matches for output in self.outputs) and all(tried.ok for tried in self.trials)
+        return self.error is None and not broken and matches
 
     @property
     def seconds(self) -> float:
@@ -217,6 +222,8 @@ def _plain(item: Any) -> Any:
         as_dict = {f.name: _plain(getattr(item, f.name)) for f in fields(item)}
         if isinstance(item, Difference):
             as_dict.update(matches=item.matches, text=item.describe())
+        if isinstance(item, Tried):
+            as_dict.update(ok=item.ok, text=item.describe())
         return as_dict
     if isinstance(item, Mapping):
         return {str(key): _plain(value) for key, value in item.items()}

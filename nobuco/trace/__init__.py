@@ -1,12 +1,13 @@
 """Recording a PyTorch programme: one eager run, watched through PyTorch's own override protocols."""
 
-from nobuco.trace.dynamic import trace_dynamic
+from nobuco.trace.sizes.dynamic import Input, trace_dynamic
 from nobuco.trace.site import call_site, definition_site
 from nobuco.trace.sizes import Kept
 from nobuco.trace.traceable import is_traceable, sizes_of, traceable
 from nobuco.trace.tracer import trace, warn_all
 
 __all__ = [
+    "Input",
     "Kept",
     "call_site",
     "definition_site",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nobuco.errors import ConversionError
-from nobuco.ir import Baked, Graph, Node, Site, Value, ValueKind, leaves, values
+from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.autocasting import Autocast
 from nobuco.trace.regions import closed, refuse_leaks
@@ -69,7 +69,8 @@ class Record:
         self._foreign: Site | None = None
         self._warnings: dict[str, None] = {}
         self._baked: list[tuple[tuple[Value, ...], str]] = []
-        self._baked_sizes: dict[Baked, None] = {}
+        self.guards: list[Guard] = []
+
         self._noted: dict[str, set[frozenset[int]]] = {}
 
     @property
@@ -167,10 +168,10 @@ class Record:
         self._baked.append((values(given), message))
         self._note_where(message)
 
-    def note_baked_size(self, value: Value, message: str, chooses: bool) -> None:
-        """Note that Python has looked at a size; whether it matters is known once dynamic sizes are."""
-        self._baked_sizes.setdefault(Baked(value.id, message, chooses))
-        self._note_where(message)
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
+        """Note that Python has decided by a size; whether that matters is known once the program ran at others."""
+        within = frozenset(frame.id for frame in self.frames[1:])
+        self.guards.append(Guard(value, how, other, outcome, call_site(), self._counter, within))
 
     def _note_where(self, message: str) -> None:
         """Note in which calls a warning arose; a converter for one of them answers it."""
@@ -190,9 +191,7 @@ class Record:
         (root,) = self.frames
         nodes = closed(root.children, [before for before, _ in self.states])
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
-        graph = Graph(
-            nodes, tuple(self.inputs), outputs, samples, baked=tuple(self._baked_sizes), states=tuple(self.states)
-        )
+        graph = Graph(nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), states=tuple(self.states))
         varying = _depending_on_state(graph) | self._live
         for given, message in self._baked:
             if any(value.id in varying for value in given):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from nobuco.errors import NobucoWarning
-from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Guard, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
 from nobuco.trace.calls import (
     counting,
@@ -26,12 +27,12 @@ from nobuco.trace.calls import (
     torch_spelled,
 )
 from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
-from nobuco.trace.counting import Fewer, shortened, thinned
+from nobuco.trace.sizes.counting import Fewer, shortened, thinned
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
-from nobuco.trace.provenance import SizeRecorder
+from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
@@ -39,6 +40,14 @@ from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
 from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
 from nobuco.trace.writes import spread, view_by, written_slots
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that PyTorch, or the program itself, ended with an error: with the decisions by sizes until then."""
+
+    error: Exception
+    guards: tuple[Guard, ...] = ()
 
 
 def trace(
@@ -52,46 +61,63 @@ def trace(
     """Run `function(*args, **kwargs)` once and record it.
 
     Every tensor among the arguments, in order, is an input of the graph, also one that stands there twice:
-    each place gets a copy of its own, so that nothing of the caller's is written. A programme that puts what it
+    each place gets a copy of its own, so that nothing of the caller's is written. A program that puts what it
     computes into its modules is run a few times more, unrecorded, to see whether later calls read it.
 
     Args:
         function: a module or any callable.
-        args: positional arguments, nested as the programme takes them.
+        args: positional arguments, nested as the program takes them.
         kwargs: keyword arguments, likewise.
         sizes: of which sizes to record what becomes of them.
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
         fewer: how many of n elements those calls shall give that choose some by their values; None: all.
+
+    Raises:
+        Exception: whatever the program raises.
     """
+    result = traced(function, args, kwargs, sizes, paths, fewer)
+    if isinstance(result, Failure):
+        raise result.error
+    return result
+
+
+def traced(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    sizes: Kept = Kept.NONE,
+    paths: int = 0,
+    fewer: Fewer | None = None,
+) -> Graph | Failure:
+    """What `trace` gives; where the program raises, what was seen until then."""
     loaded, random = dynamo_is_loaded(), torch.get_rng_state()
-    try:
-        graph = _trace(function, args, kwargs, sizes, paths, fewer)
-    except Exception:
-        if loaded == dynamo_is_loaded():
-            raise
+    result = _traced(function, args, kwargs, sizes, paths, fewer)
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
         torch.set_rng_state(random)
-        graph = _trace(function, args, kwargs, sizes, paths, fewer)
-    return graph
+        result = _traced(function, args, kwargs, sizes, paths, fewer)
+    return result
 
 
-def _trace(
+def _traced(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     sizes: Kept,
     paths: int,
     fewer: Fewer | None,
-) -> Graph:
+) -> Graph | Failure:
     tracer = Tracer(function, sizes, paths, fewer)
     session = tracer.session
-    own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
-    with restoring(function) as before, session.tensors.putting_back(), calls_are_seen(), tracer.running():
-        result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
-        outputs = session.tensors.read(result)
-        tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
-    return session.record.graph(outputs, session.memory.samples)
+    try:
+        own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
+        with restoring(function) as before, session.tensors.putting_back(), calls_are_seen(), tracer.running():
+            result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
+            outputs = session.tensors.read(result)
+            tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
+        return session.record.graph(outputs, session.memory.samples)
+    except Exception as error:
+        return Failure(error, tuple(session.record.guards))
 
 
 class Tracer(TorchFunctionMode):
@@ -168,7 +194,10 @@ class Tracer(TorchFunctionMode):
         if not produced and not written:
             return self._taken_into_python(func, given, result)
         if not written and all(known.is_current(t) for t in produced):
-            return result  # it gave back what it was given: `contiguous`, `to` the same dtype, dropout at rest
+            if name_of(func) != "contiguous" or self.session.sizes is Kept.NONE:
+                return result  # it gave back what it was given: `to` the same dtype, dropout at rest
+            with torch._C.DisableTorchFunction():  # at another size it may give a copy: a call of its own at each
+                result = result.view_as(result)
         self._record(func, (args, kwargs), given, result, written, cast)
         counted_by = counting(func, given)
         if counted_by:

@@ -1,13 +1,13 @@
 """Sizes that remember where they come from.
 
 While tracing with a dynamic axis, `x.shape` and `x.size()` give integers of a subclass: PyTorch takes them
-wherever it takes an int, and arithmetic on them is recorded like any other call. What Python makes of them
-beyond arithmetic (a comparison, `int(h ** 0.5)`) is baked in, and noted.
+wherever it takes an int, and arithmetic on them is recorded like any other call. Where Python decides by one (a
+comparison, its truth, `float(h)`), the decision is recorded as a guard. A function in C that reads the number itself
+(`range(h)`, `math.log(h)`, an index of a list) shows nothing: `reruns` notices what comes of that.
 """
 
 from __future__ import annotations
 
-import dis
 import math
 import operator
 import sys
@@ -35,8 +35,8 @@ class Recorder(Protocol):
     def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
         """Record `op(*args)`, which gave `number`."""
 
-    def note_baked_size(self, value: Value, what: str, chooses: bool = False) -> None:
-        """Note that Python has looked at a size."""
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
+        """Note that Python has decided by a size: `how` it looked at it, and what it saw."""
 
 
 def size_of(x: torch.Tensor, dim: int) -> int:
@@ -58,9 +58,6 @@ class TracedInt(int):
     value: Value
     recorder: Recorder
 
-    def __hash__(self) -> int:
-        return int.__hash__(self)
-
     def __copy__(self) -> TracedInt:
         return self
 
@@ -73,9 +70,6 @@ class TracedFloat(float):
 
     value: Value
     recorder: Recorder
-
-    def __hash__(self) -> int:
-        return float.__hash__(self)
 
 
 def plain(number: Any) -> Any:
@@ -104,31 +98,46 @@ def _divided_by(self: Any, other: Any) -> Any:
     return other // self, other % self
 
 
-def _comparison(op: Callable[..., Any], base: type) -> Callable[..., Any]:
+def _masked(self: Any, mask: Any) -> Any:
+    """`n & 1` and the like, as the remainders that they are."""
+    if type(mask) is int and mask > 0 and mask & (mask + 1) == 0:
+        return self % (mask + 1)
+    _note_guard(self, "and", mask, plain(self) & plain(mask))
+    return plain(self) & plain(mask)
+
+
+def _shifted_left(self: Any, by: Any) -> Any:
+    return self * 2 ** plain(by)
+
+
+def _shifted_right(self: Any, by: Any) -> Any:
+    return self // 2 ** plain(by)
+
+
+def _comparison(op: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
-        for number in (self, other):
-            _note_if_user(number, f"the comparison {op.__name__}")
-        return getattr(base, f"__{op.__name__}__")(plain(self), plain(other))
+        if not isinstance(other, (int, float)):
+            return NotImplemented
+        outcome = op(plain(self), plain(other))
+        _note_guard(self, op.__name__, other, outcome)
+        return outcome
 
     return method
 
 
 def _look(name: str, base: type) -> Callable[..., Any]:
-    def method(self: Any) -> Any:
-        _note_if_user(self, f"{name.strip('_')}()")
-        return getattr(base, name)(plain(self))
+    def method(self: Any, *args: Any) -> Any:
+        outcome = getattr(base, name)(plain(self), *args)
+        _note_guard(self, name.strip("_"), None, outcome)
+        return outcome
 
     return method
 
 
-def _note_if_user(number: Any, what: str) -> None:
-    """Note a baked size unless it is PyTorch itself that looks (argument checks do so all the time)."""
-    frame = sys._getframe(2)
-    if not isinstance(number, (TracedInt, TracedFloat)) or is_library(frame.f_code.co_filename):
-        return
-    # A comparison where a line of Python calls something is one that a function in C makes.
-    chooses = what.startswith("the comparison") and "CALL" in dis.opname[frame.f_code.co_code[frame.f_lasti]]
-    number.recorder.note_baked_size(number.value, "a choice (max, min, sorted)" if chooses else what, chooses)
+def _note_guard(number: Any, how: str, other: Any, outcome: Any) -> None:
+    """Note a decision, unless it is PyTorch itself that looks (argument checks do so all the time)."""
+    if not is_library(sys._getframe(2).f_code.co_filename):
+        number.recorder.note_guard(number.value, how, other, outcome)
 
 
 _BINARY: dict[str, Callable[..., Any]] = {
@@ -144,6 +153,10 @@ _UNARY: dict[str, Callable[..., Any]] = {
     "abs": abs,
 }
 
+# What gives Python something other than a number that remembers where it comes from. `int(n)` and `hash(n)` of a
+# `TracedInt` are such, too; `__repr__` and `__str__` are those of errors and logs.
+_LOOKS = {int: ("__bool__", "__float__", "__hash__"), float: ("__bool__", "__int__", "__hash__")}
+
 for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
     for _name, _op in _BINARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
@@ -151,9 +164,12 @@ for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
     for _name, _op in _UNARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
     for _op in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
-        setattr(_kind, f"__{_op.__name__}__", _comparison(_op, _base))
-    for _name in ("__bool__", "__int__", "__float__"):
-        if (_base, _name) not in ((int, "__int__"), (float, "__float__")):
-            setattr(_kind, _name, _look(_name, _base))
+        setattr(_kind, f"__{_op.__name__}__", _comparison(_op))
+    for _name in _LOOKS[_base]:
+        setattr(_kind, _name, _look(_name, _base))
     for _name, _method in (("__divmod__", _divided), ("__rdivmod__", _divided_by)):
         setattr(_kind, _name, _method)
+for _name, _method in (
+    ("__and__", _masked), ("__rand__", _masked), ("__lshift__", _shifted_left), ("__rshift__", _shifted_right),
+):  # fmt: skip
+    setattr(TracedInt, _name, _method)

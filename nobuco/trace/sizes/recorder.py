@@ -12,7 +12,7 @@ from nobuco.ir import Value
 from nobuco.trace.calls import name_of
 from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
-from nobuco.trace.sizes import Kept, TracedInt, plain, size_of, traced_number
+from nobuco.trace.sizes.numbers import Kept, TracedInt, plain, size_of, traced_number
 from nobuco.trace.traceable import asks_for_sizes
 
 
@@ -46,11 +46,9 @@ class SizeRecorder:
         record.add(op, tensors.read(args), {}, value)
         return value
 
-    def note_baked_size(self, value: Value, what: str, chooses: bool = False) -> None:
-        """Note that Python has looked at a size."""
-        number = self._session.memory.samples[value.id]
-        message = f"{call_site()}: {what} bakes a dynamic size into the model as it was while tracing ({number})"
-        self._session.record.note_baked_size(value, message, chooses)
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
+        """Note that Python has decided by a size."""
+        self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
 
     def _keeps_sizes(self) -> bool:
         kept = self._session.sizes

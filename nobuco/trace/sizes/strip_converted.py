@@ -1,4 +1,4 @@
-"""Runs of a programme that differ only inside calls which a converter answers for, such as loops."""
+"""Dropping the insides of converted calls, such as loops, so that runs can be compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from nobuco.ir import Graph, Node, ValueKind, values
 
 
-def alike(graphs: Sequence[Graph], has_converter: Callable[[Any], bool]) -> list[Graph]:
+def strip_converted(graphs: Sequence[Graph], has_converter: Callable[[Any], bool]) -> list[Graph]:
     """The graphs of several runs, without the insides of converted calls that went differently in them.
 
     A loop over a dynamic axis makes other calls in each run; with a converter of its own, that is no matter.

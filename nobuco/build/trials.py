@@ -1,0 +1,67 @@
+"""The finished model, run on the example and on other arguments, and compared with what PyTorch gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from nobuco.bridge import t_pytorch2keras, to_numpy
+from nobuco.build.built import Built, InputSpec
+from nobuco.build.outputs import Output
+from nobuco.build.validation import logical
+from nobuco.ir import Graph, Trial
+from nobuco.layers.state import reset_states
+from nobuco.layout.order import ChannelOrder
+from nobuco.parity import Difference, Tolerance, Tried, compare, worst
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A finished model with all that a comparison needs; `orders` is how each value of the graph is made."""
+
+    built: Built
+    graph: Graph
+    inputs: Mapping[int, InputSpec]
+    outputs: Sequence[Output]
+    orders: Mapping[int, ChannelOrder]
+    tolerance: Callable[[str], Tolerance]
+
+    def on_example(self) -> tuple[Difference, ...]:
+        """How far each output is from what PyTorch gave on the example."""
+        samples = self.graph.samples
+        given = [samples[value.id] for value in self.graph.inputs]
+        found = self._differences(given, [samples[value.id] for value, _, _ in self.outputs])
+        reset_states(self.built.model)
+        return found
+
+    def on_others(self) -> tuple[Tried, ...]:
+        """How the model fares on the graph's trials."""
+        return tuple(map(self._tried, self.graph.trials))
+
+    def _tried(self, trial: Trial) -> Tried:
+        steps = []
+        try:
+            for expected in trial.outputs:
+                steps.append(worst(self._differences(trial.inputs, expected)))
+        except Exception as error:  # whatever a TensorFlow operation raises at a size that it cannot take
+            return Tried(trial.about, None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        finally:
+            reset_states(self.built.model)
+        return Tried(trial.about, worst([step for step in steps if step is not None]), None)
+
+    def _differences(self, given: Sequence[Any], expected: Sequence[Any]) -> tuple[Difference, ...]:
+        orders = [self.inputs[value.id].order for value in self.graph.inputs]
+        feeds = [t_pytorch2keras(tensor, order) for tensor, order in zip(given, orders)]
+        got = keras.tree.flatten(self.built.model(feeds[0] if len(feeds) == 1 else feeds, training=False))
+        by_output = dict(zip(self.built.order, got, strict=True))
+        return tuple(
+            compare(
+                logical(by_output[i], order or self.orders.get(value.id, ChannelOrder.PYTORCH)),
+                to_numpy(expected[i]),
+                self.tolerance(value.dtype),
+            )
+            for i, (value, order, _) in enumerate(self.outputs)
+        )

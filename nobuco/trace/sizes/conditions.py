@@ -1,0 +1,239 @@
+"""Where a converted model is right: which decisions of the program depend on a size, and what they depend on.
+
+A decision that went the other way in a run which made the same calls all the same is no condition. One after which other
+calls were made is; its region is what the decision says, followed to the input's axes (`x.shape[2] % 4 == 0`). Where no
+decision was seen (`range(n)`, `names[n % 2]`), it is the size that was another in just those runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nobuco.ir import Condition, Graph, Guard, Node, Site, Value, ValueKind
+from nobuco.registry import operation_name
+from nobuco.trace.sizes.formulas import Formulas
+from nobuco.trace.sizes.infer import Lost
+from nobuco.trace.sizes.reruns import Rerun
+
+# Condition -> in which calls it arose: a converter for one of them answers it.
+Found = dict[Condition, frozenset[frozenset[int]]]
+_OF_SIZES = "sizes other than those of the example inputs"
+_OF_COUNTS = "other numbers of elements chosen by value"
+
+
+@dataclass(frozen=True)
+class Story:
+    """All runs of a program. `axes` are the example's lengths of the dynamic axes, `names` those of the inputs; `ways` tells of each that PyTorch could make where it first parts from the example's.
+
+    `same` are the runs at other sizes that made the same calls, `thinned` those with fewer elements chosen.
+    """
+
+    graph: Graph
+    names: Sequence[str]
+    axes: Mapping[tuple[int, int], int]
+    formulas: Formulas
+    runs: Sequence[Rerun]
+    ways: Sequence[tuple[Node, int] | None]
+    same: Sequence[Graph]
+    thinned: Sequence[Graph]
+
+    @property
+    def apart(self) -> list[tuple[Rerun, Node]]:
+        """The runs that made other calls, each with the first call that it did not make."""
+        ran = [run for run in self.runs if run.graph is not None]
+        return [(run, way[0]) for run, way in zip(ran, self.ways) if way is not None]
+
+    def name(self, place: tuple[int, int]) -> str:
+        """A dynamic axis in words."""
+        return f"{self.names[place[0]]}.shape[{place[1]}]"
+
+    @cached_property
+    def turned(self) -> list[tuple[Rerun, tuple[int, ...]]]:
+        """Of each run, the numbers of the decisions that went otherwise than in the example."""
+        return [(run, tuple(_turned(self.graph.guards, run.guards))) for run in self.runs]
+
+    def other_way(self) -> dict[tuple[int, int], int] | None:
+        """Sizes at which a decision would go as it never did in a run; None where there are none."""
+        tried = {tuple(run.sizes.values()) for run in self.runs}
+        done = {i for _, numbers in self.turned for i in numbers}
+        sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
+        for guard in self.graph.guards:
+            outcomes = None if (guard.site, guard.how) in sites else self.formulas.outcomes(guard)
+            if outcomes is None or np.all(outcomes):
+                continue
+            lengths = self._smallest(outcomes)
+            number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
+            sizes = {place: int(lengths[number_of[place]]) for place in self.axes}
+            if tuple(sizes.values()) not in tried:
+                return sizes
+        return None
+
+    def _smallest(self, outcomes: Any) -> Any:
+        """The lengths of the axes, of those combinations where the outcome is another, that make the least work."""
+        lengths = np.array(self.formulas.lengths)
+        other = np.flatnonzero(~np.broadcast_to(outcomes, lengths.shape[1:]))
+        distance = np.abs(np.log(lengths[:, other]) - np.log(lengths[:, :1])).sum(0)
+        return lengths[:, other[np.argmin(distance)]]
+
+
+def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> Found:
+    """What the example decided about the calls, and about the arguments that could not be followed."""
+    found: Found = {}
+    for run, node in story.apart:
+        region, site, within = _reason(story, run, node)
+        _add(found, region, site, "makes other calls", _there(story, run), within)
+    for item in lost:
+        region, site, within = _reason_of_argument(story, item, same)
+        name = operation_name(item.node.op)
+        _add(found, region, site, f"gives {name} {_short(item.here)} here", f"{_short(item.there)} there", within)
+    return found
+
+
+def undecided(story: Story, resizes: bool) -> Found:
+    """What to say where no other run made the same calls."""
+    found: Found = {}
+    where = _OF_SIZES if resizes else _OF_COUNTS
+    if not story.apart and not (story.ways or not resizes):
+        message = (
+            f"the program could not be run at {where}, so every size counts as dynamic; the converted model may only "
+            "work at the example's"
+        )
+        return {Condition("as in the example", message): frozenset({frozenset()})}
+    for run, node in story.apart:
+        region, site, within = _reason(story, run, node)
+        _add(found, region, site, "makes other calls", _there(story, run), within)
+    if not found:
+        message = (
+            f"the program takes another way at {where}, so every size counts as dynamic; the converted model may only "
+            "work at the example's"
+        )
+        found[Condition("as in the example", message)] = frozenset({frozenset()})
+    return found
+
+
+def _add(
+    found: Found, region: str, site: Site | None, what: str, there: str, within: frozenset[frozenset[int]]
+) -> None:
+    place = f"{site}: " if site is not None else ""
+    message = (
+        f"{place}the program {what}, by a size that is dynamic ({there}); the converted model does as the example "
+        f"did, so it is right where {region}"
+    )
+    if not any(condition.region == region and condition.message.startswith(place) for condition in found):
+        found[Condition(region, message)] = within
+
+
+def _reason(story: Story, run: Rerun, node: Node) -> tuple[str, Site | None, frozenset[frozenset[int]]]:
+    """The region in which a call is made, and the line that decided: the last decision before it that went otherwise."""
+    numbers = next(turned for other, turned in story.turned if other is run)
+    before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
+    if before:
+        guard = before[-1]
+        return story.formulas.region(guard), guard.site, frozenset({guard.within})
+    agree = [way is None for _, way in _ran(story)]
+    size = _telling(story, [run for run, _ in _ran(story)], agree, node)
+    region = size or _pattern(story, agree) or "sizes are as in the example"
+    return region, node.site, frozenset({frozenset()})
+
+
+def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
+    """What the lengths of one axis have in common in just those runs that agree with the example."""
+    runs = [run for run, _ in _ran(story)]
+    for place, mine in story.axes.items():
+        right = [mine, *(run.sizes[place] for run, agrees in zip(runs, agree) if agrees)]
+        wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
+        for text, holds in _patterns(right, wrong):
+            if all(map(holds, right)) and not any(map(holds, wrong)):
+                return f"{story.name(place)} {text}"
+    return None
+
+
+def _patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str, Callable[[int], bool]]]:
+    low, high = min(right), max(right)
+    if set(wrong) <= {0, 1}:
+        yield f"> {max(wrong)}", lambda n: n > max(wrong)
+    yield f"<= {high}", lambda n: n <= high
+    yield f">= {low}", lambda n: n >= low
+    if low < high:
+        yield f"in {low}..{high}", lambda n: low <= n <= high
+    if len(set(right)) > 2 and len(set(wrong)) > 2:
+        for k in range(2, 65):
+            yield f"% {k} == {right[0] % k}", lambda n, k=k: n % k == right[0] % k
+    yield f"== {right[0]}", lambda n: n == right[0]
+
+
+def _ran(story: Story) -> list[tuple[Rerun, Any]]:
+    return list(zip([run for run in story.runs if run.graph is not None], story.ways))
+
+
+def _reason_of_argument(
+    story: Story, item: Lost, same: Sequence[Graph]
+) -> tuple[str, Site | None, frozenset[frozenset[int]]]:
+    graphs = [*story.same, *story.thinned]
+    agree = dict(zip(map(id, graphs), item.agree))
+    for i, guard in enumerate(story.graph.guards):
+        went = [i in _turned(story.graph.guards, other.guards) for other in graphs]
+        if any(went) and all(agree[id(other)] != turned for other, turned in zip(graphs, went)):
+            return story.formulas.region(guard), guard.site, frozenset({guard.within})
+    for size in _sizes_before(story.graph, item.node):
+        formula = story.formulas.of(size)
+        theirs = [_size_in(story, other, size) for other in graphs]
+        mine = story.graph.samples[size.id]
+        if formula is not None and [t == mine for t in theirs] == list(item.agree):
+            return f"{formula.inside(0)} == {mine:g}", item.node.site, frozenset({frozenset()})
+    return "sizes are as in the example", item.node.site, frozenset({frozenset()})
+
+
+def _telling(story: Story, runs: Sequence[Rerun], agree: Sequence[bool], node: Node) -> str | None:
+    """A size that was as in the example in just those runs that agree."""
+    for size in reversed(list(_sizes_before(story.graph, node))):
+        formula, mine = story.formulas.of(size), story.graph.samples[size.id]
+        theirs = [_size_in(story, run.graph, size) for run in runs if run.graph is not None]
+        if formula is None or formula.is_constant:
+            continue
+        if [t == mine for t in theirs] == list(agree):
+            return f"{formula.inside(0)} == {mine:g}"
+        wrong = {t for t, agrees in zip(theirs, agree) if not agrees}
+        if len(wrong) == 1 and [t not in wrong for t in theirs] == list(agree):
+            return f"{formula.inside(0)} != {wrong.pop():g}"
+    return None
+
+
+def _sizes_before(graph: Graph, end: Node) -> Iterator[Value]:
+    for node in graph.walk():
+        if node.id == end.id:
+            return
+        yield from (v for v in node.results if v.kind is ValueKind.SIZE)
+
+
+def _size_in(story: Story, other: Graph, size: Value) -> Any:
+    """What a size was in another run; None where that did not come so far."""
+    for node, theirs in zip(story.graph.walk(), other.walk()):
+        if size in node.results:
+            found = theirs.results[node.results.index(size)] if len(theirs.results) == len(node.results) else None
+            return other.samples.get(found.id) if found is not None and found.kind is ValueKind.SIZE else None
+    return None
+
+
+def _turned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:
+    """The numbers of the decisions that went otherwise in another run, as far as both made the same ones."""
+    for number, (one, other) in enumerate(zip(mine, theirs)):
+        if (one.site, one.how) != (other.site, other.how):
+            return
+        if one.outcome != other.outcome:
+            yield number
+
+
+def _there(story: Story, run: Rerun) -> str:
+    sizes = " and ".join(f"{story.name(place)} is {size}" for place, size in run.sizes.items())
+    return f"as where {sizes}"
+
+
+def _short(item: Any) -> str:
+    text = f"a tensor of shape {tuple(item.shape)}" if hasattr(item, "shape") else repr(item)
+    return text if len(text) < 60 else f"{text[:57]}..."

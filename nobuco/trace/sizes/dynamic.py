@@ -1,0 +1,222 @@
+"""Which sizes are dynamic, and where the converted model is right: deduced, and checked by runs at other sizes.
+
+A size is constant if it was the same in all runs and the arithmetic that led to it gives the same at all sizes; so only
+what really depends on a dynamic axis stays symbolic, and the rest of the graph is as static as it would be without one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
+from nobuco.trace.regions import closed, mapped
+from nobuco.trace.sizes.conditions import Story, conditions, undecided
+from nobuco.trace.sizes.counting import Fewer, counts, sizes_behind
+from nobuco.trace.sizes.formulas import Axis, Formulas
+from nobuco.trace.sizes.infer import Lost, inferred, seen_by
+from nobuco.trace.sizes.numbers import Kept
+from nobuco.trace.sizes.reruns import Program, Rerun, Shape, parting, reruns
+from nobuco.trace.sizes.strip_converted import strip_converted
+from nobuco.trace.tracer import trace
+from nobuco.trace.trials import Values, at_other_sizes
+
+# How many of n elements that are chosen by their values to leave in another run, each tried: some of the sizes that
+# follow from that are cut off at a number, which only few elements show.
+_FEWER: tuple[Fewer, ...] = (lambda n: n - 1, lambda n: n // 2, lambda n: min(n - 1, 3))
+# How many more runs to make at sizes where a decision would go the other way.
+_MOST_DIRECTED = 6
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of the program: its name, and its shape with None for each dynamic axis."""
+
+    name: str
+    shape: Shape
+
+
+def trace_dynamic(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    inputs: Sequence[Input],
+    sizes: Kept = Kept.ALL,
+    paths: int = 0,
+    has_converter: Callable[[Any], bool] = lambda op: False,
+    validate_on: Sequence[Any] | None = (),
+) -> Graph:
+    """Trace with sizes that stay symbolic where they are dynamic.
+
+    They are where an axis of an input is, and behind calls that give as many elements as values say. What happens
+    inside an operation that `has_converter` may differ from size to size. Where the program goes another way at other
+    sizes, the graph's conditions tell. For `validate_on`, further positional arguments, and with other values the program
+    is run, too, and the graph has what came of it as trials; not where it is None.
+    """
+    shapes = {i: given.shape for i, given in enumerate(inputs)}
+    resizes = any(None in shape for shape in shapes.values())
+    started = time.perf_counter()
+    graph = trace(function, args, kwargs, sizes if resizes else Kept.NONE, paths)
+    seconds = time.perf_counter() - started
+    counted = counts(graph)
+    values = Values(function, args, kwargs, graph, has_converter, {"sizes": sizes if resizes else Kept.NONE})
+    trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
+    learnt = graph
+    if resizes or counted:
+        learnt = _learnt(graph, seconds, function, args, kwargs, inputs, sizes, paths, has_converter)
+    return replace(learnt, trials=(*learnt.trials, *trials), warnings=(*learnt.warnings, *told))
+
+
+def _learnt(
+    graph: Graph,
+    seconds: float,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    inputs: Sequence[Input],
+    sizes: Kept,
+    paths: int,
+    has_converter: Callable[[Any], bool],
+) -> Graph:
+    shapes = {i: given.shape for i, given in enumerate(inputs)}
+    resizes = any(None in shape for shape in shapes.values())
+    graph = graph if resizes else trace(function, args, kwargs, sizes, paths)
+    counted = counts(graph)
+    program = Program(function, args, kwargs, shapes, {"sizes": sizes, "paths": paths})
+    resized = reruns(program, seconds) if resizes else []
+    thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counted]
+    names = [given.name for given in inputs]
+    return _Learner(program, names, has_converter, resizes).learnt(graph, resized, [t for t in thinned if t])
+
+
+def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
+    """A trace with fewer elements chosen; None where the program cannot go on with them."""
+    try:
+        return trace(program.function, program.args, program.kwargs, **program.options, fewer=fewer)
+    except Exception:
+        return None
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What is learnt of a graph from other runs of its program."""
+
+    program: Program
+    names: Sequence[str]
+    has_converter: Callable[[Any], bool]
+    resizes: bool
+
+    def learnt(self, graph: Graph, resized: list[Rerun], thinned: Sequence[Graph]) -> Graph:
+        """The graph with its dynamic sizes, and the conditions on which it rests."""
+        for _ in range(_MOST_DIRECTED):
+            story = self._story(graph, resized, thinned)
+            sizes = story.other_way() if self.resizes else None
+            if sizes is None:
+                break
+            resized = [*resized, self.program.at(sizes)]
+        same = [other for other in (*story.same, *story.thinned) if other is not None]
+        if (self.resizes and not story.same) or (thinned and not same):
+            return self._unfollowed(story)
+        learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
+        lost: Sequence[Lost] = learnt.lost
+        found = conditions(story, lost, same)
+        graph = replace(
+            learnt.graph,
+            conditions=tuple(found),
+            trials=at_other_sizes(self.names, story.graph, _followed(story.same, lost)),
+            noted={**learnt.graph.noted, **{condition.message: within for condition, within in found.items()}},
+            warnings=(*learnt.graph.warnings, *(condition.message for condition in found)),
+        )
+        return _with_static_sizes(graph, self._dynamic(graph, story))
+
+    def _story(self, graph: Graph, resized: Sequence[Rerun], thinned: Sequence[Graph]) -> Story:
+        """The runs told apart: those that made the same calls, and those that did not."""
+        raw = [run.graph for run in resized if run.graph is not None]
+        first, *others = strip_converted([graph, *raw, *thinned], self.has_converter)
+        ways = [parting(first, other) for other in others[: len(raw)]]
+        same = [other for other, way in zip(others, ways) if way is None]
+        fewer = [other for other in others[len(raw) :] if parting(first, other) is None]
+        seen = [seen_by(first, other) for other in same]
+        agreeing = [run for run, way in zip((run for run in resized if run.graph is not None), ways) if way is None]
+        formulas = Formulas(first, self._axes(resized, agreeing), _shapes(first, seen))
+        return Story(
+            first, self.names, self.program.dynamic_axes, formulas, tuple(resized), tuple(ways), tuple(same),
+            tuple(fewer),
+        )  # fmt: skip
+
+    def _axes(self, runs: Sequence[Rerun], agreeing: Sequence[Rerun]) -> list[Axis]:
+        """The dynamic axes, those together that were as long as each other in every run."""
+        places: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for place, mine in self.program.dynamic_axes.items():
+            places.setdefault((mine, *(run.sizes[place] for run in runs)), []).append(place)
+        return [
+            Axis(
+                f"{self.names[alike[0][0]]}.shape[{alike[0][1]}]",
+                tuple(alike),
+                (lengths[0], *(run.sizes[alike[0]] for run in agreeing)),
+            )
+            for lengths, alike in places.items()
+        ]
+
+    def _unfollowed(self, story: Story) -> Graph:
+        """The graph where no other run tells which sizes are dynamic: all that may be."""
+        graph = story.graph
+        every = frozenset(v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE)
+        found = undecided(story, self.resizes)
+        graph = replace(
+            graph,
+            conditions=tuple(found),
+            warnings=(*graph.warnings, *(condition.message for condition in found)),
+        )
+        return _with_static_sizes(graph, every if self.resizes else sizes_behind(graph))
+
+    def _dynamic(self, graph: Graph, story: Story) -> frozenset[int]:
+        """The ids of the sizes that are not the same everywhere."""
+        formulas = Formulas(graph, story.formulas.axes, _shapes(graph, graph.runs[: len(story.same)]))
+        sizes = [v for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE]
+        return frozenset(v.id for v in sizes if _differs(graph, v) or not _is_constant(formulas, v))
+
+
+def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value], list[Any]]:
+    """For a value of the graph, its shape (or its number) in the example and in each run."""
+
+    def shapes(value: Value) -> list[Any]:
+        mine = graph.samples[value.id] if value.kind is ValueKind.SIZE else value.shape
+        return [mine, *(run.get(value.id, mine) for run in runs)]
+
+    return shapes
+
+
+def _followed(runs: Sequence[Graph], lost: Sequence[Lost]) -> list[Graph]:
+    """The runs in which the program did as on the example, so that the converted model does as they did."""
+    return [run for number, run in enumerate(runs) if all(item.agree[number] for item in lost)]
+
+
+def _differs(graph: Graph, size: Value) -> bool:
+    return any(run[size.id] != graph.samples[size.id] for run in graph.runs)
+
+
+def _is_constant(formulas: Formulas, size: Value) -> bool:
+    formula = formulas.of(size)
+    return formula is None or formula.is_constant
+
+
+def _with_static_sizes(graph: Graph, dynamic: frozenset[int]) -> Graph:
+    """The graph with every size that is not dynamic replaced by its number."""
+
+    def number(leaf: Any) -> Any:
+        static = isinstance(leaf, Value) and leaf.kind is ValueKind.SIZE and leaf.id not in dynamic
+        return graph.samples[leaf.id] if static else leaf
+
+    def computes_static_size(node: Node) -> bool:
+        found = values(node.outputs)
+        return bool(found) and all(v.kind is ValueKind.SIZE and v.id not in dynamic for v in found)
+
+    return replace(
+        graph,
+        nodes=closed(mapped(graph.nodes, number, computes_static_size), [before for before, _ in graph.states]),
+        outputs=map_leaves(number, graph.outputs),
+        dynamic=dynamic,
+    )

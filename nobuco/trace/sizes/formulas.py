@@ -1,0 +1,210 @@
+"""Sizes as formulas of the input's dynamic axes, by which they are known where the program was never run.
+
+A size of a tensor inside the program is known as it was in each run only. Nearly all are `(p * axis + a) // b`: so is
+what a convolution or a pooling gives, and a chain of them. A formula that holds in all runs is taken for the size's
+own; arithmetic on sizes is followed as it was recorded.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nobuco.ir import Graph, Guard, Node, Value, ValueKind
+from nobuco.trace.sizes.numbers import size_of
+
+# Runs that a formula must hold in before it is believed.
+_FEWEST_RUNS = 4
+_LARGEST_FACTOR = 64
+# At how many combinations of sizes a formula is looked at, besides the regular ones.
+_DRAWN = 3000
+_LARGEST_SIZE = 1 << 16
+
+_INFIX: dict[Callable[..., Any], str] = {
+    operator.add: "+", operator.sub: "-", operator.mul: "*", operator.floordiv: "//", operator.mod: "%",
+    operator.truediv: "/", operator.pow: "**",
+}  # fmt: skip
+COMPARISONS: dict[str, tuple[str, str]] = {
+    "eq": ("==", "!="), "ne": ("!=", "=="), "lt": ("<", ">="), "ge": (">=", "<"), "gt": (">", "<="), "le": ("<=", ">"),
+}  # fmt: skip
+_ARRAYWISE: dict[Callable[..., Any], Callable[..., Any]] = {
+    max: np.maximum, min: np.minimum, math.ceil: np.ceil, math.floor: np.floor, math.trunc: np.trunc, round: np.rint,
+    math.sqrt: np.sqrt, math.log: np.log, math.log2: np.log2, abs: np.abs,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Dynamic axes of inputs that are as long as each other in every run.
+
+    `places` are their inputs and dimensions, `text` the name of the first; `lengths` are the example's and those of the
+    runs that made the same calls.
+    """
+
+    text: str
+    places: tuple[tuple[int, int], ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """What a size is: in words, and at every combination of lengths of the axes that is looked at."""
+
+    text: str
+    numbers: Any
+    binding: int = 3
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same number everywhere."""
+        return bool(np.all(self.numbers == self.numbers.flat[0]))
+
+    def inside(self, binding: int) -> str:
+        """The text as an operand of an operator that binds so tightly."""
+        return self.text if self.binding > binding else f"({self.text})"
+
+
+@dataclass
+class Formulas:
+    """The formulas of a graph's sizes; `shapes` tells the shape (or the number) of a value in each run."""
+
+    graph: Graph
+    axes: Sequence[Axis]
+    shapes: Callable[[Value], Sequence[Any]]
+    _known: dict[int, Formula | None] = field(default_factory=dict)
+
+    @cached_property
+    def lengths(self) -> list[Any]:
+        """For each axis, its length in each combination that is looked at: small ones all, larger ones drawn."""
+        random = np.random.default_rng(0)
+        sizes = np.unique(np.r_[1:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17)])
+        mine = np.array([[axis.lengths[0] for axis in self.axes]])
+        alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
+        equal = np.repeat(sizes[:, None], len(self.axes), 1)
+        drawn = np.exp(random.uniform(0, math.log(_LARGEST_SIZE), (_DRAWN, len(self.axes)))).astype(np.int64)
+        return list(np.concatenate([mine, *alone, equal, drawn]).T)
+
+    @cached_property
+    def _made(self) -> Mapping[int, Node]:
+        return {v.id: node for node in self.graph.walk() for v in node.results if v.kind is ValueKind.SIZE}
+
+    def of(self, leaf: Any) -> Formula | None:
+        """The formula of a size (or a number); None where it is not known."""
+        if not isinstance(leaf, Value):
+            return Formula(f"{leaf:g}" if isinstance(leaf, float) else str(leaf), np.asarray(leaf)[None])
+        if leaf.id not in self._known:
+            self._known[leaf.id] = None  # while it is looked for
+            self._known[leaf.id] = self._found(leaf)
+        return self._known[leaf.id]
+
+    def _found(self, size: Value) -> Formula | None:
+        node = self._made.get(size.id)
+        if node is None:
+            return None
+        if node.op is size_of:
+            base, dim = node.args
+            if base in self.graph.inputs:
+                place = (self.graph.inputs.index(base), dim)
+                for axis, lengths in zip(self.axes, self.lengths):
+                    if place in axis.places:
+                        return Formula(axis.text, lengths)
+            return self.fitted([shape[dim] for shape in self.shapes(base)])
+        return _applied(node.op, [self.of(arg) for arg in node.args])
+
+    def fitted(self, numbers: Sequence[Any]) -> Formula | None:
+        """The formula of what was these numbers in the runs."""
+        if len(set(numbers)) == 1:
+            return self.of(numbers[0])
+        if len(set(numbers)) < min(_FEWEST_RUNS, len(numbers)) or any(type(n) is not int for n in numbers):
+            return None
+        for axis, lengths in zip(self.axes, self.lengths):
+            fit = linear_fit(axis.lengths, numbers)
+            if fit is not None:
+                return _linear(axis.text, lengths, *fit)
+        return self._product(numbers)
+
+    def _product(self, numbers: Sequence[int]) -> Formula | None:
+        """The formula of a product, as sizes are that were flattened: one axis times what remains."""
+        for axis, lengths in zip(self.axes, self.lengths):
+            if all(length and n % length == 0 for n, length in zip(numbers, axis.lengths)):
+                rest = self.fitted([n // length for n, length in zip(numbers, axis.lengths)])
+                if rest is not None:
+                    return _applied(operator.mul, [Formula(axis.text, lengths), rest])
+        return None
+
+    def outcomes(self, guard: Guard) -> Any | None:
+        """Where a guard goes as it did in the example, at each combination that is looked at; None: unknown."""
+        mine, other = self.of(guard.size), self.of(guard.other)
+        if mine is None or other is None:
+            return None
+        with np.errstate(all="ignore"):
+            if guard.how in COMPARISONS:
+                return getattr(operator, guard.how)(mine.numbers, other.numbers) == guard.outcome
+            if guard.how == "bool":
+                return (mine.numbers != 0) == guard.outcome
+            return mine.numbers == self.graph.samples[guard.size.id]
+
+    def region(self, guard: Guard) -> str:
+        """Where a guard goes as it did, in words."""
+        mine, other = self.of(guard.size), self.of(guard.other)
+        number = self.graph.samples[guard.size.id]
+        text = "a size" if mine is None else mine.inside(0)
+        if guard.how in COMPARISONS:
+            sign = COMPARISONS[guard.how][0 if guard.outcome else 1]
+            return f"{text} {sign} {'another size' if other is None else other.inside(0)}"
+        if guard.how == "bool":
+            return f"{text} {'!=' if guard.outcome else '=='} 0"
+        return f"{text} == {number:g}"
+
+
+def linear_fit(lengths: Sequence[int], numbers: Sequence[int]) -> tuple[int, int, int] | None:
+    """`p, a, b` with `(p * length + a) // b` the number in every run, the simplest; None where there is none."""
+    low, high = min(range(len(lengths)), key=lengths.__getitem__), max(range(len(lengths)), key=lengths.__getitem__)
+    run, rise = lengths[high] - lengths[low], numbers[high] - numbers[low]
+    if run <= 0 or rise <= 0:
+        return None
+    for b in range(1, _LARGEST_FACTOR + 1):
+        around = rise * b / run
+        for p in {math.floor(around), math.ceil(around), round(around)} - {0}:
+            least = max(n * b - p * length for length, n in zip(lengths, numbers))
+            most = min((n + 1) * b - 1 - p * length for length, n in zip(lengths, numbers))
+            if least <= most and math.gcd(p, b) == 1:
+                return p, _simplest(least, most, b), b
+    return None
+
+
+def _simplest(least: int, most: int, b: int) -> int:
+    """The offset to believe in among those that fit: none, that of rounding up, or the smallest."""
+    return next((a for a in (0, b - 1) if least <= a <= most), min(least, most, key=abs))
+
+
+def _linear(text: str, lengths: Any, p: int, a: int, b: int) -> Formula:
+    product = text if p == 1 else f"{p} * {text}"
+    total = product if a == 0 else f"{product} {'+' if a > 0 else '-'} {abs(a)}"
+    if b != 1:
+        total = f"{f'({total})' if a else total} // {b}"
+    return Formula(total, (p * lengths + a) // b, 3 if total == text else 2 if b != 1 or a == 0 else 1)
+
+
+def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula | None:
+    given = [arg for arg in args if arg is not None]
+    if len(given) < len(args):
+        return None
+    with np.errstate(all="ignore"):
+        try:
+            numbers = _ARRAYWISE.get(op, op)(*(arg.numbers for arg in given))
+        except (TypeError, ValueError):
+            return None
+    if op in _INFIX and len(given) == 2:
+        binding = 1 if op in (operator.add, operator.sub) else 2
+        text = f"{given[0].inside(binding - 1)} {_INFIX[op]} {given[1].inside(binding)}"
+        return Formula(text, numbers, binding)
+    if op is operator.neg:
+        return Formula(f"-{given[0].inside(2)}", numbers)
+    return Formula(f"{getattr(op, '__name__', op)}({', '.join(arg.text for arg in given)})", numbers)

@@ -1,0 +1,296 @@
+"""What Python made of sizes where nothing shows it: found by comparing runs that made the same calls.
+
+`len(x)`, `int(h / 2)`, `max(h, w)` and `math.log(n)` are plain numbers to Python, which keep no record. Where a call was
+given a number that in every run is the same function of a size met before, it is recorded as what it must have been;
+where nothing fits, the model keeps the example's, and that is told.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves
+from nobuco.trace.sizes.formulas import linear_fit
+
+# In so many runs a function of a size must hold, with different results, before it is believed.
+_FEWEST_NUMBERS = 4
+_FUNCTIONS: tuple[Callable[[Any], float], ...] = (math.sqrt, math.log, math.log2, math.log10)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An argument of a call that was another in other runs, in a way that could not be followed.
+
+    `agree` tells of each run after the example's whether it had the example's.
+    """
+
+    node: Node
+    here: Any
+    there: Any
+    agree: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A graph with sizes in the places of plain numbers, and the arguments for which none was found."""
+
+    graph: Graph
+    lost: tuple[Lost, ...]
+
+
+def inferred(graph: Graph, others: Sequence[Graph]) -> Inferred:
+    """The graph with what its arguments must have been; `others` made the same calls, and are in step with its runs."""
+    finder = _Finder(graph, others)
+    nodes = finder.rewritten(graph.nodes, [other.nodes for other in others])
+    changed = replace(graph, nodes=nodes, samples={**graph.samples, **finder.numbers}, runs=tuple(finder.runs))
+    return Inferred(changed, tuple(finder.lost))
+
+
+_HERE = object()
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """A size met before, and the calls that make a number of it; `_HERE` is what the call before gave."""
+
+    size: Value
+    steps: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
+
+
+@dataclass
+class _Finder:
+    """Walks all runs in step.
+
+    `scopes` has the sizes met so far by what they were in each run: a dictionary for the program, one for each call
+    that is walked, the first of equal ones in each. What was met inside an earlier call is there only if that call is
+    opened, and so is a last resort (`hidden`).
+    """
+
+    graph: Graph
+    others: Sequence[Graph]
+    numbers: dict[int, Any] = field(default_factory=dict)
+    lost: list[Lost] = field(default_factory=list)
+    scopes: list[dict[tuple[Any, ...], Value]] = field(default_factory=list)
+    hidden: dict[tuple[Any, ...], Value] = field(default_factory=dict)
+    _recipes: dict[tuple[Any, ...], _Recipe] = field(default_factory=dict)
+    _constants: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.runs = [dict(run) for run in self.graph.runs]
+        self.back = [_back(self.graph, other) for other in self.others]
+        self._next_id = max(self.graph.samples, default=0) + 1_000_000
+
+    def rewritten(self, nodes: Sequence[Node], others: Sequence[Sequence[Node]]) -> tuple[Node, ...]:
+        """The nodes of one call, with the arithmetic before those that use it."""
+        found: list[Node] = []
+        self.scopes.append({})
+        for node, *theirs in zip(nodes, *others):
+            children = self.rewritten(node.children, [other.children for other in theirs])
+            given = []
+            for in_runs in zip(_given(node), *map(_given, theirs)):
+                calls, leaf = self._argument(node, in_runs)
+                found += [replace(call, site=node.site) for call in calls]
+                given.append(leaf)
+            found.append(replace(_given_instead(node, given), children=children))
+            for value in node.results:
+                if value.kind is ValueKind.SIZE:
+                    self.scopes[-1].setdefault(self._in_runs(value), value)
+        self.hidden.update(self.scopes.pop())
+        return tuple(found)
+
+    @property
+    def _met(self) -> Iterator[tuple[tuple[Any, ...], Value]]:
+        for sizes in (*self.scopes, self.hidden):
+            yield from sizes.items()
+
+    def _in_runs(self, leaf: Any) -> tuple[Any, ...]:
+        """What a size, or a number, was in each run."""
+        if not isinstance(leaf, Value):
+            return (leaf,) * (len(self.runs) + 1)
+        mine = self.graph.samples.get(leaf.id, self.numbers.get(leaf.id))
+        return (mine, *(run.get(leaf.id) for run in self.runs))
+
+    def _argument(self, node: Node, in_runs: tuple[Any, ...]) -> tuple[Sequence[Node], Any]:
+        """The calls that make an argument what it was in every run, and what stands in its place."""
+        mine, *theirs = in_runs
+        if not all(map(_is_number, in_runs)):
+            self.note_constants(mine, theirs, node)
+            return (), mine
+        stood = (mine, *(back.get(t.id) if isinstance(t, Value) else t for back, t in zip(self.back, theirs)))
+        if any(isinstance(s, Value) for s in stood):
+            if all(s is mine for s in stood):
+                return (), mine
+            call = self._choice(stood)
+            return ((call,), call.outputs) if call is not None else self._kept(node, mine, theirs)
+        if all(type(s) is type(mine) and s == mine for s in stood):
+            return (), mine
+        recipe = self._recipe(stood)
+        return self._kept(node, mine, theirs) if recipe is None else self._cooked(recipe)
+
+    def _kept(self, node: Node, mine: Any, theirs: Sequence[Any]) -> tuple[Sequence[Node], Any]:
+        """The example's argument, where nothing tells what it must have been."""
+        agree = tuple(isinstance(t, Value) or _same(mine, t) for t in theirs)
+        there = next((t for t in theirs if not isinstance(t, Value) and not _same(mine, t)), theirs[0])
+        self.lost.append(Lost(node, mine, there, agree))
+        return (), mine
+
+    def note_constants(self, mine: Any, theirs: Sequence[Any], node: Node) -> None:
+        """Note where what is no number differs between runs: a string, or a tensor that Python made."""
+        if isinstance(mine, Value):
+            if mine.kind is not ValueKind.CONSTANT or mine.name or mine.id in self._constants:
+                return
+            self._constants.add(mine.id)
+            theirs = [other.samples[t.id] for other, t in zip(self.others, theirs) if isinstance(t, Value)]
+            mine = self.graph.samples[mine.id]
+        agree = tuple(_same(mine, t) for t in theirs)
+        if not all(agree):
+            self.lost.append(Lost(node, mine, theirs[agree.index(False)], agree))
+
+    # -- what it must have been -------------------------------------------------------------------------
+
+    def _choice(self, stood: tuple[Any, ...]) -> Node | None:
+        """The larger, or the smaller, of two sizes, of which Python took one in each run."""
+        among = list(dict.fromkeys(stood))
+        if None in among or len(among) != 2:
+            return None
+        numbers = list(zip(*map(self._in_runs, among)))
+        taken = [pair[among.index(s)] for pair, s in zip(numbers, stood)]
+        op = next((op for op in (max, min) if taken == [op(pair) for pair in numbers]), None)
+        return None if op is None else self._made(op, tuple(among), taken)
+
+    def _recipe(self, numbers: tuple[Any, ...]) -> _Recipe | None:
+        """How these numbers come of a size met before, if they do."""
+        for met, size in self._met:
+            if met == numbers and type(met[0]) is type(numbers[0]):
+                return _Recipe(size)
+        if numbers not in self._recipes and not any(isinstance(n, bool) for n in numbers):
+            found = next(self._candidates(numbers), None)
+            if found is None:
+                return None
+            self._recipes[numbers] = found
+        return self._recipes.get(numbers)
+
+    def _candidates(self, numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
+        sizes = list(self._met)
+        whole = [(met, size) for met, size in sizes if all(type(n) is int for n in (*met, *numbers))]
+        for met, size in whole:
+            yield from _bounded(size, met, numbers)
+        if len(set(numbers)) < _FEWEST_NUMBERS:
+            return
+        for met, size in whole:
+            fit = linear_fit(met, numbers)
+            if fit is not None:
+                yield _linear(size, *fit)
+            if numbers == tuple(math.isqrt(abs(n)) for n in met):
+                yield _Recipe(size, ((math.sqrt, (_HERE,)), (math.floor, (_HERE,))))
+        for met, size in sizes:
+            yield from _affine(size, met, numbers)
+
+    def _cooked(self, recipe: _Recipe) -> tuple[Sequence[Node], Value]:
+        size, calls = recipe.size, []
+        numbers = self._in_runs(size)
+        for op, args in recipe.steps:
+            numbers = tuple(op(*(n if arg is _HERE else arg for arg in args)) for n in numbers)
+            calls.append(self._made(op, tuple(size if arg is _HERE else arg for arg in args), numbers))
+            size = calls[-1].outputs
+        return calls, size
+
+    def _made(self, op: Callable[..., Any], args: tuple[Any, ...], numbers: Sequence[Any]) -> Node:
+        self._next_id += 1
+        value = Value(self._next_id, ValueKind.SIZE, (), "float32" if isinstance(numbers[0], float) else "int32")
+        self.numbers[value.id] = numbers[0]
+        for run, number in zip(self.runs, numbers[1:]):
+            run[value.id] = number
+        return Node(-value.id, op, args, {}, value, Site("", 0))
+
+
+def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[_Recipe]:
+    """`max(size, n)` or `min(size, n)`, where both sides were seen."""
+    other = {n for n, m in zip(numbers, met) if n != m}
+    if len(other) == 1 and sum(n == m for n, m in zip(numbers, met)) > 1:
+        (bound,) = other
+        for op in (max, min):
+            if tuple(numbers) == tuple(op(m, bound) for m in met):
+                yield _Recipe(size, ((op, (_HERE, bound)),))
+
+
+def _linear(size: Value, p: int, a: int, b: int) -> _Recipe:
+    steps = ((operator.mul, p, 1), (operator.add, a, 0), (operator.floordiv, b, 1))
+    return _Recipe(size, tuple((op, (_HERE, n)) for op, n, nothing in steps if n != nothing))
+
+
+def _affine(size: Value, met: Sequence[Any], numbers: Sequence[Any]) -> Iterator[_Recipe]:
+    """A float that is `a * g(size) + b`, for a few functions `g`."""
+    if len(set(met)) < _FEWEST_NUMBERS or any(m <= 0 for m in met) or not all(map(math.isfinite, numbers)):
+        return
+    firsts: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(f, (_HERE,)) for f in _FUNCTIONS]
+    for first in (None, (operator.truediv, (1.0, _HERE)), *firsts):
+        seen = [float(m) if first is None else first[0](*(m if a is _HERE else a for a in first[1])) for m in met]
+        line = _line(seen, numbers)
+        if line is not None and np.allclose(np.multiply(line[0], seen) + line[1], numbers, rtol=1e-11, atol=0):
+            steps = [] if first is None else [first]
+            steps += [(operator.mul, (_HERE, line[0]))] if line[0] != 1 or first is None else []
+            steps += [(operator.add, (_HERE, line[1]))] if line[1] else []
+            yield _Recipe(size, tuple(steps))
+
+
+def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float] | None:
+    """The slope and the offset of a line through the outermost points, rounded to what was written, if that fits."""
+    low, high = int(np.argmin(x)), int(np.argmax(x))
+    if x[low] == x[high]:
+        return None
+    slope = (y[high] - y[low]) / (x[high] - x[low])
+    near = float(f"{slope:.9g}")
+    slope = near if math.isclose(near, slope, rel_tol=1e-12) else slope
+    offset = y[low] - slope * x[low]
+    return (slope, 0.0 if abs(offset) < 1e-11 * max(map(abs, y)) else offset) if slope else None
+
+
+def seen_by(first: Graph, second: Graph) -> dict[int, Any]:
+    """By the first run's values: the shapes and sizes of the second."""
+    pairs = list(zip(first.inputs, second.inputs))
+    for node, other in zip(first.walk(), second.walk()):
+        pairs += zip(node.results, other.results)
+    return {
+        mine.id: second.samples[theirs.id] if mine.kind is ValueKind.SIZE else theirs.shape for mine, theirs in pairs
+    }
+
+
+def _back(first: Graph, second: Graph) -> dict[int, Value]:
+    """The first run's values by the ids of the second's."""
+    return {
+        theirs.id: mine
+        for node, other in zip(first.walk(), second.walk())
+        for mine, theirs in zip(node.results, other.results)
+    }
+
+
+def _given(node: Node) -> list[Any]:
+    return list(leaves((node.args, dict(node.kwargs))))
+
+
+def _given_instead(node: Node, arguments: Sequence[Any]) -> Node:
+    queue = iter(arguments)
+    args, kwargs = map_leaves(lambda _: next(queue), (node.args, dict(node.kwargs)))
+    return replace(node, args=args, kwargs=kwargs)
+
+
+def _is_number(leaf: Any) -> bool:
+    return leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else type(leaf) in (int, float, bool)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two constants are equal; what has no equality that says so counts as equal."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.shape == other.shape and bool(torch.equal(one.cpu(), other.cpu()))
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    plain = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
+    return not (isinstance(one, plain) and isinstance(other, plain)) or one == other or (one != one and other != other)

@@ -1,0 +1,163 @@
+"""Running a program again at other sizes, and telling where such a run first differs from that on the example.
+
+No run is dropped in silence: one that makes the same calls teaches how sizes grow; one that makes others shows that a
+decision depends on a size; and where PyTorch itself raises, the program takes no such sizes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nobuco.ir import Graph, Guard, Node, Value, ValueKind, leaves, map_tensors, tensors
+from nobuco.trace.tracer import Failure, traced
+
+Shape = Sequence["int | None"]
+Sizes = Mapping[tuple[int, int], int]
+Change = Callable[[int, int], int]
+# Ways to change the size n of an axis, all tried; of the ways in a row the first that the program can take.
+# Doubling keeps whatever divisibility it needs; growing by different multiples of 32 tells axes apart that are
+# equally long; the odd ones, of which one is odd however often it is halved, show what is constant for multiples
+# alone (padding up to the next one), and, as they let other axes grow most than the multiples do, which of two sizes is
+# chosen when either is the larger. The smaller ones show what a program leaves out where there is little of it.
+CHANGES: tuple[tuple[Change, ...], ...] = (
+    (lambda n, axis: 2 * n,),
+    (lambda n, axis: n + (1, 64, 96, 32, 64)[axis % 5], lambda n, axis: n + 32),
+    (lambda n, axis: n + 1,),
+    (
+        lambda n, axis: ((n + 1) | 31) + (0, 32, 0, 64, 32)[axis % 5] if axis else n + 3,
+        lambda n, axis: (n + 1) | 31 if axis else n + 3,
+    ),
+    (lambda n, axis: max(n // 2 - axis % 2, 1), lambda n, axis: max(n // 2, 1)),
+    (lambda n, axis: max(n - 1, 1),),
+    (lambda n, axis: n + n // 2 + 1 if axis % 2 else max(n // 2, 1), lambda n, axis: 2 * n if axis % 2 else n),
+    (lambda n, axis: 1,),
+)
+# Much larger ones are run where they cost little: a window, a cut or a table may end there.
+FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
+# Seconds that all runs at much larger sizes may take, by what the run on the example took.
+FAR_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run again: the program with its example, and how it is traced."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    shapes: Mapping[int, Shape]
+    options: Mapping[str, Any]
+
+    @property
+    def dynamic_axes(self) -> dict[tuple[int, int], int]:
+        """The example's length of each dynamic axis, by input and dimension."""
+        given = tensors((self.args, dict(self.kwargs)))
+        return {
+            (position, axis): given[position].shape[axis]
+            for position, shape in self.shapes.items()
+            for axis, size in enumerate(shape)
+            if size is None and given[position].shape[axis]
+        }
+
+    def at(self, sizes: Sizes) -> Rerun:
+        """A run with these lengths of dynamic axes."""
+        args, kwargs = self.resized(sizes)
+        result = traced(self.function, args, kwargs, **self.options)
+        return Rerun(sizes, result) if isinstance(result, Failure) else Rerun(sizes, None, result)
+
+    def resized(self, sizes: Sizes) -> Any:
+        """The arguments with such lengths, filled by repeating what they hold."""
+
+        def resize(tensor: torch.Tensor, position: int) -> torch.Tensor:
+            for (where, axis), size in sizes.items():
+                if where == position and tensor.shape[axis]:
+                    wanted = torch.arange(size) % tensor.shape[axis]
+                    tensor = tensor.index_select(axis, wanted.to(tensor.device))
+            return tensor
+
+        with torch.no_grad():
+            return map_tensors(resize, (self.args, dict(self.kwargs)))
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A run at other sizes: what was recorded, or how PyTorch failed."""
+
+    sizes: Sizes
+    failure: Failure | None
+    graph: Graph | None = None
+
+    @property
+    def guards(self) -> Sequence[Guard]:
+        """The decisions that it took by sizes."""
+        return self.failure.guards if self.graph is None and self.failure is not None else self.graph.guards  # type: ignore[union-attr]
+
+
+def reruns(program: Program, seconds: float) -> list[Rerun]:
+    """Runs at other sizes; `seconds` is what the run on the example took."""
+    axes = program.dynamic_axes
+    found: dict[tuple[int, ...], Rerun] = {}
+    for ways in CHANGES:
+        for change in ways:
+            run = _tried(program, axes, change, found)
+            if run.graph is not None:
+                break
+    left = FAR_SECONDS
+    for change in FAR:
+        growth = float(np.prod([change(n, axis) / n for (_, axis), n in axes.items()]))
+        if growth * seconds > left:
+            break
+        started = time.perf_counter()
+        _tried(program, axes, change, found)
+        left -= time.perf_counter() - started
+    return list(found.values())
+
+
+def _tried(
+    program: Program, axes: Mapping[tuple[int, int], int], change: Change, found: dict[tuple[int, ...], Rerun]
+) -> Rerun:
+    sizes = {place: change(n, place[1]) for place, n in axes.items()}
+    key = tuple(sizes.values())
+    if key == tuple(axes.values()):
+        return Rerun(sizes, None)
+    if key not in found:
+        found[key] = program.at(sizes)
+    return found[key]
+
+
+def parting(first: Graph, second: Graph) -> tuple[Node, int] | None:
+    """The first call of a run that another run does not make, and how many began before it; None: there is none."""
+    mine, theirs = list(first.walk()), list(second.walk())
+    for position, (node, other) in enumerate(zip(mine, theirs)):
+        if _form(node) != _form(other):
+            return node, position
+    if len(mine) != len(theirs):
+        longer = mine if len(mine) > len(theirs) else theirs
+        return longer[min(len(mine), len(theirs))], min(len(mine), len(theirs))
+    if mine and _tree_form(first.outputs) != _tree_form(second.outputs):
+        return mine[-1], len(mine)
+    return None
+
+
+def _form(node: Node) -> tuple[Any, ...]:
+    """What two runs must have in common for a call to be the same."""
+    name = getattr(node.op, "__qualname__", str(node.op))
+    return name, node.path, len(node.results), _tree_form((node.args, dict(node.kwargs)))
+
+
+def _tree_form(tree: Any) -> tuple[Any, ...]:
+    """The leaves of an argument tree by what they are; a number may have become a size, and the other way round."""
+    return tuple(
+        "number" if _is_number(leaf) else leaf.rank if isinstance(leaf, Value) else type(leaf).__name__
+        for leaf in leaves(tree)
+    )
+
+
+def _is_number(leaf: Any) -> bool:
+    return leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else type(leaf) in (int, float, bool)

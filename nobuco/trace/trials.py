@@ -1,0 +1,166 @@
+"""Calls at other sizes and with other values, on which a finished model is tried.
+
+What holds on the example is not yet known to hold elsewhere. Runs that took another way are left out: of these the
+trace has told already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+
+from nobuco.ir import Graph, Trial, Value, map_tensors, tensors, values
+from nobuco.trace.held import held_tensors, restoring
+from nobuco.trace.sizes.infer import inferred, seen_by
+from nobuco.trace.sizes.reruns import parting
+from nobuco.trace.sizes.strip_converted import strip_converted
+from nobuco.trace.tracer import Failure, traced
+
+# How many other sets of values a model is tried on, and how many calls in a row where it keeps state.
+_SETS = 2
+_CALLS = 3
+
+
+def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
+    """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are."""
+    mine = _work(graph)
+    smaller = [other for other in others if _work(other) <= mine]
+    larger = [other for other in others if _work(other) > mine]
+    chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
+    return tuple(_trial(names, other) for other in chosen)
+
+
+def _work(graph: Graph) -> int:
+    return sum(prod(value.shape) for value in graph.inputs)
+
+
+def _likeness(graph: Graph, other: Graph) -> int:
+    """In how few ways the axes of the inputs have grown: the fewer, the less a run tells them apart."""
+    pairs = [
+        (n, m) for mine, theirs in zip(graph.inputs, other.inputs) for n, m in zip(mine.shape, theirs.shape) if n != m
+    ]
+    return -len({m / n for n, m in pairs}) - len({m for _, m in pairs})
+
+
+def _trial(names: Sequence[str], graph: Graph) -> Trial:
+    about = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in zip(names, graph.inputs))
+    outputs = tuple(graph.samples[value.id] for value in values(graph.outputs))
+    return Trial(f"at other sizes ({about})", tuple(graph.samples[v.id] for v in graph.inputs), (outputs,))
+
+
+@dataclass(frozen=True)
+class Values:
+    """Runs of a program, at the example's sizes, with other values. `graph` is its trace on the example."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    graph: Graph
+    has_converter: Callable[[Any], bool]
+    options: Mapping[str, Any]
+
+    def tried(self, given: Sequence[Sequence[Any]] = ()) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+        """Trials on other values and on those that are `given`; and what to say of runs that took another way."""
+        calls = [("with other values", *self._drawn(seed)) for seed in range(_SETS)]
+        calls += [(f"on validate_on[{i}]", tuple(args), self.kwargs) for i, args in enumerate(given)]
+        found = [self._trial(*call) for call in calls]
+        trials = tuple(item for item in found if isinstance(item, Trial))
+        return trials, tuple(dict.fromkeys(item for item in found if isinstance(item, str) and item))
+
+    def _drawn(self, seed: int) -> tuple[Any, Any]:
+        generator = torch.Generator().manual_seed(seed)
+        return map_tensors(lambda tensor, _: other_values(tensor, generator), (self.args, dict(self.kwargs)))
+
+    def _trial(self, about: str, args: Any, kwargs: Any) -> Trial | str | None:
+        """A trial; what to say where the program took another way; None where it takes no such values."""
+        if self.graph.states:
+            inputs = tuple(t.detach().clone() for t in tensors((args, kwargs)))
+            steps = calls_in_a_row(self.function, args, kwargs, _CALLS)
+            return Trial(f"{about}, {_CALLS} calls in a row", inputs, steps) if steps else None
+        run = traced(self.function, args, kwargs, **self.options)
+        if isinstance(run, Failure):
+            return None
+        told = self._told(run)
+        if told is not None:
+            return told
+        outputs = tuple(run.samples[value.id] for value in values(run.outputs))
+        return Trial(about, tuple(run.samples[value.id] for value in run.inputs), (outputs,))
+
+    def _told(self, run: Graph) -> str | None:
+        """What to say of a run that took another way, or gave a call other numbers; "" where that is said already."""
+        first, other = strip_converted([self.graph, run], self.has_converter)
+        way = parting(first, other)
+        if way is not None:
+            site, what = way[0].site, "makes other calls"
+        else:
+            lost = inferred(replace(first, runs=(seen_by(first, other),)), [other]).lost
+            if not lost:
+                return None
+            site, what = lost[0].node.site, "gives a call other numbers"
+        if any("takes a value" in warning for warning in self.graph.warnings):
+            return ""
+        return (
+            f"{site}: the program {what} where its inputs have other values; the converted model does as it did on the "
+            "example. explore_branches=True converts both sides of a decision"
+        )
+
+
+def other_values(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A tensor of the same shape, dtype and range with other values: other signs, and other masks."""
+    if not tensor.numel():
+        return tensor
+    flat = tensor.detach().flatten()
+    if (flat == flat[0]).all():
+        return _unlike_a_constant(tensor, generator)
+    mixed = flat[torch.randperm(len(flat), generator=generator)]
+    if tensor.dtype == torch.bool or tensor.is_complex() or not tensor.is_floating_point():
+        return mixed.reshape(tensor.shape)
+    if (flat < 0).any() and (flat > 0).any():
+        mixed = mixed * (torch.randint(0, 2, (len(flat),), generator=generator) * 2 - 1)
+    return mixed.reshape(tensor.shape).to(tensor.dtype)
+
+
+def _unlike_a_constant(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Of a mask, one that ends earlier; of a float, numbers up to its size."""
+    value = tensor.detach().flatten()[0].item()
+    if tensor.dtype == torch.bool or (value == 1 and not tensor.is_floating_point() and tensor.dim() > 1):
+        ends = torch.arange(tensor.shape[-1] if tensor.dim() else 1) > (tensor.shape[-1] if tensor.dim() else 1) // 2
+        return torch.where(ends, tensor == 0, tensor).to(tensor.dtype)
+    if tensor.is_floating_point():
+        drawn = torch.rand(tensor.shape, generator=generator) * max(abs(value), 1.0)
+        return drawn.to(tensor.dtype)
+    return tensor
+
+
+def calls_in_a_row(
+    function: Callable[..., Any], args: Any, kwargs: Any, count: int
+) -> tuple[tuple[torch.Tensor, ...], ...]:
+    """What a program gives in several calls; nothing where it raises. Afterwards it is what it was."""
+    found = []
+    try:
+        with torch.no_grad(), restoring(function), _elements_put_back(function):
+            for _ in range(count):
+                own = map_tensors(lambda tensor, _: tensor.detach().clone(), (tuple(args), dict(kwargs)))
+                found.append(tuple(t.detach().clone() for t in tensors(function(*own[0], **own[1]))))
+    except Exception:
+        return ()
+    return tuple(found)
+
+
+@contextmanager
+def _elements_put_back(function: Callable[..., Any]) -> Iterator[None]:
+    """Afterwards, the tensors that modules hold have the memory and the elements that they had."""
+    held = {id(item.tensor): item.tensor for item in held_tensors(function).values()}.values()
+    before = [(tensor, tensor.data, tensor.detach().clone()) for tensor in held]
+    try:
+        yield
+    finally:
+        for tensor, memory, elements in before:
+            tensor.data = memory
+            if not torch.equal(memory, elements):
+                memory.copy_(elements)
