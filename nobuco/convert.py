@@ -26,7 +26,7 @@ from nobuco.report import Report, TraceLevel, html_path, print_report, progress,
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, unanswered
 from nobuco.stages import selected, traced
-from nobuco.trace import warn_all
+from nobuco.trace import warn_all, without
 from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
 
@@ -119,8 +119,8 @@ def pytorch_to_keras(
         graph, selection, refused = selected(graph, decompose)
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
         draft.selection = selection
-        warn_all(graph)
         if selection.gaps:
+            warn_all(graph)
             message = gap_message(selection.gaps, refused)
             raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))
     with draft.stage("plan"):
@@ -143,9 +143,11 @@ def pytorch_to_keras(
         draft.outputs = trials.on_example()
         if full_validation and all(output.matches for output in draft.outputs):
             draft.trials = trials.on_others()
+            graph = draft.graph = without(graph, trials.refuted())
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
     report = draft.report()
     draft.finished(report)
+    warn_all(graph)
     if verbose:
         print_report(report, detail=debug_traces)
     _warn_of_mismatch(report)

@@ -6,6 +6,7 @@ import inspect
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,15 @@ ARITHMETIC = {
     "min": lambda x: x[..., : min(x.shape[2], x.shape[3]), : min(x.shape[2:])],
     "min with a number": lambda x: x[..., : min(7, x.shape[2])],
     "sum and prod": lambda x: x.new_ones(sum(x.shape[2:])).sum() + x.reshape(math.prod(x.shape[:2]), -1),
+    "square root": lambda x: x[:, :, : int(x.shape[2] ** 0.5)],
+    "math.sqrt": lambda x: x / math.sqrt(x.shape[2] * x.shape[3]),
+    "math.log": lambda x: x * math.log(x.shape[2]) + 1.5 * math.log2(x.shape[3]),
+    "a float of numpy's": lambda x: x * float(np.sqrt(x.shape[2])),
+    "int of a half": lambda x: x[:, :, : int(x.shape[2] / 2)],
+    "remainder of two": lambda x: x * ((x.shape[2] & 1) * 0.5) + (x.shape[3] >> 1),
+    "the larger of ten times": lambda x: x[..., : max(x.shape[2] * 10, x.shape[3])],
+    "length less one": lambda x: x[..., : len(x[0, 0, :, 0]) - 1],
+    "nothing at the example": lambda x: x[:, :, x.shape[2] // 8 :].roll(x.shape[3] // 100),
     "range over a static one": lambda x: sum(x[:, i] * i for i in range(x.shape[1])),
 }
 
@@ -162,25 +172,23 @@ def compared(x):
     return x
 
 
-def truncated(x):
-    return x[:, :, : int(x.shape[2] ** 0.5)]  # baked
-
-
 def asked(x):
     if x.shape[2] - 1:  # baked
         return x + 1
     return x
 
 
-def chosen(x):
-    return x[..., : max(x.shape[2] * 10, x.shape[3])]  # baked
+def looked_up(x):
+    return x * [1.0, 2.5, 0.5][x.shape[2] % 3]  # baked
 
 
-def lost(x):
-    return x[..., : len(x[0, 0, :, 0]) - 1]  # baked
+def repeated(x):
+    for _ in range(x.shape[2] // 2):  # baked
+        x = x + 1
+    return x
 
 
-@pytest.mark.parametrize("function", [compared, truncated, asked, chosen, lost])
+@pytest.mark.parametrize("function", [compared, asked, looked_up])
 def test_what_python_bakes_is_reported_with_its_line(function):
     lines, first = inspect.getsourcelines(function)
     line = first + next(i for i, text in enumerate(lines) if "# baked" in text)

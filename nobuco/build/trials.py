@@ -41,6 +41,14 @@ class Trials:
         """How the model fares on the graph's trials."""
         return tuple(map(self._tried, self.graph.trials))
 
+    def refuted(self) -> frozenset[str]:
+        """The messages of those conditions under which the model need not stand: it is right without, where tried."""
+        return frozenset(
+            message
+            for message, trials in self.graph.evidence.items()
+            if trials and all(self._tried(trial).ok for trial in trials)
+        )
+
     def _tried(self, trial: Trial) -> Tried:
         steps = []
         try:

@@ -1,10 +1,10 @@
 """Recording a PyTorch programme: one eager run, watched through PyTorch's own override protocols."""
 
-from nobuco.trace.sizes.dynamic import Input, trace_dynamic
 from nobuco.trace.site import call_site, definition_site
 from nobuco.trace.sizes import Kept
+from nobuco.trace.sizes.dynamic import Input, trace_dynamic
 from nobuco.trace.traceable import is_traceable, sizes_of, traceable
-from nobuco.trace.tracer import trace, warn_all
+from nobuco.trace.tracer import trace, warn_all, without
 
 __all__ = [
     "Input",
@@ -17,4 +17,5 @@ __all__ = [
     "trace_dynamic",
     "traceable",
     "warn_all",
+    "without",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,15 +27,15 @@ from nobuco.trace.calls import (
     torch_spelled,
 )
 from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
-from nobuco.trace.sizes.counting import Fewer, shortened, thinned
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
-from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
+from nobuco.trace.sizes.counting import Fewer, shortened, thinned
+from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
 from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
@@ -276,6 +276,15 @@ class Tracer(TorchFunctionMode):
 
 def _takes_the_place_of(func: Any, args: Any) -> bool:
     return name_of(func) == "set_" and len(args) == 2 and isinstance(args[1], torch.Tensor)
+
+
+def without(graph: Graph, messages: Collection[str]) -> Graph:
+    """The graph without these conditions, and without the warnings that say them."""
+    return replace(
+        graph,
+        conditions=tuple(c for c in graph.conditions if c.message not in messages),
+        warnings=tuple(w for w in graph.warnings if w not in messages),
+    )
 
 
 def warn_all(graph: Graph) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Trial, Value, map_tensors, tensors, values
+from nobuco.ir import Graph, Trial, map_tensors, tensors, values
 from nobuco.trace.held import held_tensors, restoring
 from nobuco.trace.sizes.infer import inferred, seen_by
 from nobuco.trace.sizes.reruns import parting
@@ -32,7 +32,7 @@ def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) 
     smaller = [other for other in others if _work(other) <= mine]
     larger = [other for other in others if _work(other) > mine]
     chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
-    return tuple(_trial(names, other) for other in chosen)
+    return tuple(trial_of(names, other) for other in chosen)
 
 
 def _work(graph: Graph) -> int:
@@ -47,7 +47,8 @@ def _likeness(graph: Graph, other: Graph) -> int:
     return -len({m / n for n, m in pairs}) - len({m for _, m in pairs})
 
 
-def _trial(names: Sequence[str], graph: Graph) -> Trial:
+def trial_of(names: Sequence[str], graph: Graph) -> Trial:
+    """A run at other sizes as a trial."""
     about = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in zip(names, graph.inputs))
     outputs = tuple(graph.samples[value.id] for value in values(graph.outputs))
     return Trial(f"at other sizes ({about})", tuple(graph.samples[v.id] for v in graph.inputs), (outputs,))

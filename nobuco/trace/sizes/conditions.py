@@ -1,15 +1,15 @@
 """Where a converted model is right: which decisions of the program depend on a size, and what they depend on.
 
-A decision that went the other way in a run which made the same calls all the same is no condition. One after which other
-calls were made is; its region is what the decision says, followed to the input's axes (`x.shape[2] % 4 == 0`). Where no
-decision was seen (`range(n)`, `names[n % 2]`), it is the size that was another in just those runs.
+A decision that went the other way in a run which made the same calls all the same is no condition. One after which
+other calls were made is; its region is what the decision says, followed to the input's axes (`x.shape[2] % 4 == 0`).
+Where no decision was seen (`range(n)`, `names[n % 2]`), it is the size that was another in just those runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,25 @@ from nobuco.trace.sizes.formulas import Formulas
 from nobuco.trace.sizes.infer import Lost
 from nobuco.trace.sizes.reruns import Rerun
 
-# Condition -> in which calls it arose: a converter for one of them answers it.
-Found = dict[Condition, frozenset[frozenset[int]]]
+
+@dataclass
+class Finding:
+    """A condition, the calls in which it arose (a converter for one of them answers it), and the runs that show it."""
+
+    condition: Condition
+    within: frozenset[frozenset[int]]
+    shown_by: list[Graph]
+
+
 _OF_SIZES = "sizes other than those of the example inputs"
 _OF_COUNTS = "other numbers of elements chosen by value"
 
 
 @dataclass(frozen=True)
 class Story:
-    """All runs of a program. `axes` are the example's lengths of the dynamic axes, `names` those of the inputs; `ways` tells of each that PyTorch could make where it first parts from the example's.
+    """All runs of a program. `axes` are the example's lengths of the dynamic axes, `names` the names of the inputs.
+
+    `ways` tells of each run that PyTorch could make where it first parts from the example's.
 
     `same` are the runs at other sizes that made the same calls, `thinned` those with fewer elements chosen.
     """
@@ -81,64 +91,67 @@ class Story:
         return lengths[:, other[np.argmin(distance)]]
 
 
-def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> Found:
+def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> list[Finding]:
     """What the example decided about the calls, and about the arguments that could not be followed."""
-    found: Found = {}
+    found: dict[tuple[str, str], Finding] = {}
     for run, node in story.apart:
-        region, site, within = _reason(story, run, node)
-        _add(found, region, site, "makes other calls", _there(story, run), within)
+        reason = _reason(story, run, node)
+        _add(found, reason, f"makes other calls {_there(story, run)}", "does as the example did", [run.graph])
     for item in lost:
-        region, site, within = _reason_of_argument(story, item, same)
         name = operation_name(item.node.op)
-        _add(found, region, site, f"gives {name} {_short(item.here)} here", f"{_short(item.there)} there", within)
-    return found
+        what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
+        shown = [run for run, agrees in zip(same, item.agree) if not agrees]
+        _add(found, _reason_of_argument(story, item, same), what, f"keeps {_short(item.here)}", shown)
+    return list(found.values())
 
 
-def undecided(story: Story, resizes: bool) -> Found:
+def undecided(story: Story, resizes: bool) -> list[Finding]:
     """What to say where no other run made the same calls."""
-    found: Found = {}
     where = _OF_SIZES if resizes else _OF_COUNTS
-    if not story.apart and not (story.ways or not resizes):
-        message = (
-            f"the program could not be run at {where}, so every size counts as dynamic; the converted model may only "
-            "work at the example's"
-        )
-        return {Condition("as in the example", message): frozenset({frozenset()})}
-    for run, node in story.apart:
-        region, site, within = _reason(story, run, node)
-        _add(found, region, site, "makes other calls", _there(story, run), within)
+    found = conditions(story, (), ())
     if not found:
+        problem = "takes another way" if story.ways or not resizes else "could not be run"
         message = (
-            f"the program takes another way at {where}, so every size counts as dynamic; the converted model may only "
+            f"the program {problem} at {where}, so every size counts as dynamic; the converted model may only "
             "work at the example's"
         )
-        found[Condition("as in the example", message)] = frozenset({frozenset()})
+        found = [Finding(Condition("sizes are as in the example", message), frozenset({frozenset()}), [])]
     return found
 
 
 def _add(
-    found: Found, region: str, site: Site | None, what: str, there: str, within: frozenset[frozenset[int]]
+    found: dict[tuple[str, str], Finding], reason: Reason, what: str, does: str, shown_by: Sequence[Graph | None]
 ) -> None:
-    place = f"{site}: " if site is not None else ""
-    message = (
-        f"{place}the program {what}, by a size that is dynamic ({there}); the converted model does as the example "
-        f"did, so it is right where {region}"
-    )
-    if not any(condition.region == region and condition.message.startswith(place) for condition in found):
-        found[Condition(region, message)] = within
+    key = (reason.region, str(reason.site))
+    if key not in found:
+        message = (
+            f"{reason.site}: by a size that is dynamic, the program {what}; the converted model {does}, so it is right "
+            f"where {reason.region}"
+        )
+        found[key] = Finding(Condition(reason.region, message), reason.within, [])
+    found[key].shown_by.extend(graph for graph in shown_by if graph is not None)
 
 
-def _reason(story: Story, run: Rerun, node: Node) -> tuple[str, Site | None, frozenset[frozenset[int]]]:
-    """The region in which a call is made, and the line that decided: the last decision before it that went otherwise."""
+@dataclass(frozen=True)
+class Reason:
+    """Where a program does as on the example, in words, the line that decides, and in which calls that was."""
+
+    region: str
+    site: Site
+    within: frozenset[frozenset[int]] = frozenset({frozenset()})
+
+
+def _reason(story: Story, run: Rerun, node: Node) -> Reason:
+    """Where a call is made, and the line that decided: that of the last decision before it that went otherwise."""
     numbers = next(turned for other, turned in story.turned if other is run)
     before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
     if before:
         guard = before[-1]
-        return story.formulas.region(guard), guard.site, frozenset({guard.within})
+        return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
     agree = [way is None for _, way in _ran(story)]
     size = _telling(story, [run for run, _ in _ran(story)], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
-    return region, node.site, frozenset({frozenset()})
+    return Reason(region, node.site)
 
 
 def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
@@ -163,30 +176,31 @@ def _patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str,
         yield f"in {low}..{high}", lambda n: low <= n <= high
     if len(set(right)) > 2 and len(set(wrong)) > 2:
         for k in range(2, 65):
-            yield f"% {k} == {right[0] % k}", lambda n, k=k: n % k == right[0] % k
+            yield f"% {k} == {right[0] % k}", partial(_is_congruent, right[0], k)
     yield f"== {right[0]}", lambda n: n == right[0]
+
+
+def _is_congruent(mine: int, k: int, n: int) -> bool:
+    return n % k == mine % k
 
 
 def _ran(story: Story) -> list[tuple[Rerun, Any]]:
     return list(zip([run for run in story.runs if run.graph is not None], story.ways))
 
 
-def _reason_of_argument(
-    story: Story, item: Lost, same: Sequence[Graph]
-) -> tuple[str, Site | None, frozenset[frozenset[int]]]:
-    graphs = [*story.same, *story.thinned]
-    agree = dict(zip(map(id, graphs), item.agree))
+def _reason_of_argument(story: Story, item: Lost, same: Sequence[Graph]) -> Reason:
+    agree = dict(zip(map(id, same), item.agree))
     for i, guard in enumerate(story.graph.guards):
-        went = [i in _turned(story.graph.guards, other.guards) for other in graphs]
-        if any(went) and all(agree[id(other)] != turned for other, turned in zip(graphs, went)):
-            return story.formulas.region(guard), guard.site, frozenset({guard.within})
+        went = [i in _turned(story.graph.guards, other.guards) for other in same]
+        if any(went) and all(agree[id(other)] != turned for other, turned in zip(same, went)):
+            return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
     for size in _sizes_before(story.graph, item.node):
         formula = story.formulas.of(size)
-        theirs = [_size_in(story, other, size) for other in graphs]
+        theirs = [_size_in(story, other, size) for other in same]
         mine = story.graph.samples[size.id]
         if formula is not None and [t == mine for t in theirs] == list(item.agree):
-            return f"{formula.inside(0)} == {mine:g}", item.node.site, frozenset({frozenset()})
-    return "sizes are as in the example", item.node.site, frozenset({frozenset()})
+            return Reason(f"{formula.inside(0)} == {mine:g}", item.node.site)
+    return Reason("sizes are as in the example", item.node.site)
 
 
 def _telling(story: Story, runs: Sequence[Rerun], agree: Sequence[bool], node: Node) -> str | None:

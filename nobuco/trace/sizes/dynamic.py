@@ -13,7 +13,7 @@ from typing import Any
 
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
-from nobuco.trace.sizes.conditions import Story, conditions, undecided
+from nobuco.trace.sizes.conditions import Finding, Story, conditions, undecided
 from nobuco.trace.sizes.counting import Fewer, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_by
@@ -21,7 +21,7 @@ from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import Program, Rerun, Shape, parting, reruns
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
-from nobuco.trace.trials import Values, at_other_sizes
+from nobuco.trace.trials import Values, at_other_sizes, trial_of
 
 # How many of n elements that are chosen by their values to leave in another run, each tried: some of the sizes that
 # follow from that are cut off at a number, which only few elements show.
@@ -52,8 +52,8 @@ def trace_dynamic(
 
     They are where an axis of an input is, and behind calls that give as many elements as values say. What happens
     inside an operation that `has_converter` may differ from size to size. Where the program goes another way at other
-    sizes, the graph's conditions tell. For `validate_on`, further positional arguments, and with other values the program
-    is run, too, and the graph has what came of it as trials; not where it is None.
+    sizes, the graph's conditions tell. For `validate_on`, further positional arguments, and with other values the
+    program is run, too, and the graph has what came of it as trials; not where it is None.
     """
     shapes = {i: given.shape for i, given in enumerate(inputs)}
     resizes = any(None in shape for shape in shapes.values())
@@ -121,15 +121,23 @@ class _Learner:
             return self._unfollowed(story)
         learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
         lost: Sequence[Lost] = learnt.lost
-        found = conditions(story, lost, same)
-        graph = replace(
-            learnt.graph,
-            conditions=tuple(found),
-            trials=at_other_sizes(self.names, story.graph, _followed(story.same, lost)),
-            noted={**learnt.graph.noted, **{condition.message: within for condition, within in found.items()}},
-            warnings=(*learnt.graph.warnings, *(condition.message for condition in found)),
-        )
+        trials = at_other_sizes(self.names, story.graph, _followed(story.same, lost))
+        graph = self._with_findings(replace(learnt.graph, trials=trials), conditions(story, lost, same))
         return _with_static_sizes(graph, self._dynamic(graph, story))
+
+    def _with_findings(self, graph: Graph, findings: Sequence[Finding]) -> Graph:
+        """The graph with its conditions, and the runs that show them as evidence for the finished model to refute."""
+        messages = [finding.condition.message for finding in findings]
+        return replace(
+            graph,
+            conditions=tuple(finding.condition for finding in findings),
+            evidence={
+                message: tuple(trial_of(self.names, run) for run in finding.shown_by)
+                for message, finding in zip(messages, findings)
+            },
+            noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
+            warnings=(*graph.warnings, *messages),
+        )
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], thinned: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""
@@ -164,12 +172,7 @@ class _Learner:
         """The graph where no other run tells which sizes are dynamic: all that may be."""
         graph = story.graph
         every = frozenset(v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE)
-        found = undecided(story, self.resizes)
-        graph = replace(
-            graph,
-            conditions=tuple(found),
-            warnings=(*graph.warnings, *(condition.message for condition in found)),
-        )
+        graph = self._with_findings(graph, undecided(story, self.resizes))
         return _with_static_sizes(graph, every if self.resizes else sizes_behind(graph))
 
     def _dynamic(self, graph: Graph, story: Story) -> frozenset[int]:

@@ -1,8 +1,8 @@
 """What Python made of sizes where nothing shows it: found by comparing runs that made the same calls.
 
-`len(x)`, `int(h / 2)`, `max(h, w)` and `math.log(n)` are plain numbers to Python, which keep no record. Where a call was
-given a number that in every run is the same function of a size met before, it is recorded as what it must have been;
-where nothing fits, the model keeps the example's, and that is told.
+`len(x)`, `int(h / 2)`, `max(h, w)` and `math.log(n)` are plain numbers to Python, which keep no record. Where a call
+was given a number that in every run is the same function of a size met before, it is recorded as what it must have
+been; where nothing fits, the model keeps the example's, and that is told.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.sizes.formulas import linear_fit
+from nobuco.trace.sizes.reruns import is_number
 
 # In so many runs a function of a size must hold, with different results, before it is believed.
 _FEWEST_NUMBERS = 4
@@ -120,9 +121,10 @@ class _Finder:
     def _argument(self, node: Node, in_runs: tuple[Any, ...]) -> tuple[Sequence[Node], Any]:
         """The calls that make an argument what it was in every run, and what stands in its place."""
         mine, *theirs = in_runs
-        if not all(map(_is_number, in_runs)):
+        if not all(map(is_number, in_runs)):
             self.note_constants(mine, theirs, node)
             return (), mine
+        mine, *theirs = (leaf.item() if isinstance(leaf, np.generic) else leaf for leaf in in_runs)
         stood = (mine, *(back.get(t.id) if isinstance(t, Value) else t for back, t in zip(self.back, theirs)))
         if any(isinstance(s, Value) for s in stood):
             if all(s is mine for s in stood):
@@ -280,10 +282,6 @@ def _given_instead(node: Node, arguments: Sequence[Any]) -> Node:
     queue = iter(arguments)
     args, kwargs = map_leaves(lambda _: next(queue), (node.args, dict(node.kwargs)))
     return replace(node, args=args, kwargs=kwargs)
-
-
-def _is_number(leaf: Any) -> bool:
-    return leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else type(leaf) in (int, float, bool)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -169,7 +169,7 @@ for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
         setattr(_kind, _name, _look(_name, _base))
     for _name, _method in (("__divmod__", _divided), ("__rdivmod__", _divided_by)):
         setattr(_kind, _name, _method)
-for _name, _method in (
-    ("__and__", _masked), ("__rand__", _masked), ("__lshift__", _shifted_left), ("__rshift__", _shifted_right),
-):  # fmt: skip
-    setattr(TracedInt, _name, _method)
+setattr(TracedInt, "__and__", _masked)  # noqa: B010
+setattr(TracedInt, "__rand__", _masked)  # noqa: B010
+setattr(TracedInt, "__lshift__", _shifted_left)  # noqa: B010
+setattr(TracedInt, "__rshift__", _shifted_right)  # noqa: B010

@@ -11,7 +11,6 @@ import torch
 from nobuco.ir import Value
 from nobuco.trace.calls import name_of
 from nobuco.trace.session import Session
-from nobuco.trace.site import call_site
 from nobuco.trace.sizes.numbers import Kept, TracedInt, plain, size_of, traced_number
 from nobuco.trace.traceable import asks_for_sizes
 

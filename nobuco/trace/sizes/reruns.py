@@ -72,14 +72,18 @@ class Program:
         return Rerun(sizes, result) if isinstance(result, Failure) else Rerun(sizes, None, result)
 
     def resized(self, sizes: Sizes) -> Any:
-        """The arguments with such lengths, filled by repeating what they hold."""
+        """The arguments with such lengths, filled by repeating what they hold, floats of their own size each."""
+        generator = torch.Generator().manual_seed(0)
 
         def resize(tensor: torch.Tensor, position: int) -> torch.Tensor:
             for (where, axis), size in sizes.items():
                 if where == position and tensor.shape[axis]:
                     wanted = torch.arange(size) % tensor.shape[axis]
                     tensor = tensor.index_select(axis, wanted.to(tensor.device))
-            return tensor
+            if not tensor.is_floating_point():
+                return tensor
+            shares = 1 - torch.rand(tensor.shape, generator=generator) / 4
+            return tensor * shares.to(tensor.device, tensor.dtype)
 
         with torch.no_grad():
             return map_tensors(resize, (self.args, dict(self.kwargs)))
@@ -154,10 +158,13 @@ def _form(node: Node) -> tuple[Any, ...]:
 def _tree_form(tree: Any) -> tuple[Any, ...]:
     """The leaves of an argument tree by what they are; a number may have become a size, and the other way round."""
     return tuple(
-        "number" if _is_number(leaf) else leaf.rank if isinstance(leaf, Value) else type(leaf).__name__
+        "number" if is_number(leaf) else leaf.rank if isinstance(leaf, Value) else type(leaf).__name__
         for leaf in leaves(tree)
     )
 
 
-def _is_number(leaf: Any) -> bool:
-    return leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else type(leaf) in (int, float, bool)
+def is_number(leaf: Any) -> bool:
+    """Whether a leaf is a size, or a number of Python's or NumPy's."""
+    return (
+        leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else isinstance(leaf, (int, float, np.number, np.bool_))
+    )

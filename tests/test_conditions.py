@@ -1,0 +1,172 @@
+"""What a program decides by a dynamic size: followed, or told with the line and the region in which the model is right."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import nobuco
+from nobuco import ChannelOrder
+from nobuco.errors import NobucoWarning
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program with an example, the axes that are dynamic, and sizes of the same input: where it is right, and not."""
+
+    program: Any
+    example: tuple[int, ...]
+    dynamic: set[int]
+    region: str
+    inside: tuple[tuple[int, ...], ...] = ()
+    outside: tuple[tuple[int, ...], ...] = ()
+
+
+def padded(x):
+    if x.shape[2] % 4:
+        x = F.pad(x, (0, 0, 0, 4 - x.shape[2] % 4))
+    return F.avg_pool2d(x, 4)
+
+
+def repeated(x):
+    for _ in range(x.shape[0] // 4):
+        x = x + 1
+    return x
+
+
+def tabled(x):
+    return x * [0.1, 0.2, 0.3][x.shape[0] % 3]
+
+
+def named(x):
+    return F.interpolate(x, scale_factor=2, mode=["nearest", "bilinear"][x.shape[2] % 2])
+
+
+def stacked(x):
+    return torch.stack([chunk.mean() for chunk in x.split(4)])
+
+
+def squeezed(x):
+    return (x * 2).squeeze()
+
+
+def written_behind(x):
+    y = x * 1
+    y[:, x.shape[0] :][...] = 5.0
+    return y
+
+
+def chosen_and_repeated(x):
+    total = x[x > 0].sum()
+    for i in range(x.shape[0]):
+        x = x + i
+    return x + total
+
+
+def far(x):
+    return x + 1 if x.shape[0] > 1000 else x
+
+
+CASES = {
+    "padding to a multiple": Case(
+        padded, (1, 3, 8, 8), {2}, "x.shape[2] % 4 == 0", ((1, 3, 16, 8),), ((1, 3, 7, 8),)
+    ),
+    "a loop": Case(repeated, (5,), {0}, "x.shape[0] // 4 == 1", ((7,),), ((8,), (3,))),
+    "a list of numbers": Case(tabled, (5,), {0}, "x.shape[0] % 3 == 2", ((8,),), ((4,),)),
+    "a list of names": Case(named, (1, 1, 4, 4), {2}, "x.shape[2] % 2 == 0", ((1, 1, 6, 4),), ((1, 1, 5, 4),)),
+    "chunks": Case(stacked, (8, 3), {0}, "x.shape[0] in 7..8", ((7, 3),), ((9, 3),)),
+    "squeeze": Case(squeezed, (3, 2), {0}, "x.shape[0] > 1", ((7, 2),), ((1, 2),)),
+    "a write to nothing": Case(written_behind, (6, 6), {0}, "x.shape[0] >= 6", ((8, 6),), ((4, 6),)),
+    "a mask and a loop": Case(chosen_and_repeated, (3, 2), {0}, "x.shape[0] == 3", (), ((5, 2),)),
+    "a far bound": Case(far, (5,), {0}, "x.shape[0] <= 1000", ((1000,),), ((1001,),)),
+}  # fmt: skip
+
+
+def conversion(program, example, dynamic, **options):
+    x = torch.rand(example)
+    shape = tuple(None if axis in dynamic else size for axis, size in enumerate(example))
+    return nobuco.pytorch_to_keras(
+        program, [x], input_shapes={x: shape}, inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False, return_report=True, **options,
+    )  # fmt: skip
+
+
+def is_right(program, model, shape):
+    x = torch.rand(shape)
+    wanted = program(x).numpy()
+    try:
+        got = model(x.numpy()).numpy()
+    except Exception:
+        return False
+    return got.shape == wanted.shape and np.allclose(got, wanted, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_region_is_told(name):
+    case = CASES[name]
+    with pytest.warns(NobucoWarning) as caught:
+        model, report = conversion(case.program, case.example, case.dynamic)
+    told = [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
+    assert case.region in [condition.region for condition in report.conditions]
+    assert all(f'File "{__file__}", line ' in message for message in told), told
+    assert report.ok  # it is right in its region
+    assert all(is_right(case.program, model, shape) for shape in case.inside)
+    assert not any(is_right(case.program, model, shape) for shape in case.outside)
+
+
+def cropped(x):
+    height, width = x.shape[2:]
+    y = F.pad(x, (0, (4 - width % 4) % 4, 0, (4 - height % 4) % 4)) * 2
+    return y[:, :, :height, :width].contiguous()
+
+
+def windows_reversed(x):
+    b, c, h, w = x.shape
+    windows = x.permute(0, 2, 3, 1).reshape(-1, 4, 4, c)
+    return windows.view(int(windows.shape[0] / (h * w / 4 / 4)), h, w, -1)
+
+
+def length_and_cut(x):
+    count, cut = len(x), x[:50].shape[0]
+    return torch.arange(count) + cut
+
+
+def same_on_both_sides(x):
+    return x.add(1) if x.shape[0] > 3 else x.add(1)
+
+
+RIGHT = {
+    "crop to what came": (cropped, (1, 1, 16, 24), {2, 3}, [(1, 1, 13, 21), (1, 1, 4, 4)]),
+    "int of a ratio": (windows_reversed, (1, 16, 12, 16), {2, 3}, [(1, 16, 8, 16), (1, 16, 4, 4)]),
+    "two sizes that are equal": (length_and_cut, (5,), {0}, [(100,), (3,)]),
+    "nothing at the example": (lambda x: x[: x.shape[0] // 8], (2, 3), {0}, [(16, 3), (1, 3)]),
+    "a far roll": (lambda x: x.roll(x.shape[0] // 100), (10,), {0}, [(300,), (99,)]),
+    "a tensor of a logarithm": (lambda x: x * torch.tensor(np.log(x.shape[0])).float(), (5,), {0}, [(9,), (2,)]),
+    "no elements": (lambda x: x[:, :0].flatten(1), (2, 3, 4), {0}, [(3, 3, 4)]),
+    "a decision without an effect": (same_on_both_sides, (5,), {0}, [(2,), (9,)]),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_at_every_size_and_not_warned_of(name):
+    program, example, dynamic, others = RIGHT[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, report = conversion(program, example, dynamic)
+    assert report.ok and not report.conditions
+    assert all(is_right(program, model, shape) for shape in others)
+
+
+def test_a_window_that_means_all_of_it():
+    """The kernel is the height, whatever the width: told, where it is not right."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, report = conversion(lambda x: F.avg_pool2d(x, (x.shape[2], 1)), (1, 2, 4, 1), {2, 3})
+    right = is_right(lambda x: F.avg_pool2d(x, (x.shape[2], 1)), model, (1, 2, 4, 5))
+    assert right or (not report.ok and any("at other sizes" in str(w.message) for w in caught))
