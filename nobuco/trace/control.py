@@ -47,18 +47,6 @@ def calls_are_seen() -> Iterator[None]:
 
 
 @contextmanager
-def without_fused_kernels() -> Iterator[None]:
-    """PyTorch takes none of the ways in this block that do many calls' work in one, for inference on a CPU."""
-    # Not by `torch.backends.mkldnn`, which PyTorch's own test tools lock.
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
-
-
-@contextmanager
 def _compiled_code_runs_eagerly() -> Iterator[None]:
     set_stance = getattr(torch.compiler, "set_stance", None)
     if set_stance is None or not dynamo_is_loaded():

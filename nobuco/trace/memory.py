@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Value
+from nobuco.trace.fused import LSTM_LAYER, lstm_layer
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,9 @@ class WriteWatch(Watch):
         kwargs = kwargs or {}
         if torch._C._is_torch_function_mode_enabled() or self._tells:
             active = torch._C._is_torch_function_mode_enabled()
+            called = lstm_layer if func is LSTM_LAYER else func
             with self.telling(False), self, nullcontext() if active else self.recorder:
-                return func(*args, **kwargs)
+                return called(*args, **kwargs)
         self._calls.append(func)
         silent = _RUNNING_STATISTICS if func._schema.name in _SILENT_WRITERS and args[5] else ()
         for position, argument in enumerate(func._schema.arguments):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 from nobuco.ir import map_tensors, values
 from nobuco.trace.calls import is_told_below
-from nobuco.trace.control import without_fused_kernels
 from nobuco.trace.explore import both_sides, entry_state
 from nobuco.trace.held import modules_with_pre_hooks, own_tensors
 from nobuco.trace.reach import is_compiled, modules_in_reach
@@ -32,13 +32,14 @@ class Scopes:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """See every call of a module in this block."""
+        """See every call of a module that this thread makes in this block."""
+        enter, leave = _on_this_thread(self._enter), _on_this_thread(self._leave)
         with ExitStack() as stack:
-            stack.callback(register_module_forward_pre_hook(self._enter_unhooked).remove)
+            stack.callback(register_module_forward_pre_hook(_on_this_thread(self._enter_unhooked)).remove)
             for module in self._hooked.values():
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
-                stack.callback(module.register_forward_pre_hook(self._enter).remove)
-            stack.callback(register_module_forward_hook(self._leave, with_kwargs=True).remove)
+                stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(register_module_forward_hook(leave, with_kwargs=True).remove)
             stack.callback(self._leave_scripts)
             yield
 
@@ -77,7 +78,9 @@ class Scopes:
             rebound = any(map(self._is_rebound, module.modules()))
             session.record.open(type(module), given, {}, module=module, path=path, entry=entry, rebound=rebound)
             if isinstance(module, torch.jit.ScriptModule):
-                self._in_script.append((module, _plain_ways()))
+                with_gradients = ExitStack()  # with which TorchScript leaves its fused kernels alone
+                with_gradients.enter_context(torch.enable_grad())
+                self._in_script.append((module, with_gradients))
 
     def _leave_scripts(self) -> None:
         """Leave what TorchScript was entered and, since it raised, not left."""
@@ -106,9 +109,11 @@ class Scopes:
         return None if joined is result else joined
 
 
-def _plain_ways() -> ExitStack:
-    """Have TorchScript call what is known, until this is closed: with gradients it leaves its fused kernels alone."""
-    stack = ExitStack()
-    stack.enter_context(without_fused_kernels())
-    stack.enter_context(torch.enable_grad())
-    return stack
+def _on_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook for calls that this thread makes; PyTorch has it called for those of every thread."""
+    thread = get_ident()
+
+    def filtered(*call: Any) -> Any:
+        return hook(*call) if get_ident() == thread else None
+
+    return filtered
