@@ -22,6 +22,7 @@ from nobuco.trace.aten import aten_calls
 from nobuco.trace.calls import placeless
 from nobuco.trace.control import calls_are_seen
 from nobuco.trace.fused import LSTM_LAYER, lstm_layer
+from nobuco.trace.randomness import keeping_random
 from nobuco.trace.regions import mapped
 
 Find = Callable[[Any], Any]
@@ -120,12 +121,9 @@ class _Opening:
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
         given = [samples[v.id].detach().clone() for v in inputs]
         call = _functional(_call(node, inputs, samples))
-        random = torch.get_rng_state()
-        try:
-            with torch.no_grad(), calls_are_seen():
-                return aten_calls(call, given, self.table)
-        finally:
-            torch.set_rng_state(random)
+        own = [leaf for leaf in leaves((node.args, dict(node.kwargs))) if isinstance(leaf, torch.Generator)]
+        with torch.no_grad(), calls_are_seen(), keeping_random(own):
+            return aten_calls(call, given, self.table)
 
     def _runs(self, unrolled: _Unrolled, node: Node) -> bool:
         """Whether a node can be run with the samples of another run."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from nobuco.ir import map_tensors, values
+from nobuco.ir import map_tensors, tensors, values
 from nobuco.trace.calls import is_told_below
 from nobuco.trace.explore import both_sides, entry_state
 from nobuco.trace.held import modules_with_pre_hooks, own_tensors
@@ -33,9 +33,10 @@ class Scopes:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """See every call of a module that this thread makes in this block."""
-        enter, leave = _on_this_thread(self._enter), _on_this_thread(self._leave)
+        enter, leave = self._on_this_thread(self._enter), self._on_this_thread(self._leave)
+        enter_unhooked = self._on_this_thread(self._enter_unhooked)
         with ExitStack() as stack:
-            stack.callback(register_module_forward_pre_hook(_on_this_thread(self._enter_unhooked)).remove)
+            stack.callback(register_module_forward_pre_hook(enter_unhooked).remove)
             for module in self._hooked.values():
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
                 stack.callback(module.register_forward_pre_hook(enter).remove)
@@ -63,6 +64,20 @@ class Scopes:
         result = both_sides(session, call, call())
         session.record.close(tensors.read(result))
         return result
+
+    def _on_this_thread(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """The hook for calls that this thread makes; PyTorch has it called for those of every thread."""
+        thread, record = get_ident(), self._session.record
+
+        def filtered(module: nn.Module, args: Any, *rest: Any) -> Any:
+            if get_ident() == thread:
+                return hook(module, args, *rest)
+            met = [self._session.memory.find(tensor) for tensor in tensors(args)]
+            if any(slot is not None and record.is_live(slot.value) for slot in met):
+                record.note_elsewhere(type(module).__name__)
+            return None
+
+        return filtered
 
     def _enter_unhooked(self, module: nn.Module, args: Any) -> None:
         if id(module) not in self._hooked:
@@ -107,13 +122,3 @@ class Scopes:
             session.record.frame.kwargs = session.tensors.read(dict(kwargs))
             session.record.close(session.tensors.read(joined))
         return None if joined is result else joined
-
-
-def _on_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook for calls that this thread makes; PyTorch has it called for those of every thread."""
-    thread = get_ident()
-
-    def filtered(*call: Any) -> Any:
-        return hook(*call) if get_ident() == thread else None
-
-    return filtered

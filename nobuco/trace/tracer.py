@@ -32,6 +32,7 @@ from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
 from nobuco.trace.provenance import SizeRecorder
+from nobuco.trace.randomness import generators, keeping_random
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
@@ -63,7 +64,7 @@ def trace(
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
         fewer: how many of n elements those calls shall give that choose some by their values; None: all.
     """
-    loaded, random = dynamo_is_loaded(), torch.get_rng_state()
+    loaded = dynamo_is_loaded()
     try:
         graph = _trace(function, args, kwargs, sizes, paths, fewer)
     except Exception:
@@ -71,7 +72,6 @@ def trace(
             raise
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
-        torch.set_rng_state(random)
         graph = _trace(function, args, kwargs, sizes, paths, fewer)
     return graph
 
@@ -86,8 +86,16 @@ def _trace(
 ) -> Graph:
     tracer = Tracer(function, sizes, paths, fewer)
     session = tracer.session
+    session.memory.meet(generators(function, (args, kwargs)))
     own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
-    with restoring(function) as before, session.tensors.putting_back(), calls_are_seen(), tracer.running():
+    with (
+        restoring(function) as before,
+        session.tensors.putting_back(),
+        keeping_random(),
+        session.memory.putting_generators_back(),
+        calls_are_seen(),
+        tracer.running(),
+    ):
         result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
         outputs = session.tensors.read(result)
         tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
@@ -252,4 +260,4 @@ def _takes_the_place_of(func: Any, args: Any) -> bool:
 def warn_all(graph: Graph) -> None:
     """Issue the warnings that a trace collected."""
     for message in graph.warnings:
-        warnings.warn(message, NobucoWarning, stacklevel=3)
+        warnings.warn(message, NobucoWarning, stacklevel=4)
