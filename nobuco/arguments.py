@@ -16,6 +16,7 @@ from nobuco.errors import InputError, NobucoWarning
 from nobuco.ir import Graph, Value, leaves, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.programmes import Programme, initialise, programme
+from nobuco.trace.held import held_tensors
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,19 @@ def prepared(model: Any, args: Any, kwargs: Any) -> Call:
     tensors = tuple(leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
     if not tensors:
         raise InputError("args and kwargs hold no torch.Tensor; a Keras model needs at least one input")
+    _refuse_fake(tensors, program.function)
     initialise(program.function, args, kwargs)
     return Call(program, args, kwargs, tensors, _parameter_names(program.function, args, kwargs))
+
+
+def _refuse_fake(given: Sequence[torch.Tensor], function: Any) -> None:
+    held = {name: held.tensor for name, held in held_tensors(function).items()}
+    for name, tensor in ({f"argument {i}": tensor for i, tensor in enumerate(given)} | held).items():
+        if type(tensor).__name__ == "FakeTensor" or type(getattr(tensor, "data", None)).__name__ == "FakeTensor":
+            raise InputError(
+                f"{name} is a FakeTensor of shape {tuple(tensor.shape)}, which holds no numbers; make the model and its "
+                "inputs outside FakeTensorMode"
+            )
 
 
 def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
@@ -126,7 +138,7 @@ def output_orders(
             warnings.warn(
                 f"the model's output {leaf!r} is {type(leaf).__name__}, no tensor: left out of the Keras model",
                 NobucoWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
     by_index: dict[int, Any] = dict(orders) if isinstance(orders, Mapping) else dict.fromkeys(range(len(found)), orders)
     named: dict[int, str] = dict(names) if isinstance(names, Mapping) else dict(enumerate(names or ()))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nobuco.alone import alone
 from nobuco.arguments import inputs_given, output_orders, prepared
 from nobuco.build import Builder
 from nobuco.build.checkpoint import checkpoint_of
@@ -31,6 +32,7 @@ from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
 
 
+@alone
 def pytorch_to_keras(
     model: nn.Module | Callable[..., Any] | torch.export.ExportedProgram | str | os.PathLike[str],
     args: Sequence[Any] | None = None,
@@ -186,5 +188,5 @@ def _warn_of_training(model: Any) -> None:
             + (f" and {len(found) - 1} more" if len(found) > 1 else "")
             + " (dropout or batch normalization) behaves as in training; call model.eval() before converting",
             NobucoWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nobuco.alone import alone
 from nobuco.arguments import prepared
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.examples import example_arguments
@@ -23,6 +24,7 @@ from nobuco.select import Selection, select
 from nobuco.stages import selected, traced
 
 
+@alone
 def coverage(
     subject: Callable[..., Any] | torch.export.ExportedProgram | str | os.PathLike[str],
     args: Sequence[Any] | None = None,

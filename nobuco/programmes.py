@@ -16,6 +16,7 @@ from torch import nn
 from nobuco.errors import InputError
 from nobuco.ir import map_tensors
 from nobuco.trace.held import restoring
+from nobuco.trace.randomness import generators, keeping_random
 
 _LAZY = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
 
@@ -63,7 +64,7 @@ def initialise(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     if not isinstance(model, nn.Module) or not _lazy_modules(model):
         return
     own_args, own_kwargs = map_tensors(lambda tensor, _: tensor.detach().clone(), (args, dict(kwargs)))
-    with torch.no_grad(), torch.random.fork_rng(devices=()), restoring(model), _at_rest(model):
+    with torch.no_grad(), keeping_random(generators(model, (args, kwargs))), restoring(model), _at_rest(model):
         model(*own_args, **own_kwargs)
     for path in _lazy_modules(model):
         raise InputError(

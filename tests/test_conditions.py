@@ -1,4 +1,4 @@
-"""What a program decides by a dynamic size: followed, or told with the line and the region in which the model is right."""
+"""What a program decides by a dynamic size: followed, or told with the line and where the model is right."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def cropped(x):
 
 
 def windows_reversed(x):
-    b, c, h, w = x.shape
+    _, c, h, w = x.shape
     windows = x.permute(0, 2, 3, 1).reshape(-1, 4, 4, c)
     return windows.view(int(windows.shape[0] / (h * w / 4 / 4)), h, w, -1)
 
@@ -138,7 +138,8 @@ def length_and_cut(x):
 
 
 def same_on_both_sides(x):
-    return x.add(1) if x.shape[0] > 3 else x.add(1)
+    name = "long" if x.shape[0] > 3 else "short"
+    return {"long": torch.add, "short": torch.add}[name](x, 1)
 
 
 RIGHT = {

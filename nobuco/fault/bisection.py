@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nobuco.alone import alone
 from nobuco.arguments import prepared
 from nobuco.bridge import to_numpy
 from nobuco.build.layers import name_of
@@ -84,6 +85,7 @@ class _Pair:
     tensors: tuple[Any, ...]
 
 
+@alone
 def bisect(
     model: nn.Module | Any,
     keras_model: keras.Model,

@@ -10,6 +10,7 @@ import keras
 import torch
 from torch import nn
 
+from nobuco.alone import alone
 from nobuco.arguments import Call, prepared
 from nobuco.build.outputs import keras_order
 from nobuco.errors import InputError
@@ -53,6 +54,7 @@ class Comparison:
         )
 
 
+@alone
 def compare(
     model: nn.Module | Any,
     keras_model: keras.Model,

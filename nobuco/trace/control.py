@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from nobuco.errors import ConversionError
+from nobuco.errors import ConversionError, InputError
 from nobuco.ir import Graph, Node, Site, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.rewind import State
 from nobuco.trace.session import Session
@@ -47,24 +47,16 @@ def calls_are_seen() -> Iterator[None]:
 
 
 @contextmanager
-def without_fused_kernels() -> Iterator[None]:
-    """PyTorch takes none of the ways in this block that do many calls' work in one, for inference on a CPU."""
-    # Not by `torch.backends.mkldnn`, which PyTorch's own test tools lock.
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
-
-
-@contextmanager
 def _compiled_code_runs_eagerly() -> Iterator[None]:
     set_stance = getattr(torch.compiler, "set_stance", None)
     if set_stance is None or not dynamo_is_loaded():
         yield
         return
-    with set_stance("force_eager"):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(set_stance("force_eager"))
+        except RuntimeError as error:  # which PyTorch raises where compiled code is being made
+            raise InputError(f"nobuco is called inside torch.compile ({error}); convert outside") from error
         yield
 
 

@@ -11,6 +11,7 @@ import torch
 from nobuco.ir import map_tensors, tensors
 from nobuco.trace.held import Belongings, held_tensors
 from nobuco.trace.memory import Watch
+from nobuco.trace.randomness import generators, keeping_random
 
 # A tensor may be handed on from attribute to attribute before a call reads it.
 _MOST_CALLS = 4
@@ -33,8 +34,7 @@ class LaterCalls:
 
         They do if it reads them, or if calls go another way with such tensors than without.
         """
-        random = torch.get_rng_state()
-        try:
+        with keeping_random(generators(self.function, (self.args, self.kwargs))):
             first = self._watched(made)
             read, left = set(first.read), self._still_held(made)
             for _ in range(_MOST_CALLS - 1):
@@ -44,8 +44,6 @@ class LaterCalls:
             if read or first.failed:
                 return {name for name, tensor in made.items() if id(tensor) in read}
             return set() if self._without(made).calls == first.calls else set(made)
-        finally:
-            torch.set_rng_state(random)
 
     def _watched(self, kept: Mapping[str, torch.Tensor]) -> _Reading:
         """One more call; what it gives back of those tensors, it has read."""

@@ -7,7 +7,7 @@ kept by reference; a value whose memory is about to be overwritten gets a copy o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Value
+from nobuco.trace.fused import LSTM_LAYER, lstm_layer
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,29 @@ class Slot:
 
 @dataclass
 class Memory:
-    """All live tensors of a trace, by identity and by storage."""
+    """All live tensors of a trace, by identity and by storage; and the states in which it met generators."""
 
     slots: dict[int, Slot] = field(default_factory=dict)
     samples: dict[int, torch.Tensor] = field(default_factory=dict)
     written: list[torch.Tensor] = field(default_factory=list)
+    generators: dict[torch.Generator, torch.Tensor] = field(default_factory=dict)
     _ever_written: set[int] = field(default_factory=set)
     _by_storage: dict[int, list[Slot]] = field(default_factory=dict)
+
+    def meet(self, generators: Iterable[torch.Generator]) -> None:
+        """Note the state of generators that the trace may draw from."""
+        for generator in generators:
+            if generator not in self.generators:
+                self.generators[generator] = generator.get_state()
+
+    @contextmanager
+    def putting_generators_back(self) -> Iterator[None]:
+        """Afterwards, the generators that the trace has met are as they were when it did."""
+        try:
+            yield
+        finally:
+            for generator, state in self.generators.items():
+                generator.set_state(state)
 
     def find(self, tensor: torch.Tensor) -> Slot | None:
         """The slot of a tensor that the trace has met."""
@@ -137,9 +154,11 @@ class WriteWatch(Watch):
         kwargs = kwargs or {}
         if torch._C._is_torch_function_mode_enabled() or self._tells:
             active = torch._C._is_torch_function_mode_enabled()
+            called = lstm_layer if func is LSTM_LAYER else func
             with self.telling(False), self, nullcontext() if active else self.recorder:
-                return func(*args, **kwargs)
+                return called(*args, **kwargs)
         self._calls.append(func)
+        self.memory.meet(item for item in (kwargs.get("generator"),) if item is not None)
         silent = _RUNNING_STATISTICS if func._schema.name in _SILENT_WRITERS and args[5] else ()
         for position, argument in enumerate(func._schema.arguments):
             if (argument.alias_info is not None and argument.alias_info.is_write) or argument.name in silent:

@@ -1,13 +1,12 @@
 """Opening calls that have no converter into the ATen calls that PyTorch itself makes of them.
 
-`make_fx` runs the call once more and lists what it comes down to, decomposed as far as converters want it;
+PyTorch runs the call once more and tells what it comes down to, decomposed as far as converters want it;
 each ATen call becomes a node with real samples, so that it is validated like any other.
 """
 
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,8 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
 from nobuco.registry import operation_name
+from nobuco.trace.aten import aten_calls
 from nobuco.trace.calls import placeless
-from nobuco.trace.control import without_fused_kernels
+from nobuco.trace.control import calls_are_seen
+from nobuco.trace.fused import LSTM_LAYER, lstm_layer
+from nobuco.trace.randomness import keeping_random
 from nobuco.trace.regions import mapped
 
 Find = Callable[[Any], Any]
@@ -46,7 +48,7 @@ def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
 
     # Somebody's own operation may write to what it made: its inside is to be functional, too.
     own = {op: _functional(body) for op, body in _bodies().items() if op.namespace not in _PRIMITIVE}
-    known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own}
+    known = {**global_decomposition_table["post_autograd"], **core_aten_decompositions(), **own, LSTM_LAYER: lstm_layer}
     return {op: function for op, function in known.items() if find(op) is None}
 
 
@@ -117,17 +119,11 @@ class _Opening:
         return _are_alike(output, result) or result.id not in self._used
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
-        from torch.fx.experimental.proxy_tensor import make_fx  # imports sympy: only where needed
-
         given = [samples[v.id].detach().clone() for v in inputs]
         call = _functional(_call(node, inputs, samples))
-        random = torch.get_rng_state()
-        try:
-            with torch.no_grad(), without_fused_kernels(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return make_fx(call, dict(self.table), "real", _error_on_data_dependent_ops=False)(*given)
-        finally:
-            torch.set_rng_state(random)
+        own = [leaf for leaf in leaves((node.args, dict(node.kwargs))) if isinstance(leaf, torch.Generator)]
+        with torch.no_grad(), calls_are_seen(), keeping_random(own):
+            return aten_calls(call, given, self.table)
 
     def _runs(self, unrolled: _Unrolled, node: Node) -> bool:
         """Whether a node can be run with the samples of another run."""

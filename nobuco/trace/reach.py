@@ -34,7 +34,7 @@ _COMPILED = "_orig_mod"
 
 
 def around(function: Any) -> dict[str, Any]:
-    """The modules and tensors that a callable reaches, by name; of a module nothing, since it has its own paths.
+    """The modules, tensors and generators that a callable reaches, by name; of a module nothing, since it has its own paths.
 
     They are in its instance, its arguments, its closure and among the globals that it names.
     """
@@ -42,7 +42,7 @@ def around(function: Any) -> dict[str, Any]:
 
 
 def _reached(function: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if isinstance(function, (nn.Module, torch.Tensor)):
+    if _is_held(function):
         yield "", function
     elif id(function) in seen:
         return
@@ -55,6 +55,9 @@ def _reached(function: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
     elif inspect.isfunction(function):
         seen.add(id(function))
         inner: Any = inspect.unwrap(function)
+        if not inspect.isfunction(inner):  # `torch.vmap` and its kin also wrap modules and functions in C
+            yield from _reached(inner, seen)
+            return
         code, globals_ = inner.__code__, inner.__globals__
         yield from ((name, globals_[name]) for name in code.co_names if _is_held(globals_.get(name)))
         cells = zip(code.co_freevars, inner.__closure__ or ())
@@ -69,7 +72,7 @@ def _held_in(items: dict[str, Any], seen: set[int]) -> Iterator[tuple[str, Any]]
 
 
 def _is_held(item: Any) -> bool:
-    return isinstance(item, (nn.Module, torch.Tensor))
+    return isinstance(item, (nn.Module, torch.Tensor, torch.Generator))
 
 
 def _is_filled(cell: Any) -> bool:

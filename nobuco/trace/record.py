@@ -67,6 +67,7 @@ class Record:
         self._live: set[int] = set()
         self._counter = 0
         self._foreign: Site | None = None
+        self._elsewhere = ""
         self._warnings: dict[str, None] = {}
         self._baked: list[tuple[tuple[Value, ...], str]] = []
         self.guards: list[Guard] = []
@@ -158,6 +159,10 @@ class Record:
         """Add a warning to the graph."""
         self._warnings.setdefault(message)
 
+    def note_elsewhere(self, module: str) -> None:
+        """Note that the programme calls a module on another thread, where calls are not seen."""
+        self._elsewhere = self._elsewhere or module
+
     def note_baked(self, func: Any, given: Any) -> None:
         """Note that Python takes elements of a tensor; whether they vary is known at the end."""
         message = (
@@ -181,12 +186,18 @@ class Record:
         """What was recorded, once the programme is over.
 
         Raises:
-            ConversionError: a tensor lies in memory as only oneDNN reads it, or has left the branch it belongs to.
+            ConversionError: a tensor lies in memory as only oneDNN reads it, or has left the branch it belongs to; or
+                calls were made on another thread.
         """
         if self._foreign is not None:
             raise ConversionError(
                 f"{self._foreign}: a tensor lies in memory in oneDNN's own way, after torch.jit.optimize_for_inference "
                 "or to_mkldnn(); convert the module as it was before that"
+            )
+        if self._elsewhere:
+            raise ConversionError(
+                f"the programme calls {self._elsewhere} on a thread of its own, where its calls are not seen; call it "
+                "on the thread that runs the programme"
             )
         (root,) = self.frames
         nodes = closed(root.children, [before for before, _ in self.states])

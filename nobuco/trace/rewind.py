@@ -10,14 +10,15 @@ from torch import nn
 
 from nobuco.ir import Value
 from nobuco.trace.memory import Memory, Slot
+from nobuco.trace.randomness import Randomness
 
 
 @dataclass(frozen=True)
 class State:
-    """A moment of a trace: the value of each live tensor, the random generator, the attributes of modules."""
+    """A moment of a trace: the value of each live tensor, the random generators, the attributes of modules."""
 
     slots: tuple[tuple[Slot, Value, bool], ...]
-    random: torch.Tensor
+    random: Randomness
     attributes: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
 
     @classmethod
@@ -26,13 +27,13 @@ class State:
         owned = [d for module in _modules(root) for d in (module.__dict__, module._buffers)]
         return cls(
             tuple((slot, slot.value, slot.stale) for slot in memory.slots.values()),
-            torch.get_rng_state(),
+            Randomness.now(memory.generators),
             tuple((attributes, dict(attributes)) for attributes in owned),
         )
 
     def restore(self, memory: Memory) -> None:
         """Make the programme's memory what it was. Values made since keep their samples."""
-        torch.set_rng_state(self.random)
+        self.random.restore()
         for attributes, kept in self.attributes:
             if any(attributes.get(name, attributes) is not item for name, item in kept.items()):
                 attributes.update(kept)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from nobuco.ir import map_tensors, values
+from nobuco.ir import map_tensors, tensors, values
 from nobuco.trace.calls import is_told_below
-from nobuco.trace.control import without_fused_kernels
 from nobuco.trace.explore import both_sides, entry_state
 from nobuco.trace.held import modules_with_pre_hooks, own_tensors
 from nobuco.trace.reach import is_compiled, modules_in_reach
@@ -32,13 +32,15 @@ class Scopes:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """See every call of a module in this block."""
+        """See every call of a module that this thread makes in this block."""
+        enter, leave = self._on_this_thread(self._enter), self._on_this_thread(self._leave)
+        enter_unhooked = self._on_this_thread(self._enter_unhooked)
         with ExitStack() as stack:
-            stack.callback(register_module_forward_pre_hook(self._enter_unhooked).remove)
+            stack.callback(register_module_forward_pre_hook(enter_unhooked).remove)
             for module in self._hooked.values():
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
-                stack.callback(module.register_forward_pre_hook(self._enter).remove)
-            stack.callback(register_module_forward_hook(self._leave, with_kwargs=True).remove)
+                stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(register_module_forward_hook(leave, with_kwargs=True).remove)
             stack.callback(self._leave_scripts)
             yield
 
@@ -63,6 +65,20 @@ class Scopes:
         session.record.close(tensors.read(result))
         return result
 
+    def _on_this_thread(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """The hook for calls that this thread makes; PyTorch has it called for those of every thread."""
+        thread, record = get_ident(), self._session.record
+
+        def filtered(module: nn.Module, args: Any, *rest: Any) -> Any:
+            if get_ident() == thread:
+                return hook(module, args, *rest)
+            met = [self._session.memory.find(tensor) for tensor in tensors(args)]
+            if any(slot is not None and record.is_live(slot.value) for slot in met):
+                record.note_elsewhere(type(module).__name__)
+            return None
+
+        return filtered
+
     def _enter_unhooked(self, module: nn.Module, args: Any) -> None:
         if id(module) not in self._hooked:
             self._enter(module, args)
@@ -77,7 +93,9 @@ class Scopes:
             rebound = any(map(self._is_rebound, module.modules()))
             session.record.open(type(module), given, {}, module=module, path=path, entry=entry, rebound=rebound)
             if isinstance(module, torch.jit.ScriptModule):
-                self._in_script.append((module, _plain_ways()))
+                with_gradients = ExitStack()  # with which TorchScript leaves its fused kernels alone
+                with_gradients.enter_context(torch.enable_grad())
+                self._in_script.append((module, with_gradients))
 
     def _leave_scripts(self) -> None:
         """Leave what TorchScript was entered and, since it raised, not left."""
@@ -104,11 +122,3 @@ class Scopes:
             session.record.frame.kwargs = session.tensors.read(dict(kwargs))
             session.record.close(session.tensors.read(joined))
         return None if joined is result else joined
-
-
-def _plain_ways() -> ExitStack:
-    """Have TorchScript call what is known, until this is closed: with gradients it leaves its fused kernels alone."""
-    stack = ExitStack()
-    stack.enter_context(without_fused_kernels())
-    stack.enter_context(torch.enable_grad())
-    return stack

@@ -31,6 +31,7 @@ from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
+from nobuco.trace.randomness import generators, keeping_random
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
@@ -90,11 +91,10 @@ def traced(
     fewer: Fewer | None = None,
 ) -> Graph | Failure:
     """What `trace` gives; where the program raises, what was seen until then."""
-    loaded, random = dynamo_is_loaded(), torch.get_rng_state()
+    loaded = dynamo_is_loaded()
     result = _traced(function, args, kwargs, sizes, paths, fewer)
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
-        torch.set_rng_state(random)
         result = _traced(function, args, kwargs, sizes, paths, fewer)
     return result
 
@@ -110,8 +110,16 @@ def _traced(
     tracer = Tracer(function, sizes, paths, fewer)
     session = tracer.session
     try:
+        session.memory.meet(generators(function, (args, kwargs)))
         own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
-        with restoring(function) as before, session.tensors.putting_back(), calls_are_seen(), tracer.running():
+        with (
+            restoring(function) as before,
+            session.tensors.putting_back(),
+            keeping_random(),
+            session.memory.putting_generators_back(),
+            calls_are_seen(),
+            tracer.running(),
+        ):
             result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
             outputs = session.tensors.read(result)
             tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
@@ -290,4 +298,4 @@ def without(graph: Graph, messages: Collection[str]) -> Graph:
 def warn_all(graph: Graph) -> None:
     """Issue the warnings that a trace collected."""
     for message in graph.warnings:
-        warnings.warn(message, NobucoWarning, stacklevel=3)
+        warnings.warn(message, NobucoWarning, stacklevel=4)

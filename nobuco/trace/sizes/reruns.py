@@ -165,6 +165,6 @@ def _tree_form(tree: Any) -> tuple[Any, ...]:
 
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is a size, or a number of Python's or NumPy's."""
-    return (
-        leaf.kind is ValueKind.SIZE if isinstance(leaf, Value) else isinstance(leaf, (int, float, np.number, np.bool_))
-    )
+    if isinstance(leaf, Value):
+        return leaf.kind is ValueKind.SIZE
+    return isinstance(leaf, (int, float, np.number, np.bool_))
