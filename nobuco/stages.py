@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from nobuco.arguments import Call
 from nobuco.ir import Graph
 from nobuco.registry import find_converter
-from nobuco.select import Selection, select
+from nobuco.select import Selection, select, stands_for_all
 from nobuco.trace import Kept, trace_dynamic
 from nobuco.trace.opening import opened
 
@@ -19,7 +19,7 @@ def traced(
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
     return trace_dynamic(
         call.program.function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
-        has_converter=lambda op: find_converter(op) is not None,
+        stands_for_all=lambda node: stands_for_all(node, find_converter),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Value, values
+from nobuco.ir import Node, Value, values
 
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
@@ -24,6 +24,15 @@ _BAKING = {
 }  # fmt: skip
 UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
+}  # fmt: skip
+
+_RANDOM = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
+    "normal", "normal_", "uniform_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_", "multinomial",
+    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "dropout", "dropout_", "dropout1d", "dropout2d",
+    "dropout3d", "alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "native_dropout", "gumbel_softmax", "rrelu", "rrelu_", "fractional_max_pool2d",
+    "fractional_max_pool3d",
 }  # fmt: skip
 
 
@@ -101,3 +110,10 @@ def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(kwargs)
     spelled = {"axis": "dim", "keepdims": "keepdim"}
     return {spelled.get(name, name): value for name, value in kwargs.items()}
+
+
+def is_random(node: Node) -> bool:
+    """Whether chance has a part in what a call gives."""
+    if isinstance(node.op, torch._ops.OpOverload):
+        return torch.Tag.nondeterministic_seeded in node.op.tags
+    return getattr(node.op, "__name__", "") in _RANDOM

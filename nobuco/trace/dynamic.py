@@ -50,14 +50,14 @@ def trace_dynamic(
     shapes: Mapping[int, Shape],
     sizes: Kept = Kept.ALL,
     paths: int = 0,
-    has_converter: Callable[[Any], bool] = lambda op: False,
+    stands_for_all: Callable[[Node], bool] = lambda node: False,
 ) -> Graph:
     """Trace with sizes that stay symbolic where they are dynamic.
 
     They are where an axis of an input is, and behind calls that give as many elements as values say. `shapes` gives,
     by position among the tensors of the call, shapes with None for dynamic axes. Where no other sizes can be run
     (the programme insists on the ones given), every size counts as dynamic. What happens inside an operation that
-    `has_converter` may differ from size to size.
+    `stands_for_all` may differ from size to size.
     """
     resizes = any(None in shape for shape in shapes.values())
     graph = trace(function, args, kwargs, sizes if resizes else Kept.NONE, paths)
@@ -67,7 +67,7 @@ def trace_dynamic(
     graph = graph if resizes else trace(function, args, kwargs, sizes, paths)
     runs = [_other_run(function, args, kwargs, shapes, ways, sizes, paths) for ways in _CHANGES if resizes]
     runs += [_thinned_run(function, args, kwargs, sizes, paths, fewer) for fewer in _FEWER if counted]
-    graph, *others = alike([graph, *(run for run in runs if run is not None)], has_converter)
+    graph, *others = alike([graph, *(run for run in runs if run is not None)], stands_for_all)
     same_way = [other for other in others if _same_calls(graph, other)]
     if same_way:
         graph, *same_way = with_lengths([graph, *same_way])
