@@ -13,14 +13,11 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-from torch import nn
-
-from nobuco.inheritance import other_code
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
 from nobuco.registry import Converter, operation_name
-from nobuco.replay import did_as
+from nobuco.serving import serving
 from nobuco.trace.calls import is_random
 
 
@@ -146,7 +143,8 @@ class _Picker:
         if self._is_constant(node):
             self.folded |= {v.id for leaf in _leaf_nodes(node) for v in leaf.results} - self.states
             return
-        converter = None if self._escapes(node) or self._reaches_out(node) else self._converter(node)
+        open_ended = self._escapes(node) or self._reaches_out(node)
+        converter = None if open_ended else serving(node, self.find, self.samples, self.notes.append)
         if converter is not None:
             chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
             inputs = node.inputs[:1] if chain else node.inputs
@@ -160,33 +158,6 @@ class _Picker:
             if within is not None and within.children == (node,):
                 node, within = within, None
             self.gaps.append(Gap(node, inside, within))
-
-    def _converter(self, node: Node) -> Converter | None:
-        """The converter that serves a call; of a module that of the nearest class which computes what it does."""
-        if node.module is not None:
-            classes = ((base, self.find(base)) for base in type(node.module).__mro__)
-            registered = ((base, found) for base, found in classes if found is not None and base in found.operations)
-            return next((found for base, found in registered if self._serves(found, base, node)), None)
-        found = self.find(node.op)
-        knows = found is not None and (_ran_as_itself(node) if found.is_built_in else not node.rebound)
-        return found if knows else None
-
-    def _serves(self, converter: Converter, base: type[nn.Module], node: Node) -> bool:
-        """Whether a converter of `base` gives what the call of a module gave.
-
-        A built-in one does if the module did what PyTorch's class does. What a class of the user's does its code tells
-        alone, since what it calls may differ from run to run.
-        """
-        if converter.is_built_in:
-            return _ran_as_itself(node) and did_as(base, node, self.samples)
-        other = other_code(node.module, base)
-        if other is not None and (other != "forward" or other in vars(node.module)):
-            self.notes.append(
-                f"{node.site}: the module {node.path!r} has a {other!r} of its own, so that its calls are converted, and "
-                f"the converter of {operation_name(base)} ({converter.location}) is not asked; if it is right here, "
-                f"register it for the class of a module that has this {other!r} as a method"
-            )
-        return other is None and not node.rebound
 
     def _is_constant(self, node: Node) -> bool:
         """Whether neither an input nor anything trainable has a part in a call."""
@@ -245,25 +216,6 @@ class _Picker:
 
 _NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
 _LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
-
-
-def stands_for_all(node: Node, find: Callable[[Any], Converter | None]) -> bool:
-    """Whether a converter serves a call whatever it has inside, such as loops that differ from run to run."""
-    converter = find(node.op)
-    if converter is None or node.module is None:
-        return converter is not None
-    base = next(base for base in type(node.module).__mro__ if base in converter.operations)
-    return not converter.is_built_in and other_code(node.module, base) is None
-
-
-def _ran_as_itself(node: Node) -> bool:
-    """Whether nothing around a call has a part in it that a built-in converter does not know."""
-    return not _has_complex_weights(node) and not any(n.rebound or n.autocast for n in node.walk())
-
-
-def _has_complex_weights(node: Node) -> bool:
-    """Whether the call is that of a module for which Keras, whose layers hold real numbers, has none."""
-    return node.module is not None and any(weight.is_complex() for weight in node.module.parameters())
 
 
 def _results(graph: Graph) -> tuple[Value, ...]:

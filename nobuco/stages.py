@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from nobuco.arguments import Call
 from nobuco.ir import Graph
 from nobuco.registry import find_converter
-from nobuco.select import Selection, select, stands_for_all
+from nobuco.select import Selection, select
+from nobuco.serving import stands_for_all
 from nobuco.trace import Kept, trace_dynamic
 from nobuco.trace.opening import opened
 
