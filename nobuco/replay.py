@@ -105,11 +105,13 @@ def _is_about_sizes(call: Node) -> bool:
     return bool(call.results) and all(value.kind is ValueKind.SIZE for value in call.results)
 
 
-def _stand_in(base: type[nn.Module], module: nn.Module) -> Any:
+def _stand_in(base: type[nn.Module], module: Any) -> Any:
     """A module with the methods of `base` and all else that `module` has."""
 
     def attribute(self: Any, name: str) -> Any:
         with torch._C.DisableTorchFunction():  # a parametrization computes it, apart from what the class does
+            if name == "_flat_weights":  # a second list that a recurrent layer keeps of its weights
+                return [getattr(module, each, None) for each in module._flat_weights_names]
             return getattr(module, name)
 
     return object.__new__(type(base.__name__, (base,), {"__getattr__": attribute}))

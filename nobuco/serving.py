@@ -2,9 +2,9 @@
 
 For an operation that is the one registered for it. The converter of a module class serves a module only where that
 computes what the class computes, however it came by it; otherwise the module opens into its calls. Of a class of
-PyTorch's the calls are known, and a module must have made them (`replay`): so a built-in converter serves whatever did the
-same, and nothing else. What a class of the user's does its code tells alone, since what it calls may differ from run to
-run: the module must have all of that code (`inheritance`).
+PyTorch's the calls are known, and a module must have made them (`replay`): so a built-in converter serves whatever did
+the same, and nothing else. What a class of the user's does its code tells alone, since what it calls may differ from
+run to run: the module must have all of that code (`inheritance`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Find = Callable[[Any], Converter | None]
 def serving(node: Node, find: Find, samples: Mapping[int, Any], note: Callable[[str], None]) -> Converter | None:
     """The converter that serves a call; of a module that of the nearest class that it is like.
 
-    `find` looks one up by operation, and `note` is told which converters of the user's do not serve a module whose class
-    seems to be theirs.
+    `find` looks one up by operation, and `note` is told which converters of the user's do not serve a module that is
+    one of their class.
     """
     if node.module is None:
         found = find(node.op)
@@ -73,6 +73,6 @@ def _knows_what_is_around(converter: Converter, node: Node) -> bool:
 def _set_aside(node: Node, base: type[nn.Module], converter: Converter, other: str) -> str:
     return (
         f"{node.site}: the module {node.path!r} has a {other!r} of its own, so that its calls are converted, and the "
-        f"converter of {operation_name(base)} ({converter.location}) is not asked; if it is right here, register it for "
-        f"the class of a module that has this {other!r} as a method"
+        f"converter of {operation_name(base)} ({converter.location}) is not asked; if it is right here, register it "
+        f"for the class of a module that has this {other!r} as a method"
     )

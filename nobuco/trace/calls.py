@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Mapping, Sequence
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
+from torch.overrides import handle_torch_function
 
 from nobuco.ir import Node, Value, values
+from nobuco.trace.site import is_library
 
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
@@ -98,6 +102,34 @@ def overload_of(func: Any) -> Any:
     if isinstance(func, torch._ops.OpOverloadPacket) and len(func.overloads()) == 1:
         return getattr(func, func.overloads()[0])
     return func
+
+
+def original_of(func: Any, caller: FrameType) -> Any:
+    """What PyTorch means by the function that it says was called, from the frame `caller`.
+
+    It looks that up by its name; where somebody has put their own function there, which calls PyTorch's, it is theirs.
+    """
+    if not isinstance(func, FunctionType) or is_library(func.__code__.co_filename):
+        return func
+    if caller.f_code is handle_torch_function.__code__ and caller.f_back is not None:
+        code = caller.f_back.f_code
+        found = (f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and is_library(code.co_filename))
+        return next(found, func)
+    replaced = (name for name, member in vars(torch.Tensor).items() if member is func)
+    return getattr(torch._C.TensorBase, next(replaced, ""), func)
+
+
+def speaking(types: Sequence[type]) -> Any:
+    """The class among those of a call's tensors that says by `__torch_function__` what the call does; None: PyTorch."""
+    if not torch._C._is_torch_function_enabled():  # it has handed the call on
+        return None
+    silent = (torch.Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)  # type: ignore[attr-defined]
+    return next((kind for kind in types if _way_of(kind) not in silent), None)
+
+
+def _way_of(kind: type) -> Any:
+    way = kind.__torch_function__  # type: ignore[attr-defined]
+    return getattr(way, "__func__", way)
 
 
 # Those whose own parameter is called so.
