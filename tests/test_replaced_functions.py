@@ -15,7 +15,7 @@ IMAGE, ROW = torch.rand(1, 3, 6, 5), torch.rand(2, 4)
 
 
 def _doubling(function):
-return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs) * 2)
+    return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs) * 2)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_one_that_calls_it(monkeypatch, place, name, module, x):
     monkeypatch.setattr(place, name, _doubling(getattr(place, name)))
     assert_converts(module, x)
 
+
 def test_one_that_does_not(monkeypatch):
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: x)
     assert_converts(nn.Sequential(nn.ReLU(), nn.Linear(4, 4)), ROW)
-
