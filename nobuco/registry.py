@@ -7,17 +7,20 @@ layer that takes the same arguments as TensorFlow tensors.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 
 from nobuco.errors import ConverterRegistrationError, UnknownConverterError
+from nobuco.inheritance import other_in_class
 from nobuco.layout.movement import Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
 
@@ -44,7 +47,7 @@ class Sample:
 Samples = Callable[[], Sequence[Sample]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Converter:
     """One registered converter.
 
@@ -76,13 +79,13 @@ class Converter:
     @property
     def is_built_in(self) -> bool:
         """Whether it ships with nobuco."""
-        return self.function.__module__.startswith(BUILT_IN)
+        return _is_ours(self.function)
 
     @property
     def location(self) -> str:
-        """Where it is defined, as a link that editors understand."""
-        code = inspect.unwrap(self.function).__code__
-        return f'File "{code.co_filename}", line {code.co_firstlineno}'
+        """Where it is defined, as a link that editors understand; what is not written in Python, as it shows itself."""
+        code = _code_of(self.function)
+        return repr(self.function) if code is None else f'File "{code.co_filename}", line {code.co_firstlineno}'
 
 
 @dataclass
@@ -128,18 +131,12 @@ class Registry:
             raise UnknownConverterError(f"no converter is registered for {operation_name(operation)}") from None
 
     def find(self, operation: Operation) -> Converter | None:
-        """The converter of an operation; a module class also uses that of the base whose `forward` it keeps."""
+        """The converter of an operation; a module class also uses that of a base from which it differs in nothing."""
         found = self._converters.get(_key(operation))
         if found or not _is_module_class(operation):
             return found
-        forward = getattr(operation, "forward", None)  # that of TorchScript cannot be asked for
-        for base in operation.__mro__[1:]:  # type: ignore[attr-defined]
-            if base is nn.Module or base.__dict__.get("forward", forward) is not forward:
-                return None
-            found = self._converters.get(base)
-            if found:
-                return found
-        return None
+        base = next((base for base in operation.__mro__ if base in self._converters), None)  # type: ignore[attr-defined]
+        return None if base is None or other_in_class(operation, base) else self._converters[base]  # type: ignore[arg-type]
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
@@ -228,11 +225,30 @@ def _check_operation(operation: Any) -> None:
 
 
 def _same_function(old: Converter, new: Converter) -> bool:
-    def identity(converter: Converter) -> tuple[Any, ...]:
-        function = converter.function
-        return (function.__module__, function.__qualname__, function.__code__.co_filename)
+    """Whether two converters are the same lines of code, run again; many functions are called `<lambda>`."""
 
-    return identity(old) == identity(new)
+    def identity(function: Any) -> tuple[Any, ...] | None:
+        code = _code_of(function)
+        if code is None or not isinstance(function, FunctionType):
+            return None
+        own = code if function.__name__ == "<lambda>" else code.co_filename
+        return (function.__module__, function.__qualname__, own)
+
+    mine = identity(old.function)
+    return old.function is new.function or (mine is not None and mine == identity(new.function))
+
+
+def _is_ours(function: Any) -> bool:
+    """Whether a function is a built-in converter; what `eval` has made, or an object, need not say where it is from."""
+    return (getattr(function, "__module__", None) or "").startswith(BUILT_IN)
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """The code of whatever can be called; None where it is not written in Python."""
+    while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
+        function = function.func if isinstance(function, functools.partial) else function.__wrapped__
+    written = inspect.getattr_static(function, "__init__" if isinstance(function, type) else "__call__", None)
+    return getattr(function, "__code__", None) or getattr(written, "__code__", None)
 
 
 registry = Registry()
@@ -335,7 +351,15 @@ def locate_converter(operation: Operation) -> tuple[str, str]:
         raise UnknownConverterError(
             f"no converter is registered for {name}; a call of it is opened into the calls that it makes"
         )
-    return found.location, inspect.getsource(inspect.unwrap(found.function))
+    return found.location, _source_of(found)
+
+
+def _source_of(found: Converter) -> str:
+    code = _code_of(found.function)
+    try:
+        return inspect.getsource(code) if code is not None else f"# {found.function!r} is not written in Python\n"
+    except OSError:  # what `eval` and `exec` make
+        return f"# the source of {found.function!r} is in no file\n"
 
 
 def find_converter(operation: Operation) -> Converter | None:
@@ -350,7 +374,7 @@ def registered_converters() -> list[Converter]:
 
 def _registry_for(function: Callable[..., Any] | None = None) -> Registry:
     """The registry with the built-in converters in it (unless it is one of them that is asking)."""
-    built_in = function is not None and function.__module__.startswith(BUILT_IN)
+    built_in = function is not None and _is_ours(function)
     if not built_in and "nobuco.converters" not in sys.modules:
         import nobuco.converters  # noqa: F401  registering is what it is for
     return registry

@@ -13,12 +13,12 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
-import torch
-
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
 from nobuco.registry import Converter, operation_name
+from nobuco.serving import serving
+from nobuco.trace.calls import is_random
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +77,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `select` decided: units in running order, and the fate of the nodes that became none."""
+    """What `select` decided: units in running order, the fate of the nodes that became none, and what to warn of."""
 
     units: tuple[Unit, ...]
     folded: frozenset[int]
     gaps: tuple[Gap, ...]
     dropped: tuple[Unit, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def moved_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
@@ -95,7 +96,7 @@ def moved_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
 def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
     """Choose the converter of every call of a trace; `find` looks one up by operation."""
     changing = frozenset(v.id for v in (*graph.inputs, *(before for before, _ in graph.states)))
-    picker = _Picker(find, _uses(graph), Sizes.of(graph), changing)
+    picker = _Picker(find, graph.samples, _uses(graph), Sizes.of(graph), changing)
     for node in graph.nodes:
         picker.visit(node, "")
     results = _results(graph)
@@ -107,17 +108,18 @@ def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
         else:
             dropped.append(unit)
     units = _absorb_flattenings(_merge_movements(kept[::-1], results), results)
-    return Selection(tuple(units), frozenset(picker.folded), tuple(picker.gaps), tuple(dropped))
+    return Selection(tuple(units), frozenset(picker.folded), tuple(picker.gaps), tuple(dropped), tuple(picker.notes))
 
 
 def unanswered(graph: Graph, selection: Selection) -> tuple[str, ...]:
-    """The warnings of a trace but for those that arose inside calls which a converter answers for."""
+    """What to warn of: of a trace, but for what arose inside calls that a converter answers for, and of the choice."""
     converted = {unit.node.id for unit in (*selection.units, *selection.dropped)}
-    return tuple(
+    open_ones = (
         warning
         for warning in graph.warnings
         if not all(calls & converted for calls in graph.noted.get(warning, (frozenset(),)))
     )
+    return tuple(dict.fromkeys((*open_ones, *selection.notes)))
 
 
 @dataclass
@@ -125,12 +127,14 @@ class _Picker:
     """Walks the tree once, outermost call first."""
 
     find: Callable[[Any], Converter | None]
+    samples: Mapping[int, Any]
     uses: Mapping[int, int]
     sizes: Sizes
     states: frozenset[int] = frozenset()
     units: list[Unit] = field(default_factory=list)
     folded: set[int] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def visit(self, node: Node, scope: str, within: Node | None = None) -> None:
         inside = node.path if node.module is not None else scope
@@ -139,8 +143,9 @@ class _Picker:
         if self._is_constant(node):
             self.folded |= {v.id for leaf in _leaf_nodes(node) for v in leaf.results} - self.states
             return
-        converter = self.find(node.op)
-        if converter is not None and _knows(converter, node) and not (self._escapes(node) or self._reaches_out(node)):
+        open_ended = self._escapes(node) or self._reaches_out(node)
+        converter = None if open_ended else serving(node, self.find, self.samples, self.notes.append)
+        if converter is not None:
             chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
             inputs = node.inputs[:1] if chain else node.inputs
             self.units.append(Unit(node, converter, scope, inputs, node.results, chain, self.sizes))
@@ -161,7 +166,7 @@ class _Picker:
         read = [v for leaf in leaf_nodes for v in self._data_read(leaf) if v.id not in made]
         given = node.inputs if node.children else ()
         fixed = (ValueKind.BUFFER, ValueKind.CONSTANT)
-        return not any(_is_random(leaf) for leaf in leaf_nodes) and all(
+        return not any(is_random(leaf) for leaf in leaf_nodes) and all(
             (v.kind in fixed and v.id not in self.states) or v.id in self.folded for v in (*read, *given)
         )
 
@@ -209,34 +214,8 @@ class _Picker:
         )
 
 
-_RANDOM = {
-    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
-    "normal", "normal_", "uniform_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_", "multinomial",
-    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "dropout", "dropout_", "dropout1d", "dropout2d",
-    "dropout3d", "alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_", "feature_alpha_dropout",
-    "feature_alpha_dropout_", "native_dropout", "gumbel_softmax", "rrelu", "rrelu_", "fractional_max_pool2d",
-    "fractional_max_pool3d",
-}  # fmt: skip
 _NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
 _LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
-
-
-def _is_random(node: Node) -> bool:
-    if isinstance(node.op, torch._ops.OpOverload):
-        return torch.Tag.nondeterministic_seeded in node.op.tags
-    return getattr(node.op, "__name__", "") in _RANDOM
-
-
-def _knows(converter: Converter, node: Node) -> bool:
-    """Whether a converter knows all that a call depends on: ours none of what surrounds it, others what is inside."""
-    if not converter.is_built_in:
-        return not node.rebound
-    return not _has_complex_weights(node) and not any(n.rebound or n.autocast for n in node.walk())
-
-
-def _has_complex_weights(node: Node) -> bool:
-    """Whether the call is that of a module for which Keras, whose layers hold real numbers, has none."""
-    return node.module is not None and any(weight.is_complex() for weight in node.module.parameters())
 
 
 def _results(graph: Graph) -> tuple[Value, ...]:

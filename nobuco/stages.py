@@ -9,6 +9,7 @@ from nobuco.arguments import Call
 from nobuco.ir import Graph
 from nobuco.registry import find_converter
 from nobuco.select import Selection, select
+from nobuco.serving import stands_for_all
 from nobuco.trace import Input, Kept, trace_dynamic
 from nobuco.trace.opening import opened
 
@@ -28,7 +29,7 @@ def traced(
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
     return trace_dynamic(
         call.program.function, call.args, call.kwargs, inputs, sizes, paths,
-        has_converter=lambda op: find_converter(op) is not None, validate_on=validate_on,
+        stands_for_all=lambda node: stands_for_all(node, find_converter), validate_on=validate_on,
     )  # fmt: skip
 
 

@@ -56,6 +56,30 @@ def check_parity(
     return keras_model
 
 
+def assert_converts(module: Any, *args: torch.Tensor, **options: Any) -> Any:
+    """Convert and compare, on the traced input and, if that is not of integers, on another one."""
+    if isinstance(module, torch.nn.Module):
+        module = module.eval()
+    state = copy.deepcopy(module.state_dict()) if isinstance(module, torch.nn.Module) else {}
+    model, report = nobuco.pytorch_to_keras(
+        module, list(args), inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
+        return_report=True, **options,
+    )  # fmt: skip
+    assert report.ok, report.first_bad()
+    for given in (args, tuple(x * 0.5 + 0.1 if x.is_floating_point() else x for x in args)):
+        with torch.no_grad():
+            expected = module(*(x.clone() for x in given))
+        expected = [t for t in pytree.tree_leaves(expected) if isinstance(t, torch.Tensor)]
+        feeds = [x.numpy() for x in given]
+        got = pytree.tree_leaves(model(feeds[0] if len(feeds) == 1 else feeds, training=False))
+        for ours, theirs in zip(got, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-4, atol=1e-5)
+    if state:
+        assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
+    return model
+
+
 def _compare(got: Sequence[Any], wanted: Sequence[torch.Tensor], order: ChannelOrder, atol: float, rtol: float) -> None:
     assert len(got) == len(wanted), f"{len(got)} outputs, PyTorch gives {len(wanted)}"
     for ours, theirs in zip(got, wanted):

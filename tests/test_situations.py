@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-
 import keras
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,35 +10,12 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
-import nobuco
 from nobuco import ChannelOrder
+from tests.parity import assert_converts
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(1, 3, 6, 5)
 ROW = torch.rand(2, 4)
-
-
-def assert_converts(module, *args, **options):
-    """Convert and compare, on the traced input and on another one."""
-    if isinstance(module, nn.Module):
-        module = module.eval()
-    state = copy.deepcopy(module.state_dict()) if isinstance(module, nn.Module) else {}
-    model, report = nobuco.pytorch_to_keras(
-        module, list(args), inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False,
-        return_report=True, **options,
-    )  # fmt: skip
-    assert report.ok, report.first_bad()
-    for given in (args, tuple(x * 0.5 + 0.1 for x in args)):
-        with torch.no_grad():
-            expected = module(*(x.clone() for x in given))
-        expected = expected if isinstance(expected, (tuple, list)) else [expected]
-        feeds = [x.numpy() for x in given]
-        got = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds, training=False))
-        for ours, theirs in zip(got, expected, strict=True):
-            np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-4, atol=1e-5)
-    if state:
-        assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
-    return model
 
 
 def conv():

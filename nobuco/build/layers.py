@@ -41,7 +41,7 @@ def layer_of(
     """
     node = unit.node
     literals = repr(map_leaves(lambda v: "*" if isinstance(v, Value) else v, (node.args, dict(node.kwargs))))
-    key = (id(node.module), unit.converter.function, signature, literals)
+    key = (id(node.module), unit.converter, signature, literals)
     shareable = node.module is not None and unit.converter.reusable and not constants
     if shareable and key in tensors.shared:
         return tensors.shared[key], True

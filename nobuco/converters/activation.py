@@ -77,7 +77,7 @@ def _slope_per_channel(node: Node) -> list[Signature]:
 def _slope_layer(node: Node) -> list[Signature]:
     """A layer's slopes have a fixed place, so one with a slope per channel is made for channels last."""
     any_order = _slope_per_channel(node)
-    return any_order if node.module.num_parameters == 1 else any_order[:1]
+    return any_order if node.module.weight.numel() == 1 else any_order[:1]
 
 
 @expression(torch.prelu, torch.Tensor.prelu, strategy=_slope_per_channel)
@@ -99,7 +99,7 @@ def prelu_layer(self: nn.PReLU, input: torch.Tensor) -> Any:
     slopes = to_numpy(self.weight)
     if input.ndim < 2 or input.ndim > 4:  # no batch: Keras has no layer for it; and TFLite's PRELU has four axes
         return lambda input: prelu(input, tf.constant(slopes))
-    single = self.num_parameters == 1
+    single = slopes.size == 1
     order = PYTORCH if single else TENSORFLOW
     shared = [a for a in range(1, input.ndim) if single or a != order.axis(1, input.ndim)]
     layer = keras.layers.PReLU(shared_axes=shared, dtype=slopes.dtype.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -97,9 +97,12 @@ def convolution(
 @spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def convolution_module(n: int, self: nn.Conv2d, input: Tensor) -> Any:
     """The module as a Keras layer, behind a padding layer where TensorFlow has no padding of that kind."""
-    spec = Spec.of(self.kernel_size, self.stride, self.padding, self.dilation, self.groups)
+    spec = Spec.of(self.weight.shape[2:], self.stride, self.padding, self.dilation, self.groups)
     kernel, bias = Learned.of(self.weight).transpose(*range(2, n + 2), 1, 0), learned(self.bias)
     mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+    if mode != "constant":  # then PyTorch reads not `padding`, but what was made of it in the beginning
+        amounts = self._reversed_padding_repeated_twice
+        spec = replace(spec, padding=tuple(zip(amounts[-2::-2], amounts[::-2])))
     if spec.tf_padding and (mode == "constant" or spec.tf_padding == "valid"):
         return conv_layer(spec, kernel, bias, spec.tf_padding)
     return Chain((_padding_layer(spec.padding, mode, str(input.dtype)), conv_layer(spec, kernel, bias)))
@@ -264,10 +267,10 @@ def transposed_convolution_module(n: int, self: nn.ConvTranspose2d, input: Tenso
     stride, padding, kernel, dilation = numbers
     output_padding: Sequence[int] = self.output_padding
     if output_size is not None:
-        output_padding = self._output_padding(
-            input, list(output_size), list(stride), list(padding), list(kernel), n, list(dilation)
+        output_padding = nn.ConvTranspose2d._output_padding(
+            self, input, list(output_size), list(stride), list(padding), list(kernel), n, list(dilation)
         )
-    spec = Transposed.of(kernel, stride, padding, output_padding, self.groups, dilation)
+    spec = Transposed.of(self.weight.shape[2:], stride, padding, output_padding, self.groups, dilation)
     chain = _transposed_layers(spec, Learned.of(self.weight), learned(self.bias))
     layer = chain[0] if len(chain) == 1 else Chain(tuple(chain))
     return layer if output_size is None else lambda input, output_size=None: layer(input)

@@ -24,7 +24,7 @@ def Embedding(self: nn.Embedding, input: torch.Tensor) -> keras.layers.Layer:
     table = self.weight.detach()
     if self.max_norm is not None:
         table = renormed(table, self.max_norm, self.norm_type)
-    layer = keras.layers.Embedding(self.num_embeddings, self.embedding_dim, dtype=str(table.dtype).split(".")[-1])
+    layer = keras.layers.Embedding(*table.shape, dtype=str(table.dtype).split(".")[-1])
     layer.build(tuple(input.shape))
     return filled(layer, Learned.of(self.weight if self.max_norm is None else table))
 

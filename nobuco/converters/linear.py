@@ -44,9 +44,10 @@ def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
 
 def flattened_linear(self: nn.Linear, input: torch.Tensor, order: ChannelOrder) -> Chain:
     """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that nobody turns the tensor."""
-    unflattened = Learned.of(self.weight).reshape(self.out_features, *input.shape[1:])
-    kernel = unflattened.transpose(*order.permutation(input.ndim)).reshape(self.out_features, self.in_features)
-    flatten = OpLayer(lambda x: tf.reshape(x, [-1, self.in_features]))  # Keras asks for the batch's size first
+    features, width = self.weight.shape
+    unflattened = Learned.of(self.weight).reshape(features, *input.shape[1:])
+    kernel = unflattened.transpose(*order.permutation(input.ndim)).reshape(features, width)
+    flatten = OpLayer(lambda x: tf.reshape(x, [-1, width]))  # Keras asks for the batch's size first
     return Chain((flatten, dense(kernel, learned(self.bias), 2)))
 
 

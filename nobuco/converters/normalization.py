@@ -59,7 +59,7 @@ def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
         scale=self.weight is not None,
         dtype=str(input.dtype).removeprefix("torch."),
     )
-    layer.build((None, *(None,) * (input.dim() - 2), self.num_features))
+    layer.build((None, *(None,) * (input.dim() - 2), input.shape[1]))
     return filled(layer, *map(learned, (self.weight, self.bias, self.running_mean, self.running_var)))
 
 

@@ -225,7 +225,7 @@ def GRU(self: nn.GRU, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]
 def RNN(self: nn.RNN, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
     """nn.RNN"""
     _refuse_packed(input)
-    return _recurrent(self, rnn_step(_activation(self.nonlinearity)), (self.hidden_size,))
+    return _recurrent(self, rnn_step(tf.tanh if self.mode == "RNN_TANH" else tf.nn.relu), (self.hidden_size,))
 
 
 def _activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:

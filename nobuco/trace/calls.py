@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Mapping, Sequence
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
+from torch.overrides import handle_torch_function
 
-from nobuco.ir import Value, values
+from nobuco.ir import Node, Value, values
+from nobuco.trace.site import is_library
 
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
@@ -24,6 +28,15 @@ _BAKING = {
 }  # fmt: skip
 UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
+}  # fmt: skip
+
+_RANDOM = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
+    "normal", "normal_", "uniform_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_", "multinomial",
+    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "dropout", "dropout_", "dropout1d", "dropout2d",
+    "dropout3d", "alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_", "feature_alpha_dropout",
+    "feature_alpha_dropout_", "native_dropout", "gumbel_softmax", "rrelu", "rrelu_", "fractional_max_pool2d",
+    "fractional_max_pool3d",
 }  # fmt: skip
 
 
@@ -91,6 +104,34 @@ def overload_of(func: Any) -> Any:
     return func
 
 
+def original_of(func: Any, caller: FrameType) -> Any:
+    """What PyTorch means by the function that it says was called, from the frame `caller`.
+
+    It looks that up by its name; where somebody has put their own function there, which calls PyTorch's, it is theirs.
+    """
+    if not isinstance(func, FunctionType) or is_library(func.__code__.co_filename):
+        return func
+    if caller.f_code is handle_torch_function.__code__ and caller.f_back is not None:
+        code = caller.f_back.f_code
+        found = (f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and is_library(code.co_filename))
+        return next(found, func)
+    replaced = (name for name, member in vars(torch.Tensor).items() if member is func)
+    return getattr(torch._C.TensorBase, next(replaced, ""), func)
+
+
+def speaking(types: Sequence[type]) -> Any:
+    """The class among those of a call's tensors that says by `__torch_function__` what the call does; None: PyTorch."""
+    if not torch._C._is_torch_function_enabled():  # it has handed the call on
+        return None
+    silent = (torch.Tensor.__torch_function__.__func__, torch._C._disabled_torch_function_impl)  # type: ignore[attr-defined]
+    return next((kind for kind in types if _way_of(kind) not in silent), None)
+
+
+def _way_of(kind: type) -> Any:
+    way = kind.__torch_function__  # type: ignore[attr-defined]
+    return getattr(way, "__func__", way)
+
+
 # Those whose own parameter is called so.
 _OWN_AXIS = {"segment_reduce", "quantize_per_channel", "fake_quantize_per_channel_affine"}
 
@@ -101,3 +142,10 @@ def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(kwargs)
     spelled = {"axis": "dim", "keepdims": "keepdim"}
     return {spelled.get(name, name): value for name, value in kwargs.items()}
+
+
+def is_random(node: Node) -> bool:
+    """Whether chance has a part in what a call gives."""
+    if isinstance(node.op, torch._ops.OpOverload):
+        return torch.Tag.nondeterministic_seeded in node.op.tags
+    return getattr(node.op, "__name__", "") in _RANDOM

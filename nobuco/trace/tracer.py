@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -22,8 +23,10 @@ from nobuco.trace.calls import (
     is_told_below,
     is_uninitialised,
     name_of,
+    original_of,
     overload_of,
     placeless,
+    speaking,
     torch_spelled,
 )
 from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
@@ -155,7 +158,12 @@ class Tracer(TorchFunctionMode):
         return both_sides(self.session, call, call())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        func, kwargs = overload_of(func), torch_spelled(func, kwargs or {})
+        own = speaking(types)
+        if own is not None and not self.session.is_muted:
+            with self:  # what a tensor class of the user's makes of the call, which it may hand on to PyTorch's own
+                return own.__torch_function__(func, types, args, kwargs or {})
+        func = overload_of(original_of(func, sys._getframe(1)))
+        kwargs = torch_spelled(func, kwargs or {})
         control = handler(func)
         if control is not None:
             return control(self.session, func, (*args, *kwargs.values()))

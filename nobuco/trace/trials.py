@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Trial, map_tensors, tensors, values
+from nobuco.ir import Graph, Node, Trial, map_tensors, tensors, values
 from nobuco.trace.held import held_tensors, restoring
 from nobuco.trace.randomness import keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
@@ -63,7 +63,7 @@ class Values:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     graph: Graph
-    has_converter: Callable[[Any], bool]
+    stands_for_all: Callable[[Node], bool]
     options: Mapping[str, Any]
 
     def tried(self, given: Sequence[Sequence[Any]] = ()) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
@@ -95,7 +95,7 @@ class Values:
 
     def _told(self, run: Graph) -> str | None:
         """What to say of a run that took another way, or gave a call other numbers; "" where that is said already."""
-        first, other = strip_converted([self.graph, run], self.has_converter)
+        first, other = strip_converted([self.graph, run], self.stands_for_all)
         way = parting(first, other)
         if way is not None:
             site, what = way[0].site, "makes other calls"

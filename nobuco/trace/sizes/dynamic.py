@@ -45,13 +45,13 @@ def trace_dynamic(
     inputs: Sequence[Input],
     sizes: Kept = Kept.ALL,
     paths: int = 0,
-    has_converter: Callable[[Any], bool] = lambda op: False,
+    stands_for_all: Callable[[Node], bool] = lambda node: False,
     validate_on: Sequence[Any] | None = (),
 ) -> Graph:
     """Trace with sizes that stay symbolic where they are dynamic.
 
     They are where an axis of an input is, and behind calls that give as many elements as values say. What happens
-    inside an operation that `has_converter` may differ from size to size. Where the program goes another way at other
+    inside an operation that `stands_for_all` may differ from size to size. Where the program goes another way at other
     sizes, the graph's conditions tell. For `validate_on`, further positional arguments, and with other values the
     program is run, too, and the graph has what came of it as trials; not where it is None.
     """
@@ -61,11 +61,11 @@ def trace_dynamic(
     graph = trace(function, args, kwargs, sizes if resizes else Kept.NONE, paths)
     seconds = time.perf_counter() - started
     counted = counts(graph)
-    values = Values(function, args, kwargs, graph, has_converter, {"sizes": sizes if resizes else Kept.NONE})
+    values = Values(function, args, kwargs, graph, stands_for_all, {"sizes": sizes if resizes else Kept.NONE})
     trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
     learnt = graph
     if resizes or counted:
-        learnt = _learnt(graph, seconds, function, args, kwargs, inputs, sizes, paths, has_converter)
+        learnt = _learnt(graph, seconds, function, args, kwargs, inputs, sizes, paths, stands_for_all)
     return replace(learnt, trials=(*learnt.trials, *trials), warnings=(*learnt.warnings, *told))
 
 
@@ -78,7 +78,7 @@ def _learnt(
     inputs: Sequence[Input],
     sizes: Kept,
     paths: int,
-    has_converter: Callable[[Any], bool],
+    stands_for_all: Callable[[Node], bool],
 ) -> Graph:
     shapes = {i: given.shape for i, given in enumerate(inputs)}
     resizes = any(None in shape for shape in shapes.values())
@@ -88,7 +88,7 @@ def _learnt(
     resized = reruns(program, seconds) if resizes else []
     thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counted]
     names = [given.name for given in inputs]
-    return _Learner(program, names, has_converter, resizes).learnt(graph, resized, [t for t in thinned if t])
+    return _Learner(program, names, stands_for_all, resizes).learnt(graph, resized, [t for t in thinned if t])
 
 
 def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
@@ -105,7 +105,7 @@ class _Learner:
 
     program: Program
     names: Sequence[str]
-    has_converter: Callable[[Any], bool]
+    stands_for_all: Callable[[Node], bool]
     resizes: bool
 
     def learnt(self, graph: Graph, resized: list[Rerun], thinned: Sequence[Graph]) -> Graph:
@@ -142,7 +142,7 @@ class _Learner:
     def _story(self, graph: Graph, resized: Sequence[Rerun], thinned: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""
         raw = [run.graph for run in resized if run.graph is not None]
-        first, *others = strip_converted([graph, *raw, *thinned], self.has_converter)
+        first, *others = strip_converted([graph, *raw, *thinned], self.stands_for_all)
         ways = [parting(first, other) for other in others[: len(raw)]]
         same = [other for other, way in zip(others, ways) if way is None]
         fewer = [other for other in others[len(raw) :] if parting(first, other) is None]

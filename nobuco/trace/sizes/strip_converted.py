@@ -9,31 +9,31 @@ from typing import Any
 from nobuco.ir import Graph, Node, ValueKind, values
 
 
-def strip_converted(graphs: Sequence[Graph], has_converter: Callable[[Any], bool]) -> list[Graph]:
+def strip_converted(graphs: Sequence[Graph], stands_for_all: Callable[[Node], bool]) -> list[Graph]:
     """The graphs of several runs, without the insides of converted calls that went differently in them.
 
     A loop over a dynamic axis makes other calls in each run; with a converter of its own, that is no matter.
     Graphs that need those insides elsewhere (a write to an argument) are given back as they are.
     """
-    rows = _outsides([graph.nodes for graph in graphs], has_converter)
+    rows = _outsides([graph.nodes for graph in graphs], stands_for_all)
     found = [replace(graph, nodes=tuple(nodes)) for graph, nodes in zip(graphs, rows)]
     return found if all(map(_is_complete, found)) else list(graphs)
 
 
-def _outsides(rows: Sequence[Sequence[Node]], has_converter: Callable[[Any], bool]) -> list[Sequence[Node]]:
+def _outsides(rows: Sequence[Sequence[Node]], stands_for_all: Callable[[Node], bool]) -> list[Sequence[Node]]:
     if len({len(row) for row in rows}) > 1:
         return list(rows)
-    columns = [_outside(nodes, has_converter) for nodes in zip(*rows)]
+    columns = [_outside(nodes, stands_for_all) for nodes in zip(*rows)]
     return [tuple(column[i] for column in columns) for i in range(len(rows))]
 
 
-def _outside(nodes: Sequence[Node], has_converter: Callable[[Any], bool]) -> Sequence[Node]:
+def _outside(nodes: Sequence[Node], stands_for_all: Callable[[Node], bool]) -> Sequence[Node]:
     """One call in each run."""
     if len({_calls(node) for node in nodes}) == 1 or len({node.op for node in nodes}) > 1:
         return nodes
-    if has_converter(nodes[0].op):
+    if stands_for_all(nodes[0]):
         return [replace(node, children=()) for node in nodes]
-    inside = _outsides([node.children for node in nodes], has_converter)
+    inside = _outsides([node.children for node in nodes], stands_for_all)
     return [replace(node, children=tuple(children)) for node, children in zip(nodes, inside)]
 
 
