@@ -60,5 +60,27 @@ class CheckpointError(NobucoError, ValueError):
     """A checkpoint does not fit a converted model."""
 
 
+class UnsafeFileError(NobucoError, ValueError):
+    """A `.keras` file holds what loading it in safe mode must not bring into the process; nothing of it has run.
+
+    `found` says what that is.
+    """
+
+    def __init__(self, found: str) -> None:
+        self.found = found
+        super().__init__(
+            f"refused to load a layer of a .keras file: it {found}. If you know where the file is from and trust it as "
+            "you would a programme, load it with safe_mode=False"
+        )
+
+
+class OutputError(InputError, OSError):
+    """Nothing is written to a path, since what is there is not a file of that kind; what is there is as it was."""
+
+
+class OutputExistsError(OutputError, FileExistsError):
+    """There is something at a path already, and it must not be overwritten."""
+
+
 class NobucoWarning(UserWarning):
     """What the user should know although the conversion goes on."""

@@ -11,6 +11,7 @@ written whole or not at all, and only if the Keras model gives what PyTorch give
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from nobuco.cli.options import ORDERS, add_model_options, free_shapes, model_and_arguments
-from nobuco.errors import InputError
+from nobuco.errors import InputError, OutputError
+from nobuco.files import file_at, folder_at
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
@@ -27,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `convert`."""
     add_model_options(parser)
     add = parser.add_argument
-    add("-o", "--output", type=Path, required=True, help="where to write: *.tflite, *.keras, or a folder")
+    add("-o", "--output", type=_path, required=True, help="where to write: *.tflite, *.keras, or a folder")
     add("--weights", type=Path, metavar="FILE", help="a state_dict that torch.save wrote, loaded first")
     add("--input-order", choices=ORDERS, default="nhwc", help="how inputs lie (default: nhwc)")
     add("--output-order", choices=ORDERS, default="nhwc", help="how outputs lie (default: nhwc)")
@@ -41,7 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--html", type=Path, metavar="FILE", help="write the trace of the conversion, too")
     add("--force", action="store_true", help="write the model although it does not match")
+    add("--no-overwrite", action="store_true", help="refuse to replace what is there already")
     add("-q", "--quiet", action="store_true", help="print nothing but what is wrong")
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expanduser(text))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,16 +92,22 @@ def _writer(options: argparse.Namespace) -> Callable[[Any, Path], None]:
     path = options.output
     if path.suffix not in (".tflite", ".keras", ""):
         raise InputError(f"-o {path}: a model becomes *.tflite, *.keras, or a folder, whose name has no suffix")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"-o {path}: there is no folder {path.absolute().parent}")
     if path.suffix != ".tflite" and (options.precision != "float32" or options.representative):
         raise InputError(f"-o {path}: --precision and --representative are for *.tflite")
     samples = _samples(options.representative)
     from nobuco.export import keras_file, tflite, to_saved_model
+    from nobuco.export.saved_model import foreign
 
+    overwrite = not options.no_overwrite
+    try:
+        target = file_at(path, overwrite) if path.suffix else folder_at(path, foreign, overwrite)
+    except OutputError as error:
+        raise InputError(f"-o {error}") from error
+    if options.html and Path(os.path.realpath(options.html)).is_relative_to(target):
+        raise InputError(f"--html {options.html}: the model itself is to be written there")
     if path.suffix == ".tflite":
-        return partial(tflite, precision=options.precision, representative=samples)
-    return keras_file if path.suffix == ".keras" else to_saved_model
+        return partial(tflite, precision=options.precision, representative=samples, overwrite=overwrite)
+    return partial(keras_file if path.suffix else to_saved_model, overwrite=overwrite)
 
 
 def _samples(path: Path | None) -> list[list[Any]] | None:

@@ -285,7 +285,9 @@ def _transposed_layers(spec: Transposed, weight: Learned, bias: Learned | None) 
         if ordinary.tf_padding is None:
             ahead.append(_padding_layer(ordinary.padding, "constant", dtype))
         return [*ahead, conv_layer(ordinary, kernel, bias, ordinary.tf_padding or "valid")]
-    layer = getattr(keras.layers, f"Conv{n}DTranspose")(
+    # Keras' own, but where it needs what Keras before 3.15 leaves out of its config.
+    home = keras.layers if spec.is_same else direct
+    layer = getattr(home, f"Conv{n}DTranspose")(
         weight.shape[1],
         spec.kernel,
         spec.stride,

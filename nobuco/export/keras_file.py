@@ -9,14 +9,20 @@ import keras
 from nobuco.files import replacing
 
 
-def keras_file(model: keras.Model, path: str | os.PathLike[str]) -> None:
+def keras_file(model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write any Keras model as a `.keras` file.
 
     What `model.save(path)` writes, but whole or not at all: a file that is there already is replaced when the new one
     is complete. (A model that `pytorch_to_keras` returned saves itself so.)
 
+    Args:
+        model: the model.
+        path: where to; the folder must be there.
+        overwrite: whether a file that is there already is replaced.
+
     Raises:
+        OutputError: there is no such folder; or what is at the path is no regular file, or must not be overwritten.
         ValueError: the path does not end in `.keras`.
     """
-    with replacing(path) as fresh:
+    with replacing(path, overwrite) as fresh:
         model.save(fresh)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from nobuco.export.names import Names
 from nobuco.files import replacing_folder
@@ -24,21 +28,55 @@ _EMBEDDED = 2**14
 Models: TypeAlias = keras.Model | Mapping[str, keras.Model]
 
 
-def to_saved_model(model: Models, folder: str | os.PathLike[str]) -> None:
+def to_saved_model(model: Models, folder: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write a model as a SavedModel for inference, or several models as one, a signature each.
 
     A signature names the inputs as `input_names(model)` does and the outputs as `output_names(model)`. State
     that the model keeps from call to call lies in variables. Several times faster than `model.export`, which keeps
     every weight as a variable; take that one for a SavedModel to be trained further.
 
-    A folder that is there already is replaced when the new one is complete, and not touched by a failure.
+    A SavedModel that is there already is replaced when the new one is complete, and not touched by a failure. So is an
+    empty folder; one that holds anything else is left as it is.
 
     Args:
         model: a Keras model, whose signature is `serving_default`, or models by the names of their signatures.
         folder: where to; the folder around it must be there.
+        overwrite: whether a SavedModel, or an empty folder, that is there already is replaced.
+
+    Raises:
+        OutputError: there is something else at that path, or no folder for it.
     """
-    with replacing_folder(folder) as fresh:
+    with replacing_folder(folder, foreign, overwrite) as fresh:
         write(by_signature(model), str(fresh))
+
+
+_PARTS = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|keras_metadata\.pb|variables|variables/variables\.(index|data-\d+-of-\d+)"
+    r"|assets|debug|debug/saved_model_debug_info\.pb"
+)
+
+
+def foreign(folder: Path) -> str:
+    """What in a folder is no part of a SavedModel; "" where all is."""
+    if not (folder / "saved_model.pb").is_file():
+        return f"{min(path.name for path in folder.iterdir())}, and no saved_model.pb"
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            return f"{name}, which is a link or a device"
+        if not _PARTS.fullmatch(name) and name not in _assets(folder / "saved_model.pb"):
+            return name
+    return ""
+
+
+def _assets(file: Path) -> set[str]:
+    """The files that a SavedModel says that it needs beside its graph and its variables."""
+    model = saved_model_pb2.SavedModel()
+    try:
+        model.ParseFromString(file.read_bytes())
+    except DecodeError:
+        return set()
+    return {f"assets/{asset.filename}" for graph in model.meta_graphs for asset in graph.asset_file_def}
 
 
 def by_signature(model: Models) -> dict[str, keras.Model]:

@@ -12,18 +12,24 @@ from nobuco.errors import ExportError
 from nobuco.export.flatbuffer import in_model_order, run_tflite, tflite_operations
 from nobuco.export.quantisation import FLAGS, INTEGER, Precision, Samples, quantised
 from nobuco.export.saved_model import Models, by_signature, write
-from nobuco.files import replacing
+from nobuco.files import file_at, replacing
 
 __all__ = ["run_tflite", "tflite", "tflite_operations", "to_tflite"]
 
 
-def tflite(model: Models, path: str | os.PathLike[str], **options: Any) -> None:
+def tflite(model: Models, path: str | os.PathLike[str], *, overwrite: bool = True, **options: Any) -> None:
     """Write a model, or several, as a TFLite file; the options are those of `to_tflite`.
 
     A file that is there already is replaced when the new one is complete, and not touched by a failure.
+
+    Raises:
+        OutputError: there is no folder for it; or what is at the path is no regular file, or is there already and
+            `overwrite` is False.
+        ExportError: see `to_tflite`.
     """
+    file_at(path, overwrite)  # before the work
     data = to_tflite(model, **options)
-    with replacing(path) as fresh:
+    with replacing(path, overwrite) as fresh:
         fresh.write_bytes(data)
 
 

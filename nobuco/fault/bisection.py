@@ -24,10 +24,10 @@ from nobuco.arguments import prepared
 from nobuco.bridge import to_numpy
 from nobuco.build.layers import name_of
 from nobuco.build.names import plain_name
-from nobuco.errors import InputError
+from nobuco.errors import OutputError
 from nobuco.fault.comparison import Comparison, compared
 from nobuco.fault.running import Found, feeds, fitting, found, run
-from nobuco.files import replacing
+from nobuco.files import file_at, replacing
 from nobuco.ir import Graph, Site, ValueKind
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
@@ -115,8 +115,7 @@ def bisect(
     Raises:
         InputError: an argument is wrong, or the Keras model has other inputs or outputs than PyTorch.
     """
-    if save is not None and (Path(save).is_dir() or not Path(save).absolute().parent.is_dir()):
-        raise InputError(f"save is {str(save)!r}; give the path of a file in a directory that is there")
+    to = None if save is None else _file(save)
     call = prepared(model, args, kwargs)
     graph = traced(call, [tensor.shape for tensor in call.tensors])
     outputs = compared(graph, call, keras_model, inputs_channel_order, None, tolerance)
@@ -129,8 +128,8 @@ def bisect(
     for pair, tensors in zip(pairs, _activations(keras_model, pairs, feeds(call, outputs.inputs))):
         parts = [found(value, graph, tensor, bounds) for value, tensor in zip(pair.unit.outputs, tensors)]
         point = _point(pair, parts)
-        if save is not None and saved is None and not point.difference.matches:
-            saved = _saved(Path(save), pair.unit, graph, parts, results)
+        if to is not None and saved is None and not point.difference.matches:
+            saved = _saved(to, pair.unit, graph, parts, results)
         points.append(point)
         results.update({value.id: part.got for value, part in zip(pair.unit.outputs, parts)})
     paired = {id(pair.unit) for pair in pairs}
@@ -184,6 +183,13 @@ def _point(pair: _Pair, parts: Sequence[Found]) -> Point:
     gravest = worst(part.difference for part in parts)
     assert gravest is not None
     return Point(operation_name(node.op), node.path or pair.unit.scope, pair.layer, node.site, gravest)
+
+
+def _file(save: str | os.PathLike[str]) -> Path:
+    try:
+        return file_at(save)
+    except OutputError as error:
+        raise OutputError(f"save is {str(save)!r}; give the path of a file in a directory that is there ({error})") from error
 
 
 def _saved(path: Path, unit: Unit, graph: Graph, parts: Sequence[Found], results: Mapping[int, np.ndarray]) -> Path:

@@ -3,7 +3,15 @@
 A process that only loads a saved model does `import nobuco.layers` and then `keras.models.load_model(path)`.
 """
 
-from nobuco.layers.convolution import Conv1D, Conv2D, Conv3D, ZeroInsertion
+from nobuco.layers.convolution import (
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    Conv3DTranspose,
+    ZeroInsertion,
+)
 from nobuco.layers.dense import Dense
 from nobuco.layers.model import ConvertedModel
 from nobuco.layers.op import OpLayer
@@ -15,8 +23,11 @@ from nobuco.layers.weight import WeightLayer
 
 __all__ = [
     "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
     "Conv3D",
+    "Conv3DTranspose",
     "ConvertedModel",
     "Dense",
     "OpLayer",

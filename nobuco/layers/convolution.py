@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile
+
 Conv2DOp = Callable[..., tf.Tensor]
 
 
@@ -180,7 +182,7 @@ class _Direct:
 
 
 @keras.saving.register_keras_serializable("nobuco")
-class Conv1D(_Direct, keras.layers.Conv1D):
+class Conv1D(FromFile, _Direct, keras.layers.Conv1D):
     """`keras.layers.Conv1D`, computed by `convolve`."""
 
     def call(self, inputs: Any) -> Any:
@@ -190,17 +192,43 @@ class Conv1D(_Direct, keras.layers.Conv1D):
 
 
 @keras.saving.register_keras_serializable("nobuco")
-class Conv2D(_Direct, keras.layers.Conv2D):
+class Conv2D(FromFile, _Direct, keras.layers.Conv2D):
     """`keras.layers.Conv2D`, computed by `convolve`."""
 
 
 @keras.saving.register_keras_serializable("nobuco")
-class Conv3D(_Direct, keras.layers.Conv3D):
+class Conv3D(FromFile, _Direct, keras.layers.Conv3D):
     """`keras.layers.Conv3D`, computed by `convolve`."""
 
 
+class _Whole:
+    """Mixed into a transposed convolution of Keras: its config says all that it was built with.
+
+    Before Keras 3.15 it does not say `output_padding`, so that a saved model would be loaded as another one.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """What `__init__` takes."""
+        return {**super().get_config(), "output_padding": self.output_padding}  # type: ignore[misc, attr-defined]
+
+
 @keras.saving.register_keras_serializable("nobuco")
-class ZeroInsertion(keras.layers.Layer):
+class Conv1DTranspose(FromFile, _Whole, keras.layers.Conv1DTranspose):
+    """`keras.layers.Conv1DTranspose` with the whole config."""
+
+
+@keras.saving.register_keras_serializable("nobuco")
+class Conv2DTranspose(FromFile, _Whole, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with the whole config."""
+
+
+@keras.saving.register_keras_serializable("nobuco")
+class Conv3DTranspose(FromFile, _Whole, keras.layers.Conv3DTranspose):
+    """`keras.layers.Conv3DTranspose` with the whole config."""
+
+
+@keras.saving.register_keras_serializable("nobuco")
+class ZeroInsertion(FromFile, keras.layers.Layer):
     """`stride - 1` zeros behind each element of each spatial axis."""
 
     def __init__(self, strides: Sequence[int], **kwargs: Any) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class Dense(keras.layers.Dense):
+class Dense(FromFile, keras.layers.Dense):
     """`keras.layers.Dense` by `tf.matmul`.
 
     Keras flattens inputs of rank three and more around a matrix product. With a dynamic batch, TFLite then

@@ -7,18 +7,23 @@ layer's own weights either way.
 
 from __future__ import annotations
 
-import base64
-import zlib
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from nobuco.errors import NobucoWarning, UnsafeFileError
+from nobuco.layers.importing import bring_in
+from nobuco.layers.loading import FromFile, declared, trusted
+from nobuco.layers.packing import packed, unpacked
+from nobuco.layers.vetting import vet
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class OpLayer(keras.layers.Layer):
+class OpLayer(FromFile, keras.layers.Layer):
     """Calls `function(*tensors)`, which gives a tensor or a list of tensors."""
 
     def __init__(
@@ -32,13 +37,13 @@ class OpLayer(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if (function is None) == (graph is None):
             raise ValueError("OpLayer takes either a function or a saved graph")
-        self._graph = graph
+        self._graph = None if graph is None else _checked(graph)
         # Keras tracks the variables of a list that becomes an attribute; twice would save them twice.
         if graph is None:
             self._own, self._function = list(variables), function
         else:
-            self._own = [self._saved_weight(spec) for spec in graph["weights"]]
             self._function = self._loaded(graph)
+            self._own = [self._saved_weight(spec) for spec in graph["weights"]]
         self.built = True
 
     def call(self, *tensors: Any) -> Any:
@@ -48,8 +53,14 @@ class OpLayer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The function as a GraphDef, made now."""
-        graph = self._graph or _exported(self._function, self._own, self._input_specs())
+        graph = self._graph or _exported(self.name, self._function, self._own, self._input_specs())
         return {**super().get_config(), "graph": graph}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> OpLayer:
+        """A layer of what `get_config` gave; no file has a function."""
+        _checked(config.get("graph"))
+        return super().from_config({k: v for k, v in config.items() if k not in ("function", "variables")})
 
     def _loaded(self, graph: dict[str, Any]) -> Callable[..., Any]:
         function = _imported(graph)
@@ -70,13 +81,30 @@ class OpLayer(keras.layers.Layer):
 
     def _saved_weight(self, spec: dict[str, Any]) -> Any:
         return self.add_weight(
-            shape=spec["shape"], dtype=spec["dtype"], trainable=spec["trainable"], name=spec["name"],
-            initializer="zeros", autocast=False,
+            shape=declared(spec["shape"], spec["dtype"]), dtype=spec["dtype"], trainable=spec["trainable"],
+            name=spec["name"], initializer="zeros", autocast=False,
         )  # fmt: skip
 
 
-def _exported(function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]) -> dict[str, Any]:
-    """A function as plain data. Its variables become inputs behind the tensors."""
+_GRAPH = {"definition": str, "inputs": list, "outputs": list, "single": bool, "weights": list}
+_WEIGHT = {"shape": list, "dtype": str, "trainable": bool, "name": str}
+
+
+def _checked(graph: Any) -> dict[str, Any]:
+    """What a config has for a graph, if it has the form that `_exported` gives it."""
+    if not _formed(graph, _GRAPH) or not all(_formed(weight, _WEIGHT) for weight in graph["weights"]):
+        raise UnsafeFileError(f"holds no graph where one must be, but {repr(graph)[:80]}")
+    return graph
+
+
+def _formed(given: Any, kinds: Mapping[str, type]) -> bool:
+    return isinstance(given, Mapping) and all(isinstance(given.get(key), kind) for key, kind in kinds.items())
+
+
+def _exported(
+    name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]
+) -> dict[str, Any]:
+    """A layer's function as plain data. Its variables become inputs behind the tensors."""
 
     def pure(*tensors: Any) -> list[Any]:
         inputs, weights = tensors[: len(specs)], tensors[len(specs) :]
@@ -90,9 +118,13 @@ def _exported(function: Any, variables: Sequence[Any], specs: Sequence[tf.Tensor
     concrete = tf.function(pure, autograph=False).get_concrete_function(*specs, *weight_specs)
     if concrete.captured_inputs:  # variables that Keras does not know, say of a SavedModel: saved as they are now
         concrete = convert_variables_to_constants_v2(concrete)
-    definition = concrete.graph.as_graph_def().SerializeToString()
+    definition = concrete.graph.as_graph_def()
+    try:
+        vet(definition, definition.ByteSize())
+    except UnsafeFileError as error:
+        warnings.warn(f"the layer {name!r} {error.found}: a file of it loads only with safe_mode=False", NobucoWarning)
     return {
-        "definition": base64.b64encode(zlib.compress(definition, 9)).decode("ascii"),
+        "definition": packed(definition),
         "inputs": [t.name for t in concrete.inputs],
         "outputs": [t.name for t in concrete.outputs],
         "single": singles[0],
@@ -103,10 +135,17 @@ def _exported(function: Any, variables: Sequence[Any], specs: Sequence[tf.Tensor
     }
 
 
-def _imported(graph: dict[str, Any]) -> Any:
+def _imported(graph: Mapping[str, Any]) -> Any:
     """The saved function, callable eagerly and inside any other graph."""
-    definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString(zlib.decompress(base64.b64decode(graph["definition"])))
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
-    names = wrapped.graph.as_graph_element
-    return wrapped.prune([names(n) for n in graph["inputs"]], [names(n) for n in graph["outputs"]])
+    definition, size = unpacked(graph["definition"], trusted())
+    if not trusted():
+        vet(definition, size)
+    bring = tf.import_graph_def if trusted() else bring_in
+    try:
+        wrapped = tf.compat.v1.wrap_function(lambda: bring(definition, name=""), [])
+        element = wrapped.graph.as_graph_element
+        return wrapped.prune([element(name) for name in graph["inputs"]], [element(name) for name in graph["outputs"]])
+    except (TypeError, KeyError, ValueError, tf.errors.OpError) as error:
+        if isinstance(error, UnsafeFileError):
+            raise
+        raise UnsafeFileError(f"holds a graph that cannot be imported ({str(error)[:200]})") from error

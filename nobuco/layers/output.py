@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class OutputLayer(keras.layers.Layer):
+class OutputLayer(FromFile, keras.layers.Layer):
     """Gives back its input; its name is the name of a model's output, in Keras and in a TFLite signature."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile
+
 Amount = tuple[Any, Any]
 
 
@@ -81,11 +83,13 @@ def _wrapped(x: tf.Tensor, axis: int, before: Any, after: Any) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("nobuco")
-class SpatialPadding(keras.layers.Layer):
+class SpatialPadding(FromFile, keras.layers.Layer):
     """Pad (batch, *spatial, channels) by (before, after) for each spatial axis; negative amounts crop."""
 
     def __init__(self, padding: Sequence[Sequence[int]], mode: str = "constant", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if mode not in ("constant", "reflect", "replicate", "circular"):
+            raise ValueError(f"mode={mode!r}; there are constant, reflect, replicate, circular")
         self.padding = tuple((int(before), int(after)) for before, after in padding)
         self.mode = mode
 

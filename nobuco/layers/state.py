@@ -9,9 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.errors import UnsafeFileError
+from nobuco.layers.loading import FromFile, declared
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class StateLayer(keras.layers.Layer):
+class StateLayer(FromFile, keras.layers.Layer):
     """Holds a tensor that lives longer than a call.
 
     Called with one tensor it gives the state. Called as `layer(output, new, state)` it keeps `new` for the next
@@ -21,7 +24,7 @@ class StateLayer(keras.layers.Layer):
 
     def __init__(self, shape: tuple[int, ...], state_dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(autocast=False, **{**kwargs, "trainable": False})
-        self.shape, self.state_dtype = tuple(shape), state_dtype
+        self.shape, self.state_dtype = declared(shape, state_dtype), state_dtype
         self.state = self.add_weight(
             shape=self.shape, dtype=state_dtype, initializer="zeros", trainable=False, name="state", autocast=False
         )
@@ -64,6 +67,9 @@ class StateLayer(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         """Load both."""
+        for key in ("state", "initial"):  # before either is read: a file may have a small state and a huge initial one
+            if tuple(store[key].shape) != self.shape:
+                raise UnsafeFileError(f"holds for {self.name!r} as {key} an array of {store[key].shape}, not {self.shape}")
         self.state.assign(store["state"])
         self._initial = np.array(store["initial"])
 

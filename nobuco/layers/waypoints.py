@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class Waypoints(keras.layers.Layer):
+class Waypoints(FromFile, keras.layers.Layer):
     """Gives back the last of the tensors that it takes; the others only tell Keras which way to go first."""
 
     def __init__(self, **kwargs: Any) -> None:

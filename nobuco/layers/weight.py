@@ -8,14 +8,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.layers.loading import FromFile, declared
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
-class WeightLayer(keras.layers.Layer):
+class WeightLayer(FromFile, keras.layers.Layer):
     """Gives its weight, whatever it is called with (the call only ties it into a functional model)."""
 
     def __init__(self, shape: tuple[int, ...], weight_dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
-        self.shape = tuple(shape)
+        self.shape = declared(shape, weight_dtype)
         self.weight_dtype = weight_dtype
         self.weight = self.add_weight(
             shape=self.shape,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from nobuco.errors import OutputError
+from nobuco.files import file_at, replacing
 
 if TYPE_CHECKING:
     from pytest_nobuco.report.data import SuiteReport
@@ -20,23 +22,18 @@ def check_path(name: str, directory: Path) -> Path:
     path = directory / name
     if path.suffix not in SUFFIXES:
         raise pytest.UsageError(f"--nobuco-report {name}: the suffix says what to write: {', '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise pytest.UsageError(f"--nobuco-report {name}: there is no directory {path.parent}")
-    if path.is_dir():
-        raise pytest.UsageError(f"--nobuco-report {name}: that is a directory")
-    return path
+    try:
+        return file_at(path)
+    except OutputError as error:
+        raise pytest.UsageError(f"--nobuco-report {error}") from None
 
 
 def write_report(path: Path, report: SuiteReport) -> None:
     """Write a report in the form of the path's suffix, the whole of it or nothing."""
     text = _renderer(path.suffix)(report)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as draft:
         # A test's message may hold half of a surrogate pair, which no encoding has.
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _renderer(suffix: str) -> Callable[[SuiteReport], str]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nobuco.errors import InputError
-from nobuco.files import replacing
+from nobuco.errors import InputError, OutputError
+from nobuco.files import file_at, replacing
 from nobuco.report.data import Report, report_to_dict
 from nobuco.report.html.assets import asset
 from nobuco.report.html.calls import MARKS, MEANINGS, Graph, read_graph
@@ -58,17 +58,19 @@ def render_html(report: Report | Mapping[str, Any], *, editor: str = "") -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-def save_html(report: Report | Mapping[str, Any], path: str | os.PathLike[str], *, editor: str = "") -> Path:
+def save_html(
+    report: Report | Mapping[str, Any], path: str | os.PathLike[str], *, editor: str = "", overwrite: bool = True
+) -> Path:
     """Write the page, the whole of it or nothing: until it is complete, what was at `path` stays.
 
     Raises:
-        InputError: there is no such directory, or `path` is one.
+        OutputError: there is no such directory; or what is at `path` is no regular file, or is there already and
+            `overwrite` is False.
     """
-    target = html_path(path)
-    assert target is not None
+    target = file_at(path, overwrite)
     text = render_html(report, editor=editor)
     # A source line may hold half of a surrogate pair, which no encoding has.
-    with replacing(target) as draft:
+    with replacing(target, overwrite) as draft:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return target
 
@@ -77,15 +79,14 @@ def html_path(given: bool | str | os.PathLike[str]) -> Path | None:
     """Where to write: the path given, for True `trace.html` in the working directory, for False nowhere.
 
     Raises:
-        InputError: there is no such directory, or the path is one.
+        OutputError: there is no such directory, or what is at the path is no regular file.
     """
     if given is False:
         return None
-    path = Path("trace.html" if given is True else given).absolute()
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "that is a directory" if path.is_dir() else f"there is no directory {path.parent}"
-        raise InputError(f"cannot write the HTML trace to {given!r}: {problem}")
-    return path
+    try:
+        return file_at("trace.html" if given is True else given)
+    except OutputError as error:
+        raise OutputError(f"cannot write the HTML trace to {error}") from error
 
 
 # What stands above the tree.
