@@ -1,0 +1,1 @@
+SMALLEST: dict[str, str] = {}
