@@ -59,12 +59,11 @@ _WIDTH: tuple[_Rule, ...] = (
     (r"(.*_)?(q|kv|o|lora)_(lora_)?rank", _at_most(32)),
     (r"(.*_)?(intermediate_size|ffn_dim|d_ff|mlp_dim|n_inner|inner_dim|ffn_hidden_size|d_inner)", _at_most(INNER)),
     (r"(.*_)?intermediate_dim", _at_most(INNER)),
-    (r"(.*_)?(hidden_size|hidden_dim|d_model|n_embd|embed_dim|emb_dim|embedding_size)|dim|projection_dim", _at_most(WIDTH)),
-    (r"(.*_)?(hidden_size|projection_size|output_size)_?.*|d_embed|embedding_dim", _at_most(WIDTH)),
+    (r"(.*_)?(hidden_size|hidden_dim|d_model|n_embd|embed_dim|emb_dim|embedding_size)|dim", _at_most(WIDTH)),
+    (r"(.*_)?(hidden_size|projection_size|output_size)_?.*|d_embed|projection_dim|embedding_dim", _at_most(WIDTH)),
 )  # fmt: skip
 _PROPORTIONAL: tuple[_Rule, ...] = tuple(
-    (pattern, lambda value, fields: value if "head" in pattern and "dim" in pattern else max(1, value // 8))
-    for pattern, _ in (*_WIDTH[:1], *_WIDTH[3:4], *_WIDTH[5:])
+    (pattern, _divided(8)) for pattern, _ in _WIDTH if not pattern.startswith((r"(.*_)?qk_head", r"(.*_)?(head_dim"))
 )
 # From the smallest to what is hardly changed.
 LEVELS: tuple[tuple[_Rule, ...], ...] = (
@@ -99,7 +98,7 @@ def _shrunk(config_class: Any, rules: tuple[_Rule, ...], ids: _Ids, level: int) 
 def _small(key: str, value: Any, fields: Fields, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> Any:
     if key == "use_cache":
         return False
-    if key == "mrope_section" or isinstance(value, dict) and "mrope_section" in value:
+    if key == "mrope_section" or (isinstance(value, dict) and "mrope_section" in value):
         return _mrope(value, level)
     if isinstance(value, (list, tuple)) and _LISTS_OF_DEPTHS.fullmatch(key):
         return type(value)(min(n, 1) for n in value)
