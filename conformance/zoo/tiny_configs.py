@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ _DEPTH: tuple[_Rule, ...] = (
     (r"first_k_dense_replace|num_dense_layers|n_dense_layers", _at_most(1)),
     (r"num_nextn_predict_layers|mtp_num_hidden_layers", lambda value, _: value),
     (r"(.*_)?n?(um)?_?(hidden_|encoder_|decoder_)?layers?|n_layers?|.*_num_layers", _at_most(LAYERS)),
+    (r"max_text_length", _at_most(4)),  # of a loop
     (r"depth|(en|de)coder_depth|resampler_depth|num_blocks", _at_most(LAYERS)),
 )
 _VOCABULARY: tuple[_Rule, ...] = (
@@ -71,6 +72,7 @@ LEVELS: tuple[tuple[_Rule, ...], ...] = (
     (*_DEPTH, *_VOCABULARY, *_PROPORTIONAL),
     (*_DEPTH, *_VOCABULARY),
     _DEPTH,
+    (),
 )
 _LISTS_OF_DEPTHS = re.compile(r"depths|stage_num_blocks|num_block_repeats|decoder_depths|stage_numb_blocks")
 _IDS = re.compile(r"(.*_)?(token_id|token_index|_index|token_ids)|.*_id")
@@ -79,7 +81,27 @@ _IDS = re.compile(r"(.*_)?(token_id|token_index|_index|token_ids)|.*_id")
 def tiny(config_class: Any, level: int, kwargs: Fields | None = None) -> Any:
     """A configuration of the class, and of those nested in it, as small as a level says."""
     ids = _Ids()
-    return config_class(**{**_shrunk(config_class, LEVELS[level], ids, level), **(kwargs or {})})
+    config = config_class(**{**_shrunk(config_class, LEVELS[level], ids, level), **(kwargs or {})})
+    if level == 0:
+        for each in configs(config):
+            _divide_rotation(each)
+    return config
+
+
+def configs(config: Any) -> Iterator[Any]:
+    """The configuration and those nested in it."""
+    yield config
+    for key in getattr(type(config), "sub_configs", None) or {}:
+        nested = getattr(config, key, None)
+        if nested is not None and nested is not config:
+            yield from configs(nested)
+
+
+def _divide_rotation(config: Any) -> None:
+    """Sections of a rotary embedding that suit the smaller heads, also where a model has them from nowhere."""
+    rope = getattr(config, "rope_parameters", None)
+    if isinstance(rope, dict) and not any(isinstance(value, dict) for value in rope.values()):
+        rope["mrope_section"] = [HEAD // 2 - 5, 3, 2]
 
 
 def _shrunk(config_class: Any, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> dict[str, Any]:
@@ -98,15 +120,15 @@ def _shrunk(config_class: Any, rules: tuple[_Rule, ...], ids: _Ids, level: int) 
 def _small(key: str, value: Any, fields: Fields, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> Any:
     if key == "use_cache":
         return False
-    if key == "mrope_section" or (isinstance(value, dict) and "mrope_section" in value):
-        return _mrope(value, level)
+    if not rules:
+        return value
     if isinstance(value, (list, tuple)) and _LISTS_OF_DEPTHS.fullmatch(key):
         return type(value)(min(n, 1) for n in value)
     if isinstance(value, bool) or not isinstance(value, int):
         return value
     if _IDS.fullmatch(key):
         return ids.small(value)
-    if key == "image_size" and level < len(LEVELS) - 1:
+    if key == "image_size" and level < len(LEVELS) - 2:
         return _side(value, fields)
     return next((rule(value, fields) for pattern, rule in rules if re.fullmatch(pattern, key)), value)
 
@@ -115,12 +137,3 @@ def _side(value: int, fields: Fields) -> int:
     """Four patches, or what a convolutional network still has some pixels of at its end."""
     patch = fields.get("patch_size")
     return min(value, 2 * patch if isinstance(patch, int) and patch >= 8 else 64)
-
-
-def _mrope(value: Any, level: int) -> Any:
-    """The sections of a rotary embedding for the smaller heads."""
-    if level or not isinstance(value, dict):
-        return value
-    sections = value["mrope_section"]
-    factor = sum(sections) * 2 // HEAD or 1
-    return {**value, "mrope_section": [n // factor for n in sections]}

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from conformance.zoo.tiny_configs import SPECIAL
+from conformance.zoo.tiny_configs import SPECIAL, configs
 
 TOKENS, BATCH = 8, 2
 _AUDIO, _FRAMES, _VIDEO = 2000, 64, 4
-
-
-def configs(config: Any) -> Iterator[Any]:
-    """The configuration and those nested in it."""
-    yield config
-    for key in getattr(type(config), "sub_configs", None) or {}:
-        nested = getattr(config, key, None)
-        if nested is not None and nested is not config:
-            yield from configs(nested)
 
 
 def found(config: Any, *names: str, default: Any = None) -> Any:
@@ -69,18 +59,42 @@ def example(model: nn.Module, config: Any, generator: torch.Generator, image_tok
     wanted = needed | ({main} if main in accepted else set())
     inputs: dict[str, Tensor] = {}
     batch = 1 if image_tokens or any("pixel" in name for name in accepted) else BATCH
+    if "image_grid_thw" in accepted and image_tokens:
+        return _with_patches(config, generator, accepted)
     if "input_ids" in accepted and ("input_ids" in wanted or "pixel_values" not in wanted):
         inputs |= _text(config, generator, batch, image_tokens, accepted)
     if "pixel_values" in accepted and ("pixel_values" in wanted or image_tokens or _is_pair(config)):
         inputs["pixel_values"] = pixels(config, generator, *_leading(model, config))
     if "pixel_values_videos" in wanted:
         inputs["pixel_values_videos"] = pixels(config, generator, 1, _frames(config))
-    inputs |= _sound(wanted, config, generator)
+    inputs |= _sound(wanted, accepted, config, generator)
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in accepted:
         inputs["decoder_input_ids"] = ids(config, generator, (batch, 6))
-    for name in sorted(needed - inputs.keys()):
+    for name in sorted(needed - inputs.keys(), reverse=True):
         inputs |= _other(name, config, generator)
+    if "grid_thw" in needed:
+        inputs |= _other("grid_thw", config, generator)
     return inputs
+
+
+_GRID = (1, 4, 4)
+
+
+def _patches(config: Any, generator: torch.Generator) -> Tensor:
+    """The pixels of one small image, patch by patch."""
+    patch, frames = (pair(found(config, name, default=1))[0] for name in ("patch_size", "temporal_patch_size"))
+    channels = found(config, "in_channels", "in_chans", "num_channels", default=3)
+    return torch.randn(_GRID[1] * _GRID[2], channels * frames * patch**2, generator=generator)
+
+
+def _with_patches(config: Any, generator: torch.Generator, accepted: Any) -> dict[str, Tensor]:
+    """Text with one image that comes in patches, and how these lie."""
+    vision = part(config, "vision_config")
+    merged = pair(found(vision, "spatial_merge_size", "merge_kernel_size", default=1))[0]
+    inputs = _text(config, generator, 1, _GRID[1] * _GRID[2] // merged**2, accepted)
+    images = inputs["input_ids"] == found(config, "image_token_id", "image_token_index")
+    inputs |= {"pixel_values": _patches(vision, generator), "image_grid_thw": torch.tensor([_GRID])}
+    return inputs | ({"mm_token_type_ids": images.int()} if "mm_token_type_ids" in accepted else {})
 
 
 def _is_pair(config: Any) -> bool:
@@ -110,7 +124,7 @@ def _leading(model: nn.Module, config: Any) -> tuple[int, ...]:
     kind = type(model).__name__.lower()
     if any(word in kind for word in ("video", "timesformer", "vivit", "xclip", "tvp")):
         return (1, _frames(config))
-    if any(word in kind for word in ("idefics", "smolvlm", "llavanext", "mllama")):
+    if "vision" not in kind and any(word in kind for word in ("idefics", "smolvlm", "llavanext", "mllama")):
         return (1, 1)
     return (1,)
 
@@ -120,7 +134,7 @@ def _frames(config: Any) -> int:
     return frames if isinstance(frames, int) else _VIDEO
 
 
-def _sound(wanted: set[str], config: Any, generator: torch.Generator) -> dict[str, Tensor]:
+def _sound(wanted: set[str], accepted: Any, config: Any, generator: torch.Generator) -> dict[str, Tensor]:
     inputs: dict[str, Tensor] = {}
     audio = part(config, "audio_config", "encoder_config", "audio_encoder")
     if "input_features" in wanted:
@@ -133,6 +147,8 @@ def _sound(wanted: set[str], config: Any, generator: torch.Generator) -> dict[st
         )
         shape = (1, mel, frames) if "max_source_positions" in vars(audio) else (1, frames, mel)
         inputs["input_features"] = torch.randn(shape, generator=generator)
+        if "input_features_mask" in accepted:
+            inputs["input_features_mask"] = torch.ones(1, frames, dtype=torch.int64)
     if "input_values" in wanted:
         raw = found(audio, "conv_kernel", "audio_channels", "upsampling_ratios") is not None
         mel = found(audio, "num_mel_bins", default=80)
@@ -145,6 +161,8 @@ def _sound(wanted: set[str], config: Any, generator: torch.Generator) -> dict[st
 def _other(name: str, config: Any, generator: torch.Generator) -> dict[str, Tensor]:
     """What is needed beside: by the name's ending."""
     width = found(config, "hidden_size", "d_model", default=64)
+    if name == "grid_thw":
+        return {name: torch.tensor([_GRID]), "hidden_states": _patches(config, generator)}
     if name.endswith("_ids") and name != "image_ids":
         return {name: ids(config, generator, (BATCH, TOKENS))}
     if name.endswith("mask"):
@@ -161,6 +179,6 @@ def _other(name: str, config: Any, generator: torch.Generator) -> dict[str, Tens
 
 
 def asked_for(error: str) -> int | None:
-    """How many image tokens an error says that the text lacks."""
-    match = re.search(r"tokens: (\d+), features:? (\d+)|features:? (\d+)", error)
-    return int(match[2] or match[3]) if match else None
+    """How many image tokens an error says that the text lacks, which had one."""
+    match = re.search(r"tokens: (\d+), features:? (\d+)", error)
+    return max(1, int(match[2]) // max(1, int(match[1]))) if match else None

@@ -12,8 +12,8 @@ from torch import nn
 
 from conformance.torchvision_models import torchvision
 from conformance.zoo.network import Network, NoNetworkError, lively, parameters_of
-from conformance.zoo.tiny_configs import LEVELS, tiny
-from conformance.zoo.transformers_inputs import asked_for, configs, example, found
+from conformance.zoo.tiny_configs import LEVELS, configs, tiny
+from conformance.zoo.transformers_inputs import asked_for, example, found
 from nobuco import ChannelOrder
 
 _MOST = 80_000_000
@@ -36,7 +36,7 @@ _KINDS = (
 
 @cache
 def transformers() -> Any:
-    """The package, which imports torchvision."""
+    """The package, which imports torchvision where there is one."""
     torchvision()
     import transformers
 
