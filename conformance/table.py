@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 
 from conformance.measure import measure
 from conformance.models import CASES, case
-from conformance.zoo import ZOO, every_name, zoo_case
+from conformance.torchvision_zoo import ZOO, every_name, zoo_case
 from nobuco.parity import Difference, worst
 
 # TRANSPOSE operations in the files of nobuco 0.17.0 (TensorFlow 2.15), litert-torch 0.10.0 (channels-last I/O) and

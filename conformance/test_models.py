@@ -13,7 +13,7 @@ import pytest
 from conformance.detectors import Detector
 from conformance.measure import measure
 from conformance.models import CASES, Case
-from conformance.zoo import ZOO, zoo_case
+from conformance.torchvision_zoo import ZOO, zoo_case
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.name, marks=() if c.quick else pytest.mark.full) for c in CASES])

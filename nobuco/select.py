@@ -7,7 +7,7 @@ constant, what no output needs is dropped, and chains of pure data movement beco
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import prod
@@ -96,7 +96,7 @@ def moved_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:
 def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
     """Choose the converter of every call of a trace; `find` looks one up by operation."""
     changing = frozenset(v.id for v in (*graph.inputs, *(before for before, _ in graph.states)))
-    picker = _Picker(find, graph.samples, _uses(graph), Sizes.of(graph), changing)
+    picker = _Picker(find, graph.samples, _uses(graph), _alive(graph), Sizes.of(graph), changing)
     for node in graph.nodes:
         picker.visit(node, "")
     results = _results(graph)
@@ -129,6 +129,7 @@ class _Picker:
     find: Callable[[Any], Converter | None]
     samples: Mapping[int, Any]
     uses: Mapping[int, int]
+    alive: Set[int]
     sizes: Sizes
     states: frozenset[int] = frozenset()
     units: list[Unit] = field(default_factory=list)
@@ -153,7 +154,8 @@ class _Picker:
         elif node.children:
             for child in node.children:
                 self.visit(child, inside, node if node.opened else within)
-        elif node.module is None:  # a module that calls nothing gives what others have made
+        # A module that calls nothing gives what others have made; a check by Python asks for what no output needs.
+        elif node.module is None and any(v.id in self.alive for v in node.results):
             # What opens into nothing but itself, as ATen calls it, goes by the name that the user wrote.
             if within is not None and within.children == (node,):
                 node, within = within, None
@@ -229,6 +231,16 @@ def _uses(graph: Graph) -> Counter[int]:
         for leaf in _leaf_nodes(node):
             found.update(v.id for v in leaf.inputs)
     return found
+
+
+def _alive(graph: Graph) -> Set[int]:
+    """Which values the results of a graph are computed from, themselves included."""
+    alive = {v.id for v in _results(graph)}
+    for node in reversed(graph.nodes):
+        for leaf in reversed(_leaf_nodes(node)):
+            if any(v.id in alive for v in leaf.results):
+                alive.update(v.id for v in leaf.inputs)
+    return alive
 
 
 def _leaf_nodes(node: Node) -> Sequence[Node]:

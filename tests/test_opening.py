@@ -377,3 +377,16 @@ class TestConverters:
             )(make)
             report = assert_converts(lambda x: spelled[called](x, 1.5), ROW)
         assert not opened_in(report)
+
+
+def test_what_no_output_needs_is_no_gap():
+    """A check by Python: PyTorch's own `torch._check_tensor_all` asks by an operation that opens into itself."""
+
+    def checked(x):
+        torch._check_tensor_all(x > -100)
+        return x + 1
+
+    x = torch.randn(2, 3)
+    with pytest.warns(nobuco.NobucoWarning, match="into Python"):
+        model = nobuco.pytorch_to_keras(checked, [x], verbose=False)
+    np.testing.assert_allclose(model(x.numpy()), x.numpy() + 1)

@@ -1,0 +1,31 @@
+"""Other people's networks: a few of each zoo, which CI has; `python -m conformance.zoo` has all of them."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+
+import pytest
+
+from conformance.zoo.gaps import GAPS, known_gaps
+from conformance.zoo.measure import measure
+
+_QUICK = {
+    "timm": ("test_vit", "lcnet_035", "skresnet18", "convit_tiny"),
+    "transformers": ("bert", "llama", "qwen3_moe", "t5", "clip", "wav2vec2", "resnet"),
+}
+
+
+@pytest.mark.parametrize(("zoo", "name"), [(zoo, name) for zoo, names in _QUICK.items() for name in names])
+def test_network(zoo: str, name: str):
+    pytest.importorskip(zoo)
+    networks = importlib.import_module(f"conformance.zoo.{zoo}_networks")
+    row = measure(zoo, name, partial(networks.network, name))
+    assert row.keras_ok, row
+    assert row.tflite_ok, row
+
+
+def test_known_gaps_have_reasons():
+    known_gaps(GAPS.read_text(encoding="utf-8").splitlines())
+    with pytest.raises(ValueError, match="a known gap is"):
+        known_gaps(["timm resnet18 Keras"])

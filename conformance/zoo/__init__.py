@@ -1,0 +1,1 @@
+"""Other people's networks, small ones of every family, converted and compared: `python -m conformance.zoo --help`."""

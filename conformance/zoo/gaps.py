@@ -1,0 +1,25 @@
+"""The known gaps of the zoos: what is not right, and why; a gap that is closed fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+GAPS = Path(__file__).parent.parent / "zoo_gaps.txt"
+
+
+def known_gaps(lines: Iterable[str]) -> Mapping[tuple[str, str, str], str]:
+    """Reasons by zoo, network and runtime, of lines `ZOO NAME RUNTIME  # REASON`.
+
+    Raises:
+        ValueError: a line is no such line, or gives no reason.
+    """
+    gaps: dict[tuple[str, str, str], str] = {}
+    for line in lines:
+        if line.strip() and not line.startswith("#"):
+            what, _, reason = line.partition("  # ")
+            words = what.split()
+            if len(words) != 3 or words[2] not in {"Keras", "TFLite"} or not reason.strip():
+                raise ValueError(f"a known gap is ZOO NAME Keras|TFLite  # REASON, not {line!r}")
+            gaps[words[0], words[1], words[2]] = reason.strip()
+    return gaps
