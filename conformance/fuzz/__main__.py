@@ -10,9 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 from conformance.fuzz import table
-from conformance.fuzz.campaign import Run
-from conformance.fuzz.families import FAMILIES
-from conformance.fuzz.supervising import supervise, work
+from conformance.fuzz.families import FAMILIES, Run
+from conformance.fuzz.supervising import supervise
 
 RESULTS = Path("fuzz.jsonl")
 
@@ -45,6 +44,8 @@ def _options() -> argparse.Namespace:
 
 
 def _work(task: dict[str, object]) -> None:
+    from conformance.fuzz.working import work
+
     run = Run(str(task["family"]), int(task["seed"]))
     for entry in work(run, task["indices"], task["shrink"], Counter(task["seen"])):
         print(json.dumps(entry), flush=True)

@@ -8,20 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
-from hypothesis import strategies as st
 
-from conformance.fuzz.judging import Outcome, Verdict, judge
+from conformance.fuzz.families import Run
+from conformance.fuzz.judging import Verdict, judge
+from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Program
-
-Programs = st.SearchStrategy[Program]
-
-
-@dataclass(frozen=True)
-class Run:
-    """The programs of a family that a seed gives; each is drawn by its number, whatever came before it."""
-
-    family: str
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class Result:
         return entry
 
 
-def drawn(programs: Programs, run: Run, index: int, visit: Callable[[Program], None] | None = None) -> Program:
+def drawn(run: Run, index: int, visit: Callable[[Program], None] | None = None) -> Program:
     """Program number `index` of a run.
 
     With `visit`, Hypothesis calls that with the program, and with ever smaller ones for as long as it raises.
@@ -64,7 +55,7 @@ def drawn(programs: Programs, run: Run, index: int, visit: Callable[[Program], N
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    @given(programs)
+    @given(run.strategy())
     def each(program: Program) -> None:
         found.append(program)
         if visit is not None:
@@ -74,8 +65,8 @@ def drawn(programs: Programs, run: Run, index: int, visit: Callable[[Program], N
     return found[-1]
 
 
-def judged(programs: Programs, run: Run, index: int) -> Result:
+def judged(run: Run, index: int) -> Result:
     """What becomes of program number `index` of a run."""
     started = time.perf_counter()
-    program = drawn(programs, run, index)
+    program = drawn(run, index)
     return Result(run, index, program, judge(program), time.perf_counter() - started)

@@ -33,6 +33,13 @@ class Rule:
 
     text: str
     makes: str = "v"
+    is_module: bool = False
+    """Whether the text is `TENSOR | MODULE`: the module is made in `__init__`, and the line calls it on the tensor."""
+
+
+def modules(*texts: str) -> list[Rule]:
+    """Rules of modules, called on a tensor."""
+    return [Rule(text, is_module=True) for text in texts]
 
 
 def rules(*texts: str, makes: str = "v") -> list[Rule]:
@@ -54,6 +61,8 @@ class Sketch:
     spaces: list[dict[str, Any]]
     lines: list[str] = field(default_factory=list)
     made: int = 0
+    parts: list[str] = field(default_factory=list)
+    """What `__init__` does, if the program is a module."""
     empty: bool = False
     """Whether tensors may be empty."""
 
@@ -101,6 +110,21 @@ class Sketch:
         self.lines += line.splitlines()
         return True
 
+    def take_module(self, text: str) -> bool:
+        """Add the call of a module, and the module itself, if the program can run it."""
+        tensor, _, module = text.partition(" | ")
+        name = f"self.m{self.made}"
+        try:
+            made = eval(module, self.spaces[0]).eval()
+        except Exception:
+            return False
+        for space in self.spaces:
+            setattr(space["self"], name.removeprefix("self."), made)
+        if not self.take(f"{name}({tensor})", "v"):
+            return False
+        self.parts.append(f"{name} = {module}")
+        return True
+
     def _run(self, line: str, space: dict[str, Any], name: str, most: int) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("error")  # of in-place calls on expanded tensors, which PyTorch deprecates
@@ -140,7 +164,7 @@ def step(draw: Draw, sketch: Sketch, choices: Sequence[Rule], fillers: Mapping[s
         text = text_of(draw, sketch, rule, fillers)
     except (RejectedError, IndexError, ValueError):
         return False
-    return sketch.take(text, rule.makes)
+    return sketch.take_module(text) if rule.is_module else sketch.take(text, rule.makes)
 
 
 def steps(draw: Draw, sketch: Sketch, choices: Sequence[Rule], fillers: Mapping[str, Filler], most: int) -> None:
@@ -153,10 +177,30 @@ def steps(draw: Draw, sketch: Sketch, choices: Sequence[Rule], fillers: Mapping[
 
 
 def function(sketch: Sketch, inputs: Sequence[Input], outputs: Sequence[str]) -> str:
-    """The source text of a program that returns what has these names."""
-    arguments = ", ".join(given.name for given in inputs)
-    returned = ", ".join(outputs)
-    return "\n".join([f"def f({arguments}):", *(f"    {line}" for line in sketch.lines), f"    return {returned}", ""])
+    """The source text of a program that returns what has these names; a module where one has parts."""
+    arguments, returned = ", ".join(given.name for given in inputs), ", ".join(outputs)
+    body = [*(f"    {line}" for line in sketch.lines), f"    return {returned}"]
+    if not sketch.parts:
+        return "\n".join([f"def f({arguments}):", *body, ""])
+    parts = ["super().__init__()", *sketch.parts]
+    lines = ["def __init__(self):", *(f"    {part}" for part in parts), f"def forward(self, {arguments}):", *body]
+    return "\n".join(["class f(nn.Module):", *(f"    {line}" for line in lines), ""])
+
+
+def ends(sketch: Sketch, inputs: Sequence[Input], most: int = 4) -> list[str]:
+    """The names of tensors that no line reads, the last first."""
+    given = {i.name for i in inputs}
+    found = [name for name in sketch.tensors if name not in given and not _is_read(name, sketch)]
+    return found[:most] or [f"{inputs[0].name} * 1"]
+
+
+def idle(sketch: Sketch) -> list[str]:
+    """The names of numbers that no line reads."""
+    return [name for name in (*sketch.of(int), *sketch.of(float)) if not _is_read(name, sketch)]
+
+
+def _is_read(name: str, sketch: Sketch) -> bool:
+    return any(re.search(rf"\b{name}\b(?! = )", line) for line in sketch.lines)
 
 
 # -- fillers that most families share -------------------------------------------------------------------

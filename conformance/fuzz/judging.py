@@ -6,10 +6,10 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import torch
 
+from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Program, Trial
 from conformance.fuzz.running import Converted, Hang, Outputs, converted, in_pytorch, limited
 from nobuco.bridge import to_numpy
@@ -17,24 +17,6 @@ from nobuco.errors import ConverterError, ExportError, NobucoError
 from nobuco.parity import compare, default_tolerance
 
 _OURS = "/nobuco/"  # what the path of a file of nobuco's has in it
-
-
-class Outcome(Enum):
-    """The classes that programs fall into; the last three may not be."""
-
-    RIGHT = "right"
-    WARNED = "right but warned of"
-    TOLD = "wrong but warned of"
-    REFUSED = "refused clearly"
-    VOID = "not counted: PyTorch cannot run the example, or rounding decides"
-    SILENT = "silently wrong"
-    RAW = "raw traceback"
-    HANG = "hang or crash"
-
-    @property
-    def fails(self) -> bool:
-        """Whether no program may end so."""
-        return self in (Outcome.SILENT, Outcome.RAW, Outcome.HANG)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Program:
         if not isinstance(space["f"], type):
             return space["f"]
         torch.manual_seed(0)
-        return space["f"]().eval()
+        return _used(space["f"]().eval())
 
     def feeds(self, trial: Trial) -> list[list[torch.Tensor]]:
         """The arguments of each call of a trial."""
@@ -99,9 +99,48 @@ class Program:
         return tuple(None if isinstance(dim, str) else dim for dim in given.dims)
 
 
+class First(nn.Module):
+    """The first of what a module gives."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.module(x)[0]
+
+
+class Attention(nn.MultiheadAttention):
+    """Of a sequence to itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, x, x)[0]
+
+
+def _used(module: nn.Module) -> nn.Module:
+    """The module with statistics as training leaves them, not as a new one has them."""
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            if name == "running_mean":
+                buffer.normal_()
+            elif name == "running_var":
+                buffer.uniform_(0.5, 2)
+    return module
+
+
 def namespace() -> dict[str, Any]:
     """The names that a program may use."""
-    return {"math": math, "np": np, "torch": torch, "F": F, "nn": nn, "itertools": itertools, "copy": copy}
+    return {
+        "First": First,
+        "Attention": Attention,
+        "math": math,
+        "np": np,
+        "torch": torch,
+        "F": F,
+        "nn": nn,
+        "itertools": itertools,
+        "copy": copy,
+    }
 
 
 def _sized(given: Input, example: Trial) -> str:

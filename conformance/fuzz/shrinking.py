@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from conformance.fuzz.campaign import Programs, Result, drawn
+from conformance.fuzz.campaign import Result, drawn
 from conformance.fuzz.judging import judge
 from conformance.fuzz.program import Program
 
 Fails = Callable[[Program], bool]
 
 
-def shrunk(programs: Programs, result: Result, seconds: float) -> Program:
+def shrunk(result: Result, seconds: float) -> Program:
     """The smallest program found that fails as this one does.
 
     Lines are left out first, which takes few tries; then Hypothesis draws smaller ones, for this much time of the
@@ -25,7 +25,7 @@ def shrunk(programs: Programs, result: Result, seconds: float) -> Program:
     fails = _failing_like(result)
     best = _with_less(result.program, fails)
     if seconds:
-        smaller = _drawn_smaller(programs, result, fails, seconds)
+        smaller = _drawn_smaller(result, fails, seconds)
         best = min(best, _with_less(smaller, fails), key=_size)
     return best
 
@@ -107,7 +107,7 @@ class _FailsError(Exception):
     """A program fails as the one that is being shrunk does."""
 
 
-def _drawn_smaller(programs: Programs, result: Result, fails: Fails, seconds: float) -> Program:
+def _drawn_smaller(result: Result, fails: Fails, seconds: float) -> Program:
     end, found = time.process_time() + seconds, {result.program.key: result.program}
 
     def visit(program: Program) -> None:
@@ -116,5 +116,5 @@ def _drawn_smaller(programs: Programs, result: Result, fails: Fails, seconds: fl
             raise _FailsError
 
     with contextlib.suppress(Exception):  # what it found last, and, where the time has run out, that this is flaky
-        drawn(programs, result.run, result.index, visit)
+        drawn(result.run, result.index, visit)
     return min(found.values(), key=_size)

@@ -13,17 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.fuzz.campaign import Run, drawn, judged
-from conformance.fuzz.families import FAMILIES
-from conformance.fuzz.judging import Outcome
-from conformance.fuzz.shrinking import shrunk
+from conformance.fuzz.families import Run
+from conformance.fuzz.outcome import Outcome
 
 _AT_ONCE = 250
 """How many programs a child judges before a fresh one takes over: TensorFlow's graphs stay in memory."""
 _PATIENCE = 900.0
 """How many seconds a child may say nothing for, on a busy machine; it gives a program 60 s of the processor."""
-_SHRUNK_EACH = 2
-"""How many failures of one signature are shrunk."""
 
 
 def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float) -> None:
@@ -42,20 +38,6 @@ def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float) -> Non
         if began is not None:
             rest.remove(began)
             _keep(_crashed(run, began), seen, out)
-
-
-def work(run: Run, indices: Sequence[int], shrink: float, seen: Counter[str]) -> Iterator[dict[str, Any]]:
-    """In a child: say of each program that it begins, and then what became of it."""
-    programs = FAMILIES[run.family]()
-    for index in indices:
-        yield {"index": index}
-        result = judged(programs, run, index)
-        line = result.line()
-        fails = result.verdict.outcome.fails and result.verdict.outcome is not Outcome.HANG
-        if fails and shrink >= 0 and seen[line["signature"]] < _SHRUNK_EACH:
-            seen[line["signature"]] += 1
-            line["shrunk"] = shrunk(programs, result, shrink).text
-        yield line
 
 
 def _child(run: Run, indices: Sequence[int], seen: Counter[str], shrink: float) -> Iterator[dict[str, Any]]:
@@ -84,7 +66,9 @@ def _child(run: Run, indices: Sequence[int], seen: Counter[str], shrink: float) 
 
 
 def _crashed(run: Run, index: int) -> dict[str, Any]:
-    program = drawn(FAMILIES[run.family](), run, index)
+    from conformance.fuzz.campaign import drawn  # here, so that a supervisor has no frameworks in its memory
+
+    program = drawn(run, index)
     return {
         "family": run.family, "seed": run.seed, "index": index, "key": program.key, "outcome": Outcome.HANG.name,
         "signature": "the process ended or said nothing", "detail": "", "source": program.text,

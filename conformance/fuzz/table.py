@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformance.fuzz.judging import Outcome
+from conformance.fuzz.outcome import Outcome
 
 PAGE = Path(__file__).parents[1] / "FUZZ.md"
 _INTRODUCTION = """\
