@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def main() -> None:
     else:
         run = Run(options.family, options.seed)
         indices = range(options.first, options.first + options.n) if options.only is None else [options.only]
-        supervise(run, indices, options.results, options.shrink)
+        supervise(run, indices, options.results, options.shrink, options.seconds)
         print(table.summary(table.read(options.results)))
 
 
@@ -37,6 +37,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=100, help="how many programs")
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--only", type=int, help="the number of the only one")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no program after this time")
     parser.add_argument("--shrink", type=float, default=60, help="processor seconds for Hypothesis to shrink a failure")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, to which results are added")
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -52,4 +53,4 @@ def _work(task: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,7 @@ from conformance.fuzz.families import Run
 from conformance.fuzz.judging import Verdict, judge
 from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Program
+from conformance.fuzz.uniform import registered
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def drawn(run: Run, index: int, visit: Callable[[Program], None] | None = None) 
     @seed(f"{run.family} {run.seed} {index}")
     @settings(
         max_examples=2,
+        backend=registered(),
         database=None,
         deadline=None,
         phases=[Phase.generate, *([Phase.shrink] if visit else [])],

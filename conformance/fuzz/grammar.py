@@ -6,10 +6,11 @@ is drawn when the line is. A digit behind a hole's name tells two holes of one k
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,8 +127,7 @@ class Sketch:
         return True
 
     def _run(self, line: str, space: dict[str, Any], name: str, most: int) -> None:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("error")  # of in-place calls on expanded tensors, which PyTorch deprecates
+        with torch.no_grad(), _strict_warnings():
             exec(line, space)
         value = space.get(name)
         if isinstance(value, torch.Tensor):
@@ -138,6 +138,19 @@ class Sketch:
             refused = bool(name) and not isinstance(value, (str, bool))
         if refused:
             raise RejectedError(name)
+
+
+@contextlib.contextmanager
+def _strict_warnings() -> Iterator[None]:
+    """Refuse what PyTorch deprecates, in-place calls on expanded tensors for one; each time, and not the first alone."""
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+    finally:
+        torch.set_warn_always(always)
 
 
 _HOLE = re.compile(r"\{(\w+?)(\d*)\}")

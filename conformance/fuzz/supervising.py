@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,15 +23,21 @@ _PATIENCE = 900.0
 """How many seconds a child may say nothing for, on a busy machine; it gives a program 60 s of the processor."""
 
 
-def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float) -> None:
-    """Judge these programs of a run in children; a line of JSON for each goes to `out`, and what fails is printed."""
+def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float, seconds: float) -> None:
+    """Judge these programs of a run in children, for as long as there is time to begin another one.
+
+    A line of JSON for each goes to `out`, and what fails is printed. `shrink` are the processor seconds that
+    Hypothesis has to shrink a failure.
+    """
     seen: Counter[str] = Counter()
-    rest = list(indices)
-    while rest:
+    rest, end = list(indices), time.monotonic() + seconds
+    while rest and time.monotonic() < end:
         began = None
         for entry in _child(run, rest[:_AT_ONCE], seen, shrink):
             if "outcome" not in entry:
                 began = entry["index"]
+                if time.monotonic() > end:
+                    return
                 continue
             rest.remove(entry["index"])
             began = None
