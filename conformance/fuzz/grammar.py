@@ -142,7 +142,7 @@ class Sketch:
 
 @contextlib.contextmanager
 def _strict_warnings() -> Iterator[None]:
-    """Refuse what PyTorch deprecates, in-place calls on expanded tensors for one; each time, and not the first alone."""
+    """Refuse what PyTorch deprecates, as in-place calls on expanded tensors; each time, not the first alone."""
     always = torch.is_warn_always_enabled()
     torch.set_warn_always(True)
     try:
