@@ -1,0 +1,188 @@
+"""What became of a program: right everywhere, right but warned of, wrong with a word or without one, or worse."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from conformance.fuzz.outcome import Outcome
+from conformance.fuzz.program import Program, Trial
+from conformance.fuzz.running import Converted, Hang, Outputs, converted, in_pytorch, limited
+from nobuco.bridge import to_numpy
+from nobuco.errors import ConverterError, ExportError, NobucoError
+from nobuco.parity import compare, default_tolerance
+
+_OURS = "/nobuco/"  # what the path of a file of nobuco's has in it
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a program; `signature` is alike where the reason is likely to be the same."""
+
+    outcome: Outcome
+    signature: str = ""
+    detail: str = ""
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Problem:
+    signature: str
+    detail: str
+    clear: bool = False
+
+
+def judge(program: Program, seconds: float = 60) -> Verdict:
+    """Convert a program, run it on each of its trials, and compare with PyTorch."""
+    try:
+        with limited(seconds):
+            return _judged(program)
+    except Hang as hang:
+        return Verdict(Outcome.HANG, f"hang in {_place(hang)}", f"{hang}\n{_brief_traceback(hang)}")
+
+
+def _judged(program: Program) -> Verdict:
+    wanted: list[tuple[Trial, Outputs]] = []
+    for trial in program.trials:
+        try:
+            wanted.append((trial, in_pytorch(program, trial)))
+        except Exception as error:
+            if not wanted:
+                return Verdict(Outcome.VOID, "PyTorch", _line(error))
+    try:
+        model = converted(program)
+    except Exception as error:
+        return _of_failed_conversion(error)
+    problem = _first_problem(program, model, wanted)
+    if problem is None:
+        return Verdict(Outcome.WARNED if model.said else Outcome.RIGHT, said=model.said)
+    outcome = Outcome.REFUSED if problem.clear else Outcome.TOLD if model.said else Outcome.SILENT
+    return Verdict(outcome, problem.signature, problem.detail, model.said)
+
+
+def _of_failed_conversion(error: Exception) -> Verdict:
+    outcome = Outcome.REFUSED if _is_clear(error) else Outcome.RAW
+    signature = f"{type(_first(error)).__name__} in {_place(error)}"
+    return Verdict(outcome, signature, f"{_line(error)}\n{_brief_traceback(error)}")
+
+
+def _is_clear(error: BaseException) -> bool:
+    """Whether an error is nobuco's own word, and not what a converter stumbled over wrapped into one."""
+    if isinstance(error, ConverterError):
+        cause = error.__cause__
+        return cause is not None and (isinstance(cause, NobucoError) or _is_raised_on_purpose(cause))
+    return isinstance(error, NobucoError)
+
+
+def _is_raised_on_purpose(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and _OURS in frames[-1].filename and (frames[-1].line or "").startswith("raise")
+
+
+def _first_problem(program: Program, model: Converted, wanted: Sequence[tuple[Trial, Outputs]]) -> _Problem | None:
+    for trial, expected in wanted:
+        problem = _problem(program, f"Keras, {trial.name}", model.in_keras, trial, expected)
+        if problem is not None:
+            return problem
+    if not program.tflite:
+        return None
+    try:
+        data = model.file()
+    except ExportError as error:
+        return _Problem("TFLite: refused", _line(error), clear=True)
+    except Exception as error:
+        return _Problem(f"TFLite: {type(error).__name__}", _line(error))
+    for trial, expected in wanted:
+        run: Callable[[Trial], Outputs] = lambda trial: model.in_tflite(data, trial)  # noqa: E731
+        problem = _problem(program, f"TFLite, {trial.name}", run, trial, expected)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _problem(
+    program: Program, where: str, run: Callable[[Trial], Outputs], trial: Trial, expected: Outputs
+) -> _Problem | None:
+    """What is wrong on one trial, unless PyTorch itself would give that in double precision."""
+    try:
+        got = run(trial)
+    except NobucoError as error:
+        return _Problem(f"{where}: refused", _line(error), clear=True)
+    except Exception as error:
+        return _Problem(f"{where}: {type(error).__name__} {_kind_of_message(error)}", _line(error))
+    for call, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
+        difference = _difference(ours, theirs)
+        if difference is not None and not (difference[0] == "values" and _is_unstable(program, trial, expected)):
+            return _Problem(f"{where}: {difference[0]}", f"{where}, call {call}: {difference[1]}")
+    return None
+
+
+def _difference(got: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> tuple[str, str] | None:
+    if len(got) != len(expected):
+        return "number of outputs", f"{len(got)} outputs, PyTorch gives {len(expected)}"
+    for place, (ours, theirs) in enumerate(zip(got, expected)):
+        if ours.dtype != theirs.dtype:
+            return "dtype", f"output {place} is {ours.dtype}, PyTorch gives {theirs.dtype}"
+        if ours.shape != theirs.shape:
+            return "shape", f"output {place} is {tuple(ours.shape)}, PyTorch gives {tuple(theirs.shape)}"
+        if ours.numel():
+            tolerance = default_tolerance(str(theirs.dtype).removeprefix("torch."))
+            difference = compare(to_numpy(ours), to_numpy(theirs), tolerance)
+            if not difference.matches:
+                return "values", f"output {place}: {difference.describe()}"
+    return None
+
+
+def _is_unstable(program: Program, trial: Trial, expected: Outputs) -> bool:
+    """Whether rounding decides: PyTorch itself gives something else in double precision."""
+    try:
+        exact = in_pytorch(program, trial, torch.float64)
+        for precise, given in zip(exact, expected, strict=True):
+            cast = [p.to(g.dtype) for p, g in zip(precise, given, strict=True)]
+            if _difference(cast, given) is not None:
+                return True
+    except Exception:
+        return False
+    return False
+
+
+def _first(error: BaseException) -> BaseException:
+    """What a converter raised, where an error wraps that."""
+    while isinstance(error, ConverterError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return [f for f in traceback.extract_tb(_first(error).__traceback__) if _OURS in f.filename]
+
+
+def _place(error: BaseException) -> str:
+    """The innermost function of nobuco that an error went through."""
+    frames = _frames(error)
+    return f"{frames[-1].filename.rpartition(_OURS)[2]} {frames[-1].name}" if frames else "no frame of nobuco"
+
+
+def _brief_traceback(error: BaseException) -> str:
+    frames = _frames(error)[-4:]
+    return "\n".join(f"  {f.filename.rpartition(_OURS)[2]}:{f.lineno} {f.name}: {f.line}" for f in frames)
+
+
+def _line(error: BaseException) -> str:
+    """An error on one line, without what Keras puts around its message."""
+    return f"{type(error).__name__}: {_message(error)}"[:600]
+
+
+def _message(error: BaseException) -> str:
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).partition("Arguments received by")[0]
+    return re.sub(r"Exception encountered when calling [\w.]+\(\)\.|\{\{.*?\}\}|\s+", " ", text).strip()
+
+
+def _kind_of_message(error: BaseException) -> str:
+    """The beginning of a message without its names and numbers."""
+    bare = re.sub(r"\[[^\]]*\]|\([^)]*\)|'[^']*'|File \"[^\"]*\"", "", _message(error))
+    return re.sub(r"-?\d+", "#", bare)[:80].strip()

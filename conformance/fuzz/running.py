@@ -1,0 +1,131 @@
+"""A program in PyTorch, converted to Keras, and in a TFLite file: what each gives on a trial."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+import nobuco
+from conformance.fuzz.program import Program, Trial
+from nobuco import ChannelOrder
+from nobuco.bridge import flat_outputs
+from nobuco.errors import NobucoWarning
+from nobuco.export.flatbuffer import as_file_takes, litert
+from nobuco.export.tflite import to_tflite
+
+Outputs = list[list[torch.Tensor]]
+"""The tensors that each call of a trial gave."""
+
+
+class Hang(BaseException):
+    """A program took longer than it may. No `except Exception` may take it for a failure of its own."""
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `Hang` in the body after this much time of the processor: other work on the machine does not count."""
+
+    def stop(*_: Any) -> None:
+        raise Hang(f"{seconds:g} s of the processor")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def in_pytorch(program: Program, trial: Trial, dtype: torch.dtype = torch.float32) -> Outputs:
+    """What PyTorch gives; in another dtype, from the same values."""
+    function, outputs = program.made(), []
+    if isinstance(function, torch.nn.Module):
+        function = function.to(dtype)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for feed in program.feeds(trial):
+            given = [t.to(dtype) if t.dtype == torch.float32 else t for t in feed]
+            outputs.append([t.detach().clone() for t in flat_outputs(function(*given))])
+    return outputs
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted program and what was said of it."""
+
+    program: Program
+    model: Any
+    said: tuple[str, ...]
+
+    @property
+    def orders(self) -> tuple[ChannelOrder, ChannelOrder]:
+        """How inputs and outputs lie."""
+        options = self.program.options
+        return options["inputs_channel_order"], options["outputs_channel_order"]
+
+    def in_keras(self, trial: Trial) -> Outputs:
+        """What the Keras model gives, its state as it was at first."""
+        nobuco.reset_states(self.model)
+        outputs = []
+        for feed in self.program.feeds(trial):
+            given = [nobuco.t_pytorch2keras(t, self.orders[0]) for t in feed]
+            got = self.model(given[0] if len(given) == 1 else given, training=False)
+            outputs.append(self._logical(keras.tree.flatten(got)))
+        return outputs
+
+    def in_tflite(self, data: bytes, trial: Trial) -> Outputs:
+        """What a file gives, in an interpreter of its own."""
+        interpreter, outputs = litert().Interpreter(model_content=data, num_threads=1), []
+        details = interpreter.get_input_details()
+        for feed in self.program.feeds(trial):
+            given = [nobuco.t_pytorch2keras(t, self.orders[0]).numpy() for t in feed]
+            if not outputs:
+                for detail, array in zip(details, given):
+                    interpreter.resize_tensor_input(detail["index"], array.shape)
+                interpreter.allocate_tensors()
+            for detail, array in zip(details, given):
+                interpreter.set_tensor(detail["index"], as_file_takes(array, detail))
+            interpreter.invoke()
+            got = [_read(interpreter, detail) for detail in interpreter.get_output_details()]
+            outputs.append(self._logical(got))
+        return outputs
+
+    def file(self) -> bytes:
+        """The model as a TFLite file."""
+        return to_tflite(self.model)
+
+    def _logical(self, tensors: Sequence[Any]) -> list[torch.Tensor]:
+        return [nobuco.t_keras2pytorch(t, self.orders[1]) for t in tensors]
+
+
+def converted(program: Program) -> Converted:
+    """Convert a program on its example, and keep what nobuco says meanwhile."""
+    (feed, *_) = program.feeds(program.trials[0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, report = nobuco.pytorch_to_keras(
+            program.made(),
+            feed,
+            input_shapes={t: program.free(given) for t, given in zip(feed, program.inputs)},
+            return_report=True,
+            verbose=False,
+            **program.options,
+        )
+    said = [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
+    conditions = [str(condition) for condition in getattr(report, "conditions", ())]
+    return Converted(program, model, (*said, *conditions))
+
+
+def _read(interpreter: Any, detail: dict[str, Any]) -> np.ndarray:
+    if 0 in detail["shape"]:  # it has no memory that the interpreter could show
+        return np.empty(detail["shape"], detail["dtype"])
+    return interpreter.get_tensor(detail["index"])
