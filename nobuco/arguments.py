@@ -16,8 +16,8 @@ from nobuco.errors import InputError, NobucoWarning
 from nobuco.ir import Graph, Value, leaves, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.programmes import Programme, initialise, programme
-from nobuco.trace.held import held_tensors
 from nobuco.symbols import keep_triton_apart
+from nobuco.trace.held import held_tensors
 
 
 @dataclass(frozen=True)

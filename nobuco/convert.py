@@ -6,6 +6,8 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +29,7 @@ from nobuco.report import Report, TraceLevel, html_path, print_report, progress,
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, unanswered
 from nobuco.stages import selected, traced
-from nobuco.trace import warn_all, without
+from nobuco.trace import without
 from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
 
@@ -101,7 +103,7 @@ def pytorch_to_keras(
     """
     html, tolerance = html_path(save_trace_html), tolerances(validation_tolerance, "validation_tolerance")
     call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
-    draft = Draft(call.program.name, finished=lambda report: save_html(report, html) if html is not None else None)
+    draft = Draft(call.program.name, finished=partial(_finish, html=html))
     with draft.stage("trace"):
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
         graph = traced(
@@ -122,7 +124,6 @@ def pytorch_to_keras(
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
         draft.selection = selection
         if selection.gaps:
-            warn_all(graph)
             message = gap_message(selection.gaps, refused)
             raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))
     with draft.stage("plan"):
@@ -149,12 +150,19 @@ def pytorch_to_keras(
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
     report = draft.report()
     draft.finished(report)
-    warn_all(graph)
     if verbose:
         print_report(report, detail=debug_traces)
     _warn_of_mismatch(report)
     extras = ([_pytorch_outputs(graph)] if return_outputs_pt else []) + ([report] if return_report else [])
     return (built.model, *extras) if extras else built.model
+
+
+def _finish(report: Report, html: Path | None) -> None:
+    """Say what a conversion has to say, also one that failed; only now is it known which warnings were needless."""
+    for message in report.warnings:
+        warnings.warn(message, NobucoWarning, stacklevel=5)
+    if html is not None:
+        save_html(report, html)
 
 
 def _warn_of_mismatch(report: Report) -> None:

@@ -122,7 +122,9 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
             raise OutputError(f"{target}: the root of a disk is not replaced; name a folder in it")
         other = foreign(path) if any(path.iterdir()) else ""
         if other:
-            raise OutputError(f"{target}: that folder holds something else ({other}) and is left as it is; name a new one")
+            raise OutputError(
+                f"{target}: that folder holds something else ({other}) and is left as it is; name a new one"
+            )
     return path
 
 

@@ -101,7 +101,8 @@ def test_a_write_adds_its_target_and_nothing_else(place, writer):
 
 @pytest.mark.parametrize("writer", FOLDERS)
 @pytest.mark.parametrize(
-    "target", ["src", "src/", "./src", "src/deep/..", ".", "..", "", "~", "~/", "/", "notes.txt", "nowhere/model", "link"]
+    "target",
+    ["src", "src/", "./src", "src/deep/..", ".", "..", "", "~", "~/", "/", "notes.txt", "nowhere/model", "link"],
 )
 def test_a_folder_of_something_else_is_left_as_it_is(place, writer, target, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
@@ -113,7 +114,9 @@ def test_a_folder_of_something_else_is_left_as_it_is(place, writer, target, monk
 
 
 @pytest.mark.parametrize("writer", FILES)
-@pytest.mark.parametrize("kind", ["folder", "empty folder", "pipe", "socket", "circle", "device", "slash", "nowhere", "nul"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "empty folder", "pipe", "socket", "circle", "device", "slash", "nowhere", "nul"]
+)
 def test_what_is_no_regular_file_is_left_as_it_is(place, writer, kind):
     name = name_for(writer)
     path = place / name
@@ -161,7 +164,10 @@ def test_what_appears_during_a_write_is_not_overwritten(place, monkeypatch, link
 def test_what_is_put_into_the_folder_during_a_write_is_not_lost(place):
     nobuco.export.to_saved_model(MODEL, "model")
     before = seen(place)
-    with pytest.raises(OutputError, match=r"mine\.txt"), replacing_folder("model", nobuco.export.saved_model.foreign) as f:
+    with (
+        pytest.raises(OutputError, match=r"mine\.txt"),
+        replacing_folder("model", nobuco.export.saved_model.foreign) as f,
+    ):
         f.mkdir()
         (place / "model/mine.txt").write_text("mine")
     (place / "model/mine.txt").unlink()

@@ -101,9 +101,7 @@ def _formed(given: Any, kinds: Mapping[str, type]) -> bool:
     return isinstance(given, Mapping) and all(isinstance(given.get(key), kind) for key, kind in kinds.items())
 
 
-def _exported(
-    name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]
-) -> dict[str, Any]:
+def _exported(name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]) -> dict[str, Any]:
     """A layer's function as plain data. Its variables become inputs behind the tensors."""
 
     def pure(*tensors: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from nobuco.trace.site import call_site, definition_site
 from nobuco.trace.sizes import Kept
 from nobuco.trace.sizes.dynamic import Input, trace_dynamic
 from nobuco.trace.traceable import is_traceable, sizes_of, traceable
-from nobuco.trace.tracer import trace, warn_all, without
+from nobuco.trace.tracer import trace, without
 
 __all__ = [
     "Input",
@@ -16,6 +16,5 @@ __all__ = [
     "trace",
     "trace_dynamic",
     "traceable",
-    "warn_all",
     "without",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nobuco.errors import NobucoWarning
 from nobuco.ir import Graph, Guard, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
 from nobuco.trace.calls import (
@@ -301,9 +299,3 @@ def without(graph: Graph, messages: Collection[str]) -> Graph:
         conditions=tuple(c for c in graph.conditions if c.message not in messages),
         warnings=tuple(w for w in graph.warnings if w not in messages),
     )
-
-
-def warn_all(graph: Graph) -> None:
-    """Issue the warnings that a trace collected."""
-    for message in graph.warnings:
-        warnings.warn(message, NobucoWarning, stacklevel=4)

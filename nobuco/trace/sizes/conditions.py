@@ -40,7 +40,8 @@ class Story:
 
     `ways` tells of each run that PyTorch could make where it first parts from the example's.
 
-    `same` are the runs at other sizes that made the same calls, `thinned` those with fewer elements chosen.
+    `same` are the runs at other sizes that made the same calls, `thinned` those with fewer elements chosen; of those
+    among the latter that made other calls, `thinned_apart` has the first call that each did not make.
     """
 
     graph: Graph
@@ -51,6 +52,7 @@ class Story:
     ways: Sequence[tuple[Node, int] | None]
     same: Sequence[Graph]
     thinned: Sequence[Graph]
+    thinned_apart: Sequence[Node]
 
     @property
     def apart(self) -> list[tuple[Rerun, Node]]:
@@ -73,6 +75,8 @@ class Story:
         done = {i for _, numbers in self.turned for i in numbers}
         sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
         for guard in self.graph.guards:
+            if guard.size.id in self.formulas.counted:
+                continue  # values decide about it, not sizes
             outcomes = None if (guard.site, guard.how) in sites else self.formulas.outcomes(guard)
             if outcomes is None or np.all(outcomes):
                 continue
@@ -102,7 +106,23 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
         what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
         shown = [run for run, agrees in zip(same, item.agree) if not agrees]
         _add(found, _reason_of_argument(story, item, same), what, f"keeps {_short(item.here)}", shown)
+    for guard in _decided_by_counts(story):
+        reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
+        _add(found, reason, "decides by how many elements were chosen", "does as the example did", ())
+    for node in story.thinned_apart if story.same else ():
+        reason = Reason("as many elements are chosen as in the example", node.site)
+        _add(found, reason, "makes other calls where fewer elements are chosen", "does as the example did", ())
     return list(found.values())
+
+
+def _decided_by_counts(story: Story) -> Iterator[Guard]:
+    """The decisions by how many elements were chosen that may go another way, and never did to no effect."""
+    harmless = {i for other in story.thinned for i in _turned(story.graph.guards, other.guards)}
+    for number, guard in enumerate(story.graph.guards):
+        if guard.size.id in story.formulas.counted and number not in harmless:
+            outcomes = story.formulas.outcomes(guard)
+            if outcomes is not None and not np.all(outcomes):
+                yield guard
 
 
 def undecided(story: Story, resizes: bool) -> list[Finding]:

@@ -55,40 +55,24 @@ def trace_dynamic(
     sizes, the graph's conditions tell. For `validate_on`, further positional arguments, and with other values the
     program is run, too, and the graph has what came of it as trials; not where it is None.
     """
-    shapes = {i: given.shape for i, given in enumerate(inputs)}
-    resizes = any(None in shape for shape in shapes.values())
+    resizes = any(None in given.shape for given in inputs)
     started = time.perf_counter()
-    graph = trace(function, args, kwargs, sizes if resizes else Kept.NONE, paths)
+    kept = sizes if resizes else Kept.NONE
+    graph = trace(function, args, kwargs, kept, paths)
+    if not resizes and counts(graph):
+        kept = sizes
+        graph = trace(function, args, kwargs, kept, paths)
     seconds = time.perf_counter() - started
-    counted = counts(graph)
-    values = Values(function, args, kwargs, graph, stands_for_all, {"sizes": sizes if resizes else Kept.NONE})
-    trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
-    learnt = graph
-    if resizes or counted:
-        learnt = _learnt(graph, seconds, function, args, kwargs, inputs, sizes, paths, stands_for_all)
-    return replace(learnt, trials=(*learnt.trials, *trials), warnings=(*learnt.warnings, *told))
-
-
-def _learnt(
-    graph: Graph,
-    seconds: float,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    inputs: Sequence[Input],
-    sizes: Kept,
-    paths: int,
-    stands_for_all: Callable[[Node], bool],
-) -> Graph:
     shapes = {i: given.shape for i, given in enumerate(inputs)}
-    resizes = any(None in shape for shape in shapes.values())
-    graph = graph if resizes else trace(function, args, kwargs, sizes, paths)
-    counted = counts(graph)
-    program = Program(function, args, kwargs, shapes, {"sizes": sizes, "paths": paths})
-    resized = reruns(program, seconds) if resizes else []
-    thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counted]
-    names = [given.name for given in inputs]
-    return _Learner(program, names, stands_for_all, resizes).learnt(graph, resized, [t for t in thinned if t])
+    program = Program(function, args, kwargs, shapes, {"sizes": kept, "paths": paths})
+    values = Values(function, args, kwargs, graph, stands_for_all, program.options)
+    trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
+    if resizes or counts(graph):
+        resized = reruns(program, seconds) if resizes else []
+        thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counts(graph)]
+        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes)
+        graph = learner.learnt(graph, resized, [run for run in thinned if run is not None])
+    return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told))
 
 
 def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
@@ -145,13 +129,14 @@ class _Learner:
         first, *others = strip_converted([graph, *raw, *thinned], self.stands_for_all)
         ways = [parting(first, other) for other in others[: len(raw)]]
         same = [other for other, way in zip(others, ways) if way is None]
-        fewer = [other for other in others[len(raw) :] if parting(first, other) is None]
+        fewer = [(other, parting(first, other)) for other in others[len(raw) :]]
         seen = [seen_by(first, other) for other in same]
         agreeing = [run for run, way in zip((run for run in resized if run.graph is not None), ways) if way is None]
-        formulas = Formulas(first, self._axes(resized, agreeing), _shapes(first, seen))
+        formulas = Formulas(first, self._axes(resized, agreeing), _shapes(first, seen), sizes_behind(first))
         return Story(
             first, self.names, self.program.dynamic_axes, formulas, tuple(resized), tuple(ways), tuple(same),
-            tuple(fewer),
+            tuple(other for other, way in fewer if way is None),
+            tuple(way[0] for _, way in fewer if way is not None),
         )  # fmt: skip
 
     def _axes(self, runs: Sequence[Rerun], agreeing: Sequence[Rerun]) -> list[Axis]:

@@ -72,11 +72,15 @@ class Formula:
 
 @dataclass
 class Formulas:
-    """The formulas of a graph's sizes; `shapes` tells the shape (or the number) of a value in each run."""
+    """The formulas of a graph's sizes; `shapes` tells the shape (or the number) of a value in each run.
+
+    `counted` are the ids of those sizes that follow from how many elements values have chosen.
+    """
 
     graph: Graph
     axes: Sequence[Axis]
     shapes: Callable[[Value], Sequence[Any]]
+    counted: frozenset[int] = frozenset()
     _known: dict[int, Formula | None] = field(default_factory=dict)
 
     @cached_property
@@ -114,8 +118,17 @@ class Formulas:
                 for axis, lengths in zip(self.axes, self.lengths):
                     if place in axis.places:
                         return Formula(axis.text, lengths)
+            if size.id in self.counted:
+                return self._counted(base, dim)
             return self.fitted([shape[dim] for shape in self.shapes(base)])
         return _applied(node.op, [self.of(arg) for arg in node.args])
+
+    def _counted(self, base: Value, dim: int) -> Formula:
+        """The formula of how many elements were chosen: any number, whatever the axes are."""
+        many = len(self.lengths[0]) if self.axes else _DRAWN
+        drawn = np.random.default_rng(base.id).integers(0, 4 * max(base.shape[dim], 4), many)
+        drawn[:3] = base.shape[dim], 0, 1
+        return Formula(f"shape[{dim}] of what is chosen", drawn)
 
     def fitted(self, numbers: Sequence[Any]) -> Formula | None:
         """The formula of what was these numbers in the runs."""
@@ -201,6 +214,8 @@ def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula 
             numbers = _ARRAYWISE.get(op, op)(*(arg.numbers for arg in given))
         except (TypeError, ValueError):
             return None
+    if op is operator.mul and "1" in (given[0].text, given[1].text):
+        return given[1] if given[0].text == "1" else given[0]
     if op in _INFIX and len(given) == 2:
         binding = 1 if op in (operator.add, operator.sub) else 2
         text = f"{given[0].inside(binding - 1)} {_INFIX[op]} {given[1].inside(binding)}"

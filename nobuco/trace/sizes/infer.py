@@ -124,7 +124,6 @@ class _Finder:
         if not all(map(is_number, in_runs)):
             self.note_constants(mine, theirs, node)
             return (), mine
-        mine, *theirs = (leaf.item() if isinstance(leaf, np.generic) else leaf for leaf in in_runs)
         stood = (mine, *(back.get(t.id) if isinstance(t, Value) else t for back, t in zip(self.back, theirs)))
         if any(isinstance(s, Value) for s in stood):
             if all(s is mine for s in stood):
@@ -133,7 +132,8 @@ class _Finder:
             return ((call,), call.outputs) if call is not None else self._kept(node, mine, theirs)
         if all(type(s) is type(mine) and s == mine for s in stood):
             return (), mine
-        recipe = self._recipe(stood)
+        # NumPy's numbers bring a dtype of their own into what is made of them, which sizes have not.
+        recipe = None if isinstance(mine, np.generic) else self._recipe(stood)
         return self._kept(node, mine, theirs) if recipe is None else self._cooked(recipe)
 
     def _kept(self, node: Node, mine: Any, theirs: Sequence[Any]) -> tuple[Sequence[Node], Any]:
