@@ -17,7 +17,8 @@ from tensorflow.python.eager import context
 from nobuco.errors import InputError
 from nobuco.trace.randomness import keeping_random
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Converting runs the user's modules, and writes what they keep, before it puts that back: two conversions at once of
 # modules that share anything would see each other's. A converter may convert, in the same thread.

@@ -20,7 +20,7 @@ from nobuco.build.checkpoint import checkpoint_of
 from nobuco.build.regions import choices
 from nobuco.build.validation import logical
 from nobuco.errors import ConversionError, NobucoWarning
-from nobuco.ir import Graph, Value, map_leaves
+from nobuco.ir import Graph, Value, computed_in, map_leaves
 from nobuco.layers.state import reset_states
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
@@ -158,11 +158,13 @@ def _checked_outputs(
     feeds = [t_pytorch2keras(graph.samples[v.id], inputs[v.id].order) for v in graph.inputs]
     got = keras.tree.flatten(built.model(feeds[0] if len(feeds) == 1 else feeds, training=False))
     by_output = dict(zip(built.order, got, strict=True))
-    differences = []
+    differences, computed = [], computed_in(graph)
     for i, (value, order, _) in enumerate(outputs):
         lies = order or orders.get(value.id, ChannelOrder.PYTORCH)
         expected = to_numpy(graph.samples[value.id])
-        differences.append(compare(logical(by_output[i], lies), expected, tolerance(value.dtype)))
+        differences.append(
+            compare(logical(by_output[i], lies), expected, tolerance(computed.get(value.id, value.dtype)))
+        )
     return tuple(differences)
 
 
