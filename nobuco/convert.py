@@ -161,10 +161,8 @@ def _checked_outputs(
     differences, computed = [], computed_in(graph)
     for i, (value, order, _) in enumerate(outputs):
         lies = order or orders.get(value.id, ChannelOrder.PYTORCH)
-        expected = to_numpy(graph.samples[value.id])
-        differences.append(
-            compare(logical(by_output[i], lies), expected, tolerance(computed.get(value.id, value.dtype)))
-        )
+        expected, bound = to_numpy(graph.samples[value.id]), tolerance(computed.get(value.id, value.dtype))
+        differences.append(compare(logical(by_output[i], lies), expected, bound))
     return tuple(differences)
 
 
