@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import nobuco
+from nobuco.registry import registry
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 
@@ -45,18 +46,15 @@ def test_one_rounding_of_float16_is_allowed_in_float32():
     """As on a processor whose kernels add up in another order than PyTorch's."""
     model = Narrow(torch.float16)
 
-    @nobuco.converter(
-        nn.Linear, channel_ordering_strategy=nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, override=True
-    )
     def linear(self, input):
         kernel, bias = self.weight.detach().numpy().T, self.bias.detach().numpy()
         return lambda x: (x @ kernel + bias) * np.float16(1 + 2**-10 * factor)
 
-    try:
+    with registry.restoring():
+        strategy = nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
+        nobuco.converter(nn.Linear, channel_ordering_strategy=strategy, override=True)(linear)
         factor = 1
         assert bounds(model, X)[0] == "default of float16"
         factor = 100
         with pytest.raises(AssertionError):
             bounds(model, X)
-    finally:
-        nobuco.unregister_converter(nn.Linear)
