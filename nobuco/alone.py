@@ -17,7 +17,8 @@ from tensorflow.python.eager import context
 from nobuco.errors import InputError
 from nobuco.trace.randomness import keeping_random
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Converting runs the user's modules, and writes what they keep, before it puts that back: two conversions at once of
 # modules that share anything would see each other's. A converter may convert, in the same thread.
@@ -51,8 +52,8 @@ def _refuse_surroundings(name: str) -> None:
         tf.Variable(0.0)
     except ValueError as error:
         raise InputError(
-            f"nobuco.{name} is called where TensorFlow lets nobody make variables ({error}), as inside tf.function and "
-            "tf.init_scope there; convert outside, and call the Keras model inside"
+            f"nobuco.{name} is called where TensorFlow allows no new variables, as in tf.init_scope inside tf.function "
+            f"({error}); convert outside, and call the Keras model inside"
         ) from error
     if keras.src.backend.common.stateless_scope.in_stateless_scope():
         raise InputError(
@@ -66,7 +67,7 @@ def _refuse_surroundings(name: str) -> None:
         )
     if torch._C._functorch.peek_interpreter_stack() is not None or torch.jit.is_tracing():
         raise InputError(
-            f"nobuco.{name} is called inside torch.vmap, torch.func or torch.jit.trace, whose tensors stand for others; "
+            f"nobuco.{name} is called inside torch.vmap, torch.func or torch.jit.trace, whose tensors are no numbers; "
             "convert outside, or give the transformed function as the model: pytorch_to_keras(torch.vmap(f), args)"
         )
 

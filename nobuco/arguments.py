@@ -59,7 +59,7 @@ def _refuse_fake(given: Sequence[torch.Tensor], function: Any) -> None:
     for name, tensor in ({f"argument {i}": tensor for i, tensor in enumerate(given)} | held).items():
         if type(tensor).__name__ == "FakeTensor" or type(getattr(tensor, "data", None)).__name__ == "FakeTensor":
             raise InputError(
-                f"{name} is a FakeTensor of shape {tuple(tensor.shape)}, which holds no numbers; make the model and its "
+                f"{name} is a FakeTensor of shape {tuple(tensor.shape)}, which holds no numbers; make model and "
                 "inputs outside FakeTensorMode"
             )
 

@@ -411,7 +411,7 @@ def test_exploring_leaves_attributes_and_random_numbers_alone(x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)
         converted(model, x, explore_branches=True)
-    assert seen == [1, 1]
+    assert set(seen) == {1}
     assert model.calls == 0
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -244,6 +244,7 @@ import pathlib, sys, traceback
 sys.modules["torch"] = None  # importing it raises
 import nobuco.layers  # all that a saved model needs
 import keras, numpy as np
+from nobuco.parity import compare, default_tolerance
 
 def bits(array):
     array = np.asarray(array)
@@ -260,8 +261,9 @@ def check(path):
     nobuco.layers.state.reset_states(model)
     # Eagerly TensorFlow optimises a loaded function as a whole, and the operations that it came from each alone.
     for i, ours in enumerate(keras.tree.flatten(model(feeds, training=False))):
-        exact = bits(ours).dtype == np.float32
-        np.testing.assert_allclose(bits(ours), data[f"out0_{i}"], rtol=1e-5 if exact else 1e-2, atol=1e-6)
+        ours = np.asarray(ours)
+        difference = compare(ours, data[f"out0_{i}"].astype(ours.dtype), default_tolerance(ours.dtype.name))
+        assert difference.matches, difference.describe()
     assert [t.name for t in model.inputs] == list(data["names"])
     nobuco.layers.state.reset_states(model)
     model.save(path / "again.keras")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from nobuco.bridge import t_pytorch2keras, to_numpy
 from nobuco.build.built import Built, InputSpec
 from nobuco.build.outputs import Output
 from nobuco.build.validation import logical
-from nobuco.ir import Graph, Trial
+from nobuco.ir import Graph, Trial, computed_in
 from nobuco.layers.state import reset_states
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, Tried, compare, worst
@@ -28,6 +29,11 @@ class Trials:
     outputs: Sequence[Output]
     orders: Mapping[int, ChannelOrder]
     tolerance: Callable[[str], Tolerance]
+
+    @cached_property
+    def computed(self) -> Mapping[int, str]:
+        """The dtype that each value was computed in, where that is coarser than its own: a bound follows it."""
+        return computed_in(self.graph)
 
     def on_example(self) -> tuple[Difference, ...]:
         """How far each output is from what PyTorch gave on the example."""
@@ -69,7 +75,7 @@ class Trials:
             compare(
                 logical(by_output[i], order or self.orders.get(value.id, ChannelOrder.PYTORCH)),
                 to_numpy(expected[i]),
-                self.tolerance(value.dtype),
+                self.tolerance(self.computed.get(value.id, value.dtype)),
             )
             for i, (value, order, _) in enumerate(self.outputs)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from nobuco.bridge import t_pytorch2keras, to_array, to_numpy
 from nobuco.build.built import Checked
 from nobuco.build.regions import BuiltRegion, PlannedRegion, lies
 from nobuco.build.units import run, single
-from nobuco.ir import Graph, Value, ValueKind
+from nobuco.ir import Graph, Value, ValueKind, coarsest_inside, computed_in
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan
 from nobuco.layout.strategy import Signature
@@ -30,7 +30,11 @@ class Validator:
     graph: Graph
     plan: Plan
     tolerance: Callable[[str], Tolerance]
+    _computed: Mapping[int, str] = field(default_factory=dict)
     _running: dict[tuple[int, ChannelOrder], tf.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._computed = computed_in(self.graph)
 
     def check(
         self, unit: Unit, signature: Signature, layer: Any, live: Live, regions: Sequence[BuiltRegion], checked: Checked
@@ -46,7 +50,7 @@ class Validator:
         inner = [region.difference for region in regions if region.difference is not None]
         checked = replace(
             checked,
-            own=worst([*inner, *self._differences(unit, signature, alone)]),
+            own=worst([*inner, *self._differences(unit, signature, alone, alone=True)]),
             accumulated=worst([*inner, *self._differences(unit, signature, onward)]),
         )
         for difference in inner:
@@ -59,7 +63,7 @@ class Validator:
         """How far a body is from PyTorch on what it was given while tracing, whether it was the side taken or not."""
         given = [self._sample(v, lies(v, region.order)) for v in region.graph.inputs]
         return worst(
-            self._difference(v, lies(v, region.order), tensor)
+            self._difference(v, lies(v, region.order), tensor, computed_in(region.graph).get(v.id, v.dtype))
             for v, tensor in zip(region.graph.outputs, function(*given))
         )
 
@@ -69,11 +73,15 @@ class Validator:
             for order in ChannelOrder:
                 self._running.pop((value.id, order), None)
 
-    def _differences(self, unit: Unit, signature: Signature, got: Sequence[Any]) -> list[Difference]:
-        return [self._difference(*output) for output in zip(unit.outputs, signature.outputs, got)]
+    def _differences(
+        self, unit: Unit, signature: Signature, got: Sequence[Any], alone: bool = False
+    ) -> list[Difference]:
+        dtypes = [coarsest_inside(unit.node, v) if alone else self._computed.get(v.id, v.dtype) for v in unit.outputs]
+        return [self._difference(*output) for output in zip(unit.outputs, signature.outputs, got, dtypes)]
 
-    def _difference(self, value: Value, order: ChannelOrder, tensor: Any) -> Difference:
-        return compare(logical(tensor, order), self._expected(value), self.tolerance(value.dtype))
+    def _difference(self, value: Value, order: ChannelOrder, tensor: Any, dtype: str) -> Difference:
+        """How far a tensor is from a value that was computed in that dtype."""
+        return compare(logical(tensor, order), self._expected(value), self.tolerance(dtype))
 
     def _asked(self, unit: Unit, signature: Signature, got: Sequence[Any], checked: Checked) -> Checked:
         """The verdict of the converter's own `validate_func`, which stands in place of the comparison."""

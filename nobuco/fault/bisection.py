@@ -28,7 +28,7 @@ from nobuco.errors import OutputError
 from nobuco.fault.comparison import Comparison, compared
 from nobuco.fault.running import Found, feeds, fitting, found, run
 from nobuco.files import file_at, replacing
-from nobuco.ir import Graph, Site, ValueKind
+from nobuco.ir import Graph, Site, ValueKind, computed_in
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
 from nobuco.registry import operation_name
@@ -122,11 +122,14 @@ def bisect(
     graph, selection, _ = selected(graph)
     units = selection.units
     pairs = list(_paired(units, keras_model))
-    bounds = tolerances(tolerance, "tolerance")
+    bounds, computed = tolerances(tolerance, "tolerance"), computed_in(graph)
     points, results = [], {v.id: to_numpy(graph.samples[v.id]) for v in graph.inputs}
     saved = None
     for pair, tensors in zip(pairs, _activations(keras_model, pairs, feeds(call, outputs.inputs))):
-        parts = [found(value, graph, tensor, bounds) for value, tensor in zip(pair.unit.outputs, tensors)]
+        parts = [
+            found(value, graph, tensor, bounds(computed.get(value.id, value.dtype)))
+            for value, tensor in zip(pair.unit.outputs, tensors)
+        ]
         point = _point(pair, parts)
         if to is not None and saved is None and not point.difference.matches:
             saved = _saved(to, pair.unit, graph, parts, results)

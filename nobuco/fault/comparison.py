@@ -15,7 +15,7 @@ from nobuco.arguments import Call, prepared
 from nobuco.build.outputs import keras_order
 from nobuco.errors import InputError
 from nobuco.fault.running import feeds, found, run, ways_to_feed
-from nobuco.ir import Graph, values
+from nobuco.ir import Graph, computed_in, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
 from nobuco.stages import traced
@@ -99,7 +99,7 @@ def compared(
     outputs = values(graph.outputs)
     if not isinstance(outputs_channel_order, Mapping):
         outputs_channel_order = dict.fromkeys(range(len(outputs)), outputs_channel_order)
-    bounds = tolerances(tolerance, "tolerance")
+    bounds, computed = tolerances(tolerance, "tolerance"), computed_in(graph)
     tried = []
     for orders in ways_to_feed(call, keras_model, inputs_channel_order):
         got = run(keras_model, feeds(call, orders))
@@ -108,7 +108,8 @@ def compared(
         by_output = dict(zip(keras_order(graph.outputs), got))
         parities = []
         for i, value in enumerate(outputs):
-            one = found(value, graph, by_output[i], bounds, outputs_channel_order.get(i))
+            bound = bounds(computed.get(value.id, value.dtype))
+            one = found(value, graph, by_output[i], bound, outputs_channel_order.get(i))
             parities.append(OutputParity(i, one.order, one.difference))
         tried.append(Comparison(tuple(parities), orders))
     return min(tried, key=_distance)

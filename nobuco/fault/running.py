@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -34,15 +34,13 @@ class Found:
     difference: Difference
 
 
-def found(
-    value: Value, graph: Graph, tensor: Any, tolerance: Callable[[str], Tolerance], order: ChannelOrder | None = None
-) -> Found:
+def found(value: Value, graph: Graph, tensor: Any, tolerance: Tolerance, order: ChannelOrder | None = None) -> Found:
     """Compare a tensor of the Keras model; where its shape fits both orders and none is given, the nearer one is it."""
     expected = to_numpy(graph.samples[value.id])
     got = to_array(tensor)
     orders = [order] if order is not None and value.rank >= 3 else fitting(value.shape, got.shape)
     ways = [
-        Found(way, got, expected, compare(got, expected, tolerance(value.dtype)))
+        Found(way, got, expected, compare(got, expected, tolerance))
         for way in orders or [ChannelOrder.PYTORCH]
         for got in [logical(tensor, way)]
     ]

@@ -1,6 +1,7 @@
 """The intermediate representation: plain frozen data, no TensorFlow, no knowledge of any other room."""
 
 from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, values
+from nobuco.ir.precision import coarsest_inside, computed_in
 from nobuco.ir.tree import leaves, map_leaves, map_tensors, tensors
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "Trial",
     "Value",
     "ValueKind",
+    "coarsest_inside",
+    "computed_in",
     "leaves",
     "map_leaves",
     "map_tensors",

@@ -21,7 +21,7 @@ class Randomness:
 
     python: Any
     numpy: Any
-    torch: torch.Tensor
+    processor: torch.Tensor
     devices: tuple[torch.Tensor, ...]
     own: tuple[tuple[torch.Generator, torch.Tensor], ...]
 
@@ -36,7 +36,7 @@ class Randomness:
         """Let all generators draw again what they drew since."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)
-        torch.set_rng_state(self.torch)
+        torch.set_rng_state(self.processor)
         if self.devices:
             torch.cuda.set_rng_state_all(self.devices)
         for generator, state in self.own:

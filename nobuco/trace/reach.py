@@ -34,7 +34,7 @@ _COMPILED = "_orig_mod"
 
 
 def around(function: Any) -> dict[str, Any]:
-    """The modules, tensors and generators that a callable reaches, by name; of a module nothing, since it has its own paths.
+    """The modules, tensors and generators that a callable reaches, by name; of a module nothing, as it has paths.
 
     They are in its instance, its arguments, its closure and among the globals that it names.
     """
