@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from nobuco.ir import Node, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.calls import is_baking, is_query, is_random, overload_of, placeless, torch_spelled
+from nobuco.trace.memory import same_place
 from nobuco.trace.site import is_library
 
 
@@ -85,8 +86,11 @@ class _Replay(TorchFunctionMode):
             return True
         if not isinstance(given, torch.Tensor) or not isinstance(was, torch.Tensor):
             return type(given) is type(was) and bool(given == was)
-        same_kind = given.dtype == was.dtype and given.shape == was.shape and given.layout == was.layout
-        return same_kind and recorded.id not in self._fed and torch.equal(given, was)
+        if recorded.id in self._fed or given.dtype != was.dtype:
+            return False
+        # Two weights of a module may be equal now and differ in its next checkpoint; what is computed has no place.
+        is_held = recorded.kind is not ValueKind.RESULT
+        return same_place(given, was) if is_held else given.shape == was.shape and torch.equal(given, was)
 
     def _is_aside(self, call: Node) -> bool:
         """Whether a call has to do with the module's own weights alone, and gives the same each time."""

@@ -18,7 +18,7 @@ from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
 from nobuco.registry import Converter, operation_name
 from nobuco.serving import serving
-from nobuco.trace.calls import is_random
+from nobuco.trace.calls import is_random, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +174,7 @@ class _Picker:
 
     def _data_read(self, leaf: Node) -> Sequence[Value]:
         """The inputs of a call whose elements matter to it: of `x.new_zeros(3)`, none."""
-        name = getattr(leaf.op, "__name__", "")
+        name = name_of(leaf.op)
         if name in _NEW or (name in _LIKE and leaf.inputs and self._keeps_its_size(leaf.inputs[0])):
             return leaf.inputs[1:]
         return leaf.inputs

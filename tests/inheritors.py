@@ -14,7 +14,8 @@ from torch import nn
 
 from nobuco.registry import registered_converters
 
-LIBRARIES = ("torch", "torchvision", "timm", "torchaudio", "transformers")
+PACKAGES = ("torch.nn", "torch.ao.nn", "torchvision", "timm", "torchaudio", "transformers")
+INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(name.partition(".")[0]) is not None]
 
 
 def module_classes() -> list[type[nn.Module]]:
@@ -23,16 +24,16 @@ def module_classes() -> list[type[nn.Module]]:
     return [op for op in operations if isinstance(op, type)]
 
 
-def inheritors(library: str) -> list[tuple[type[nn.Module], type[nn.Module]]]:
-    """Those of a library, each with the nearest class that has a converter; none where it is not installed."""
-    if library == "torchvision" and importlib.util.find_spec(library) is not None:
+def inheritors(package: str) -> list[tuple[type[nn.Module], type[nn.Module]]]:
+    """Those of a package, each with the nearest class that has a converter."""
+    if package in ("torchvision", "timm") and importlib.util.find_spec("torchvision") is not None:
         from conformance.torchvision_models import torchvision
 
         torchvision()  # whatever build of PyTorch it was linked for
     bases = module_classes()
-    for name in _modules(library, bases):
+    for name in _modules(package, bases):
         _imported(name)
-    found = {kind: base for base in bases for kind in _derived(base) if kind.__module__.split(".")[0] == library}
+    found = {kind: base for base in bases for kind in _derived(base) if f"{kind.__module__}.".startswith(f"{package}.")}
     nearest = {kind: next(base for base in kind.__mro__[1:] if base in bases) for kind in found}
     return sorted(nearest.items(), key=lambda pair: (pair[0].__module__, pair[0].__qualname__))
 
@@ -43,9 +44,9 @@ def _derived(base: type) -> Iterator[type]:
         yield from _derived(kind)
 
 
-def _modules(library: str, bases: list[type]) -> Iterator[str]:
-    """The modules of a library whose source has a class with one of these names among its bases."""
-    spec = importlib.util.find_spec(library)
+def _modules(package: str, bases: list[type]) -> Iterator[str]:
+    """The modules of a package whose source has a class with one of these names among its bases."""
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return
     home = Path(spec.origin).parent
@@ -53,7 +54,7 @@ def _modules(library: str, bases: list[type]) -> Iterator[str]:
     pattern = re.compile(rf"^class \w+\([^)]*\b({names})\b", re.MULTILINE)
     for file in sorted(home.rglob("*.py")):
         if pattern.search(file.read_text(errors="ignore")):
-            yield ".".join((library, *file.relative_to(home).with_suffix("").parts)).removesuffix(".__init__")
+            yield ".".join((package, *file.relative_to(home).with_suffix("").parts)).removesuffix(".__init__")
 
 
 def _imported(name: str) -> Any:
@@ -65,13 +66,13 @@ def _imported(name: str) -> Any:
 
 
 IMAGE = torch.rand(2, 4, 9, 9)
-# What each base can be made with, and called with.
+# What each base can be made with, and called with; derived classes often take a few arguments more.
 EXAMPLES: dict[type[nn.Module], tuple[tuple[Any, ...], tuple[torch.Tensor, ...]]] = {
     nn.Linear: ((4, 6), (torch.rand(3, 4),)),
     nn.Bilinear: ((4, 4, 6), (torch.rand(3, 4), torch.rand(3, 4))),
     nn.Embedding: ((12, 6), (torch.tensor([[1, 5, 3]]),)),
     nn.PReLU: ((4,), (IMAGE - 0.5,)),
-    nn.Conv1d: ((4, 6, 3), (IMAGE[0, :, :],)),
+    nn.Conv1d: ((4, 6, 3), (torch.rand(2, 4, 9),)),
     nn.Conv2d: ((4, 6, 3), (IMAGE,)),
     nn.Conv3d: ((4, 6, 3), (torch.rand(1, 4, 5, 5, 5),)),
     nn.ConvTranspose1d: ((4, 6, 3), (torch.rand(1, 4, 5),)),
@@ -91,18 +92,25 @@ EXAMPLES: dict[type[nn.Module], tuple[tuple[Any, ...], tuple[torch.Tensor, ...]]
 }
 
 
+MORE: tuple[tuple[Any, ...], ...] = ((), (1,), (0, 2.0))
+
+
 def example(kind: type[nn.Module], base: type[nn.Module]) -> tuple[nn.Module, tuple[torch.Tensor, ...]] | None:
     """An instance with statistics that matter, and inputs; None where it is not made or called as its base is."""
     made_with, inputs = EXAMPLES[base]
-    try:
-        module = kind(*made_with).eval()
-        with torch.no_grad():
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                if tensor.is_floating_point() and "var" in name:
-                    tensor.uniform_(0.5, 2)
-                elif tensor.is_floating_point():
-                    tensor.uniform_(-1, 1)
-            module(*(x.clone() for x in inputs))
-    except Exception:
-        return None
-    return module, inputs
+    for more in MORE:
+        try:
+            module = kind(*made_with, *more).eval()
+            with torch.no_grad():
+                _fill(module)
+                module(*(x.clone() for x in inputs))
+        except Exception:
+            continue
+        return module, inputs
+    return None
+
+
+def _fill(module: nn.Module) -> None:
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point():
+            tensor.uniform_(0.5 if "var" in name else -1, 2)

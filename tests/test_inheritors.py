@@ -1,4 +1,4 @@
-"""Every layer class of the libraries that are installed which derives from one with a converter."""
+"""Every layer class of the packages that are installed which derives from one with a converter."""
 
 from __future__ import annotations
 
@@ -6,27 +6,38 @@ import pytest
 import torch
 
 from nobuco.registry import find_converter
-from tests.inheritors import LIBRARIES, example, inheritors
+from tests.inheritors import INSTALLED, example, inheritors
 from tests.parity import assert_converts
 
-# What PyTorch itself cannot do with its own classes on this machine is not tried: see `example`.
-FOUND = [pytest.param(kind, base, id=f"{kind.__module__}.{kind.__qualname__}")
-         for library in LIBRARIES for kind, base in inheritors(library)]  # fmt: skip
+
+@pytest.mark.parametrize("package", INSTALLED)
+def test_a_class_that_is_another_than_its_base_has_no_converter(package):
+    wrong = []
+    for kind, base in inheritors(package):
+        names = (n for c in base.__mro__ if c not in torch.nn.Module.__mro__ for n in vars(c) if n[:2] != "__")
+        other = {n for n in ("forward", *names) if getattr(kind, n, None) is not getattr(base, n)}
+        if (find_converter(kind) is not None) != (other <= {"reset_parameters", "extra_repr"}):
+            wrong.append((kind, other))
+    assert not wrong
 
 
-@pytest.mark.parametrize(("kind", "base"), FOUND)
-def test_a_class_with_a_forward_of_its_own_has_no_converter(kind, base):
-    if kind.forward is not base.forward:
-        assert find_converter(kind) is None
-    elif find_converter(kind) is None:
-        ours, theirs = (dict.fromkeys(n for c in k.__mro__ for n in vars(c)) for k in (kind, base))
-        assert set(theirs) - {n for n in ours if getattr(kind, n, None) is getattr(base, n, None)}
+# What holds its weights as quantised tensors, for which TensorFlow has nothing: an error that says so.
+REFUSED = "torch.ao.nn.quantized.reference."
 
 
-@pytest.mark.parametrize(("kind", "base"), FOUND)
-def test_it_is_converted_as_what_it_is(kind, base):
-    torch.manual_seed(0)
-    made = example(kind, base)
-    if made is not None:
-        module, inputs = made
-        assert_converts(module, *inputs)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("package", INSTALLED)
+def test_each_is_converted_as_what_it_is(package):
+    """Those that are made and called as their base is; networks of the zoos have others."""
+    wrong = []
+    for kind, base in inheritors(package):
+        torch.manual_seed(0)
+        made = example(kind, base)
+        if made is None:
+            continue
+        try:
+            assert_converts(made[0], *made[1])
+        except (AssertionError, Exception) as error:
+            if not (kind.__module__.startswith(REFUSED) and "torch.quantize_per_tensor, called" in str(error)):
+                wrong.append(f"{kind.__module__}.{kind.__qualname__}: {type(error).__name__}: {error}"[:500])
+    assert not wrong, "\n".join(wrong)

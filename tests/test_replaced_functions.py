@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import nobuco
 from tests.parity import assert_converts
 
 IMAGE, ROW = torch.rand(1, 3, 6, 5), torch.rand(2, 4)
@@ -42,3 +43,26 @@ def test_one_that_calls_it(monkeypatch, place, name, module, x):
 def test_one_that_does_not(monkeypatch):
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: x)
     assert_converts(nn.Sequential(nn.ReLU(), nn.Linear(4, 4)), ROW)
+
+
+NAMES = ["size", "dim", "item", "numpy", "empty", "dropout", "normal_", "new_zeros", "zeros_like", "as_strided", "set_",
+         "tensor_split", "__bool__", "__len__", "is_complex", "cond", "data_ptr"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_of_the_users_with_a_name_of_pytorchs(name):
+    def function(x, y=1):
+        return x * 2 + y
+
+    function.__name__ = name
+    marked = nobuco.traceable(function)
+    assert_converts(lambda x: marked(x, x + 1) + marked(x), ROW)
+
+
+@pytest.mark.parametrize("name", ["size", "item", "empty", "new_zeros", "normal"])
+def test_an_operator_of_the_users_with_a_name_of_pytorchs(name):
+    @torch.library.custom_op(f"nobuco_names::{name}", mutates_args=())
+    def operator(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 + 1
+
+    assert_converts(lambda x: operator(x) - getattr(torch.ops.nobuco_names, name)(x * x), ROW)

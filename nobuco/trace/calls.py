@@ -12,6 +12,7 @@ from torch.overrides import handle_torch_function
 
 from nobuco.ir import Node, Value, values
 from nobuco.trace.site import is_library
+from nobuco.trace.traceable import is_traceable
 
 _QUERIES = {
     "size", "dim", "numel", "stride", "is_contiguous", "storage_offset", "data_ptr", "nelement", "ndimension",
@@ -30,6 +31,7 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
+_PYTORCHS = {"aten", "prim", "prims"}
 _RANDOM = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
     "normal", "normal_", "uniform_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_", "multinomial",
@@ -41,10 +43,14 @@ _RANDOM = {
 
 
 def name_of(func: Any) -> str:
-    """The name of a function of PyTorch's; of a getter, what Python calls it; of an ATen overload, the operation's."""
+    """The name of a function of PyTorch's; of a getter, what Python calls it; of an ATen overload, the operation's.
+
+    Nothing for a function or an operation of somebody else's, which may bear such a name and do another thing.
+    """
     if isinstance(func, torch._ops.OpOverload):
-        return func._schema.name.rpartition("::")[2]
-    return getattr(func, "__name__", "")
+        return func._schema.name.rpartition("::")[2] if func.namespace in _PYTORCHS else ""
+    of_others = is_traceable(func) or (isinstance(func, FunctionType) and not is_library(func.__code__.co_filename))
+    return "" if of_others else getattr(func, "__name__", "")
 
 
 def is_query(func: Any) -> bool:
@@ -148,4 +154,4 @@ def is_random(node: Node) -> bool:
     """Whether chance has a part in what a call gives."""
     if isinstance(node.op, torch._ops.OpOverload):
         return torch.Tag.nondeterministic_seeded in node.op.tags
-    return getattr(node.op, "__name__", "") in _RANDOM
+    return name_of(node.op) in _RANDOM
