@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from nobuco.errors import OutputError, OutputExistsError
 
 Target: TypeAlias = str | os.PathLike[str]
 Foreign: TypeAlias = Callable[[Path], str]
-"""Tells what in a folder is no part of a model (a name or a reason), or nothing: "". An empty folder is not asked of."""
+"""Tells what in a folder is no part of a model, "" for nothing; not asked about an empty folder."""
 
 _HERE = -100  # AT_FDCWD: paths are relative to the working directory
 _EXCHANGE = 2  # RENAME_EXCHANGE
@@ -122,7 +122,9 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
             raise OutputError(f"{target}: the root of a disk is not replaced; name a folder in it")
         other = foreign(path) if any(path.iterdir()) else ""
         if other:
-            raise OutputError(f"{target}: that folder holds something else ({other}) and is left as it is; name a new one")
+            raise OutputError(
+                f"{target}: that folder holds something else ({other}) and is left as it is; name a new one"
+            )
     return path
 
 
@@ -163,10 +165,8 @@ def _like(fresh: Path, old: Path) -> None:
         return
     wanted, own = old.stat(), fresh.stat()
     if (wanted.st_uid, wanted.st_gid) != (own.st_uid, own.st_gid):
-        try:
+        with suppress(AttributeError, OSError):  # only an administrator gives files away
             os.chown(fresh, wanted.st_uid, wanted.st_gid)
-        except (AttributeError, OSError):
-            pass  # only an administrator gives files away
     fresh.chmod(stat.S_IMODE(wanted.st_mode))
 
 
@@ -227,7 +227,8 @@ def _clean(path: Path) -> None:
         try:
             lock = os.open(home / "lock", os.O_RDWR)
         except FileNotFoundError:
-            _remove_if_empty(home)
+            with suppress(OSError):
+                home.rmdir()  # killed before there was anything in it
             continue
         except OSError:
             continue  # another user's
@@ -239,13 +240,6 @@ def _clean(path: Path) -> None:
                 shutil.rmtree(home, ignore_errors=True)
         finally:
             os.close(lock)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass
 
 
 def _lock(file: int) -> bool:

@@ -70,7 +70,9 @@ ACTS = {
     "PyFunc": lambda folder: raw.PyFunc(input=[1.0], token="pyfunc_0", Tout=[tf.float32]),
     "PyFuncStateless": lambda folder: raw.PyFuncStateless(input=[1.0], token="pyfunc_0", Tout=[tf.float32]),
     "EagerPyFunc": lambda folder: raw.EagerPyFunc(input=[1.0], token="pyfunc_0", Tout=[tf.float32]),
-    "DebugIdentity": lambda folder: raw.DebugIdentity(input=1.0, tensor_name="x:0", debug_urls=[f"file://{folder}/loot"]),
+    "DebugIdentity": lambda folder: raw.DebugIdentity(
+        input=1.0, tensor_name="x:0", debug_urls=[f"file://{folder}/loot"]
+    ),
     "ImmutableConst": lambda folder: raw.ImmutableConst(
         dtype=tf.float32, shape=[1], memory_region_name=f"{folder}/secret.txt"
     ),

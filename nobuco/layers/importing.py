@@ -21,12 +21,57 @@ from nobuco.errors import UnsafeFileError
 MOST = 2**22
 
 # What gives no more elements than its largest input has, or the sum of all.
-_SMALL = frozenset("""
-Add AddV2 All Any BroadcastGradientArgs Cast ConcatV2 Div EnsureShape Equal ExpandDims FloorDiv FloorMod Gather GatherV2
-Greater GreaterEqual Identity Less LessEqual LogicalAnd LogicalNot LogicalOr Max Maximum Min Minimum Mul Neg NotEqual
-Pack Prod RealDiv Rank Reshape Select SelectV2 Shape ShapeN Size Slice Squeeze StridedSlice Sub Sum
-TruncateDiv Unpack
-""".split())
+_SMALL = frozenset(
+    [
+        "Add",
+        "AddV2",
+        "All",
+        "Any",
+        "BroadcastGradientArgs",
+        "Cast",
+        "ConcatV2",
+        "Div",
+        "EnsureShape",
+        "Equal",
+        "ExpandDims",
+        "FloorDiv",
+        "FloorMod",
+        "Gather",
+        "GatherV2",
+        "Greater",
+        "GreaterEqual",
+        "Identity",
+        "Less",
+        "LessEqual",
+        "LogicalAnd",
+        "LogicalNot",
+        "LogicalOr",
+        "Max",
+        "Maximum",
+        "Min",
+        "Minimum",
+        "Mul",
+        "Neg",
+        "NotEqual",
+        "Pack",
+        "Prod",
+        "RealDiv",
+        "Rank",
+        "Reshape",
+        "Select",
+        "SelectV2",
+        "Shape",
+        "ShapeN",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "StridedSlice",
+        "Sub",
+        "Sum",
+        "TruncateDiv",
+        "Unpack",
+    ]
+)
 _SIZES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 _RANK = 254  # an upper bound in TensorFlow
 
@@ -78,9 +123,7 @@ def _ordered(inputs: Mapping[str, Sequence[str]]) -> list[str]:
     return order
 
 
-def _constant(
-    nodes: Mapping[str, Any], inputs: Mapping[str, Sequence[str]], order: Sequence[str]
-) -> set[str]:
+def _constant(nodes: Mapping[str, Any], inputs: Mapping[str, Sequence[str]], order: Sequence[str]) -> set[str]:
     """The operations, other than constants themselves, that TensorFlow could evaluate as it imports them."""
     known: set[str] = set()
     for name in order:
@@ -108,9 +151,7 @@ def _elements(node: Any) -> int:
     return prod(dim.size for dim in node.attr["value"].tensor.tensor_shape.dim) if node and node.op == "Const" else 1
 
 
-def _stages(
-    inputs: Mapping[str, Sequence[str]], order: Sequence[str], constant: set[str]
-) -> list[list[str]]:
+def _stages(inputs: Mapping[str, Sequence[str]], order: Sequence[str], constant: set[str]) -> list[list[str]]:
     """Groups of operations: what takes the result of a constant one comes after it."""
     level: dict[str, int] = {}
     stages = defaultdict(list)

@@ -101,9 +101,7 @@ def _formed(given: Any, kinds: Mapping[str, type]) -> bool:
     return isinstance(given, Mapping) and all(isinstance(given.get(key), kind) for key, kind in kinds.items())
 
 
-def _exported(
-    name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]
-) -> dict[str, Any]:
+def _exported(name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]) -> dict[str, Any]:
     """A layer's function as plain data. Its variables become inputs behind the tensors."""
 
     def pure(*tensors: Any) -> list[Any]:
@@ -122,7 +120,8 @@ def _exported(
     try:
         vet(definition, definition.ByteSize())
     except UnsafeFileError as error:
-        warnings.warn(f"the layer {name!r} {error.found}: a file of it loads only with safe_mode=False", NobucoWarning)
+        message = f"the layer {name!r} {error.found}: a file of it loads only with safe_mode=False"
+        warnings.warn(message, NobucoWarning, stacklevel=2)
     return {
         "definition": packed(definition),
         "inputs": [t.name for t in concrete.inputs],

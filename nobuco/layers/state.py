@@ -69,7 +69,9 @@ class StateLayer(FromFile, keras.layers.Layer):
         """Load both."""
         for key in ("state", "initial"):  # before either is read: a file may have a small state and a huge initial one
             if tuple(store[key].shape) != self.shape:
-                raise UnsafeFileError(f"holds for {self.name!r} as {key} an array of {store[key].shape}, not {self.shape}")
+                raise UnsafeFileError(
+                    f"holds for {self.name!r} as {key} an array of {store[key].shape}, not {self.shape}"
+                )
         self.state.assign(store["state"])
         self._initial = np.array(store["initial"])
 
