@@ -91,11 +91,11 @@ def file_at(target: Target, overwrite: bool = True) -> Path:
     """
     path = _resolved(target)
     if _text(target).endswith(("/", os.sep)):
-        raise OutputError(f"{target}: a file is to be written, and that names a folder")
+        raise OutputError(target, "a file is to be written, and that names a folder")
     if os.path.lexists(path):
         kind = os.lstat(path).st_mode
         if not stat.S_ISREG(kind):
-            raise OutputError(f"{target}: a file is to be written, and that is {_kind(kind)}")
+            raise OutputError(target, f"a file is to be written, and that is {_kind(kind)}")
         _refuse_existing(target, overwrite)
     return path
 
@@ -112,18 +112,18 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
     if os.path.lexists(path):
         kind = os.lstat(path).st_mode
         if not stat.S_ISDIR(kind):
-            raise OutputError(f"{target}: a folder is to be written, and that is {_kind(kind)}")
+            raise OutputError(target, f"a folder is to be written, and that is {_kind(kind)}")
         _refuse_existing(target, overwrite)
         places = {"the working directory": os.getcwd(), "the home": os.path.expanduser("~")}
         for name, place in places.items():
             if Path(os.path.realpath(place)).is_relative_to(path):
-                raise OutputError(f"{target}: {name} is not replaced, nor what it lies in; name a new folder")
+                raise OutputError(target, f"{name} is not replaced, nor what it lies in; name a new folder")
         if os.path.ismount(path):
-            raise OutputError(f"{target}: the root of a disk is not replaced; name a folder in it")
+            raise OutputError(target, "the root of a disk is not replaced; name a folder in it")
         other = foreign(path) if any(path.iterdir()) else ""
         if other:
             raise OutputError(
-                f"{target}: that folder holds something else ({other}) and is left as it is; name a new one"
+                target, f"that folder holds something else ({other}) and is left as it is; name a new one"
             )
     return path
 
@@ -133,9 +133,9 @@ def _resolved(target: Target) -> Path:
     text = _text(target)
     path = Path(os.path.realpath(os.path.expanduser(text) if text == "~" or text.startswith("~/") else text))
     if path.is_symlink():
-        raise OutputError(f"{target}: links that lead to each other in a circle")
+        raise OutputError(target, "links that lead to each other in a circle")
     if not path.parent.is_dir():
-        raise OutputError(f"{target}: there is no folder {path.parent}")
+        raise OutputError(target, f"there is no folder {path.parent}")
     return path
 
 
@@ -145,13 +145,13 @@ def _text(target: Target) -> str:
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise OutputError(f"{target!r} is no path to write to")
+        raise OutputError(repr(target), "that is no path to write to")
     return text
 
 
 def _refuse_existing(target: Target, overwrite: bool) -> None:
     if not overwrite:
-        raise OutputExistsError(f"{target}: is there already, and overwrite=False")
+        raise OutputExistsError(target, "is there already, and overwrite=False")
 
 
 def _kind(mode: int) -> str:
@@ -191,7 +191,7 @@ def _beside(path: Path) -> Iterator[Path]:
         _clean(path)
         home, lock = _locked(path)
     except OSError as error:
-        raise OutputError(f"{path}: nothing can be written to {path.parent}: {error.strerror}") from error
+        raise OutputError(path, f"nothing can be written to {path.parent}: {error.strerror}") from error
     try:
         (home / "new").mkdir()
         yield home / "new"
