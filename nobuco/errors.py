@@ -75,7 +75,11 @@ class UnsafeFileError(NobucoError, ValueError):
 
 
 class OutputError(InputError, OSError):
-    """Nothing is written to a path, since what is there is not a file of that kind; what is there is as it was."""
+    """Nothing is written to a path, and what is there is as it was; `reason` says why."""
+
+    def __init__(self, target: object, reason: str) -> None:
+        super().__init__(f"{target}: {reason}")
+        self.reason = reason
 
 
 class OutputExistsError(OutputError, FileExistsError):

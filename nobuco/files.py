@@ -19,7 +19,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -27,7 +27,7 @@ from nobuco.errors import OutputError, OutputExistsError
 
 Target: TypeAlias = str | os.PathLike[str]
 Foreign: TypeAlias = Callable[[Path], str]
-"""Tells what in a folder is no part of a model (a name or a reason), or nothing: "". An empty folder is not asked of."""
+"""Tells what in a folder is no part of a model, "" for nothing; not asked about an empty folder."""
 
 _HERE = -100  # AT_FDCWD: paths are relative to the working directory
 _EXCHANGE = 2  # RENAME_EXCHANGE
@@ -91,11 +91,11 @@ def file_at(target: Target, overwrite: bool = True) -> Path:
     """
     path = _resolved(target)
     if _text(target).endswith(("/", os.sep)):
-        raise OutputError(f"{target}: a file is to be written, and that names a folder")
+        raise OutputError(target, "a file is to be written, and that names a folder")
     if os.path.lexists(path):
         kind = os.lstat(path).st_mode
         if not stat.S_ISREG(kind):
-            raise OutputError(f"{target}: a file is to be written, and that is {_kind(kind)}")
+            raise OutputError(target, f"a file is to be written, and that is {_kind(kind)}")
         _refuse_existing(target, overwrite)
     return path
 
@@ -112,18 +112,18 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
     if os.path.lexists(path):
         kind = os.lstat(path).st_mode
         if not stat.S_ISDIR(kind):
-            raise OutputError(f"{target}: a folder is to be written, and that is {_kind(kind)}")
+            raise OutputError(target, f"a folder is to be written, and that is {_kind(kind)}")
         _refuse_existing(target, overwrite)
         places = {"the working directory": os.getcwd(), "the home": os.path.expanduser("~")}
         for name, place in places.items():
             if Path(os.path.realpath(place)).is_relative_to(path):
-                raise OutputError(f"{target}: {name} is not replaced, nor what it lies in; name a new folder")
+                raise OutputError(target, f"{name} is not replaced, nor what it lies in; name a new folder")
         if os.path.ismount(path):
-            raise OutputError(f"{target}: the root of a disk is not replaced; name a folder in it")
+            raise OutputError(target, "the root of a disk is not replaced; name a folder in it")
         other = foreign(path) if any(path.iterdir()) else ""
         if other:
             raise OutputError(
-                f"{target}: that folder holds something else ({other}) and is left as it is; name a new one"
+                target, f"that folder holds something else ({other}) and is left as it is; name a new one"
             )
     return path
 
@@ -133,9 +133,9 @@ def _resolved(target: Target) -> Path:
     text = _text(target)
     path = Path(os.path.realpath(os.path.expanduser(text) if text == "~" or text.startswith("~/") else text))
     if path.is_symlink():
-        raise OutputError(f"{target}: links that lead to each other in a circle")
+        raise OutputError(target, "links that lead to each other in a circle")
     if not path.parent.is_dir():
-        raise OutputError(f"{target}: there is no folder {path.parent}")
+        raise OutputError(target, f"there is no folder {path.parent}")
     return path
 
 
@@ -145,13 +145,13 @@ def _text(target: Target) -> str:
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise OutputError(f"{target!r} is no path to write to")
+        raise OutputError(repr(target), "that is no path to write to")
     return text
 
 
 def _refuse_existing(target: Target, overwrite: bool) -> None:
     if not overwrite:
-        raise OutputExistsError(f"{target}: is there already, and overwrite=False")
+        raise OutputExistsError(target, "is there already, and overwrite=False")
 
 
 def _kind(mode: int) -> str:
@@ -165,10 +165,8 @@ def _like(fresh: Path, old: Path) -> None:
         return
     wanted, own = old.stat(), fresh.stat()
     if (wanted.st_uid, wanted.st_gid) != (own.st_uid, own.st_gid):
-        try:
+        with suppress(AttributeError, OSError):  # only an administrator gives files away
             os.chown(fresh, wanted.st_uid, wanted.st_gid)
-        except (AttributeError, OSError):
-            pass  # only an administrator gives files away
     fresh.chmod(stat.S_IMODE(wanted.st_mode))
 
 
@@ -193,7 +191,7 @@ def _beside(path: Path) -> Iterator[Path]:
         _clean(path)
         home, lock = _locked(path)
     except OSError as error:
-        raise OutputError(f"{path}: nothing can be written to {path.parent}: {error.strerror}") from error
+        raise OutputError(path, f"nothing can be written to {path.parent}: {error.strerror}") from error
     try:
         (home / "new").mkdir()
         yield home / "new"
@@ -229,7 +227,8 @@ def _clean(path: Path) -> None:
         try:
             lock = os.open(home / "lock", os.O_RDWR)
         except FileNotFoundError:
-            _remove_if_empty(home)
+            with suppress(OSError):
+                home.rmdir()  # killed before there was anything in it
             continue
         except OSError:
             continue  # another user's
@@ -241,13 +240,6 @@ def _clean(path: Path) -> None:
                 shutil.rmtree(home, ignore_errors=True)
         finally:
             os.close(lock)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass
 
 
 def _lock(file: int) -> bool:

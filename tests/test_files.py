@@ -155,21 +155,22 @@ def test_what_appears_during_a_write_is_not_overwritten(place, monkeypatch, link
     if link:
         monkeypatch.delattr(os, "link")
         monkeypatch.setattr(os, "link", lambda *args: (_ for _ in ()).throw(OSError("no links here")), raising=False)
-    with pytest.raises(FileExistsError), replacing("m.txt", overwrite=False) as fresh:
-        fresh.write_text("new")
-        (place / "m.txt").write_text("another's")
+    writing = replacing("m.txt", overwrite=False)
+    writing.__enter__().write_text("new")
+    (place / "m.txt").write_text("another's")
+    with pytest.raises(FileExistsError):
+        writing.__exit__(None, None, None)
     assert (place / "m.txt").read_text() == "another's"
 
 
 def test_what_is_put_into_the_folder_during_a_write_is_not_lost(place):
     nobuco.export.to_saved_model(MODEL, "model")
     before = seen(place)
-    with (
-        pytest.raises(OutputError, match=r"mine\.txt"),
-        replacing_folder("model", nobuco.export.saved_model.foreign) as f,
-    ):
-        f.mkdir()
-        (place / "model/mine.txt").write_text("mine")
+    writing = replacing_folder("model", nobuco.export.saved_model.foreign)
+    writing.__enter__().mkdir()
+    (place / "model/mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"mine\.txt"):
+        writing.__exit__(None, None, None)
     (place / "model/mine.txt").unlink()
     assert seen(place) == before
 

@@ -447,8 +447,8 @@ def test_terminal_section_with_and_without_colour(project):
     [
         ("out.xml", "the suffix says what to write: .json, .html, .md"),
         ("out", "the suffix says what to write: .json, .html, .md"),
-        ("nowhere/out.html", "there is no folder *nowhere"),
-        ("folder.html", "that is a folder"),
+        ("nowhere/out.html", "there is no directory *nowhere"),
+        ("folder.html", "that is a directory"),
     ],
 )
 def test_a_report_that_cannot_be_written_is_a_usage_error(project, name, message):

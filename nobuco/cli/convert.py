@@ -102,7 +102,7 @@ def _writer(options: argparse.Namespace) -> Callable[[Any, Path], None]:
     try:
         target = file_at(path, overwrite) if path.suffix else folder_at(path, foreign, overwrite)
     except OutputError as error:
-        raise InputError(f"-o {error}") from error
+        raise InputError(f"-o {path}: {error.reason}") from error
     if options.html and Path(os.path.realpath(options.html)).is_relative_to(target):
         raise InputError(f"--html {options.html}: the model itself is to be written there")
     if path.suffix == ".tflite":

@@ -131,8 +131,14 @@ def conv_layer(spec: Spec, kernel: Learned, bias: Learned | None, padding: str =
     return _with_weights(layer, channels, n, kernel, bias)
 
 
-def _keras(name: str, n: int) -> Any:
-    return getattr(keras.layers, f"{name}{n}D")
+def _keras(name: str, n: int, ending: str = "") -> Any:
+    return getattr(keras.layers, f"{name}{n}D{ending}")
+
+
+def _transposed(n: int) -> Any:
+    """Keras' layer, if its config says `output_padding`, as it does from 3.15 on; else ours."""
+    own = _keras("Conv", n, "Transpose")
+    return own if "output_padding" in own(1, 1).get_config() else getattr(direct, own.__name__)
 
 
 def _with_weights(layer: Any, channels: int, n: int, *weights: Learned | None) -> Any:
@@ -285,9 +291,7 @@ def _transposed_layers(spec: Transposed, weight: Learned, bias: Learned | None) 
         if ordinary.tf_padding is None:
             ahead.append(_padding_layer(ordinary.padding, "constant", dtype))
         return [*ahead, conv_layer(ordinary, kernel, bias, ordinary.tf_padding or "valid")]
-    # Keras' own, but where it needs what Keras before 3.15 leaves out of its config.
-    home = keras.layers if spec.is_same else direct
-    layer = getattr(home, f"Conv{n}DTranspose")(
+    layer = _transposed(n)(
         weight.shape[1],
         spec.kernel,
         spec.stride,

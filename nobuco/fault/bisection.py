@@ -192,9 +192,8 @@ def _file(save: str | os.PathLike[str]) -> Path:
     try:
         return file_at(save)
     except OutputError as error:
-        raise OutputError(
-            f"save is {str(save)!r}; give the path of a file in a directory that is there ({error})"
-        ) from error
+        reason = f"{error.reason}; give the path of a file in a directory that is there"
+        raise OutputError(f"save is {str(save)!r}", reason) from error
 
 
 def _saved(path: Path, unit: Unit, graph: Graph, parts: Sequence[Found], results: Mapping[int, np.ndarray]) -> Path:

@@ -36,14 +36,17 @@ class ConvertedModel(keras.Model):
             super().save(fresh, zipped=zipped, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """A functional model's, and the checkpoint."""
+        """A functional model's, and the checkpoint.
+
+        Keras shows the config, from its beginning, where it does not know the class: so what to do comes first.
+        """
         checkpoint = None if self.checkpoint is None else self.checkpoint.to_config()
-        return {**super().get_config(), "checkpoint": checkpoint}
+        return {"before loading": "import nobuco.layers", **super().get_config(), "checkpoint": checkpoint}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ConvertedModel:
         """What `get_config` gave."""
-        config = dict(config)
+        config = {key: value for key, value in config.items() if key != "before loading"}
         checkpoint = config.pop("checkpoint", None)
         model = super().from_config(config, custom_objects)
         model.checkpoint = None if checkpoint is None else Checkpoint.from_config(checkpoint)

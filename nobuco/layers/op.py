@@ -120,7 +120,8 @@ def _exported(name: str, function: Any, variables: Sequence[Any], specs: Sequenc
     try:
         vet(definition, definition.ByteSize())
     except UnsafeFileError as error:
-        warnings.warn(f"the layer {name!r} {error.found}: a file of it loads only with safe_mode=False", NobucoWarning)
+        message = f"the layer {name!r} {error.found}: a file of it loads only with safe_mode=False"
+        warnings.warn(message, NobucoWarning, stacklevel=2)
     return {
         "definition": packed(definition),
         "inputs": [t.name for t in concrete.inputs],

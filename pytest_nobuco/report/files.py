@@ -22,10 +22,14 @@ def check_path(name: str, directory: Path) -> Path:
     path = directory / name
     if path.suffix not in SUFFIXES:
         raise pytest.UsageError(f"--nobuco-report {name}: the suffix says what to write: {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise pytest.UsageError(f"--nobuco-report {name}: there is no directory {path.parent}")
+    if path.is_dir():
+        raise pytest.UsageError(f"--nobuco-report {name}: that is a directory")
     try:
         return file_at(path)
     except OutputError as error:
-        raise pytest.UsageError(f"--nobuco-report {error}") from None
+        raise pytest.UsageError(f"--nobuco-report {name}: {error.reason}") from None
 
 
 def write_report(path: Path, report: SuiteReport) -> None:

@@ -86,7 +86,7 @@ def html_path(given: bool | str | os.PathLike[str]) -> Path | None:
     try:
         return file_at("trace.html" if given is True else given)
     except OutputError as error:
-        raise OutputError(f"cannot write the HTML trace to {error}") from error
+        raise OutputError(f"cannot write the HTML trace to {given!r}", error.reason) from error
 
 
 # What stands above the tree.
