@@ -82,7 +82,7 @@ def names_written(file):
 
 
 def test_what_pytorch_lacks_keeps_no_other_from_being_registered():
-    """In a Python of its own: PyTorch without any of the functions, modules and ATen operations that have converters."""
+    """In a Python of its own: PyTorch without the functions, modules and ATen operations that have converters."""
     done = subprocess.run([sys.executable, "-c", "import sys\n" + POOR], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -95,7 +95,8 @@ def convolution(
     """
     shared = (_TRANSPOSED if transposed else _PLAIN)[weight.dim() - 3]
     rest = (output_padding, groups, dilation) if transposed else (dilation, groups)
-    assert shared is not None and shared.make is not None
+    assert shared is not None
+    assert shared.make is not None
     run = shared.make(input, weight, bias, stride, padding, *rest)
     return lambda input, weight, bias, *_: run(input, weight, bias)
 
