@@ -1,13 +1,16 @@
 """nobuco turns a PyTorch programme into a Keras 3 model, and proves it node by node.
 
 Names load when they are first used, so that `import nobuco.layers` (all that a saved model needs) and a
-pytest that only collects import neither PyTorch nor what they do not need.
+pytest that only collects import neither PyTorch nor what they do not need. All that an import does beside is to keep
+Triton from TensorFlow's libraries (`nobuco.symbols`), which it must before either is loaded.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from nobuco.symbols import keep_triton_apart
 
 if TYPE_CHECKING:
     from nobuco.bridge import t_keras2pytorch, t_pytorch2keras
@@ -103,6 +106,9 @@ __all__ = [
     "traceable",
     "unregister_converter",
 ]
+
+
+keep_triton_apart()
 
 
 def __getattr__(name: str) -> Any:

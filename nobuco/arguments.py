@@ -16,8 +16,8 @@ from nobuco.errors import InputError, NobucoWarning
 from nobuco.ir import Graph, Value, leaves, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.programmes import Programme, initialise, programme
-from nobuco.symbols import keep_triton_apart
 from nobuco.trace.held import held_tensors
+from nobuco.versions import warn_of_untried
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def prepared(model: Any, args: Any, kwargs: Any) -> Call:
     Raises:
         InputError: the model is no programme, `args` no sequence, `kwargs` no mapping, or no tensor is given.
     """
-    keep_triton_apart()
+    warn_of_untried()
     program = programme(model)
     if args is None and kwargs is None:
         args, kwargs = program.args, program.kwargs

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -23,11 +23,12 @@ from nobuco.errors import ConverterRegistrationError, UnknownConverterError
 from nobuco.inheritance import other_in_class
 from nobuco.layout.movement import Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
+from nobuco.names import Lacking
 
 Operation = Callable[..., Any]
 # An operator of PyTorch's dispatcher can also be named, `"torchvision::nms"`, where the library that defines it need
-# not be there.
-Named = Operation | str
+# not be there. What this PyTorch lacks is registered like any other, and no call is it.
+Named = Operation | str | Lacking
 BUILT_IN = "nobuco.converters."
 
 
@@ -77,6 +78,11 @@ class Converter:
     after_flattening: Converter | None = None
 
     @property
+    def callables(self) -> list[Operation]:
+        """Its operations that are there to be called."""
+        return [operation for operation in self.operations if callable(operation)]
+
+    @property
     def is_built_in(self) -> bool:
         """Whether it ships with nobuco."""
         return _is_ours(self.function)
@@ -116,7 +122,7 @@ class Registry:
         for operation in converter.operations:
             self._converters[_key(operation)] = converter
 
-    def extend(self, converter: Converter, operations: Sequence[Operation]) -> None:
+    def extend(self, converter: Converter, operations: Sequence[Named]) -> None:
         """Have a registered converter serve further operations; those that others serve are an error, as in `add`."""
         self.add(replace(converter, operations=tuple(operations)))
         served = [operation for operation in converter.operations if self._converters.get(_key(operation)) is converter]
@@ -130,13 +136,13 @@ class Registry:
         except KeyError:
             raise UnknownConverterError(f"no converter is registered for {operation_name(operation)}") from None
 
-    def find(self, operation: Operation) -> Converter | None:
+    def find(self, operation: Named) -> Converter | None:
         """The converter of an operation; a module class also uses that of a base from which it differs in nothing."""
         found = self._converters.get(_key(operation))
         if found or not _is_module_class(operation):
             return found
-        base = next((base for base in operation.__mro__ if base in self._converters), None)  # type: ignore[attr-defined]
-        return None if base is None or other_in_class(operation, base) else self._converters[base]  # type: ignore[arg-type]
+        base = next((base for base in operation.__mro__ if base in self._converters), None)
+        return None if base is None or other_in_class(operation, base) else self._converters[base]
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
@@ -157,6 +163,8 @@ def operation_name(operation: Any) -> str:
     if type(operation).__name__ == "method-wrapper":
         return f"torch.Tensor.{getattr(operation.__self__, '__name__', operation.__self__)}"
     operation = getattr(operation, "_opoverload", operation)
+    if isinstance(operation, Lacking):
+        return operation.name
     if isinstance(operation, str):
         return f"torch.ops.{operation.replace('::', '.')}"
     if isinstance(operation, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
@@ -197,7 +205,7 @@ def _key(operation: Any) -> Any:
     return operation._qualified_op_name if isinstance(operation, torch._ops.OpOverloadPacket) else operation
 
 
-def _is_module_class(operation: Any) -> bool:
+def _is_module_class(operation: Any) -> TypeGuard[type[nn.Module]]:
     return isinstance(operation, type) and issubclass(operation, nn.Module)
 
 
@@ -207,7 +215,7 @@ def _check_operation(operation: Any) -> None:
             f"@nobuco.converter got an instance of {type(operation).__name__}; "
             f"register the class itself: @nobuco.converter({type(operation).__name__}, ...)"
         )
-    if isinstance(operation, str) and "::" in operation:
+    if isinstance(operation, Lacking) or (isinstance(operation, str) and "::" in operation):
         return
     if not callable(operation):
         raise ConverterRegistrationError(
@@ -311,7 +319,7 @@ def expression(
     return register
 
 
-def movement(*operations: Operation) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def movement(*operations: Named) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register an operation that only moves data, by its steps.
 
     The decorated function has the operation's signature, with the tensor's shape (a tuple of ints) in place of

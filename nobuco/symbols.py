@@ -2,7 +2,8 @@
 
 Both export the symbols of the LLVM that they were built with. Where TensorFlow is loaded first, the dynamic linker
 binds Triton (3.7 and later) to TensorFlow's, of another version, and the process dies in `import triton`. PyTorch
-imports it with `torch._dynamo`, for `make_fx`, `torch.cond`, `torch.utils.checkpoint`, custom operations and much else.
+imports it with `torch._dynamo`: for `make_fx`, `torch.cond`, `torch.utils.checkpoint`, operations of somebody's own,
+in `import torchvision` and for much else.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _LIBRARY = "triton._C.libtriton"
 def keep_triton_apart() -> None:
     """From now on, Triton is loaded with its own symbols, whoever imports it; it is not loaded by this.
 
-    This stays: TensorFlow cannot be unloaded, and the programme may well go on with `torch.compile`.
+    This stays: some of our modules import TensorFlow, which cannot be unloaded, and the programme may go on with
+    `import torchvision` or `torch.compile` at any time.
     """
     if hasattr(os, "RTLD_DEEPBIND") and not any(isinstance(finder, _TritonFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TritonFinder())

@@ -224,7 +224,7 @@ def _callables(converter: Converter) -> list[Operation]:
     """
     named = [op for op in converter.operations if isinstance(op, str)]
     found = [] if converter.is_built_in else [operator_named(name) for name in named]
-    return [op for op in (*converter.operations, *found) if op is not None and not isinstance(op, str)]
+    return [*converter.callables, *(op for op in found if op is not None)]
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:

@@ -356,8 +356,7 @@ class TestHelpers:
         """The name that an error's ready-to-paste stub writes is the operation itself."""
         wrong = []
         for found in registered_converters():
-            # An operator that only goes by its name is of a library that need not be there.
-            for operation in (op for op in found.operations if not isinstance(op, str)):
+            for operation in found.callables:
                 name = operation_name(operation)
                 name += ".__get__" if type(operation).__name__ == "method-wrapper" else ""
                 try:

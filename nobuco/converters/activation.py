@@ -12,9 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import nn
 
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.build.learned import Learned, filled
@@ -24,6 +21,7 @@ from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_v
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
+from nobuco.names import F, nn, torch
 from nobuco.registry import converter, expression
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.support import alike, cast, elementwise, promoted, spellings
+from nobuco.names import torch
 from nobuco.registry import Operation
 
 

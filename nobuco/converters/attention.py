@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch.nn.functional as F
-from torch import nn
 
 from nobuco.build.learned import Learned, learned, variable
 from nobuco.converters.dropout import dropout
@@ -17,6 +15,7 @@ from nobuco.converters.linear import dense, linear
 from nobuco.converters.normalization import widened
 from nobuco.converters.support import agree, cast, rank, sizes, wide
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import F, nn
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

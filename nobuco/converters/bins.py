@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
 
 from nobuco.converters.support import cast, promoted, rank, sizes, spellings
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import aten, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-aten = torch.ops.aten
 
 
 def places_among(sequence: tf.Tensor, values: tf.Tensor, right: bool) -> tf.Tensor:

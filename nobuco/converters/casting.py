@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.bridge import sizes, tf_dtype
 from nobuco.converters.support import cast, elementwise, spellings
 from nobuco.layout.movement import Step
+from nobuco.names import Tensor, torch
 from nobuco.registry import movement
-
-Tensor = torch.Tensor
 
 
 def _wanted(argument: Any) -> tf.DType | None:

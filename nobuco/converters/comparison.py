@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.arithmetic import dunders
 from nobuco.converters.support import cast, elementwise, promoted, spellings
+from nobuco.names import torch
 
 
 def _ordered(x: tf.Tensor) -> tf.Tensor:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.bridge import sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy
+from nobuco.names import torch
 from nobuco.registry import converter
 
 Region = Callable[..., list[Any]]

@@ -8,8 +8,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import torch
-from torch import Tensor, nn
 
 from nobuco.build.chain import Chain
 from nobuco.build.learned import Learned, filled, learned
@@ -19,6 +17,7 @@ from nobuco.layers import convolution as direct
 from nobuco.layers.checkpoint import Step
 from nobuco.layers.convolution import convolve, in_parts, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
+from nobuco.names import Tensor, nn, torch
 
 
 @dataclass(frozen=True)

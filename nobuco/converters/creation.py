@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.support import cast, elementwise, rank, size, sizes, spellings
 from nobuco.layout.order import get_channel_order
 from nobuco.layout.strategy import ChannelOrderingStrategy
+from nobuco.names import F, torch
 from nobuco.registry import converter, expression
 
 PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

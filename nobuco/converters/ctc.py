@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.converters.support import cast, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import F, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

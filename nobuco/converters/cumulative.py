@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.arithmetic import logaddexp as log_of_sum
 from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes, spellings
+from nobuco.names import Tensor, torch
 from nobuco.registry import expression
 
-Tensor = torch.Tensor
 Parts = tuple[tf.Tensor, ...]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.converters.support import axis, elementwise, rank, sizes, spellings
+from nobuco.names import F, torch
 
 # Where SELU saturates: what `alpha_dropout` puts in place of a dropped element.
 SATURATION = -1.7580993408473766

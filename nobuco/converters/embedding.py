@@ -6,13 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import nn
 
 from nobuco.build.learned import Learned, filled
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import F, nn, torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

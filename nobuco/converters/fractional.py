@@ -7,16 +7,14 @@ from math import prod
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.support import pair, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.registry import Operation, expression
+from nobuco.names import aten, torch
+from nobuco.registry import Named, expression
 
-aten = torch.ops.aten
 
-
-def _register(n: int, *operations: Operation) -> None:
+def _register(n: int, *operations: Named) -> None:
     """For `n` dimensions; `random_samples` (batch, channels, n) holds numbers from 0 to 1."""
 
     @expression(*operations, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
 
 from nobuco.converters.indexing import wrapped
 from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, spellings
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
+from nobuco.names import torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
 
 from nobuco.converters.keys import Key, is_full, is_mask, parse, strided
 from nobuco.converters.support import agree, cast, laid_out, rank, sizes
@@ -15,6 +14,7 @@ from nobuco.ir import Node, Value
 from nobuco.layout import Signature, followed, get_channel_order, set_channel_order
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
+from nobuco.names import torch
 from nobuco.registry import expression
 
 # -- reading -----------------------------------------------------------------------------------------------

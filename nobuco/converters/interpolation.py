@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.converters.pooling import adaptive_average
 from nobuco.converters.support import cast, sizes
 from nobuco.converters.windows import along, known
+from nobuco.names import F, torch
 from nobuco.registry import converter
 
 NEAREST = ("nearest", "nearest-exact")

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.shaping import varargs
 from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
@@ -16,6 +15,7 @@ from nobuco.layout import ChannelOrderingStrategy, Signature, followed, get_chan
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order
 from nobuco.layout.strategy import signatures as signatures_of
+from nobuco.names import torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

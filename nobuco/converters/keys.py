@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
 
 from nobuco.ir import Value
 from nobuco.layout.order import ChannelOrder
+from nobuco.names import torch
 
 FULL = slice(None)
 

@@ -7,9 +7,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import nn
 
 from nobuco.build.chain import Chain
 from nobuco.build.learned import Learned, filled, learned, variable
@@ -20,6 +17,7 @@ from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.order import ChannelOrder
+from nobuco.names import F, nn, torch
 from nobuco.registry import Converter, converter, expression, registry
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

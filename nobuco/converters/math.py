@@ -9,11 +9,11 @@ import math
 from typing import Any
 
 import tensorflow as tf
-from torch import special
 
 from nobuco.converters import bessel
 from nobuco.converters.arithmetic import bounded, negative, truncated
 from nobuco.converters.support import elementwise, promoted, spellings, wide
+from nobuco.names import special
 
 
 @elementwise(*spellings("neg"), *spellings("negative"))

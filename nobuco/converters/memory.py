@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-import torch
-from torch import Tensor
 
 from nobuco.converters.support import elementwise
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import Tensor, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

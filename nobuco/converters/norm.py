@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.rules import reducing_together, remaining
@@ -16,6 +14,7 @@ from nobuco.converters.support import aligned, axes, axis, cast, elementwise, pr
 from nobuco.converters.windows import known
 from nobuco.ir import Value
 from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
+from nobuco.names import F, torch
 from nobuco.registry import expression
 
 Dims = int | Sequence[int] | None

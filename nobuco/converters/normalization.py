@@ -8,14 +8,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from nobuco.bridge import to_numpy
 from nobuco.build.learned import filled, learned
 from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
+from nobuco.names import F, Tensor, nn, torch
 from nobuco.registry import converter, expression
 
 HALF = (tf.float16, tf.bfloat16)

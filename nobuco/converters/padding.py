@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.converters.support import axis, rank
 from nobuco.layers.padding import pad
+from nobuco.names import F, torch
 from nobuco.registry import expression
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-
 from nobuco.layout.movement import Permute, Reshape, Step
+from nobuco.names import F, torch
 from nobuco.registry import movement
 
 

@@ -7,15 +7,13 @@ from math import prod
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from nobuco.converters.arithmetic import truncated_quotient
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair, sizes
 from nobuco.converters.windows import Adaptive, Window, along, known
 from nobuco.layers.padding import pad
+from nobuco.names import F, Tensor, torch
 
 PER_DIM = Sequence[Any]
 

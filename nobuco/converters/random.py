@@ -11,19 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
-from torch import Tensor
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.support import aligned, cast, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy, broadcasting
-from nobuco.registry import Converter, Operation, registry
+from nobuco.names import Tensor, aten, torch
+from nobuco.registry import Converter, Named, registry
 
 PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-aten = torch.ops.aten
 
 
-def drawn(*operations: Operation, strategy: Strategy = broadcasting) -> Callable[[Callable[..., Any]], Any]:
+def drawn(*operations: Named, strategy: Strategy = broadcasting) -> Callable[[Callable[..., Any]], Any]:
     """Register an expression whose values nobody can foresee, so that only shape and dtype are validated."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:

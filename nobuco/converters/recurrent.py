@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-import torch
-from torch import nn
 
 from nobuco.build.learned import Learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import nn, torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

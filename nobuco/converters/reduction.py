@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters import arithmetic
@@ -17,12 +16,13 @@ from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes
 from nobuco.ir import Node, Value
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
-from nobuco.registry import Operation, expression
+from nobuco.names import torch
+from nobuco.registry import Named, expression
 
 Dims = int | Sequence[int] | None
 
 
-def reduction(*operations: Operation) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def reduction(*operations: Named) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a reduction with the usual arguments: `(input, dim=None, keepdim=False, ...)`."""
     return expression(*operations, strategy=keeping(reducing))
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from torch import Tensor
 
 from nobuco.converters.support import sizes
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import ChannelOrderingStrategy, Signature
+from nobuco.names import Tensor
 from nobuco.registry import converter, expression
 
 

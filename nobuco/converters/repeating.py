@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.joining import leaves_in, sliced
 from nobuco.converters.shaping import varargs
@@ -15,6 +14,7 @@ from nobuco.ir import Node, Value
 from nobuco.layout import ChannelOrderingStrategy, Signature, get_channel_order, keeping
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import signatures as signatures_of
+from nobuco.names import torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.cumulative import scanned
 from nobuco.converters.rules import remaining
@@ -14,10 +13,10 @@ from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes,
 from nobuco.ir import Value
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.strategy import keeping
+from nobuco.names import aten
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-aten = torch.ops.aten
 Found = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 

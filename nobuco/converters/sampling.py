@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from nobuco.converters.interpolation import cubic
 from nobuco.converters.spatial import spatial
@@ -22,6 +19,7 @@ from nobuco.layers.convolution import zero_insertion
 from nobuco.layers.padding import pad
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import ChannelOrderingStrategy, Signature
+from nobuco.names import F, Tensor, torch
 from nobuco.registry import expression
 
 MODES = ("bilinear", "nearest", "bicubic")

@@ -7,11 +7,11 @@ from math import prod
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.support import spellings
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.movement import Permute, Reshape, Step
+from nobuco.names import torch
 from nobuco.registry import expression, movement
 
 Shape = Sequence[int]

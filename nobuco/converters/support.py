@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.bridge import sizes, tf_dtype, torch_dtype
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import broadcasting
-from nobuco.registry import Converter, Operation, registry
+from nobuco.names import torch
+from nobuco.registry import Converter, Named, registry
 
 
 def rank(x: Any) -> int:
@@ -175,7 +175,7 @@ def alike(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def elementwise(
-    *operations: Operation, operands: int = 1, to_float: bool = False, promote: bool = True
+    *operations: Named, operands: int = 1, to_float: bool = False, promote: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a TensorFlow expression that works element by element, with broadcasting and promotion.
 
@@ -213,7 +213,7 @@ def _always(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[...,
     return run
 
 
-def is_in_place(operation: Operation) -> bool:
+def is_in_place(operation: Named) -> bool:
     """Whether an operation's name says that it writes to its first argument."""
     name = getattr(operation, "__name__", "")
     if name.startswith("__"):
@@ -235,7 +235,7 @@ def is_in_place(operation: Operation) -> bool:
     return name.endswith("_")
 
 
-def spellings(name: str, *namespaces: Any) -> tuple[Operation, ...]:
+def spellings(name: str, *namespaces: Any) -> tuple[Named, ...]:
     """The operations called `name`, plain and in-place, in `torch`, `torch.Tensor` and other namespaces."""
     found = (
         getattr(space, spelling)
@@ -243,7 +243,7 @@ def spellings(name: str, *namespaces: Any) -> tuple[Operation, ...]:
         for spelling in (name, name + "_")
         if callable(getattr(space, spelling, None))
     )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)) or (getattr(torch, name),)
 
 
 def pair(value: int | Sequence[int], n: int) -> tuple[Any, ...]:

@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from nobuco.converters import attention, dropout, recurrent  # noqa: F401  their converters are shared
 from nobuco.converters.aten.spelling import (
@@ -26,6 +23,7 @@ from nobuco.converters.spatial import first_channels_last
 from nobuco.converters.support import axis, cast, rank
 from nobuco.ir import Node
 from nobuco.layout.strategy import Signature, broadcasting
+from nobuco.names import F, Tensor, torch
 from nobuco.registry import Converter, expression, registry
 
 # -- as the public operation ----------------------------------------------------------------------------------
@@ -95,10 +93,11 @@ def convolution(
     """convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation,
     bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor
     """
-    make = (_TRANSPOSED if transposed else _PLAIN)[weight.dim() - 3].make
+    shared = (_TRANSPOSED if transposed else _PLAIN)[weight.dim() - 3]
     rest = (output_padding, groups, dilation) if transposed else (dilation, groups)
-    assert make is not None
-    run = make(input, weight, bias, stride, padding, *rest)
+    assert shared is not None
+    assert shared.make is not None
+    run = shared.make(input, weight, bias, stride, padding, *rest)
     return lambda input, weight, bias, *_: run(input, weight, bias)
 
 

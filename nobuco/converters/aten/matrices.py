@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from torch import Tensor
 
 from nobuco.converters.aten.factors import (
     FORCE_PYTORCH_ORDER,
@@ -26,6 +25,7 @@ from nobuco.converters.aten.factors import (
 from nobuco.converters.aten.spelling import aten
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, sizes, wide
+from nobuco.names import Tensor
 from nobuco.registry import converter
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from nobuco.converters.aten.spelling import Arguments, aten, call, functional, share, share_by_name, spelled
+from nobuco.names import F, Tensor, torch
 
 # -- element by element -------------------------------------------------------------------------------------
 

@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-
 from nobuco.converters import (  # noqa: F401  their converters are what is shared
     activation,
     arithmetic,
@@ -40,9 +37,9 @@ from nobuco.converters import (  # noqa: F401  their converters are what is shar
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, signatures
-from nobuco.registry import Converter, Operation, registry
+from nobuco.names import F, Lacking, Tensor, aten, torch
+from nobuco.registry import Converter, Named, Operation, registry
 
-aten = torch.ops.aten
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -51,8 +48,10 @@ def call(*args: Any, **kwargs: Any) -> Arguments:
     return args, kwargs
 
 
-def functional(packet: torch._ops.OpOverloadPacket) -> tuple[Operation, ...]:
+def functional(packet: torch._ops.OpOverloadPacket | Lacking) -> tuple[Named, ...]:
     """The overloads of an ATen operation that give tensors, write to nothing and take dimensions by number."""
+    if isinstance(packet, Lacking):
+        return (packet,)
     overloads = [getattr(packet, name) for name in packet.overloads()]
     return tuple(op for op in overloads if not op._schema.is_mutable and _gives_tensors(op) and not _by_name(op))
 
@@ -67,48 +66,48 @@ def _by_name(overload: torch._ops.OpOverload) -> bool:
     return any("Dimname" in str(argument.real_type) for argument in overload._schema.arguments)
 
 
-def share(public: Operation, *overloads: Operation) -> None:
+def share(public: Named, *overloads: Named) -> None:
     """Have overloads converted as the public operation, whose arguments theirs are, in the same order."""
-    registry.extend(converter_of(public), overloads)
+    found = converter_of(public)
+    if found is not None:
+        registry.extend(found, overloads)
 
 
 def share_by_name(names: str) -> None:
     """Have all overloads of these ATen operations, in place too, converted as the public one of the same name."""
     for name in names.split():
         share(_public(name), *functional(getattr(aten, name)))
-        method = getattr(torch.Tensor, f"{name}_", None)  # it may have a converter of its own, which keeps the dtype
-        share(_public(name) if method is None or registry.find(method) is None else method, *_in_place(name))
+        method = getattr(Tensor, f"{name}_")  # it may have a converter of its own, which keeps the dtype
+        share(_public(name) if registry.find(method) is None else method, *_in_place(name))
 
 
 def _in_place(name: str) -> tuple[Operation, ...]:
     """The overloads that write their result to the first argument: a converter gives the new value all the same."""
-    packet = getattr(aten, f"{name}_", None)
-    overloads = () if packet is None else (getattr(packet, overload) for overload in packet.overloads())
+    packet = getattr(aten, f"{name}_")
+    overloads = () if isinstance(packet, Lacking) else (getattr(packet, overload) for overload in packet.overloads())
     return tuple(op for op in overloads if not _by_name(op))
 
 
-def _public(name: str) -> Operation:
-    spaces = (
-        (torch, name),
-        (torch.Tensor, name),
-        (F, name),
-        (torch.special, name.removeprefix("special_")),
-        (torch.linalg, name.removeprefix("linalg_")),
-    )
-    for space, spelled in spaces:
-        found = getattr(space, spelled, None)
-        if callable(found) and registry.find(found) is not None:
-            return found
+def _public(name: str) -> Named:
+    """The public operation of that name, or what is left of it in this PyTorch: the one that works in place."""
+    spaces = ((torch, ""), (Tensor, ""), (F, ""), (torch.special, "special_"), (torch.linalg, "linalg_"))
+    for ending in ("", "_"):
+        for space, prefix in spaces:
+            found = getattr(space, name.removeprefix(prefix) + ending)
+            if registry.find(found) is not None:
+                return found
     raise LookupError(f"no public operation {name} has a converter")
 
 
-def spelled(public: Operation, *overloads: Operation) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
+def spelled(public: Named, *overloads: Named) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
     """Have overloads converted as a public operation with other arguments.
 
     The decorated function has the overload's signature and gives, by `call(...)`, the arguments of the public one,
     tensors in the same order.
     """
     shared = converter_of(public)
+    if shared is None:
+        return lambda spell: spell
 
     def register(spell: Callable[..., Arguments]) -> Callable[..., Arguments]:
         def make(*args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -149,8 +148,8 @@ def _of_all(signature: Signature, public: Node, node: Node) -> Signature:
     return replace(signature, inputs=tuple(orders.get(value.id, ChannelOrder.PYTORCH) for value in node.inputs))
 
 
-def converter_of(public: Operation) -> Converter:
-    """The converter of a public operation."""
+def converter_of(public: Named) -> Converter | None:
+    """The converter of a public operation; None where this PyTorch lacks the operation."""
     found = registry.find(public)
-    assert found is not None, f"{public} has no converter to share"
+    assert found is not None or isinstance(public, Lacking), f"{public} has no converter to share"
     return found
