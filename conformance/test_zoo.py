@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -11,14 +12,15 @@ from conformance.zoo.gaps import GAPS, known_gaps
 from conformance.zoo.measure import measure
 
 _QUICK = {
-    "timm": ("test_vit", "lcnet_035", "skresnet18", "convit_tiny"),
-    "transformers": ("bert", "llama", "qwen3_moe", "t5", "clip", "wav2vec2", "resnet"),
+    "timm": ("test_vit", "lcnet_035"),
+    "transformers": ("bert", "qwen3_moe", "clip", "wav2vec2"),
 }
 
 
 @pytest.mark.parametrize(("zoo", "name"), [(zoo, name) for zoo, names in _QUICK.items() for name in names])
 def test_network(zoo: str, name: str):
-    pytest.importorskip(zoo)
+    if find_spec(zoo) is None:  # not imported yet: they import torchvision, which needs help for that
+        pytest.skip(f"{zoo} is not installed")
     networks = importlib.import_module(f"conformance.zoo.{zoo}_networks")
     row = measure(zoo, name, partial(networks.network, name))
     assert row.keras_ok, row

@@ -80,6 +80,11 @@ def _bags(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
     return inputs[i].dim() == 2 and not inputs[i].is_floating_point()
 
 
+def _none(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
+    """Where groups end cannot be told by repeating it."""
+    return False
+
+
 def _little_of_a_volume(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
     """Not all axes of a volume, which other runs of the trace make hundreds of elements long: that takes 12 GB."""
     return inputs[i].dim() < 5 or dim < 2
@@ -101,6 +106,7 @@ FREE_AXES: Mapping[str, Limit] = MappingProxyType(
         "torch.index_put": _no_index,
         "torch.index_copy": _no_index,
         "torch.scatter": _no_index,
+        "torch.*grouped_mm": _none,
         "torch.scatter_reduce": _no_index,
         "torch.Tensor.put": _no_index,
         "torch.nn.functional.max_unpool*": _no_index,
@@ -234,6 +240,18 @@ def _einsum() -> Sequence[Sample]:
         Sample(("bij,bjk", _image(2, 3, 4), _image(2, 4, 5))),
         Sample(("ii->i", _image(4, 4))),
         Sample(("i,j->ij", [_image(3), _image(4)])),
+    ]
+
+
+def _grouped() -> Sequence[Sample]:
+    def ends(*numbers: int) -> Tensor:
+        return torch.tensor(numbers, dtype=torch.int32)
+
+    return [
+        Sample((_image(12, 8), _image(3, 8, 16)), {"offs": ends(4, 4, 12)}),
+        Sample((_image(3, 8), _image(6, 8, 16)), {"offs": ends(0, 1, 1, 2, 2, 3)}),
+        Sample((_image(2, 5, 8), _image(8, 12)), {"offs": ends(4, 12)}),
+        Sample((_image(8, 12), _image(12, 4)), {"offs": ends(4, 12)}),
     ]
 
 
@@ -461,6 +479,7 @@ def _tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height), x + op(width)
 
 
+_GROUPED = ((torch, "_grouped_mm"), (F, "grouped_mm"))
 SAMPLES: Mapping[Any, Make] = MappingProxyType(
     {
         torch.dropout: _dropout(),
@@ -486,6 +505,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         ("getter", torch.Tensor.mT): lambda: [Sample((_image(),)), Sample((_image(3, 4),))],
         torch.chain_matmul: _chain_matmul,
         torch.einsum: _einsum,
+        # Not in each version.
+        **{home.__dict__[name]: _grouped for home, name in _GROUPED if name in home.__dict__},
         F.embedding: _embedding,
         torch.where: _where,
         torch.grid_sampler: _grid_sampler,

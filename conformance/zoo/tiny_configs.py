@@ -71,6 +71,8 @@ LEVELS: tuple[tuple[_Rule, ...], ...] = (
     (*_DEPTH, *_VOCABULARY, *_WIDTH),
     (*_DEPTH, *_VOCABULARY, *_PROPORTIONAL),
     (*_DEPTH, *_VOCABULARY),
+    # Indices of layers that stand in other fields.
+    (*_VOCABULARY, *_WIDTH),
     _DEPTH,
     (),
 )
@@ -81,7 +83,7 @@ _IDS = re.compile(r"(.*_)?(token_id|token_index|_index|token_ids)|.*_id")
 def tiny(config_class: Any, level: int, kwargs: Fields | None = None) -> Any:
     """A configuration of the class, and of those nested in it, as small as a level says."""
     ids = _Ids()
-    config = config_class(**{**_shrunk(config_class, LEVELS[level], ids, level), **(kwargs or {})})
+    config = config_class(**{**_shrunk(config_class(**(kwargs or {})), LEVELS[level], ids, level), **(kwargs or {})})
     if level == 0:
         for each in configs(config):
             _divide_rotation(each)
@@ -104,17 +106,23 @@ def _divide_rotation(config: Any) -> None:
         rope["mrope_section"] = [HEAD // 2 - 5, 3, 2]
 
 
-def _shrunk(config_class: Any, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> dict[str, Any]:
-    default = config_class()
-    fields = {key: value for key, value in vars(default).items() if not key.startswith("_")}
-    changed = {key: _small(key, value, fields, rules, ids, level) for key, value in fields.items()}
-    changed = {key: value for key, value in changed.items() if value is not fields[key]}
-    for key in getattr(config_class, "sub_configs", None) or {}:
-        nested = fields.get(key)
-        if nested is not None and hasattr(nested, "model_type"):
-            small = _shrunk(type(nested), rules, ids, level)
-            changed[key] = {"model_type": nested.model_type, **small} if nested.model_type else small
-    return changed
+def _shrunk(config: Any, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> dict[str, Any]:
+    """What the class of a configuration is to be told for a small one like it."""
+    fields, default = _fields(config), _fields(type(config)())
+    nested = [key for key in getattr(type(config), "sub_configs", None) or {} if hasattr(fields.get(key), "model_type")]
+    small = {key: _small(key, value, fields, rules, ids, level) for key, value in fields.items() if key not in nested}
+    # What whoever made this one has told it, it is told again.
+    told = {key: value for key, value in small.items() if value is not fields[key] or value != default.get(key)}
+    for key in nested:
+        name = fields[key].model_type
+        told[key] = {**({"model_type": name} if name else {}), **_shrunk(fields[key], rules, ids, level)}
+    return told
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {
+        key: value for key, value in vars(config).items() if not key.startswith("_") and key != "transformers_version"
+    }
 
 
 def _small(key: str, value: Any, fields: Fields, rules: tuple[_Rule, ...], ids: _Ids, level: int) -> Any:
@@ -122,7 +130,7 @@ def _small(key: str, value: Any, fields: Fields, rules: tuple[_Rule, ...], ids: 
         return False
     if not rules:
         return value
-    if isinstance(value, (list, tuple)) and _LISTS_OF_DEPTHS.fullmatch(key):
+    if isinstance(value, (list, tuple)) and _LISTS_OF_DEPTHS.fullmatch(key) and _DEPTH[0] in rules:
         return type(value)(min(n, 1) for n in value)
     if isinstance(value, bool) or not isinstance(value, int):
         return value

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,10 +15,20 @@ from torch import nn
 from conformance.torchvision_models import torchvision
 from conformance.zoo.network import Network, NoNetworkError, lively, parameters_of
 from conformance.zoo.tiny_configs import LEVELS, configs, tiny
-from conformance.zoo.transformers_inputs import asked_for, example, found
+from conformance.zoo.transformers_inputs import asked_for, example, found, part
 from nobuco import ChannelOrder
 
 _MOST = 80_000_000
+# What a configuration cannot do without.
+_TOLD: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "chameleon": {"vocabulary_map": {"<image>": 4}},
+        "autoformer": {"prediction_length": 4},
+        "informer": {"prediction_length": 4},
+        "time_series_transformer": {"prediction_length": 4},
+        "timm_backbone": {"backbone": "resnet18", "use_pretrained_backbone": False},
+    }
+)
 # Where there is no class of the whole model, one with a head is taken; the order is that of preference.
 _KINDS = (
     "MODEL_MAPPING_NAMES", "MODEL_FOR_PRETRAINING_MAPPING_NAMES", "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
@@ -86,7 +98,7 @@ def network(name: str) -> Network:
 
 
 def _network(name: str, level: int) -> Network:
-    config = tiny(transformers().CONFIG_MAPPING[name], level)
+    config = tiny(transformers().CONFIG_MAPPING[name], level, _TOLD.get(name))
     model_class = getattr(transformers(), _classes()[name])
     with torch.device("meta"):
         size = parameters_of(model_class(config))
@@ -105,9 +117,24 @@ def _image_tokens(model: nn.Module, config: Any) -> int:
     """How many image tokens the text must hold for one image, which the model itself is asked."""
     if found(config, "image_token_id", "image_token_index") is None or len(list(configs(config))) == 1:
         return 0
+    for count in (1, *_asked_for(model, config)):
+        if count and not _complaint(model, config, count):
+            return count
+    return 0
+
+
+def _asked_for(model: nn.Module, config: Any) -> Iterator[int]:
+    """What it says of a text with one image token; some count elements, some vectors of them."""
+    count = asked_for(_complaint(model, config, 1)) or 0
+    yield count
+    yield count // found(part(config, "text_config"), "hidden_size", default=1)
+
+
+def _complaint(model: nn.Module, config: Any, images: int) -> str:
+    """What is wrong with this many image tokens, nothing if they are right."""
     try:
         with torch.no_grad():
-            model(**example(model, config, torch.Generator().manual_seed(1), 1))
-    except Exception as error:  # the one that says so, or that an image cannot be given like that
-        return asked_for(str(error)) or 0
-    return 1
+            model(**example(model, config, torch.Generator().manual_seed(1), images))
+    except Exception as error:  # of whatever kind
+        return str(error) or "?"
+    return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from nobuco.ir.tree import Leaf, leaves
@@ -119,12 +120,13 @@ class Node:
     autocast: tuple[str, Any] | None = None
     rebound: bool = False
 
-    @property
+    # Each stage asks for them, of a thousand calls more than twenty times each.
+    @cached_property
     def inputs(self) -> tuple[Value, ...]:
         """The values among the arguments, in order, each as often as it stands there."""
         return values((self.args, self.kwargs))
 
-    @property
+    @cached_property
     def results(self) -> tuple[Value, ...]:
         """The values that the call returns."""
         return values(self.outputs)
