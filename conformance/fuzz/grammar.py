@@ -205,9 +205,10 @@ def function(sketch: Sketch, inputs: Sequence[Input], outputs: Sequence[str]) ->
 
 
 def ends(sketch: Sketch, inputs: Sequence[Input], most: int = 4) -> list[str]:
-    """The names of tensors that no line reads, the last first."""
+    """The names of tensors that no line reads, and of inputs that a line assigns to, the last first."""
     given = {i.name for i in inputs}
-    found = [name for name in sketch.tensors if name not in given and not _is_read(name, sketch)]
+    assigned = {name for name in given for line in sketch.lines if re.match(rf"\s*{name}\b[^=]* = ", line)}
+    found = [n for n in sketch.tensors if n in assigned or (n not in given and not _is_read(n, sketch))]
     return found[:most] or [f"{inputs[0].name} * 1"]
 
 

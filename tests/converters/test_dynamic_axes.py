@@ -117,6 +117,12 @@ def test_strides_over_a_dynamic_size(function):
     )
 
 
+def test_a_dynamic_step():
+    x = torch.randn(2, 3, 8)
+    others = (torch.randn(2, 3, 3),), (torch.randn(2, 3, 1),)
+    check_sizes(lambda x: (x[:, :: x.shape[2] // 2 + 1], x.sum()), (x,), *others, free=[(2,)], orders=LAST)
+
+
 def test_a_view_of_nothing_at_all():
     x = torch.randn(3, 4)
     others = (x[:2],), (x.repeat(3, 1),)
