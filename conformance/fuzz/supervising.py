@@ -30,12 +30,13 @@ def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float, second
     Hypothesis has to shrink a failure; with `told`, what was warned of is shrunk, too.
     """
     seen: Counter[str] = Counter()
-    rest, end = list(indices), time.monotonic() + seconds
-    while rest and time.monotonic() < end:
+    rest, end = list(indices), None
+    while rest:
         began = None
         for entry in _child(run, rest[:_AT_ONCE], seen, shrink, told):
             if "outcome" not in entry:
                 began = entry["index"]
+                end = end or time.monotonic() + seconds  # from the first program on: to import TensorFlow takes a while
                 if time.monotonic() > end:
                     return
                 continue
