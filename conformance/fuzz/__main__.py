@@ -26,7 +26,7 @@ def main() -> None:
     else:
         run = Run(options.family, options.seed)
         indices = range(options.first, options.first + options.n) if options.only is None else [options.only]
-        supervise(run, indices, options.results, options.shrink, options.seconds)
+        supervise(run, indices, options.results, options.shrink, options.seconds, options.told)
         print(table.summary(table.read(options.results)))
 
 
@@ -39,6 +39,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", type=int, help="the number of the only one")
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no program after this time")
     parser.add_argument("--shrink", type=float, default=60, help="processor seconds for Hypothesis to shrink a failure")
+    parser.add_argument("--told", action="store_true", help="shrink what was warned of, too")
     parser.add_argument("--results", type=Path, default=RESULTS, help="JSON lines, to which results are added")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -48,7 +49,7 @@ def _work(task: dict[str, object]) -> None:
     from conformance.fuzz.working import work
 
     run = Run(str(task["family"]), int(task["seed"]))
-    for entry in work(run, task["indices"], task["shrink"], Counter(task["seen"])):
+    for entry in work(run, task["indices"], task["shrink"], Counter(task["seen"]), task["told"]):
         print(json.dumps(entry), flush=True)
 
 

@@ -69,6 +69,9 @@ _BUFFERS = (
 )  # fmt: skip
 
 
+_GROUPS = ([_DECISIONS], [_VALUES], [_STATE], [_STATE], [_DECISIONS, _STATE], [_DECISIONS, _VALUES], [_VALUES, _STATE])
+
+
 def _predicate(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     text = draw(st.sampled_from(_PREDICATES))
     return text.format(
@@ -108,13 +111,15 @@ def programs(draw: Draw) -> Program:
     inputs = [Input("x", dims, values=draw(st.sampled_from(("whole", "normal", "index"))))]
     if draw(st.integers(0, 2)) == 2:
         inputs.append(Input("y", dims))
-    stateful = draw(st.booleans())
+    # Not all kinds of lines in each program: what is told of one would hide what is not told of another.
+    groups = draw(st.sampled_from(_GROUPS))
+    stateful = _STATE in groups
     trials = _TRIALS if stateful else _TRIALS[:4]
     sketch = Sketch.begun(inputs, trials)
     for space in sketch.spaces:
         space["self"] = copy.deepcopy(_module())
     fillers = {**FILLERS, "p": _predicate}
-    steps(draw, sketch, [*_DECISIONS, *_DECISIONS, *_VALUES, *(_STATE if stateful else [])], fillers, 6)
+    steps(draw, sketch, [rule for group in groups for rule in group], fillers, 4)
     sketch.parts += _used_buffers(sketch, stateful)
     text = function(sketch, inputs, [*sketch.tensors[:3], *(["self.a + self.b"] if stateful else [])])
     explore = {"explore_branches": True} if draw(st.booleans()) else {}

@@ -26,6 +26,10 @@ Filler = Callable[[Draw, "Sketch", Mapping[str, str]], str]
 _MOST_ELEMENTS = 4096
 _MOST_ELEMENTS_ELSEWHERE = 2_000_000
 _LARGEST_NUMBER = 500
+_FEWEST_SIZES = 2
+"""How many sizes other than the example's a program can be run at, at least."""
+_RESIZED = "_resized"
+"""What says in a space whether it has other sizes than the example's."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class RejectedError(Exception):
 class Sketch:
     """A program in the making: its lines, and what its names hold at each of the sizes tried.
 
-    A size at which a line fails is given up; a line that leaves the example alone is not taken.
+    A size at which a line fails is given up; a line that leaves hardly any other size than the example's is not taken.
     """
 
     spaces: list[dict[str, Any]]
@@ -72,7 +76,7 @@ class Sketch:
         """A program that has no line yet."""
         spaces = []
         for trial in trials:
-            space = {**namespace(), **names}
+            space = {**namespace(), **names, _RESIZED: dict(trial.sizes) != dict(trials[0].sizes)}
             for place, given in enumerate(inputs):
                 shape = given.shape(trial.sizes)
                 space[given.name] = filled(given.values, shape, given.dtype, trial.variants[0], seed=place)
@@ -104,7 +108,7 @@ class Sketch:
             except Exception:
                 if place == 0:
                     return False
-        if len(live) == 1 < len(self.spaces):
+        if sum(space[_RESIZED] for space in live) < min(_FEWEST_SIZES, sum(space[_RESIZED] for space in self.spaces)):
             return False
         self.spaces = live
         self.made += 1
@@ -201,9 +205,10 @@ def function(sketch: Sketch, inputs: Sequence[Input], outputs: Sequence[str]) ->
 
 
 def ends(sketch: Sketch, inputs: Sequence[Input], most: int = 4) -> list[str]:
-    """The names of tensors that no line reads, the last first."""
+    """The names of tensors that no line reads, and of inputs that a line assigns to, the last first."""
     given = {i.name for i in inputs}
-    found = [name for name in sketch.tensors if name not in given and not _is_read(name, sketch)]
+    assigned = {name for name in given for line in sketch.lines if re.match(rf"\s*{name}\b[^=]* = ", line)}
+    found = [n for n in sketch.tensors if n in assigned or (n not in given and not _is_read(n, sketch))]
     return found[:most] or [f"{inputs[0].name} * 1"]
 
 

@@ -91,7 +91,7 @@ _SHAPES: tuple[tuple[int | str, ...], ...] = (
 
 @st.composite
 def programs(draw: Draw) -> Program:
-    """Two to eight lines; the last tensors come out."""
+    """Two to eight lines; what no line reads comes out."""
     dims = draw(st.sampled_from(_SHAPES))
     inputs = [Input("x", dims, values="normal")]
     if draw(st.integers(0, 3)) == 3:

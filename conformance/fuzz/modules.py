@@ -98,7 +98,7 @@ _SHAPES: tuple[tuple[int | str, ...], ...] = (
 
 @st.composite
 def programs(draw: Draw) -> Program:
-    """One to six modules; the last tensors come out."""
+    """One to six modules; what no line reads comes out."""
     dims = draw(st.sampled_from(_SHAPES))
     inputs = [Input("x", dims, values="normal")]
     names = [dim for dim in dims if isinstance(dim, str)]

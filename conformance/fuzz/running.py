@@ -45,17 +45,28 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def in_pytorch(program: Program, trial: Trial, dtype: torch.dtype = torch.float32) -> Outputs:
-    """What PyTorch gives; in another dtype, from the same values."""
+def in_pytorch(program: Program, trial: Trial, precision: torch.dtype = torch.float32) -> Outputs:
+    """What PyTorch gives; in double precision from the same values, with all that is less precise widened."""
     function, outputs = program.made(), []
-    if isinstance(function, torch.nn.Module):
-        function = function.to(dtype)
-    with torch.no_grad(), warnings.catch_warnings():
+    widened = precision is torch.float64
+    if widened and isinstance(function, torch.nn.Module):
+        function = function.double()
+    with torch.no_grad(), warnings.catch_warnings(), _default_dtype(precision):
         warnings.simplefilter("ignore")
         for feed in program.feeds(trial):
-            given = [t.to(dtype) if t.dtype == torch.float32 else t for t in feed]
+            given = [t.double() if widened and t.is_floating_point() else t for t in feed]
             outputs.append([t.detach().clone() for t in flat_outputs(function(*given))])
     return outputs
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)

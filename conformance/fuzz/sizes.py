@@ -173,7 +173,7 @@ _DIMS: tuple[tuple[int | str, ...], ...] = (
 
 @st.composite
 def programs(draw: Draw) -> Program:
-    """Two to eight lines; the last tensors come out."""
+    """One to six lines; what no line reads comes out."""
     dims = draw(st.sampled_from(_DIMS))
     inputs = [Input("x", dims)]
     if draw(st.integers(0, 3)) == 3:
@@ -183,8 +183,8 @@ def programs(draw: Draw) -> Program:
     sketch = Sketch.begun(inputs, trials)
     sketch.empty = draw(st.integers(0, 3)) == 0
     images = _IMAGES if len(dims) == 4 else []
-    choices = [*_NUMBERS, *_FLOATS, *_TENSORS, *images, *images, *images, *_BLOCKS, *_BLOCKS]
-    steps(draw, sketch, choices, _FILLERS, 8)
+    choices = [*_NUMBERS, *_FLOATS, *_TENSORS, *images, *images, *images, *(draw(st.booleans()) * 2 * _BLOCKS)]
+    steps(draw, sketch, choices, _FILLERS, 6)
     text = function(sketch, inputs, _outputs(sketch, inputs))
     return Program(text, tuple(inputs), trials, draw(grammar.orders()), tflite=draw(st.integers(0, 9)) == 9)
 

@@ -23,19 +23,20 @@ _PATIENCE = 900.0
 """How many seconds a child may say nothing for, on a busy machine; it gives a program 60 s of the processor."""
 
 
-def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float, seconds: float) -> None:
+def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float, seconds: float, told: bool = False) -> None:
     """Judge these programs of a run in children, for as long as there is time to begin another one.
 
     A line of JSON for each goes to `out`, and what fails is printed. `shrink` are the processor seconds that
-    Hypothesis has to shrink a failure.
+    Hypothesis has to shrink a failure; with `told`, what was warned of is shrunk, too.
     """
     seen: Counter[str] = Counter()
-    rest, end = list(indices), time.monotonic() + seconds
-    while rest and time.monotonic() < end:
+    rest, end = list(indices), None
+    while rest:
         began = None
-        for entry in _child(run, rest[:_AT_ONCE], seen, shrink):
+        for entry in _child(run, rest[:_AT_ONCE], seen, shrink, told):
             if "outcome" not in entry:
                 began = entry["index"]
+                end = end or time.monotonic() + seconds  # from the first program on: to import TensorFlow takes a while
                 if time.monotonic() > end:
                     return
                 continue
@@ -47,9 +48,10 @@ def supervise(run: Run, indices: Sequence[int], out: Path, shrink: float, second
             _keep(_crashed(run, began), seen, out)
 
 
-def _child(run: Run, indices: Sequence[int], seen: Counter[str], shrink: float) -> Iterator[dict[str, Any]]:
+def _child(run: Run, indices: Sequence[int], seen: Counter[str], shrink: float, told: bool) -> Iterator[dict[str, Any]]:
     """What a child says, line by line, until it ends or says nothing for too long."""
-    task = {"family": run.family, "seed": run.seed, "indices": list(indices), "seen": seen, "shrink": shrink}
+    task = {"family": run.family, "seed": run.seed, "indices": list(indices), "seen": seen}
+    task |= {"shrink": shrink, "told": told}
     command = [sys.executable, "-m", "conformance.fuzz", "--work", json.dumps(task)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     lines: queue.Queue[str | None] = queue.Queue()

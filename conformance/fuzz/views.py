@@ -33,20 +33,22 @@ _READS = rules(
     "torch.where({t} > 0, {t}, -1.)", "torch.stack([{t}, {t}], {d})", "{t}.sort({d})[0]", "{t}.tril()",
 )  # fmt: skip
 
+# What is read is cloned: PyTorch does not say what becomes of a write to memory that it reads meanwhile.
 _WRITES = rules(
-    "{t}.mul_(2)", "{t}.add_({o})", "{t}.add_({o}.max())", "{t}.sub_(1)", "{t}.neg_()", "{t}.fill_(3.)",
-    "{t}.zero_()", "torch.relu_({t})", "{t}.clamp_(-4, 4)", "{t}.copy_({t}.flip(0))", "{t}.copy_({o})", "{t}.abs_()",
-    "{t}[...] = {o}", "{t}[{key}] = {value}", "{t}[{key}] = {value}", "{t}[{key}] += {value}", "{t}[{key}] *= 2",
-    "{t}[{key}].mul_(-1)", "{t}[{t} > {z}] = {value}", "{t}[{t} > {z}] *= 2", "{t}.masked_fill_({t} > {z}, {value})",
-    "{t} += {o}", "{t}[[{n}]] = {value}", "{t}[torch.tensor([{n}, 0])] = {value}", "{t}[..., [0, -1]] = {value}",
-    "{t} -= 1", "{t}[torch.tensor([{n}, {n}])] = {o}[:2]", "torch.add({t}, 1, out={t})", "torch.mul({o}, 2, out={t})",
-    "{t}.index_add_({d}, torch.tensor([0]), {t}.narrow({d}, 0, 1).clone())", "{t}.fill_diagonal_(5.)",
-    "{t}.index_fill_({d}, torch.tensor([{n}]), 2.)",
+    "{t}.mul_(2)", "{t}.add_({o}.clone())", "{t}.add_({o}.max())", "{t}.sub_(1)", "{t}.neg_()", "{t}.fill_(3.)",
+    "{t}.zero_()", "torch.relu_({t})", "{t}.clamp_(-4, 4)", "{t}.copy_({t}.flip(0))", "{t}.copy_({o}.clone())",
+    "{t}.abs_()", "{t}[...] = {o}.clone()", "{t}[{key}] = {value}", "{t}[{key}] = {value}", "{t}[{key}] += {value}",
+    "{t}[{key}] *= 2", "{t}[{key}].mul_(-1)", "{t}[{t} > {z}] = {value}", "{t}[{t} > {z}] *= 2",
+    "{t}.masked_fill_({t} > {z}, {value})", "{t} += {o}.clone()", "{t}[[{n}]] = {value}",
+    "{t}[torch.tensor([{n}, 0])] = {value}", "{t}[..., [0, -1]] = {value}", "{t} -= 1",
+    "{t}[torch.tensor([{n}, {n}])] = {o}[:2].clone()", "torch.add({t}, 1, out={t})",
+    "torch.mul({o}.clone(), 2, out={t})", "{t}.index_add_({d}, torch.tensor([0]), {t}.narrow({d}, 0, 1).clone())",
+    "{t}.fill_diagonal_(5.)", "{t}.index_fill_({d}, torch.tensor([{n}]), 2.)",
     "{t}.index_copy_({d}, torch.tensor([0]), {t}.narrow({d}, 0, 1) * 3)",
     "{t}.scatter_({d}, torch.zeros([1] * {t}.dim(), dtype=torch.int64), 6.)", "{t}.data.add_(1)",
-    "{t}.lerp_({o}, .5)", "{t}.scatter_add_({d}, torch.zeros({t}.shape, dtype=torch.int64), {t}.clone())",
+    "{t}.lerp_({o}.clone(), .5)", "{t}.scatter_add_({d}, torch.zeros({t}.shape, dtype=torch.int64), {t}.clone())",
     "{t}.tril_()", "{t}.cumsum_({d})", "{t}.unsqueeze_({d})", "{t}.squeeze_()", "{t}.t_()",
-    "{t}.transpose_({d}, {d2})", "{t}.swapaxes_({d}, {d2})", "{t}.addcmul_({o}, {o}, value=2)",
+    "{t}.transpose_({d}, {d2})", "{t}.swapaxes_({d}, {d2})", "{t}.addcmul_({o}.clone(), {o} + 1, value=2)",
     "F.relu({t}, inplace=True)", "{t}.data = {o}", "{t}.sign_()", "{t}.div_(2)",
     "{t}.index_put_((torch.tensor([0]),), {t}[:1] * 2, accumulate=True)", "{t}.diagonal().add_(1)", "{t}.t().add_(1)",
     "{t}.unfold({d}, {c}, 1)[:] = 3.", "{t}.view(-1)[::2] = {value}", "{t}.flatten()[0] = 9.",
@@ -54,7 +56,7 @@ _WRITES = rules(
     "{t}.unbind({d})[-1].add_(1)", "for r in {t}.split({c}, {d}):\n    r.mul_(-1)",
     "{t}.chunk({c}, {d})[0].fill_(1.)", "{t}.where({t} > 0, {o})",
     "{t}[:, 0], {t}[:, -1] = {t}[:, -1].clone(), {t}[:, 0].clone()", "{t}[1:] = {t}[:-1].clone()",
-    "{t}[1:] += {t}[:-1].clone()", "{t}.expand(2, *{t}.shape)[0].add_(1)", "torch.sum({o}, {d}, out={t}[0])",
+    "{t}[1:] += {t}[:-1].clone()", "{t}.expand(2, *{t}.shape)[0].add_(1)", "torch.sum({o}.clone(), {d}, out={t}[0])",
     makes="",
 )  # fmt: skip
 
@@ -91,7 +93,9 @@ def _permutation(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
 def _value(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     """What to write: a number, a tensor's extreme, or a tensor that may fit."""
     tensor = draw(st.sampled_from(sketch.tensors))
-    return draw(st.sampled_from(("7.", "-1", f"{tensor}.max()", f"{tensor}.min()", f"{tensor}[0]", tensor)))
+    return draw(
+        st.sampled_from(("7.", "-1", f"{tensor}.max()", f"{tensor}.min()", f"{tensor}[0].clone()", f"{tensor}.clone()"))
+    )
 
 
 def _sizes(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nobuco.build.chain import Chain
 from nobuco.build.closures import loads_by_itself, variables_of
@@ -46,7 +47,7 @@ def layer_of(
     if shareable and key in tensors.shared:
         return tensors.shared[key], True
     if unit.moves_only:
-        layer = _moving(unit, signature, tensors)
+        layer = _moving(unit, signature, constants, tensors)
     else:
         layer = _converted(unit, signature, constants, made(unit, tensors.graph.samples, signature, bodies()))
     _name(unit, layer, tensors.names)
@@ -55,11 +56,14 @@ def layer_of(
     return layer, False
 
 
-def _moving(unit: Unit, signature: Signature, tensors: Tensors) -> Any:
+def _moving(unit: Unit, signature: Signature, constants: Mapping[int, np.ndarray], tensors: Tensors) -> Any:
     before, after = signature.inputs[0], signature.outputs[0]
     moves = plan_moves(unit, before.to_physical(tensors.shape(unit.inputs[0])), before, after)
     tensors.transpositions += sum(move.transposes for move in moves)
-    return OpLayer(moving_function(unit, before, after)) if moves else _unchanged
+    move = moving_function(unit, before, after)
+    if constants:  # what moves is embedded, and only the shape that it takes is another tensor's
+        return OpLayer(lambda _: move(tf.constant(constants[0])))
+    return OpLayer(move) if moves else _unchanged
 
 
 def _converted(unit: Unit, signature: Signature, constants: Mapping[int, np.ndarray], result: Any) -> Any:

@@ -94,6 +94,8 @@ def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any,
 
 def _real_size(size: int, stand_ins: dict[int, tuple[Any, int]]) -> Any:
     """What an integer of the algebra is now: an int, or a tensor where stand-ins are among its factors."""
+    if not size:  # every stand-in divides it, and none is among its factors
+        return 0
     factors, samples = [], 1
     for stand_in, (real, sample) in stand_ins.items():
         while size and size % stand_in == 0:

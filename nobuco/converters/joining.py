@@ -182,15 +182,19 @@ def _pieces(x: tf.Tensor, pieces: Sequence[Any], dim: int) -> tuple[tf.Tensor, .
     return tuple(tf.split(x, pieces, axis(x, dim)))
 
 
-@expression(*spellings("chunk"), *spellings("unsafe_chunk"))
-def chunk(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
-    """chunk(Tensor self, int chunks, int dim=0) -> Tensor[]"""
-    total = size(input, dim)
-    if not isinstance(total, int):  # as many as PyTorch gives wherever there are at least chunks**2 elements
-        return _pieces(input, [-(-total // chunks)] * (chunks - 1) + [-1], dim)
-    each = -(-total // chunks) or 1
-    count = -(-total // each) if total else chunks
-    return _pieces(input, [each if total else 0] * (count - 1) + [-1], dim)
+@converter(*spellings("chunk"), *spellings("unsafe_chunk"), channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
+def chunk(input: torch.Tensor, chunks: int, dim: int = 0) -> Any:
+    """chunk(Tensor self, int chunks, int dim=0) -> Tensor[]
+
+    There may be fewer than asked for: of 9 elements 4 chunks are 3. A running model gives as many as while tracing.
+    """
+    total = input.shape[dim]
+    count = -(-total // (-(-total // chunks))) if total else chunks
+
+    def call(input: tf.Tensor, chunks: int, dim: int = 0) -> tuple[tf.Tensor, ...]:
+        return _pieces(input, [-(-size(input, dim) // chunks)] * (count - 1) + [-1], dim)
+
+    return call
 
 
 def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, ...]:

@@ -141,7 +141,10 @@ def strided(key: Key, x: tf.Tensor, order: ChannelOrder, out: ChannelOrder) -> t
     spec += [key.basic[dim] for dim in waiting]
     if key.takes_all:
         return _with_units(x, spec)
-    return x[tuple(_normal(e) for e in spec)]
+    taken = x[tuple(_normal(e) for e in spec)]
+    if taken.shape.rank is None:  # TensorFlow gives up on the whole shape where it does not know a step
+        taken.set_shape([None] * len(key.sources))
+    return taken
 
 
 def _normal(entry: Any) -> Any:

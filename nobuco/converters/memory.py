@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,10 +22,21 @@ def as_strided(input: tf.Tensor, size: Sequence[int], stride: Sequence[int], sto
 
     The tracer gives the tensor that owns the memory, so strides count its elements.
     """
-    places = np.full(tuple(size), storage_offset or 0, np.int32)
-    for dim, (n, step) in enumerate(zip(size, stride)):
-        places += (np.arange(n, dtype=np.int32) * step).reshape([-1 if i == dim else 1 for i in range(len(size))])
+    numbers = (*size, *stride, storage_offset or 0)
+    if all(isinstance(n, int) for n in numbers):
+        places = _places(np, size, stride, storage_offset or 0).astype(np.int32)  # a constant of the model
+    else:
+        places = _places(tf, size, stride, storage_offset or 0)
     return tf.gather(tf.reshape(input, [-1]), places)
+
+
+def _places(library: Any, size: Sequence[Any], stride: Sequence[Any], offset: Any) -> Any:
+    """Which elements a view of such strides takes, by NumPy, or by TensorFlow where numbers are tensors."""
+    arange = library.arange if library is np else library.range
+    places = library.reshape(arange(1), [1] * len(size)) + offset
+    for dim, (n, step) in enumerate(zip(size, stride)):
+        places = places + library.reshape(arange(n) * step, [-1 if i == dim else 1 for i in range(len(size))])
+    return places
 
 
 @elementwise(torch.complex, operands=2)

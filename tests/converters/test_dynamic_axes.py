@@ -98,3 +98,38 @@ def test_scan_and_map_over_rows_of_dynamic_length():
 
     feeds = [(torch.randn(n, 3), torch.randn(m, n, 3)) for n, m in ((2, 4), (5, 7), (3, 1))]
     check_sizes(function, *feeds, free=[(0,), (0, 1)], orders=LAST)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.as_strided((x.shape[0] - 1, x.shape[1]), (x.shape[1], 1), 2),
+        lambda x: x.as_strided((x.shape[1] // 2, 2), (2, 1)),
+        lambda x: x.as_strided((x.shape[1],), (3,)) * 2,
+    ],
+)
+def test_strides_over_a_dynamic_size(function):
+    check_sizes(
+        function,
+        *((torch.arange(12.0).view(3, 4).repeat(1, k),) for k in (1, 2, 5)),
+        free=[(1,)],
+        orders=LAST,
+    )
+
+
+def test_a_dynamic_step():
+    x = torch.randn(2, 3, 8)
+    others = (torch.randn(2, 3, 3),), (torch.randn(2, 3, 1),)
+    check_sizes(lambda x: (x[:, :: x.shape[2] // 2 + 1], x.sum()), (x,), *others, free=[(2,)], orders=LAST)
+
+
+def test_a_view_of_nothing_at_all():
+    x = torch.randn(3, 4)
+    others = (x[:2],), (x.repeat(3, 1),)
+    check_sizes(lambda x: (x[:, :0].flatten(1), x), (x,), *others, free=[(0,)], orders=LAST, tflite=False)
+
+
+@pytest.mark.xfail(strict=True, reason="TFLite takes `:0` of a tensor with a dynamic axis for all of it")
+def test_a_slice_of_nothing_in_tflite():
+    x = torch.randn(3, 4)
+    check_sizes(lambda x: x[:, :0], (x,), (x[:2],), free=[(0,)], orders=LAST)

@@ -191,3 +191,8 @@ def test_tflite(check, function):
 )
 def test_dynamic_sizes(function):
     check_dynamic(function, X, torch.randn(3, 6, 8, 5), free=(0, 2))
+
+
+def test_fewer_chunks_than_asked_for():
+    """Of 9 elements 4 chunks are 3, of 6 and of 3 elements, too."""
+    check_dynamic(lambda x: x.chunk(4), torch.randn(9, 2), torch.randn(6, 2), free=(0,))

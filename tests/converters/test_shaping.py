@@ -65,6 +65,18 @@ def test_views(check, function):
     check(function, X)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.arange(240.0).view_as(x),
+        lambda x: torch.zeros_like(x).view_as(x.flatten()),
+        lambda x: torch.arange(240.0).reshape_as(x).transpose(1, 2) + x.transpose(1, 2),
+    ],
+)
+def test_a_constant_in_the_shape_of_a_tensor(check, function):
+    check(function, X)
+
+
 @pytest.mark.parametrize("shape", [(7,), (2, 3), (2, 3, 4), (2, 3, 4, 5), (2, 3, 4, 2, 3)])
 @pytest.mark.parametrize(
     "function",
