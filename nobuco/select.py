@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from nobuco.binding import by_position
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
@@ -141,6 +142,7 @@ class _Picker:
             return
         converter = self.find(node.op)
         if converter is not None and _knows(converter, node) and not (self._escapes(node) or self._reaches_out(node)):
+            node = by_position(node, converter.function) if converter.is_built_in else node
             chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
             inputs = node.inputs[:1] if chain else node.inputs
             self.units.append(Unit(node, converter, scope, inputs, node.results, chain, self.sizes))
@@ -231,6 +233,8 @@ def _knows(converter: Converter, node: Node) -> bool:
     """Whether a converter knows all that a call depends on: ours none of what surrounds it, others what is inside."""
     if not converter.is_built_in:
         return not node.rebound
+    if node.module is not None and any(v in node.inputs for v in node.results):
+        return False  # part of what it gives it was given: a layer makes all that it gives
     return not _has_complex_weights(node) and not any(n.rebound or n.autocast for n in node.walk())
 
 

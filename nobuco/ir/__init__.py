@@ -1,7 +1,7 @@
 """The intermediate representation: plain frozen data, no TensorFlow, no knowledge of any other room."""
 
 from nobuco.ir.graph import Baked, Graph, Node, Site, Value, ValueKind, values
-from nobuco.ir.tree import leaves, map_leaves, map_tensors, tensors
+from nobuco.ir.tree import leaves, map_leaves, map_tensors, paths, tensors
 
 __all__ = [
     "Baked",
@@ -13,6 +13,7 @@ __all__ = [
     "leaves",
     "map_leaves",
     "map_tensors",
+    "paths",
     "tensors",
     "values",
 ]
