@@ -40,7 +40,7 @@ from nobuco.trace.sizes import Kept
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
 from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
-from nobuco.trace.writes import spread, view_by, written_slots
+from nobuco.trace.writes import spread, view_by, write_places, written_slots
 
 
 def trace(
@@ -158,6 +158,8 @@ class Tracer(TorchFunctionMode):
         if name_of(func) == "__setitem__" and overlaps(args[0]) and is_basic(args[1]):
             with self:  # the part that is written shows up in several places
                 return fill(args[0][args[1]], args[2])
+        if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
+            return None
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
