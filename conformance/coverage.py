@@ -28,7 +28,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 from torch.nn.modules.lazy import LazyModuleMixin
@@ -42,6 +41,7 @@ from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
 from nobuco.export.tflite import run_tflite, to_tflite
 from nobuco.ir import map_tensors, tensors
+from nobuco.layers.output import in_order
 from nobuco.registry import Sample
 from nobuco.trace.calls import UNINITIALISED
 from pytest_nobuco.samples import randomized, seeding
@@ -271,7 +271,7 @@ def _run_otherwise(program: Any, given: Sequence[torch.Tensor]) -> list[np.ndarr
 
 
 def _in_keras(model: Any, feeds: Sequence[Any]) -> list[np.ndarray]:
-    return _as_pytorch(keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds)))
+    return _as_pytorch(in_order(model(feeds[0] if len(feeds) == 1 else feeds)))
 
 
 def _in_tflite(model: Any, feeds: Sequence[Any], expected: Sequence[np.ndarray], verdict: Any) -> str:

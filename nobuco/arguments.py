@@ -13,7 +13,7 @@ from torch import nn
 
 from nobuco.build import InputSpec
 from nobuco.errors import InputError, NobucoWarning
-from nobuco.ir import Graph, Value, leaves, values
+from nobuco.ir import Graph, Value, leaves, paths, values
 from nobuco.layout.order import ChannelOrder
 from nobuco.programmes import Programme, initialise, programme
 from nobuco.trace.held import held_tensors
@@ -65,7 +65,7 @@ def _refuse_fake(given: Sequence[torch.Tensor], function: Any) -> None:
 
 
 def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
-    """A name per tensor: the parameter's, numbered where one parameter holds several tensors.
+    """A name per tensor: the parameter's, or the keys that lead to it in the dict that the parameter holds.
 
     In the order of the call: keyword arguments come as they were given, not as the signature has them.
     """
@@ -74,11 +74,32 @@ def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         positional = signature.bind_partial(*args).arguments
     except (TypeError, ValueError):
         positional = {f"input_{i}": arg for i, arg in enumerate(args)}
-    found = []
-    for name, argument in (*positional.items(), *kwargs.items()):
-        count = sum(isinstance(leaf, torch.Tensor) for leaf in leaves(argument))
-        found += [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
-    return tuple(found)
+    given = [*positional.items(), *kwargs.items()]
+    short = [name for parameter, argument in given for name in names_within(argument, parameter, keyed=False)]
+    long = [name for parameter, argument in given for name in names_within(argument, parameter, keyed=True)]
+    return tuple(name if short.count(name) == 1 else full for name, full in zip(short, long))
+
+
+def names_within(argument: Any, parameter: str, keyed: bool) -> list[str]:
+    """A name for each tensor of an argument, in the order of its leaves: `mask`, `detections.boxes`, `xs_0`.
+
+    Keys alone name what stands in a dict or a dataclass, unless they shall stand behind the parameter's name.
+    """
+    found = [path for path, leaf in paths(argument) if isinstance(leaf, torch.Tensor)]
+    plain = [parameter] if len(found) == 1 else [f"{parameter}_{i}" for i in range(len(found))]
+    return [
+        _spoken(path if isinstance(path[0], str) and not keyed else (parameter, *path)) if _has_keys(path) else name
+        for path, name in zip(found, plain)
+    ]
+
+
+def _has_keys(path: Sequence[str | int]) -> bool:
+    return any(isinstance(step, str) for step in path)
+
+
+def _spoken(path: Sequence[str | int]) -> str:
+    """Steps as a name: keys behind dots, numbers behind underscores."""
+    return "".join(f"_{step}" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
 def inputs_given(

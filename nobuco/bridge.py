@@ -68,14 +68,11 @@ def sizes(x: tf.Tensor) -> list[Any]:
 
 
 def flat_outputs(outputs: Any) -> list[torch.Tensor]:
-    """The tensors of what a programme returned, in the order of `keras.tree.flatten` on its Keras model's outputs.
-
-    That order takes what has keys (dicts, dataclasses, Hugging Face outputs) by key, and the rest as it comes.
-    """
+    """The tensors of what a programme returned, in the order in which its Keras model and its files have them."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     if dataclasses.is_dataclass(outputs) and not hasattr(outputs, "items"):
-        outputs = {f.name: getattr(outputs, f.name) for f in dataclasses.fields(outputs)}
-    if hasattr(outputs, "items"):
-        return [leaf for _, item in sorted(outputs.items(), key=lambda kv: str(kv[0])) for leaf in flat_outputs(item)]
+        outputs = [getattr(outputs, f.name) for f in dataclasses.fields(outputs)]
+    elif hasattr(outputs, "items"):
+        outputs = [item for _, item in outputs.items()]
     return [leaf for item in outputs for leaf in flat_outputs(item)] if isinstance(outputs, (list, tuple)) else []

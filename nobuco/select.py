@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import prod
 from typing import Any
 
+from nobuco.binding import by_position
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
@@ -147,6 +148,7 @@ class _Picker:
         open_ended = self._escapes(node) or self._reaches_out(node)
         converter = None if open_ended else serving(node, self.find, self.samples, self.notes.append)
         if converter is not None:
+            node = by_position(node, converter.function) if converter.is_built_in else node
             chain = ((node, converter),) if converter.steps is not None and _is_algebraic(node, self.sizes) else ()
             inputs = node.inputs[:1] if chain else node.inputs
             self.units.append(Unit(node, converter, scope, inputs, node.results, chain, self.sizes))

@@ -66,6 +66,8 @@ def _knows_what_is_around(converter: Converter, node: Node) -> bool:
     """
     if not converter.is_built_in:
         return not node.rebound
+    if node.module is not None and any(v in node.inputs for v in node.results):
+        return False  # part of what it gives it was given: a layer makes all that it gives
     weights = node.module.parameters() if node.module is not None else ()
     return not any(weight.is_complex() for weight in weights) and not any(n.rebound or n.autocast for n in node.walk())
 

@@ -91,9 +91,9 @@ def _run_keras_file(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
 
 
 def _called(model: Any, feeds: Sequence[Any]) -> list[Any]:
-    import keras
+    from nobuco.layers.output import in_order
 
-    return keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else list(feeds)))
+    return in_order(model(feeds[0] if len(feeds) == 1 else list(feeds)))
 
 
 def _run_saved_model(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:

@@ -105,10 +105,10 @@ def to_bool(self: tf.Tensor, **_: Any) -> tf.Tensor:
 
 
 @elementwise(Tensor.copy_, operands=2, promote=False)
-def copy(self: tf.Tensor, src: tf.Tensor, non_blocking: bool = False) -> tf.Tensor:
+def copy(self: tf.Tensor, other: tf.Tensor, non_blocking: bool = False) -> tf.Tensor:
     """copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)"""
-    src = cast(src, self.dtype)
-    return src if src.shape == self.shape else tf.broadcast_to(src, sizes(self))
+    other = cast(other, self.dtype)
+    return other if other.shape == self.shape else tf.broadcast_to(other, sizes(self))
 
 
 @movement(

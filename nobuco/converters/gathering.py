@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from nobuco.converters.indexing import wrapped
 from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, spellings
+from nobuco.converters.writing import written
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -168,7 +169,7 @@ def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) 
         places[known] = total + np.arange(len(known))
         return tf.gather(tf.concat([input, source], along), places, axis=along)
     front, update = _to_front(input, along), _to_front(source, along)
-    return _from_front(tf.tensor_scatter_nd_update(front, known[:, tf.newaxis], update), along)
+    return _from_front(written(front, known, update), along)
 
 
 @expression(*spellings("index_add"), strategy=_in_one_order)
@@ -192,16 +193,21 @@ def _src(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return args[0] if args else kwargs.get("src", kwargs.get("value"))
 
 
-def _places(x: tf.Tensor, index: tf.Tensor, along: int) -> tf.Tensor:
-    """Where in the flattened `x` each element of a scatter goes, as a column of positions."""
-    lies, spans = sizes(x), sizes(index)
+def _places(x: tf.Tensor, index: Any, along: int) -> Any:
+    """Where in the flattened `x` each element of a scatter goes; an array where that is known."""
+    known = isinstance(index, np.ndarray)
+    lies, spans = sizes(x), index.shape if known else sizes(index)
+    if not (known and all(isinstance(n, int) for n in lies)):
+        index = tf.cast(index, tf.int32)
     total: Any = 0
     for i, (n, span) in enumerate(zip(lies, spans)):
         shape = [-1 if j == i else 1 for j in range(len(lies))]
         static = isinstance(span, int)
         own = np.arange(span, dtype=np.int32).reshape(shape) if static else tf.reshape(tf.range(span), shape)
-        total = total * n + (tf.cast(index, tf.int32) if i == along else own)
-    return tf.reshape(tf.broadcast_to(total, spans), [-1, 1])
+        total = total * n + (index if i == along else own)
+    if isinstance(total, np.ndarray):
+        return np.broadcast_to(total, spans).reshape(-1).astype(np.int32)
+    return tf.reshape(tf.broadcast_to(total, spans), [-1])
 
 
 def _updates(src: Any, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -218,10 +224,10 @@ def _scattered(x: tf.Tensor, dim: int, index: tf.Tensor, src: Any, reduce: str |
         return tf.reshape(_scattered(tf.reshape(x, [1]), 0, tf.reshape(index, [-1]), src, reduce, include), [])
     if x.dtype == tf.bool and reduce is not None:
         return cast(_scattered(cast(x, tf.int32), dim, index, cast(src, tf.int32), reduce, include), tf.bool)
-    flat, places = tf.reshape(x, [-1]), _places(x, index, axis(x, dim))
+    flat, places = tf.reshape(x, [-1]), _places(x, _known(index), axis(x, dim))
     updates = _updates(src, index, x.dtype)
     if not include:  # not by an update, which TFLite adds up where an index comes twice
-        met = tf.scatter_nd(places, tf.ones_like(places[:, 0]), sizes(flat)) > 0
+        met = tf.scatter_nd(places[:, np.newaxis], tf.ones_like(places), sizes(flat)) > 0
         flat = tf.where(met, _identity(reduce, x.dtype), flat)
     return tf.reshape(_REDUCTIONS[reduce](flat, places, updates, include), sizes(x))
 
@@ -234,31 +240,31 @@ def _identity(reduce: str | None, dtype: tf.DType) -> Any:
 
 
 def _put(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return tf.tensor_scatter_nd_update(flat, places, updates)
+    return written(flat, places, updates)
 
 
 def _sum(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return flat + tf.scatter_nd(places, updates, sizes(flat))
+    return flat + tf.scatter_nd(places[:, np.newaxis], updates, sizes(flat))
 
 
 def _mean(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    count = tf.scatter_nd(places, tf.ones_like(updates), sizes(flat))
+    count = tf.scatter_nd(places[:, np.newaxis], tf.ones_like(updates), sizes(flat))
     count = count + 1 if include else tf.maximum(count, 1)
     total = _sum(flat, places, updates, include)
     return total / count if flat.dtype.is_floating else total // count
 
 
 def _prod(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return flat * tf.math.unsorted_segment_prod(updates, places[:, 0], sizes(flat)[0])
+    return flat * tf.math.unsorted_segment_prod(updates, places, sizes(flat)[0])
 
 
 def _amax(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
     # TFLite has no scatter that keeps the larger; where nothing comes, a segment gives the lowest number.
-    return tf.maximum(flat, tf.math.unsorted_segment_max(updates, places[:, 0], sizes(flat)[0]))
+    return tf.maximum(flat, tf.math.unsorted_segment_max(updates, places, sizes(flat)[0]))
 
 
 def _amin(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return tf.minimum(flat, tf.math.unsorted_segment_min(updates, places[:, 0], sizes(flat)[0]))
+    return tf.minimum(flat, tf.math.unsorted_segment_min(updates, places, sizes(flat)[0]))
 
 
 _REDUCTIONS = {
@@ -303,6 +309,7 @@ def put(input: tf.Tensor, index: tf.Tensor, source: tf.Tensor, accumulate: bool 
     if accumulate and input.dtype == tf.bool:
         return cast(put(cast(input, tf.int32), index, cast(source, tf.int32), True), tf.bool)
     flat = _flat(input)
-    places = tf.reshape(wrapped(_known(index), sizes(flat)[0]), [-1, 1])
-    update = tf.tensor_scatter_nd_add if accumulate else tf.tensor_scatter_nd_update
-    return tf.reshape(update(flat, places, _flat(source)), sizes(input))
+    places = tf.reshape(wrapped(_known(index), sizes(flat)[0]), [-1])
+    if accumulate:
+        return tf.reshape(tf.tensor_scatter_nd_add(flat, places[:, tf.newaxis], _flat(source)), sizes(input))
+    return tf.reshape(written(flat, places, _flat(source)), sizes(input))

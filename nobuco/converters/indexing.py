@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from nobuco.converters.keys import Key, is_full, is_mask, parse, strided
 from nobuco.converters.support import agree, cast, laid_out, rank, sizes
-from nobuco.ir import Node, Value
+from nobuco.converters.writing import counted, written
+from nobuco.ir import Node, Value, leaves, map_leaves
 from nobuco.layout import Signature, followed, get_channel_order, set_channel_order
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -305,25 +306,30 @@ def _replaced(x: tf.Tensor, value: tf.Tensor, along: int, start: int, stop: int)
     return tf.concat(parts, along)
 
 
+def _known(index: tf.Tensor) -> Any:
+    known = tf.get_static_value(index)
+    return index if known is None else known
+
+
 def scattered(x: tf.Tensor, key: Any, value: Any, accumulate: bool = False) -> tf.Tensor:
     """`x` with a value at any key: the same key, applied to the elements' own numbers, tells where it goes."""
     if accumulate and x.dtype == tf.bool:
         return cast(scattered(cast(x, tf.int32), key, value, True), tf.bool)
     lies = sizes(x)
-    total = _product(lies)
-    if isinstance(total, int):
-        numbers = tf.constant(np.arange(total, dtype=np.int32).reshape(lies))
-    else:
-        numbers = tf.reshape(tf.range(total), lies)
-    places = getitem(set_channel_order(numbers, PYTORCH), key)
+    key = map_leaves(lambda leaf: _known(leaf) if tf.is_tensor(leaf) else leaf, key)
+    known = not any(tf.is_tensor(leaf) for leaf in leaves(key))
+    places = counted(lies, lambda numbers: getitem(set_channel_order(numbers, PYTORCH), key), known)
     value = cast(value, x.dtype)
     surplus = rank(value) - rank(places)
     if surplus > 0:
         value = tf.reshape(value, sizes(value)[surplus:])
-    value = tf.broadcast_to(value, sizes(places) if places.shape.is_fully_defined() else tf.shape(places))
-    update = tf.tensor_scatter_nd_add if accumulate else tf.tensor_scatter_nd_update
-    flat = update(tf.reshape(x, [-1]), tf.reshape(places, [-1, 1]), tf.reshape(value, [-1]))
-    return tf.reshape(flat, lies)
+    value = tf.broadcast_to(value, places.shape if isinstance(places, np.ndarray) else sizes(places))
+    flat, value = tf.reshape(x, [-1]), tf.reshape(value, [-1])
+    places = places.reshape(-1) if isinstance(places, np.ndarray) else tf.reshape(places, [-1])
+    if accumulate:
+        return tf.reshape(tf.tensor_scatter_nd_add(flat, places[:, np.newaxis], value), lies)
+    by_mask = all(is_mask(index) for _, index in parse(key, rank(x)).tensors)
+    return tf.reshape(written(flat, places, value, distinct=by_mask), lies)
 
 
 def _all_pytorch(node: Node) -> list[Signature]:

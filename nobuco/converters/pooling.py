@@ -12,6 +12,7 @@ from nobuco.converters.arithmetic import truncated_quotient
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair, sizes
 from nobuco.converters.windows import Adaptive, Window, along, known
+from nobuco.converters.writing import written
 from nobuco.layers.padding import pad
 from nobuco.names import F, Tensor, torch
 
@@ -346,10 +347,7 @@ def max_unpool(
         flat = tf.transpose(tf.reshape(tf.cast(indices, tf.int32), (b, c, count)), (0, 2, 1))
         batch, channel = tf.range(b)[:, None, None], tf.range(c)[None, None, :]
         target = (batch * prod(wanted) + flat) * c + channel
-        # Windows that overlap have the same element twice, and TFLite adds what is written to one place.
-        places_of, total = tf.reshape(target, (-1, 1)), [b * prod(wanted) * c]
-        filled = tf.scatter_nd(places_of, tf.reshape(input, (-1,)), total)
-        times = tf.scatter_nd(places_of, tf.ones_like(tf.reshape(input, (-1,))), total)
-        return tf.reshape(filled / tf.maximum(times, 1), (b, *wanted, c))
+        empty = tf.zeros([b * prod(wanted) * c], input.dtype)
+        return tf.reshape(written(empty, tf.reshape(target, (-1,)), tf.reshape(input, (-1,))), (b, *wanted, c))
 
     return func

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from nobuco.build.learned import Learned, variable
 from nobuco.converters.dropout import dropout
+from nobuco.converters.packing import Packing
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.names import nn, torch
@@ -93,14 +94,22 @@ def rnn_step(activation: Callable[[tf.Tensor], tf.Tensor]) -> Step:
 # -- a sequence --------------------------------------------------------------------------------------------
 
 
-def run(step: Step, x: tf.Tensor, state: State, weights: Weights) -> tuple[tf.Tensor, State]:
-    """One layer over (steps, batch, features); returns all outputs and the last state."""
+def run(step: Step, x: tf.Tensor, state: State, weights: Weights, real: Any = None) -> tuple[tf.Tensor, State]:
+    """One layer over (steps, batch, features); returns all outputs and the last state.
+
+    Where a step is not `real`, (steps, batch, 1), a sequence keeps the state that it has.
+    """
     gates = weights.of_input(x)
     count = sizes(x)[0]
+
+    def after(t: Any, gate: tf.Tensor, state: State) -> State:
+        new = step(gate, state, weights)
+        return new if real is None else tuple(tf.where(real[t], now, was) for now, was in zip(new, state))
+
     if isinstance(count, int) and count <= UNROLLED:
         outputs = []
-        for gate in tf.unstack(gates, count):
-            state = step(gate, state, weights)
+        for t, gate in enumerate(tf.unstack(gates, count)):
+            state = after(t, gate, state)
             outputs.append(state[0])
         return tf.stack(outputs), state
     # The outputs travel in a tensor of their full size: TFLite has no list of tensors whose size is dynamic.
@@ -108,7 +117,7 @@ def run(step: Step, x: tf.Tensor, state: State, weights: Weights) -> tuple[tf.Te
     batch, width = sizes(state[0])
 
     def body(t: tf.Tensor, outputs: tf.Tensor, *state: tf.Tensor) -> tuple[Any, ...]:
-        state = step(gates[t], state, weights)
+        state = after(t, gates[t], state)
         outputs = tf.where(places == t, state[0], outputs)
         return t + 1, outputs, *(tf.ensure_shape(now, was.shape) for now, was in zip(state, first))
 
@@ -133,23 +142,33 @@ class Recurrent:
         unbatched = rank(input) == 2
         x = input[:, tf.newaxis] if unbatched else input
         x = _batch_exchanged(x) if self.batch_first and not unbatched else x
-        states = self._initial(x, hx, unbatched)
-        last: list[State] = []
-        for directions in self.layers:
-            outputs = []
-            x = dropout(x, self.dropout) if last else x
-            for backward, weights in enumerate(directions):
-                given = tf.reverse(x, [0]) if backward else x
-                result, state = run(self.step, given, states[len(last)], weights)
-                outputs.append(tf.reverse(result, [0]) if backward else result)
-                last.append(state)
-            x = outputs[0] if len(outputs) == 1 else tf.concat(outputs, -1)
-        final = tuple(tf.stack(parts) for parts in zip(*last))
+        x, final = self.steps_first(x, self._initial(x, hx, unbatched))
         if unbatched:
             x, final = tf.squeeze(x, 1), tuple(tf.squeeze(s, 1) for s in final)
         elif self.batch_first:
             x = _batch_exchanged(x)
         return x, final if len(final) > 1 else final[0]
+
+    def packed(self, rows: tf.Tensor, batch_sizes: tf.Tensor, hx: Any) -> tuple[tf.Tensor, State]:
+        """On a packed sequence; the result is packed alike."""
+        states = self._initial(rows, hx, False)
+        packing = Packing.of_sizes(batch_sizes, sizes(states[0][0])[0])
+        x, final = self.steps_first(packing.padded(rows), states, tf.expand_dims(packing.real, -1))
+        return packing.packed(x), final
+
+    def steps_first(self, x: tf.Tensor, states: Sequence[State], real: Any = None) -> tuple[tf.Tensor, State]:
+        """On (steps, batch, features); what is not `real` is padding."""
+        last: list[State] = []
+        for directions in self.layers:
+            outputs = []
+            x = dropout(x, self.dropout) if last else x
+            for backward, weights in enumerate(directions):
+                given, known = (t if t is None or not backward else tf.reverse(t, [0]) for t in (x, real))
+                result, state = run(self.step, given, states[len(last)], weights, known)
+                outputs.append(tf.reverse(result, [0]) if backward else result)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else tf.concat(outputs, -1)
+        return x, tuple(tf.stack(parts) for parts in zip(*last))
 
     def _initial(self, x: tf.Tensor, hx: Any, unbatched: bool) -> list[State]:
         count = sum(len(directions) for directions in self.layers)
@@ -201,29 +220,21 @@ def _recurrent(self: nn.RNNBase, step: Step, widths: tuple[int, ...]) -> Recurre
     return Recurrent(step, layers, widths, self.batch_first, self.dropout if self.training else 0.0)
 
 
-def _refuse_packed(input: Any) -> None:
-    if isinstance(input, nn.utils.rnn.PackedSequence):
-        raise NotImplementedError("a PackedSequence has no equivalent in TensorFlow; give the padded tensor")
-
-
 @converter(nn.LSTM, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def LSTM(self: nn.LSTM, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
     """nn.LSTM"""
-    _refuse_packed(input)
     return _recurrent(self, lstm_step, (self.proj_size or self.hidden_size, self.hidden_size))
 
 
 @converter(nn.GRU, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def GRU(self: nn.GRU, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
     """nn.GRU"""
-    _refuse_packed(input)
     return _recurrent(self, gru_step, (self.hidden_size,))
 
 
 @converter(nn.RNN, channel_ordering_strategy=FORCE_PYTORCH_ORDER)
 def RNN(self: nn.RNN, input: torch.Tensor, hx: Any = None) -> Callable[..., Any]:
     """nn.RNN"""
-    _refuse_packed(input)
     return _recurrent(self, rnn_step(tf.tanh if self.mode == "RNN_TANH" else tf.nn.relu), (self.hidden_size,))
 
 
@@ -271,13 +282,16 @@ def RNNCell(self: nn.RNNCell, input: torch.Tensor, hx: Any = None) -> Callable[.
 
 def _stack(step: Step, *args: Any) -> tuple[tf.Tensor, ...]:
     """`torch.lstm` and its kind: what `nn.LSTM` calls, with its weights in a flat list."""
-    if len(args) != 9 or (tf.is_tensor(args[1]) and rank(args[1]) == 1):
-        raise NotImplementedError("a PackedSequence has no equivalent in TensorFlow; give the padded tensor")
-    input, hx, params, has_biases, num_layers, rate, train, bidirectional, batch_first = args
+    is_packed = isinstance(args[3], (list, tuple))
+    input, batch_sizes, hx, params, *rest = args if is_packed else (args[0], None, *args[1:])
+    has_biases, num_layers, rate, train, bidirectional, *first = rest
     directions, each = 1 + bidirectional, len(params) // (num_layers * (1 + bidirectional))
     all_weights = [_arranged(params[i : i + each], has_biases, step is gru_step) for i in range(0, len(params), each)]
     layers = tuple(tuple(all_weights[i : i + directions]) for i in range(0, len(all_weights), directions))
-    outputs, last = Recurrent(step, layers, (), batch_first, rate if train else 0.0)(input, hx)
+    recurrent = Recurrent(step, layers, (), any(first), rate if train else 0.0)
+    outputs, last = recurrent.packed(input, batch_sizes, hx) if is_packed else recurrent(input, hx)
+    if is_packed:
+        return outputs, *last
     return (outputs, *last) if isinstance(last, tuple) else (outputs, last)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -23,7 +24,7 @@ class Names:
         """Those of a model; the states `passed` are further arguments and results."""
         return cls(
             tuple(_distinct([*input_names(model), *(layer.name for layer in passed)])),
-            tuple(_distinct([*output_names(model), *(f"{layer.name}_next" for layer in passed)])),
+            tuple(_distinct([*output_names(model), *(f"{layer.name}_next" for layer in passed)], keep=".")),
         )
 
 
@@ -33,31 +34,44 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """A name for each output, in the order of `keras.tree.flatten(model.output)`.
+    """A name for each output, in the order in which the programme gives them.
 
-    The name that the user gave it, the key of an output that stands in a dict, else `output_<i>`.
+    The name that the user gave it, the keys that lead to it (`detections.boxes`), else `output_<i>`.
     """
     named = []
-    for i, (path, tensor) in enumerate(keras.tree.flatten_with_path(model.output)):
-        keys = [str(step) for step in path if isinstance(step, str)]
+    for i, (name, tensor) in enumerate(_with_keys(model.output, "")):
         layer = tensor._keras_history.operation
-        if isinstance(layer, OutputLayer):
-            named.append(layer.name)
-        else:
-            named.append("_".join(map(str, path)) if keys else f"output_{i}")
-    return _distinct(named)
+        named.append(layer.name if isinstance(layer, OutputLayer) else name if _has_key(name) else f"output_{i}")
+    return _distinct(named, keep=".")
 
 
-def _plain(name: str) -> str:
-    """A name as a signature takes it: ASCII letters, digits and underscores, of which none stands first."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+def _with_keys(outputs: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The tensors of nested outputs, each with the keys and numbers that lead to it."""
+    if isinstance(outputs, Mapping):
+        for key, part in outputs.items():
+            yield from _with_keys(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(outputs, (list, tuple)):
+        for i, part in enumerate(outputs):
+            yield from _with_keys(part, f"{name}_{i}" if name else f"output_{i}")
+    else:
+        yield name, outputs
+
+
+def _has_key(name: str) -> bool:
+    return re.fullmatch(r"(output(_\d+)+)?", name) is None
+
+
+def _plain(name: str, keep: str = "") -> str:
+    """A name as a signature takes it: ASCII letters, digits, underscores and `keep`, no underscore first."""
+    plain = re.sub(rf"[^\w{re.escape(keep)}]", "_", name, flags=re.ASCII)
     return f"t{plain}" if plain.startswith("_") else plain
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def _distinct(names: Sequence[str], keep: str = "") -> list[str]:
     """These names as a signature takes them, each once."""
     found: list[str] = []
-    for name in map(_plain, names):
+    for name in names:
+        name = _plain(name, keep)
         while name in found:
             name += "_"
         found.append(name)

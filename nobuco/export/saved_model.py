@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from nobuco.export.names import Names
 from nobuco.files import replacing_folder
 from nobuco.layers import StateLayer
+from nobuco.layers.output import in_order
 from nobuco.layers.state import state_layers
 
 SIGNATURE = "serving_default"
@@ -127,12 +128,12 @@ def _called(
     held: Sequence[Any],
     embedded: Sequence[tuple[keras.Variable, np.ndarray]],
 ) -> list[Any]:
-    """The model's outputs, flattened, and behind them the new values of the states that are passed in."""
+    """The model's outputs, in order, and behind them the new values of the states that are passed in."""
     feed = list(tensors) if len(tensors) > 1 else tensors[0]
     mapping = [(layer.state, t) for layer, t in zip(passed, held)]
     mapping += [(variable, tf.constant(array)) for variable, array in embedded]
     if not mapping:
-        return keras.tree.flatten(model(feed, training=False))
+        return in_order(model(feed, training=False))
     with keras.StatelessScope(state_mapping=mapping) as scope:
-        results = keras.tree.flatten(model(feed, training=False))
+        results = in_order(model(feed, training=False))
     return [*results, *(scope.get_current_value(layer.state) for layer in passed)]

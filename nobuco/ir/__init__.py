@@ -2,7 +2,7 @@
 
 from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, values
 from nobuco.ir.precision import coarsest_inside, computed_in
-from nobuco.ir.tree import leaves, map_leaves, map_tensors, tensors
+from nobuco.ir.tree import leaves, map_leaves, map_tensors, paths, tensors
 
 __all__ = [
     "Condition",
@@ -18,6 +18,7 @@ __all__ = [
     "leaves",
     "map_leaves",
     "map_tensors",
+    "paths",
     "tensors",
     "values",
 ]

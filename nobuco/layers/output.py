@@ -1,7 +1,8 @@
-"""A layer that gives an output of the model the name that the user asked for."""
+"""The outputs of a model: their order, and a layer that gives one the name that the user asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -21,3 +22,12 @@ class OutputLayer(FromFile, keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """The input itself."""
         return tf.identity(inputs)
+
+
+def in_order(outputs: Any) -> list[Any]:
+    """The tensors of a model's outputs as the programme gives them; `keras.tree.flatten` sorts a dict by its keys."""
+    if isinstance(outputs, Mapping):
+        outputs = outputs.values()
+    elif not isinstance(outputs, (list, tuple)):
+        return [outputs]
+    return [leaf for part in outputs for leaf in in_order(part)]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.ir import Value
+from nobuco.ir import Value, leaves, map_leaves
 from nobuco.trace.fused import LSTM_LAYER, lstm_layer
 
 
@@ -29,6 +29,14 @@ class View:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     index: int
+
+    def instead(self, old: torch.Tensor, new: torch.Tensor) -> View:
+        """The same view taken of `new` where it was taken of `old`."""
+        given = self.args, dict(self.kwargs)
+        if not any(leaf is old for leaf in leaves(given)):
+            return self
+        args, kwargs = map_leaves(lambda leaf: new if leaf is old else leaf, given)
+        return replace(self, args=args, kwargs=kwargs)
 
 
 @dataclass(eq=False)
@@ -84,7 +92,11 @@ class Memory:
 
     def sharing(self, tensor: torch.Tensor) -> list[Slot]:
         """The slots of all tensors that live in the same memory."""
-        return self._by_storage.get(storage(tensor), [])
+        return self.in_storage(storage(tensor))
+
+    def in_storage(self, number: int) -> list[Slot]:
+        """The slots of all tensors in the memory of this identity."""
+        return self._by_storage.get(number, [])
 
     def about_to_write(self, tensor: torch.Tensor) -> None:
         """Copy the samples that a write to this memory would change, and note the write."""
@@ -98,11 +110,17 @@ class Memory:
         """Note that a tensor is not what it was."""
         self._ever_written.add(storage(tensor))
 
-    def leave(self, tensor: torch.Tensor) -> None:
-        """Forget where a tensor is, as it is about to move to other memory."""
-        self.about_to_write(tensor)
-        slot = self.slots.pop(id(tensor))
-        self._by_storage[storage(tensor)].remove(slot)
+    def set_aside(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Have another tensor stand for what this one is so far; gives that tensor."""
+        kept = tensor.detach()
+        slot = self.slots[id(tensor)]
+        slot.tensor = kept
+        self.slots = {id(kept) if s is slot else key: s for key, s in self.slots.items()}  # at its place in the order
+        self.samples.update({key: kept for key, sample in self.samples.items() if sample is tensor})
+        for other in self.slots.values():
+            if other.view is not None:
+                other.view = other.view.instead(tensor, kept)
+        return kept
 
     def is_written(self, tensor: torch.Tensor) -> bool:
         """Whether anything has written to a tensor's memory."""

@@ -48,3 +48,11 @@ def definition_site(operation: Any) -> Site | None:
     """Where a function, or the `forward` of a module class, is defined; None for what is not written in Python."""
     code = getattr(inspect.unwrap(getattr(operation, "forward", operation)), "__code__", None)
     return Site(code.co_filename, code.co_firstlineno) if code is not None else None
+
+
+def in_check_of_arguments() -> bool:
+    """Whether a module of PyTorch's is looking at what it was given, as recurrent ones do, only to refuse it."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "check_forward_args":
+        frame = frame.f_back
+    return frame is not None and is_library(frame.f_code.co_filename)

@@ -26,6 +26,7 @@ class Tensors:
         self._first: dict[int, Value] = {}
         self._named: dict[int, tuple[str, Held]] = {}
         self._aliases: dict[int, list[torch.Tensor]] = {}
+        self._homes: dict[int, torch.Tensor] = {}
         for name, held in self.held.items():
             self._named.setdefault(id(held.tensor), (name, held))
             self._aliases.setdefault(storage(held.tensor), []).append(held.tensor)
@@ -107,6 +108,11 @@ class Tensors:
         """The value of what a call has just made of a tensor."""
         return self.memory.hold(tensor, self._record.new_value(tensor, live=live), view).value
 
+    def set_aside(self, tensor: torch.Tensor) -> None:
+        """Have another tensor stand for what this one is so far, as it is about to take another form."""
+        self.slot_of(tensor)
+        self._homes.setdefault(id(tensor), self.memory.set_aside(tensor))
+
     # -- views --------------------------------------------------------------------------------------------
 
     def _refresh(self, slot: Slot) -> None:
@@ -145,10 +151,9 @@ class Tensors:
             yield
         finally:
             for held in self.held.values():
+                if id(held.tensor) in self._homes:
+                    held.tensor.data = self._homes[id(held.tensor)]
                 first = self._first.get(id(held.tensor))
-                if first is None or not self.memory.is_written(held.tensor):
+                if first is None or not self.memory.is_written(held.tensor) or overlaps(held.tensor):
                     continue
-                if not any(other is held.tensor for other in self._aliases.get(storage(held.tensor), ())):
-                    held.tensor.data = self.memory.samples[first.id]
-                elif not overlaps(held.tensor):
-                    held.tensor.data.copy_(self.memory.samples[first.id])
+                held.tensor.data.copy_(self.memory.samples[first.id])

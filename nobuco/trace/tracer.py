@@ -29,19 +29,21 @@ from nobuco.trace.calls import (
 )
 from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
 from nobuco.trace.explore import both_sides, decided, entry_state
+from nobuco.trace.forms import Form, form_after
 from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
 from nobuco.trace.randomness import generators, keeping_random
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
+from nobuco.trace.site import in_check_of_arguments
 from nobuco.trace.sizes import Kept
 from nobuco.trace.sizes.counting import Fewer, shortened, thinned
 from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
 from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
-from nobuco.trace.writes import spread, view_by, written_slots
+from nobuco.trace.writes import spread, view_by, write_places, written_slots
 
 
 @dataclass(frozen=True)
@@ -174,8 +176,9 @@ class Tracer(TorchFunctionMode):
             return self._run_below(func, args, kwargs)
         if is_traceable(func):
             return self._scopes.run_function(func, args, kwargs)
-        if func == torch.Tensor.data.__set__ or _takes_the_place_of(func, args):  # type: ignore[attr-defined]
-            return self._set_data(*args)
+        form = form_after(self.session.memory, func, args, kwargs)
+        if form is not None:
+            return self._take_form(args[0], form)
         return self._run(func, args, kwargs)
 
     def _run_below(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -195,6 +198,8 @@ class Tracer(TorchFunctionMode):
         if name_of(func) == "__setitem__" and overlaps(args[0]) and is_basic(args[1]):
             with self:  # the part that is written shows up in several places
                 return fill(args[0][args[1]], args[2])
+        if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
+            return None
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
@@ -240,7 +245,7 @@ class Tracer(TorchFunctionMode):
         decision = decided(self.session, given, result) if is_decision(func, result) else None
         if decision is not None:
             return decision
-        if is_baking(func):
+        if is_baking(func) and not in_check_of_arguments():
             self.session.record.note_baked(func, given)
         return result
 
@@ -268,12 +273,15 @@ class Tracer(TorchFunctionMode):
         for slot in written:
             spread(self.session, slot)
 
-    def _set_data(self, tensor: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """`x.data = y` or `x.set_(y)`: from now on, x is what y is."""
+    def _take_form(self, tensor: torch.Tensor, form: Form) -> torch.Tensor:
+        """`x.t_()`, `x.data = y`: from now on x is another view; what x was stays, for those that are views of it."""
         known, memory = self.session.tensors, self.session.memory
-        known.value_of(tensor)
+        with self:
+            new = form()
+        if new is tensor:
+            return tensor
+        known.set_aside(tensor)
         slot = known.slot_of(new)
-        memory.leave(tensor)
         tensor.data = new
         memory.hold(tensor, slot.value, View(slot, torch.Tensor.detach, (new,), {}, 0))
         memory.mark_written(tensor)
@@ -286,10 +294,6 @@ class Tracer(TorchFunctionMode):
         while slot.view is not None:
             slot = slot.view.base
         return slot.tensor, size, stride, start
-
-
-def _takes_the_place_of(func: Any, args: Any) -> bool:
-    return name_of(func) == "set_" and len(args) == 2 and isinstance(args[1], torch.Tensor)
 
 
 def without(graph: Graph, messages: Collection[str]) -> Graph:

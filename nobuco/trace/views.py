@@ -39,8 +39,8 @@ def rewriting(views: Sequence[View], changed: torch.Tensor, symbolic: bool) -> R
         order = _turned_back(views[0]) if len(views) == 1 and symbolic else None
         if order is not None:
             return lambda base, changed: torch.permute(changed, order)
-        places = _places(views)
-        return _moved_back(places, base.shape, (lambda base: _counted(views, base)) if symbolic else lambda _: places)
+        places = places_of(views)
+        return _moved_back(places, base.shape, (lambda base: counted(views, base)) if symbolic else lambda _: places)
 
 
 def is_onto_itself(tensor: torch.Tensor, index: Any, value: Any) -> bool:
@@ -185,7 +185,7 @@ _PARTS: dict[str, Callable[..., tuple[int, Any]]] = {
 }
 
 
-def _counted(views: Sequence[View], base: torch.Tensor) -> torch.Tensor:
+def counted(views: Sequence[View], base: torch.Tensor) -> torch.Tensor:
     """The places of the last view, counted by calls on a base of whatever size it has."""
     counted = torch.reshape(torch.arange(base.numel()), base.shape)
     for view in views:
@@ -199,7 +199,7 @@ def _assigned(base: torch.Tensor, region: Any, changed: torch.Tensor) -> torch.T
     return result
 
 
-def _places(views: Sequence[View]) -> torch.Tensor:
+def places_of(views: Sequence[View]) -> torch.Tensor:
     """For each element of the last view, its number in the base; found by taking the views of a counting tensor."""
     base = views[0].base.tensor
     # Memory like the base's own: `as_strided` and `view` depend on offset and strides.

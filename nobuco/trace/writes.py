@@ -12,7 +12,7 @@ from nobuco.trace.calls import name_of
 from nobuco.trace.memory import Memory, Slot, View, same_place, storage
 from nobuco.trace.session import Session
 from nobuco.trace.sizes import Kept
-from nobuco.trace.views import aliasing, overlaps, rewriting
+from nobuco.trace.views import aliasing, counted, overlaps, places_of, rewriting
 
 
 def written_slots(
@@ -52,6 +52,28 @@ def spread(session: Session, slot: Slot) -> None:
     for other in memory.sharing(slot.tensor):
         if id(other) not in fresh:
             other.stale = other.view is not None
+
+
+def write_places(session: Session, tensor: torch.Tensor, key: Any, value: Any) -> bool:
+    """`tensor[key] = value` where elements share places: written to the tensor that has each place once.
+
+    Gives whether there is one that the trace knows.
+    """
+    slot, views = session.tensors.slot_of(tensor), list[View]()
+    while slot.view is not None and overlaps(slot.tensor):
+        views.insert(0, slot.view)
+        slot = slot.view.base
+    if overlaps(slot.tensor):
+        return False
+    numbers = places_of(views) if session.sizes is Kept.NONE else None
+    base = slot.tensor
+    with session.mode:
+        places = (counted(views, base) if numbers is None else numbers)[key]
+        new = torch.as_tensor(value, dtype=base.dtype)
+        new = torch.reshape(new, new.shape[max(new.dim() - places.dim(), 0) :])
+        written = torch.index_put(torch.reshape(base, (-1,)), (places,), new)
+        base.copy_(torch.reshape(written, base.shape))
+    return True
 
 
 def _rewritten_base(session: Session, written: Slot, view: View) -> Slot:

@@ -121,8 +121,9 @@ def _torch(deployed: Deployed, threads: int) -> Iterator[Prepared]:
 
 
 def _keras(deployed: Deployed) -> Prepared:
-    import keras
     import tensorflow as tf
+
+    from nobuco.layers.output import in_order
 
     model, feeds = deployed.keras_model, [tf.constant(feed) for feed in deployed.feeds]
     compiled = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
@@ -132,7 +133,7 @@ def _keras(deployed: Deployed) -> Prepared:
             return compiled(*feeds)
 
     threads = tf.config.threading.get_intra_op_parallelism_threads() or spec.cores()
-    return Prepared(processor(), threads, run, outputs=deployed.as_pytorch(keras.tree.flatten(run())))
+    return Prepared(processor(), threads, run, outputs=deployed.as_pytorch(in_order(run())))
 
 
 def _xnnpack(deployed: Deployed, threads: int) -> Prepared:

@@ -17,6 +17,7 @@ from nobuco.converters.indexing import setitem
 from nobuco.converters.memory import as_strided
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, rank, scalar_as_vector, sizes
+from nobuco.converters.writing import counted, written
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.registry import expression
 
@@ -25,9 +26,9 @@ FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
 def _written(x: tf.Tensor, src: tf.Tensor, view: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """`x` with `src` where a view of it is: the view of the elements' own numbers tells where that is."""
-    numbers = tf.reshape(tf.range(math.prod(sizes(x))), sizes(x))
-    places = tf.reshape(view(numbers), [-1, 1])
-    flat = tf.tensor_scatter_nd_update(tf.reshape(x, [-1]), places, tf.reshape(cast(src, x.dtype), [-1]))
+    places = counted(sizes(x), view)
+    places = places.reshape(-1) if isinstance(places, np.ndarray) else tf.reshape(places, [-1])
+    flat = written(tf.reshape(x, [-1]), places, tf.reshape(cast(src, x.dtype), [-1]))
     return tf.reshape(flat, sizes(x))
 
 

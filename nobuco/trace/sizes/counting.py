@@ -17,6 +17,7 @@ from nobuco.trace.calls import name_of
 # How many of n elements a call gives in another run.
 Fewer = Callable[[int], int]
 _OF_MASKS = {"nonzero", "argwhere", "masked_select", "where", "__getitem__", "__setitem__"}
+_PACKING = "_pack_padded_sequence"  # by the lengths of sequences
 _OF_RESULTS = {"nms", "unique", "unique_consecutive", "bincount"}
 
 
@@ -42,7 +43,8 @@ def _is_counting(node: Node) -> bool:
 def thinned(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool], fewer: Fewer) -> Any:
     """The arguments of such a call with fewer elements in its masks; what is not `live` stays."""
     masks = {id(mask) for mask in _counted(func, args, kwargs, live)}
-    return map_leaves(lambda leaf: _with_fewer(leaf, fewer) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
+    thin = _shorter if _name(func) == _PACKING else _with_fewer
+    return map_leaves(lambda leaf: thin(leaf, fewer) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
 
 
 def shortened(func: Any, result: Any, fewer: Fewer) -> Any:
@@ -60,12 +62,12 @@ def _name(func: Any) -> str:
 def _counted(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool]) -> list[Any]:
     """The arguments of a call whose elements decide how many its result has."""
     name = _name(func)
-    if name not in _OF_MASKS:
+    if name not in _OF_MASKS and name != _PACKING:
         return []
     given = list(leaves((args, dict(kwargs))))
     if name in ("nonzero", "argwhere") or (name == "where" and len(given) == 1):
         found = given[:1]
-    elif name == "masked_select":
+    elif name in ("masked_select", _PACKING):
         found = given[1:2]
     else:  # indices
         found = [] if name == "where" else [leaf for leaf in given[1:] if _is_mask(leaf)]
@@ -90,3 +92,8 @@ def _with_fewer(mask: torch.Tensor, fewer: Fewer) -> torch.Tensor:
     elif len(left):
         flat[left[0]] = 1
     return flat.reshape(mask.shape)
+
+
+def _shorter(lengths: torch.Tensor, fewer: Fewer) -> torch.Tensor:
+    """Lengths of sequences of which the longest are shorter."""
+    return lengths.clamp(max=max(fewer(int(lengths.max())), 1))
