@@ -65,8 +65,29 @@ def is_baking(func: Any) -> bool:
     return name_of(func) in _BAKING
 
 
+def question(func: Any) -> Callable[..., torch.Tensor] | None:
+    """What a call asks that gives Python a truth value, as a tensor, so that it is recorded; None for other calls."""
+    return _QUESTIONS.get(name_of(func))
+
+
+def _equal(input: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return input.eq(other).all() if input.shape == other.shape else torch.tensor(False)
+
+
+_QUESTIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "equal": _equal,
+    "allclose": lambda *args, **kwargs: torch.isclose(*args, **kwargs).all(),
+    "is_nonzero": lambda input: input != 0,
+}
+
+
 def counting(func: Any, given: Any) -> list[Value]:
-    """Of what a call is given, the values that tell how many tensors it gives: a number that Python then holds."""
+    """Of what a call is given, the values that tell how many tensors it gives, or how large they are.
+
+    That is a number that Python then holds: how many classes `one_hot` finds, how many parts `tensor_split` makes.
+    """
+    if name_of(func) == "one_hot" and (*given[0][1:], *given[1].values()) in ((), (-1,)):
+        return list(values(given))
     return [value for value in values(given) if not value.rank] if name_of(func) == "tensor_split" else []
 
 

@@ -168,7 +168,7 @@ class Record:
         message = (
             f"{call_site()}: {operation_name(func)} takes a value that depends on the input into Python; "
             "the converted model keeps what it was while tracing (a branch stays the branch taken). "
-            "Use torch.where or torch.cond, or give the enclosing module a converter."
+            "Use explore_branches=True, torch.where or torch.cond, or give the enclosing module a converter."
         )
         self._baked.append((values(given), message))
         self._note_where(message)

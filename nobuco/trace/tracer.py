@@ -24,6 +24,7 @@ from nobuco.trace.calls import (
     original_of,
     overload_of,
     placeless,
+    question,
     speaking,
     torch_spelled,
 )
@@ -174,6 +175,10 @@ class Tracer(TorchFunctionMode):
             return self._sizes.answer(func, args, kwargs)
         if is_told_below(func):
             return self._run_below(func, args, kwargs)
+        asked = question(func)
+        if asked is not None:
+            with self:
+                return bool(asked(*args, **kwargs))
         if is_traceable(func):
             return self._scopes.run_function(func, args, kwargs)
         form = form_after(self.session.memory, func, args, kwargs)

@@ -18,7 +18,7 @@ from nobuco.trace.sizes.counting import Fewer, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_by
 from nobuco.trace.sizes.numbers import Kept
-from nobuco.trace.sizes.reruns import Program, Rerun, Shape, parting, reruns
+from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, parting, reruns
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
@@ -78,7 +78,7 @@ def trace_dynamic(
 def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
     """A trace with fewer elements chosen; None where the program cannot go on with them."""
     try:
-        return trace(program.function, program.args, program.kwargs, **program.options, fewer=fewer)
+        return lightened(trace(program.function, program.args, program.kwargs, **program.options, fewer=fewer))
     except Exception:
         return None
 

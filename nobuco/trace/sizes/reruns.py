@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Value, ValueKind, leaves, map_tensors, tensors
+from nobuco.ir import Graph, Guard, Node, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -69,7 +69,7 @@ class Program:
         """A run with these lengths of dynamic axes."""
         args, kwargs = self.resized(sizes)
         result = traced(self.function, args, kwargs, **self.options)
-        return Rerun(sizes, result) if isinstance(result, Failure) else Rerun(sizes, None, result)
+        return Rerun(sizes, result) if isinstance(result, Failure) else Rerun(sizes, None, lightened(result))
 
     def resized(self, sizes: Sizes) -> Any:
         """The arguments with such lengths, filled by repeating what they hold, floats of their own size each."""
@@ -101,6 +101,16 @@ class Rerun:
     def guards(self) -> Sequence[Guard]:
         """The decisions that it took by sizes."""
         return self.failure.guards if self.graph is None and self.failure is not None else self.graph.guards  # type: ignore[union-attr]
+
+
+def lightened(graph: Graph) -> Graph:
+    """The graph of another run with the samples that are looked at alone: sizes, constants, inputs and outputs.
+
+    The activations of many runs at once would fill the memory.
+    """
+    ends = {value.id for value in (*graph.inputs, *values(graph.outputs))}
+    made = {value.id for node in graph.walk() for value in node.results if value.kind is ValueKind.RESULT}
+    return replace(graph, samples={id: held for id, held in graph.samples.items() if id in ends or id not in made})
 
 
 def reruns(program: Program, seconds: float) -> list[Rerun]:
