@@ -69,8 +69,8 @@ class UnsafeFileError(NobucoError, ValueError):
     def __init__(self, found: str) -> None:
         self.found = found
         super().__init__(
-            f"refused to load a layer of a .keras file: it {found}. If you know where the file is from and trust it as "
-            "you would a programme, load it with safe_mode=False"
+            f"refused to load a layer of a .keras file: it {found}. If you trust the file as you would a programme, "
+            "load it with safe_mode=False, or call keras.config.enable_unsafe_deserialization() first"
         )
 
 

@@ -406,6 +406,13 @@ def test_an_op_layer_makes_its_graph_only_when_asked(monkeypatch):
     assert made == [1]
 
 
+def test_without_the_import_the_error_says_what_to_do(converted, tmp_path):
+    converted["lambdas"][1].save(tmp_path / "m.keras")
+    code = f"import keras; keras.models.load_model({str(tmp_path / 'm.keras')!r})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300).stderr
+    assert "import nobuco.layers" in told[told.index("Could not locate class 'ConvertedModel'") :][:500]
+
+
 # What a file costs beside its weights: each layer's config (a small graph for an op layer, which is compressed), and a
 # group for it in the weights' file.
 PER_LAYER = 2500

@@ -76,8 +76,8 @@ _SIZES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 _RANK = 254  # an upper bound in TensorFlow
 
 
-def bring_in(definition: Any, name: str = "") -> None:
-    """Import a GraphDef, which has been vetted, into the present graph.
+def bring_in(definition: Any, trusted: bool = False) -> dict[str, Any]:
+    """Import a GraphDef, which has been vetted, into the present graph; gives its operations by their names there.
 
     Raises:
         UnsafeFileError: a constant in it is too large to be evaluated for a shape.
@@ -86,18 +86,19 @@ def bring_in(definition: Any, name: str = "") -> None:
     inputs = {name: [_source(text) for text in node.input] for name, node in nodes.items()}
     order = _ordered(inputs)
     constant = _constant(nodes, inputs, order)
-    if not _may_grow(nodes, inputs, [name for name in order if name in constant]):
-        tf.import_graph_def(definition, name="")
-        return
-    graph = tf.compat.v1.get_default_graph()
+    if trusted or not _may_grow(nodes, inputs, [name for name in order if name in constant]):
+        return dict(zip(order, tf.import_graph_def(definition, name="", return_elements=order)))
+    done: dict[str, Any] = {}  # a name may be another in the graph: `a` after `a/b`
     for stage in _stages(inputs, order, constant):
         part = tf.compat.v1.GraphDef(versions=definition.versions, library=definition.library)
         part.node.extend(nodes[name] for name in stage)
-        tf.import_graph_def(part, name="", input_map=_there(graph, part, set(stage)))
+        made = tf.import_graph_def(part, name="", input_map=_there(done, part), return_elements=stage)
+        done.update(zip(stage, made))
         for name in constant.intersection(stage):
-            for tensor in graph.get_operation_by_name(name).outputs:
+            for tensor in done[name].outputs:
                 if tensor.shape.is_fully_defined() and prod(tensor.shape) > MOST:
                     raise UnsafeFileError(f"holds a constant {name!r} of {prod(tensor.shape):,} elements")
+    return done
 
 
 def _source(text: str) -> str:
@@ -161,12 +162,12 @@ def _stages(inputs: Mapping[str, Sequence[str]], order: Sequence[str], constant:
     return [stages[number] for number in sorted(stages)]
 
 
-def _there(graph: Any, part: Any, own: set[str]) -> dict[str, Any]:
+def _there(done: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """What operations of this part take from those that are imported already."""
     found: dict[str, Any] = {}
     for text in {text for node in part.node for text in node.input}:
         source = _source(text)
-        if source not in own:
-            there = graph.get_operation_by_name(source)
+        if source in done:
+            there = done[source]
             found[text] = there if text.startswith("^") else there.outputs[int(text[len(source) + 1 :] or 0)]
     return found

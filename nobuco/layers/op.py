@@ -139,12 +139,17 @@ def _imported(graph: Mapping[str, Any]) -> Any:
     definition, size = unpacked(graph["definition"], trusted())
     if not trusted():
         vet(definition, size)
-    bring = tf.import_graph_def if trusted() else bring_in
+    done: dict[str, Any] = {}
     try:
-        wrapped = tf.compat.v1.wrap_function(lambda: bring(definition, name=""), [])
-        element = wrapped.graph.as_graph_element
-        return wrapped.prune([element(name) for name in graph["inputs"]], [element(name) for name in graph["outputs"]])
-    except (TypeError, KeyError, ValueError, tf.errors.OpError) as error:
+        wrapped = tf.compat.v1.wrap_function(lambda: done.update(bring_in(definition, trusted())), [])
+        ends = [[_tensor(done, name) for name in graph[key]] for key in ("inputs", "outputs")]
+        return wrapped.prune(*ends)
+    except (TypeError, LookupError, ValueError, AttributeError, tf.errors.OpError) as error:
         if isinstance(error, UnsafeFileError):
             raise
         raise UnsafeFileError(f"holds a graph that cannot be imported ({str(error)[:200]})") from error
+
+
+def _tensor(operations: Mapping[str, Any], name: str) -> Any:
+    operation, _, number = name.rpartition(":")
+    return operations[operation].outputs[int(number)]
