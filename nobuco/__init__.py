@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nobuco.keras_settings import require_tensorflow
+
 if TYPE_CHECKING:
     from nobuco.bridge import t_keras2pytorch, t_pytorch2keras
     from nobuco.convert import pytorch_to_keras
@@ -104,10 +106,15 @@ __all__ = [
     "unregister_converter",
 ]
 
+# Modules that need neither Keras nor what it stands on.
+_PLAIN = ("nobuco.errors", "nobuco.layout", "nobuco.report", "nobuco.trace.traceable")
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nobuco' has no attribute {name!r}")
+    if not _HOME[name].startswith(_PLAIN):
+        require_tensorflow()
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nobuco.arguments import prepared
+from nobuco.call import prepared
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.examples import example_arguments
 from nobuco.ir import Graph, Node, values
@@ -58,7 +58,8 @@ def _named(name: str) -> Any:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"there is no {name!r} ({error}); give the dotted name of an operation, e.g. 'torch.nn.functional.gelu'"
+            f"subject: there is no {name!r} ({error}); give the dotted name of an operation, e.g. "
+            "'torch.nn.functional.gelu'"
         ) from error
 
 
@@ -92,7 +93,7 @@ def _by_itself(call: CallCoverage) -> CallCoverage:
 
 
 def _of_programme(model: Any, args: Any, kwargs: Any) -> Coverage:
-    call = prepared(model, args, kwargs)
+    call = prepared(model, args, kwargs, "subject")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)  # which belong to a conversion
         graph = traced(call, [tuple(tensor.shape) for tensor in call.tensors])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nobuco.arguments import Call
-from nobuco.ir import Graph
-from nobuco.registry import find_converter
+from nobuco.call import Call
+from nobuco.errors import ConversionError
+from nobuco.ir import Graph, values
+from nobuco.registry import find_converter, operation_name
 from nobuco.select import Selection, select
 from nobuco.trace import Kept, trace_dynamic
+from nobuco.trace.foreign import foreign
 from nobuco.trace.opening import opened
 
 
@@ -33,3 +35,17 @@ def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Ma
         return graph, selection, {}
     graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
     return graph, select(graph, find_converter), refused
+
+
+def refuse_foreign(graph: Graph, selection: Selection) -> None:
+    """Refuse calls, those that are converted and gaps, that take or give tensors which TensorFlow does not have.
+
+    Raises:
+        ConversionError: a tensor is sparse, quantised, or of a type that TensorFlow does not compute in.
+    """
+    for node in (*(gap.node for gap in selection.gaps), *(unit.node for unit in selection.units)):
+        for value in values((node.args, dict(node.kwargs), node.outputs)):
+            sample = graph.samples.get(value.id)
+            problem = foreign(sample) if sample is not None else ""
+            if problem:
+                raise ConversionError(f"{node.site}: a tensor of {operation_name(node.op)} {problem}", (str(node.op),))

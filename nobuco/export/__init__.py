@@ -1,5 +1,9 @@
 """From a Keras model to files that run elsewhere."""
 
+from nobuco.keras_settings import require_tensorflow
+
+require_tensorflow()  # before Keras is loaded
+
 from nobuco.export.flatbuffer import run_tflite
 from nobuco.export.keras_file import keras_file
 from nobuco.export.names import input_names, output_names

@@ -6,9 +6,19 @@ import os
 
 import keras
 
+from nobuco.errors import ExportArgumentError
 from nobuco.files import replacing
+from nobuco.kinds import PATH, Kind, instance, takes
 
 
+@takes(
+    ExportArgumentError,
+    model=instance("a Keras model, e.g. what pytorch_to_keras returned", keras.Model),
+    path=Kind(
+        "the path of a file *.keras",
+        lambda given: PATH.fits(given) and str(given).endswith(".keras"),
+    ),
+)
 def keras_file(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Write any Keras model as a `.keras` file.
 
@@ -16,7 +26,7 @@ def keras_file(model: keras.Model, path: str | os.PathLike[str]) -> None:
     is complete. (A model that `pytorch_to_keras` returned saves itself so.)
 
     Raises:
-        ValueError: the path does not end in `.keras`.
+        ExportArgumentError: `model` is none, or the path does not end in `.keras`.
     """
     with replacing(path) as fresh:
         model.save(fresh)

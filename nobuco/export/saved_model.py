@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nobuco.export.names import Names
+from nobuco.errors import ExportArgumentError
+from nobuco.export.names import MODEL, Names
 from nobuco.files import replacing_folder
+from nobuco.kinds import PATH, Kind, takes
 from nobuco.layers import StateLayer
 from nobuco.layers.state import state_layers
 
@@ -22,8 +24,15 @@ SIGNATURE = "serving_default"
 _EMBEDDED = 2**14
 
 Models: TypeAlias = keras.Model | Mapping[str, keras.Model]
+MODELS = MODEL | Kind("a dict of such by the names of their signatures", lambda given: _is_mapping_of_models(given))
 
 
+def _is_mapping_of_models(given: Any) -> bool:
+    named = isinstance(given, Mapping) and all(isinstance(name, str) and name for name in given)
+    return named and bool(given) and all(map(MODEL.fits, given.values()))
+
+
+@takes(ExportArgumentError, model=MODELS, folder=PATH)
 def to_saved_model(model: Models, folder: str | os.PathLike[str]) -> None:
     """Write a model as a SavedModel for inference, or several models as one, a signature each.
 

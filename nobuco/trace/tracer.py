@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nobuco.errors import NobucoWarning
+from nobuco.errors import warn
 from nobuco.ir import Graph, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
 from nobuco.trace.calls import (
@@ -252,4 +251,4 @@ def _takes_the_place_of(func: Any, args: Any) -> bool:
 def warn_all(graph: Graph) -> None:
     """Issue the warnings that a trace collected."""
     for message in graph.warnings:
-        warnings.warn(message, NobucoWarning, stacklevel=3)
+        warn(message)
