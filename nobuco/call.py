@@ -54,8 +54,10 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
             f"kwargs is {type(kwargs).__name__}; give a dict of the keyword arguments, or None (got {shown(kwargs)})"
         )
     given, named = tuple(args or ()), dict(kwargs or {})
-    _check_names(named)
-    _check_signature(program.function, given, named)
+    for name in named:
+        if not isinstance(name, str):
+            raise InputError(f"kwargs is {shown(named)}; give a dict by the names of the parameters")
+    _check_signature(program.function, given, named, subject)
     tensors = tuple(leaf for leaf in leaves((given, named)) if isinstance(leaf, torch.Tensor))
     names = _parameter_names(program.function, given, named)
     _check_leaves(given, named)
@@ -69,13 +71,7 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
     return Call(program, given, named, tensors, names)
 
 
-def _check_names(kwargs: Mapping[Any, Any]) -> None:
-    for name in kwargs:
-        if not isinstance(name, str):
-            raise InputError(f"kwargs has the key {shown(name)}; give a dict by the names of the parameters")
-
-
-def _check_signature(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+def _check_signature(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], subject: str) -> None:
     """Refuse arguments that do not fit the parameters, as far as these are known.
 
     Hooks, and a `__call__` of the module's own, may change them; a decorator may add some, so its own are looked at.
@@ -92,7 +88,7 @@ def _check_signature(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, 
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(function, "__qualname__", type(function).__name__)
-        raise InputError(f"args and kwargs do not fit {name}{signature}: {error}") from None
+        raise InputError(f"args and kwargs do not fit the {subject}, {name}{signature}: {error}") from None
 
 
 def _check_leaves(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -145,3 +141,21 @@ def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         count = sum(isinstance(leaf, torch.Tensor) for leaf in leaves(argument))
         found += [name] if count == 1 else [f"{name}_{i}" for i in range(count)]
     return tuple(found)
+
+
+def devices_apart(call: Call) -> str:
+    """What to say where the example and the model's weights are on different devices; else nothing.
+
+    A model may move its inputs itself, so that this is a fault only where its call fails.
+    """
+    function = call.program.function
+    if not isinstance(function, nn.Module):
+        return ""
+    weights = {str(t.device) for t in (*function.parameters(), *function.buffers())}
+    given = {str(tensor.device) for tensor in call.tensors}
+    if not weights or given <= weights:
+        return ""
+    return (
+        f"args: the example is on {', '.join(sorted(given))}, the model's weights are on {', '.join(sorted(weights))}; "
+        "bring both to one device, e.g. model.cpu() and args=[x.cpu()]"
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nobuco.call import Call
-from nobuco.errors import ConversionError
+from nobuco.call import Call, devices_apart
+from nobuco.errors import ConversionError, InputError
 from nobuco.ir import Graph, values
 from nobuco.registry import find_converter, operation_name
 from nobuco.select import Selection, select
@@ -19,10 +19,16 @@ def traced(
 ) -> Graph:
     """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None."""
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
-    return trace_dynamic(
-        call.program.function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
-        has_converter=lambda op: find_converter(op) is not None,
-    )  # fmt: skip
+    try:
+        return trace_dynamic(
+            call.program.function, call.args, call.kwargs, dict(enumerate(shapes)), sizes, paths,
+            has_converter=lambda op: find_converter(op) is not None,
+        )  # fmt: skip
+    except RuntimeError as error:
+        apart = devices_apart(call)
+        if apart:
+            raise InputError(f"{apart} ({error})") from error
+        raise
 
 
 def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Mapping[int, str]]:

@@ -55,11 +55,17 @@ def by_signature(model: Models) -> dict[str, keras.Model]:
     return dict(model) if isinstance(model, Mapping) else {SIGNATURE: model}
 
 
-def write(models: Mapping[str, keras.Model], folder: str, pass_states: bool = False) -> dict[str, Names]:
-    """Write a SavedModel; with `pass_states`, states are further arguments and results instead of variables."""
+def write(
+    models: Mapping[str, keras.Model], folder: str, pass_states: bool = False, narrow: bool = False
+) -> dict[str, Names]:
+    """Write a SavedModel.
+
+    With `pass_states`, states are further arguments and results instead of variables. With `narrow`, what the models
+    take and give in 64-bit integers has 32 bits at the signature.
+    """
     passed = {key: list(state_layers(model)) if pass_states else [] for key, model in models.items()}
     names = {key: Names.of(model, passed[key]) for key, model in models.items()}
-    functions = {key: _signature(model, names[key], passed[key]) for key, model in models.items()}
+    functions = {key: _signature(model, names[key], passed[key], narrow) for key, model in models.items()}
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
@@ -67,18 +73,26 @@ def write(models: Mapping[str, keras.Model], folder: str, pass_states: bool = Fa
     return names
 
 
-def _signature(model: keras.Model, names: Names, passed: Sequence[StateLayer]) -> Any:
+def _signature(model: keras.Model, names: Names, passed: Sequence[StateLayer], narrow: bool) -> Any:
     """The model as a TensorFlow function whose results have names."""
     tensors = [*model.inputs, *(layer.state for layer in passed)]
-    specs = [tf.TensorSpec(t.shape, t.dtype, name) for t, name in zip(tensors, names.inputs)]
+    own = [tf.as_dtype(t.dtype) for t in tensors]
+    specs = [
+        tf.TensorSpec(t.shape, _narrowed(dtype, narrow), name) for t, dtype, name in zip(tensors, own, names.inputs)
+    ]
     embedded = _embedded(model) if passed or not list(state_layers(model)) else []
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> dict[str, Any]:
-        count = len(model.inputs)
-        return dict(zip(names.outputs, _called(model, tensors[:count], passed, tensors[count:], embedded)))
+        count, tensors = len(model.inputs), tuple(map(tf.cast, tensors, own))
+        results = _called(model, tensors[:count], passed, tensors[count:], embedded)
+        return {name: tf.cast(t, _narrowed(t.dtype, narrow)) for name, t in zip(names.outputs, results)}
 
     return serve.get_concrete_function()
+
+
+def _narrowed(dtype: Any, narrow: bool) -> Any:
+    return tf.int32 if narrow and tf.as_dtype(dtype) == tf.int64 else dtype
 
 
 def _embedded(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:

@@ -7,7 +7,9 @@ import os
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from nobuco.errors import ExportArgumentError
 from nobuco.export.saved_model import SIGNATURE
+from nobuco.kinds import PATH, instance, shown, takes
 
 # Those that tensorflowjs 4.22.0 knows: the `tfOpName`s of its `op_list/*.json`. The package itself needs an older
 # TensorFlow.
@@ -49,6 +51,7 @@ OPERATIONS = frozenset([
 # fmt: on
 
 
+@takes(ExportArgumentError, folder=PATH, signature=instance("the name of a signature", str))
 def unsupported_in_tfjs(folder: str | os.PathLike[str], signature: str = SIGNATURE) -> tuple[str, ...]:
     """The operations of a SavedModel that TF.js does not have, in alphabetical order; none if it can be converted.
 
@@ -56,7 +59,12 @@ def unsupported_in_tfjs(folder: str | os.PathLike[str], signature: str = SIGNATU
         folder: what `to_saved_model` wrote, or another SavedModel.
         signature: of which.
     """
-    loaded = tf.saved_model.load(str(folder))
+    if not tf.saved_model.contains_saved_model(os.fspath(folder)):
+        raise ExportArgumentError(f"folder is {shown(folder)}; give the folder of a SavedModel")
+    loaded = tf.saved_model.load(os.fspath(folder))
+    if signature not in loaded.signatures:
+        known = ", ".join(map(repr, loaded.signatures))
+        raise ExportArgumentError(f"signature is {signature!r}; the SavedModel has {known}")
     # As tensorflowjs does: weights become constants and calls are inlined, and then operations are counted.
     graph = convert_variables_to_constants_v2(loaded.signatures[signature]).graph.as_graph_def()
     bodies = [graph.node, *(function.node_def for function in graph.library.function)]

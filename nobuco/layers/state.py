@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.kinds import instance, takes
+
 
 @keras.saving.register_keras_serializable(package="nobuco")
 class StateLayer(keras.layers.Layer):
@@ -77,6 +79,7 @@ def state_layers(model: keras.Model) -> Iterator[StateLayer]:
     return (layer for layer in model._flatten_layers(include_self=False) if isinstance(layer, StateLayer))
 
 
+@takes(model=instance("a Keras model", keras.Model))
 def reset_states(model: keras.Model) -> None:
     """Put the state of a converted model back to what it was at conversion.
 

@@ -88,6 +88,6 @@ def set_channel_order(tensor: Any, channel_order: ChannelOrder | str) -> Any:
     """
     try:
         tensor._nobuco_channel_order = ChannelOrder(channel_order)
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise InputError(f"tensor is {shown(tensor)}; give a TensorFlow tensor") from None
     return tensor
