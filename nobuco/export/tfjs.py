@@ -63,9 +63,10 @@ _SECOND = ("remap", "constfold", "arithmetic", "dependency")
 def unsupported_in_tfjs(folder: str | os.PathLike[str], signature: str = SIGNATURE) -> tuple[str, ...]:
     """The operations of a SavedModel that TF.js does not have, in alphabetical order; none if it can be converted.
 
-    Among them is what its converter itself makes of others: with oneDNN, TensorFlow fuses a convolution with a
-    hardswish that follows it into `_FusedHardSwish`. `TF_ENABLE_ONEDNN_OPTS=0` in the environment of
-    `tensorflowjs_converter` leaves that, and then none is reported if this process has it, too.
+    Among them is what its converter itself makes of others: with oneDNN, TensorFlow fuses a matrix product with the
+    exact GELU that follows it into `GeluExact`, and a convolution with `x * relu6(x + 3) / 6` into `_FusedHardSwish`.
+    `TF_ENABLE_ONEDNN_OPTS=0` in the environment of `tensorflowjs_converter` prevents that; where this process has it,
+    too, neither is reported.
 
     Args:
         folder: what `to_saved_model` wrote, or another SavedModel.
