@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nobuco.keras_settings import require_tensorflow
 from nobuco.symbols import keep_triton_apart
 
 if TYPE_CHECKING:
@@ -107,6 +108,9 @@ __all__ = [
     "unregister_converter",
 ]
 
+# Modules that need neither Keras nor what it stands on.
+_PLAIN = ("nobuco.errors", "nobuco.layout", "nobuco.report", "nobuco.trace.traceable")
+
 
 keep_triton_apart()
 
@@ -114,6 +118,8 @@ keep_triton_apart()
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nobuco' has no attribute {name!r}")
+    if not _HOME[name].startswith(_PLAIN):
+        require_tensorflow()
     return getattr(importlib.import_module(_HOME[name]), name)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import torch
 
-from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
+from nobuco.kinds import NOTHING, Kind, instance, takes
+from nobuco.layout.order import ORDER, ChannelOrder, get_channel_order, set_channel_order
 
 
 def tf_dtype(dtype: torch.dtype) -> tf.DType:
@@ -40,17 +42,30 @@ def in_order(array: np.ndarray, order: ChannelOrder) -> np.ndarray:
     return np.transpose(array, order.permutation(array.ndim))
 
 
-def t_pytorch2keras(tensor: torch.Tensor, channel_order: ChannelOrder = ChannelOrder.PYTORCH) -> tf.Tensor:
+def _is_array(value: Any) -> bool:
+    """Whether a value is an array of numbers: TensorFlow's with values, NumPy's, or what NumPy makes one of."""
+    if value is None or isinstance(value, (str, bytes, type, Mapping)):
+        return False
+    try:
+        return np.asarray(value).dtype.kind in "biufcV"  # V: bfloat16
+    except Exception:  # of a symbolic tensor, which has no values
+        return False
+
+
+@takes(tensor=instance("a torch.Tensor", torch.Tensor), channel_order=ORDER)
+def t_pytorch2keras(tensor: torch.Tensor, channel_order: ChannelOrder | str = ChannelOrder.PYTORCH) -> tf.Tensor:
     """A PyTorch tensor as a TensorFlow tensor, laid out (and annotated) in `channel_order`."""
-    return set_channel_order(tf.convert_to_tensor(in_order(to_numpy(tensor), channel_order)), channel_order)
+    order = ChannelOrder(channel_order)
+    return set_channel_order(tf.convert_to_tensor(in_order(to_numpy(tensor), order)), order)
 
 
-def t_keras2pytorch(tensor: Any, channel_order: ChannelOrder | None = None) -> torch.Tensor:
+@takes(tensor=Kind("a TensorFlow tensor, or an array", _is_array), channel_order=ORDER | NOTHING)
+def t_keras2pytorch(tensor: Any, channel_order: ChannelOrder | str | None = None) -> torch.Tensor:
     """A TensorFlow tensor as a PyTorch tensor in PyTorch's order.
 
     `channel_order` is the order that the tensor lies in; None takes its annotation.
     """
-    order = channel_order or get_channel_order(tensor)
+    order = get_channel_order(tensor) if channel_order is None else ChannelOrder(channel_order)
     array = to_array(tensor)
     logical = np.transpose(array, order.transposition_to(ChannelOrder.PYTORCH, array.ndim))
     if array.dtype == tf.bfloat16.as_numpy_dtype:

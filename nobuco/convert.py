@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,26 +13,44 @@ import torch
 from torch import nn
 
 from nobuco.alone import alone
-from nobuco.arguments import inputs_given, output_orders, prepared
+from nobuco.arguments import inputs_given, output_orders
 from nobuco.build import Builder
 from nobuco.build.checkpoint import checkpoint_of
 from nobuco.build.regions import choices
 from nobuco.build.trials import Trials
-from nobuco.errors import ConversionError, NobucoWarning
+from nobuco.call import prepared
+from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
+from nobuco.keras_settings import require_channels_last
+from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, member_of, takes, whole
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
+from nobuco.measurable import check_example
 from nobuco.parity import tolerances
 from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.assemble import Draft, Layout
 from nobuco.select import gap_message, unanswered
-from nobuco.stages import selected, traced
+from nobuco.stages import refuse_foreign, selected, traced
 from nobuco.trace import without
 from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
 
 
+@takes(
+    trace_shape=FLAG | NOTHING,
+    enable_torch_tracing=FLAG,
+    explore_branches=FLAG | whole(0),
+    decompose=FLAG,
+    constants_to_variables=FLAG,
+    full_validation=FLAG,
+    validation_tolerance=BOUND | NOTHING,
+    return_outputs_pt=FLAG,
+    return_report=FLAG,
+    save_trace_html=FLAG | PATH,
+    debug_traces=member_of(TraceLevel, "nobuco.TraceLevel"),
+    verbose=FLAG,
+)
 @alone
 def pytorch_to_keras(
     model: nn.Module | Callable[..., Any] | torch.export.ExportedProgram | str | os.PathLike[str],
@@ -41,8 +58,8 @@ def pytorch_to_keras(
     kwargs: Mapping[str, Any] | None = None,
     *,
     input_shapes: Mapping[torch.Tensor, Sequence[int | None]] | None = None,
-    inputs_channel_order: ChannelOrder | Mapping[torch.Tensor, ChannelOrder] = ChannelOrder.TENSORFLOW,
-    outputs_channel_order: ChannelOrder | Mapping[int, ChannelOrder] | None = None,
+    inputs_channel_order: ChannelOrder | str | Mapping[torch.Tensor, ChannelOrder | str] = ChannelOrder.TENSORFLOW,
+    outputs_channel_order: ChannelOrder | str | Mapping[int, ChannelOrder | str] | None = None,
     input_names: Mapping[torch.Tensor, str] | Sequence[str] | None = None,
     output_names: Mapping[int, str] | Sequence[str] | None = None,
     trace_shape: bool | None = None,
@@ -71,7 +88,8 @@ def pytorch_to_keras(
             this order (those of `kwargs` behind them). An exported programme has its own where none are given.
         kwargs: its keyword arguments.
         input_shapes: for an input tensor its shape in PyTorch's order with None for each dynamic dimension.
-        inputs_channel_order: how inputs of rank three and more lie; one for all, or by tensor.
+        inputs_channel_order: how inputs of rank three and more lie; one for all, or by tensor. `"nhwc"` and `"nchw"`
+            mean the two as well.
         outputs_channel_order: how outputs lie; one for all, by output index, or None for whichever is cheapest.
         input_names: names of the Keras model's inputs, by tensor or in order.
         output_names: names of its outputs, by index or in order.
@@ -98,9 +116,10 @@ def pytorch_to_keras(
         The Keras model; a tuple of it and what else was asked for, PyTorch's outputs first, then the report.
 
     Raises:
-        InputError: an argument is wrong.
+        InputError: an argument is wrong, or a setting of Keras.
         ConversionError: operations have no converter (all are listed), or a converter is wrong.
     """
+    require_channels_last()
     html, tolerance = html_path(save_trace_html), tolerances(validation_tolerance, "validation_tolerance")
     call, paths = prepared(model, args, kwargs), path_limit(explore_branches)
     draft = Draft(call.program.name, finished=partial(_finish, html=html))
@@ -118,11 +137,13 @@ def pytorch_to_keras(
         outputs = draft.wanted = output_orders(
             graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of]
         )
+        check_example(graph, [spec.name for spec in inputs_of])
         _warn_of_training(call.program.function)
     with draft.stage("select"):
         graph, selection, refused = selected(graph, decompose)
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
         draft.selection = selection
+        refuse_foreign(graph, selection)
         if selection.gaps:
             message = gap_message(selection.gaps, refused)
             raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))
@@ -160,7 +181,7 @@ def pytorch_to_keras(
 def _finish(report: Report, html: Path | None) -> None:
     """Say what a conversion has to say, also one that failed; only now is it known which warnings were needless."""
     for message in report.warnings:
-        warnings.warn(message, NobucoWarning, stacklevel=5)
+        warn(message)
     if html is not None:
         save_html(report, html)
 
@@ -170,12 +191,8 @@ def _warn_of_mismatch(report: Report) -> None:
     wrong = [f"on the example: {output.describe()}" for output in report.outputs if not output.matches]
     wrong += [f"{tried.about}: {tried.describe()}" for tried in report.trials if not tried.ok]
     if wrong:
-        warnings.warn(
-            f"the converted model does not match PyTorch {wrong[0]}"
-            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-            NobucoWarning,
-            stacklevel=3,
-        )
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        warn(f"the converted model does not match PyTorch {wrong[0]}{more}")
 
 
 def _pytorch_outputs(graph: Graph) -> Any:
@@ -191,10 +208,8 @@ def _warn_of_training(model: Any) -> None:
     training = [name for name, m in model.named_modules() if getattr(m, "training", False)]  # frozen ones have no flag
     found = [name for name in training if issubclass(kinds[name], noisy)]
     if found:
-        warnings.warn(
+        warn(
             f"the model is in training mode, so {found[0]!r}"
             + (f" and {len(found) - 1} more" if len(found) > 1 else "")
-            + " (dropout or batch normalization) behaves as in training; call model.eval() before converting",
-            NobucoWarning,
-            stacklevel=4,
+            + " (dropout or batch normalization) behaves as in training; call model.eval() before converting"
         )

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from nobuco.alone import alone
-from nobuco.arguments import prepared
+from nobuco.call import prepared
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.examples import example_arguments
 from nobuco.ir import Graph, Node, values
@@ -60,7 +60,8 @@ def _named(name: str) -> Any:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"there is no {name!r} ({error}); give the dotted name of an operation, e.g. 'torch.nn.functional.gelu'"
+            f"subject: there is no {name!r} ({error}); give the dotted name of an operation, e.g. "
+            "'torch.nn.functional.gelu'"
         ) from error
 
 
@@ -94,7 +95,7 @@ def _by_itself(call: CallCoverage) -> CallCoverage:
 
 
 def _of_programme(model: Any, args: Any, kwargs: Any) -> Coverage:
-    call = prepared(model, args, kwargs)
+    call = prepared(model, args, kwargs, "subject")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)  # which belong to a conversion
         graph = traced(call, [tuple(tensor.shape) for tensor in call.tensors])

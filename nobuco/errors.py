@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ class UnknownConverterError(NobucoError, KeyError):
 
 
 class InputError(NobucoError, ValueError):
-    """An argument of `pytorch_to_keras` is wrong."""
+    """An argument is wrong, or a setting that holds for all calls."""
 
 
 class ConversionError(NobucoError):
@@ -54,6 +56,10 @@ class ExportError(NobucoError):
     def __init__(self, message: str, operations: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.operations = operations
+
+
+class ExportArgumentError(InputError, ExportError):
+    """An argument of a function of `nobuco.export` is wrong."""
 
 
 class CheckpointError(NobucoError, ValueError):
@@ -88,3 +94,11 @@ class OutputExistsError(OutputError, FileExistsError):
 
 class NobucoWarning(UserWarning):
     """What the user should know although the conversion goes on."""
+
+
+def warn(message: str) -> None:
+    """Warn at the user's line, the innermost that is not nobuco's own."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "nobuco":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, NobucoWarning, stacklevel=level)

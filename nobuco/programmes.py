@@ -15,6 +15,7 @@ from torch import nn
 
 from nobuco.errors import InputError
 from nobuco.ir import map_tensors
+from nobuco.kinds import shown
 from nobuco.trace.held import restoring
 from nobuco.trace.randomness import generators, keeping_random
 
@@ -31,26 +32,30 @@ class Programme:
     kwargs: Mapping[str, Any] | None = None
 
 
-def programme(model: Any) -> Programme:
+def programme(model: Any, subject: str = "model") -> Programme:
     """The programme that the user gave as the model, whatever kind it is of.
 
     A path is read, an exported programme made a module again, and what only stands in front of another programme
-    (`torch.compile`, `nn.DataParallel`) is taken away.
+    (`torch.compile`, `nn.DataParallel`) is taken away. Messages call it by its parameter, `subject`.
 
     Raises:
         InputError: it cannot be called, or the file holds no programme.
     """
     if isinstance(model, (str, os.PathLike)):
-        return replace(programme(_read(Path(model))), name=Path(model).stem)
+        return replace(programme(_read(model, subject), subject), name=Path(model).stem)
     if isinstance(model, torch.export.ExportedProgram):
         return Programme(_module_of(model), "ExportedProgram", *(model.example_inputs or ()))
     inner = _behind(model)
     if inner is not None:
-        return programme(inner)
-    if not callable(model):
+        return programme(inner, subject)
+    if isinstance(model, type):
+        name = model.__name__
+        raise InputError(f"{subject} is the class {shown(model)}; give an instance, e.g. {name}(...).eval()")
+    if not callable(model) or isinstance(model, torch.Tensor):
         raise InputError(
-            f"model is {type(model).__name__}, which cannot be called; give an nn.Module, a function, an "
-            "ExportedProgram, or the path of a file that torch.export.save or torch.jit.save wrote"
+            f"{subject} is {type(model).__name__}, which cannot be called; give an nn.Module, a function, an "
+            "ExportedProgram, or the path of a file that torch.export.save or torch.jit.save wrote "
+            f"(got {shown(model)})"
         )
     return Programme(model, _name(model))
 
@@ -85,10 +90,11 @@ def _module_of(program: torch.export.ExportedProgram) -> nn.Module:
     return program.module(check_guards=False) if checks else program.module()
 
 
-def _read(path: Path) -> Any:
+def _read(file: str | os.PathLike[str], subject: str) -> Any:
     """The programme that a file holds."""
-    if not path.is_file():
-        raise InputError(f"model is the path {str(path)!r}, where no file is")
+    if not os.path.isfile(file):
+        raise InputError(f"{subject} is the path {os.fspath(file)!r}, where no file is")
+    path = Path(file)
     load = torch.export.load if path.suffix == ".pt2" else torch.jit.load
     try:
         return load(str(path))

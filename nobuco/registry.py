@@ -19,8 +19,9 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
-from nobuco.errors import ConverterRegistrationError, UnknownConverterError
+from nobuco.errors import ConverterRegistrationError, InputError, UnknownConverterError
 from nobuco.inheritance import other_in_class
+from nobuco.kinds import FLAG, FUNCTION, NOTHING, Kind, instance, mapping, member_of, refusal, takes
 from nobuco.layout.movement import Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
 from nobuco.names import Lacking
@@ -44,7 +45,17 @@ class Sample:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     program: Callable[..., Any] | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind in _OF_SAMPLES.items():
+            if not kind.fits(getattr(self, name)):
+                raise InputError(refusal(name, getattr(self, name), kind))
 
+
+_OF_SAMPLES = {
+    "args": instance("a tuple of the operation's positional arguments", tuple, list),
+    "kwargs": mapping("a dict of its keyword arguments"),
+    "program": FUNCTION | NOTHING,
+}
 Samples = Callable[[], Sequence[Sample]]
 
 
@@ -260,8 +271,22 @@ def _code_of(function: Any) -> CodeType | None:
 
 
 registry = Registry()
+STRATEGY = member_of(ChannelOrderingStrategy, "nobuco.ChannelOrderingStrategy") | FUNCTION
+OPERATION = Kind(
+    "a function, a torch.Tensor method, an nn.Module class, or the name of an operator like 'torchvision::nms'",
+    lambda value: "::" in value if isinstance(value, str) else callable(value) and not isinstance(value, nn.Module),
+)
 
 
+@takes(
+    ConverterRegistrationError,
+    channel_ordering_strategy=STRATEGY,
+    autocast=FLAG,
+    reusable=FLAG,
+    validate_func=FUNCTION | NOTHING,
+    override=FLAG,
+    samples=FUNCTION | NOTHING,
+)
 def converter(
     *operations: Named,
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
@@ -292,6 +317,7 @@ def converter(
             "@nobuco.converter needs the operation to convert, e.g. (torch.nn.functional.relu)"
         )
 
+    @takes(ConverterRegistrationError, function=FUNCTION)
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         added = Converter(
             operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func, None, samples
@@ -335,6 +361,7 @@ def movement(*operations: Named) -> Callable[[Callable[..., Any]], Callable[...,
     return register
 
 
+@takes(operation=OPERATION)
 def unregister_converter(operation: Operation) -> None:
     """Forget the converter of an operation, built in or not.
 
@@ -344,6 +371,7 @@ def unregister_converter(operation: Operation) -> None:
     _registry_for().remove(operation)
 
 
+@takes(operation=OPERATION)
 def locate_converter(operation: Operation) -> tuple[str, str]:
     """Where the converter of an operation is defined, and its source.
 

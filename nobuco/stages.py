@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nobuco.arguments import Call
-from nobuco.ir import Graph
-from nobuco.registry import find_converter
+import torch
+
+from nobuco.call import Call, devices_apart
+from nobuco.errors import ConversionError, InputError
+from nobuco.ir import Graph, values
+from nobuco.registry import find_converter, operation_name
 from nobuco.select import Selection, select
 from nobuco.serving import stands_for_all
 from nobuco.trace import Input, Kept, trace_dynamic
+from nobuco.trace.foreign import foreign
 from nobuco.trace.opening import opened
 
 
@@ -27,10 +31,16 @@ def traced(
     """
     inputs = [Input(name, shape) for name, shape in zip(call.names, shapes)]
     sizes = Kept.ASKED if trace_shape is False else Kept.ALL
-    return trace_dynamic(
-        call.program.function, call.args, call.kwargs, inputs, sizes, paths,
-        stands_for_all=lambda node: stands_for_all(node, find_converter), validate_on=validate_on,
-    )  # fmt: skip
+    try:
+        return trace_dynamic(
+            call.program.function, call.args, call.kwargs, inputs, sizes, paths,
+            stands_for_all=lambda node: stands_for_all(node, find_converter), validate_on=validate_on,
+        )  # fmt: skip
+    except RuntimeError as error:
+        apart = devices_apart(call)
+        if apart:
+            raise InputError(f"{apart} ({error})") from error
+        raise
 
 
 def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Mapping[int, str]]:
@@ -43,3 +53,17 @@ def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Ma
         return graph, selection, {}
     graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
     return graph, select(graph, find_converter), refused
+
+
+def refuse_foreign(graph: Graph, selection: Selection) -> None:
+    """Refuse calls, those that are converted and gaps, that take or give tensors which TensorFlow does not have.
+
+    Raises:
+        ConversionError: a tensor is sparse, quantised, or of a type that TensorFlow does not compute in.
+    """
+    for node in (*(gap.node for gap in selection.gaps), *(unit.node for unit in selection.units)):
+        for value in values((node.args, dict(node.kwargs), node.outputs)):
+            sample = graph.samples.get(value.id)
+            problem = foreign(sample) if isinstance(sample, torch.Tensor) else ""
+            if problem:
+                raise ConversionError(f"{node.site}: a tensor of {operation_name(node.op)} {problem}", (str(node.op),))

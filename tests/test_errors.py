@@ -177,12 +177,12 @@ def test_a_branch_on_data_is_warned_about_with_its_line():
         ({"input_shapes": {X: (None, 3)}}, "repeat the tensor's sizes"),
         ({"input_names": {torch.rand(2): "a"}}, "input_names names a tensor of shape .* none of the inputs"),
         ({"input_names": ["a", "b"]}, "input_names has 2 entries; the model has 1 input"),
-        ({"inputs_channel_order": "nhwc"}, "inputs_channel_order"),
+        ({"inputs_channel_order": "hwc"}, "inputs_channel_order is 'hwc'; give a dict by input tensor"),
         (
             {"outputs_channel_order": {3: ChannelOrder.PYTORCH}},
             "names output 3; the model has outputs 0 to 0",
         ),
-        ({"outputs_channel_order": {0: "nchw"}}, "outputs_channel_order holds 'nchw'"),
+        ({"outputs_channel_order": {0: "chw"}}, "outputs_channel_order holds 'chw'"),
         ({"output_names": {0: "a", 1: "b"}}, "names output 1"),
     ],
 )

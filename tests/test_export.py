@@ -22,7 +22,7 @@ from nobuco.export import (
     to_tflite,
     unsupported_in_tfjs,
 )
-from nobuco.export.flatbuffer import tflite_operations
+from nobuco.export.running import tflite_operations
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
 

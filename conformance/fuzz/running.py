@@ -18,7 +18,7 @@ from conformance.fuzz.program import Program, Trial
 from nobuco import ChannelOrder
 from nobuco.bridge import flat_outputs
 from nobuco.errors import NobucoWarning
-from nobuco.export.flatbuffer import as_file_takes, litert
+from nobuco.export.running import litert
 from nobuco.export.tflite import to_tflite
 
 Outputs = list[list[torch.Tensor]]
@@ -104,7 +104,7 @@ class Converted:
                     interpreter.resize_tensor_input(detail["index"], array.shape)
                 interpreter.allocate_tensors()
             for detail, array in zip(details, given):
-                interpreter.set_tensor(detail["index"], as_file_takes(array, detail))
+                interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()
             got = [_read(interpreter, detail) for detail in interpreter.get_output_details()]
             outputs.append(self._logical(got))

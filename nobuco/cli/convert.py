@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nobuco.cli.options import ORDERS, add_model_options, free_shapes, model_and_arguments
+from nobuco.cli.options import ORDERS, add_model_options, bound, free_shapes, model_and_arguments
 from nobuco.errors import InputError, OutputError
 from nobuco.files import file_at, folder_at
 
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=Path, metavar="FILE", help="a state_dict that torch.save wrote, loaded first")
     add("--input-order", choices=ORDERS, default="nhwc", help="how inputs lie (default: nhwc)")
     add("--output-order", choices=ORDERS, default="nhwc", help="how outputs lie (default: nhwc)")
-    add("--max-abs-diff", type=float, metavar="X", help="the largest difference (default: the dtype's)")
+    add("--max-abs-diff", type=bound, metavar="X", help="the largest difference (default: the dtype's)")
     add("--precision", choices=PRECISIONS, default="float32", help="of a TFLite file (default: float32)")
     add(
         "--representative",
@@ -53,8 +53,11 @@ def _path(text: str) -> Path:
 
 def run(options: argparse.Namespace) -> int:
     """Convert and write."""
-    write = _writer(options)
-    keras_model, report = _converted(options)
+    _check_words(options)
+    samples = _samples(options.representative)
+    model, arguments = model_and_arguments(options, options.weights)
+    write = _writer(options, samples)  # loads TensorFlow, which takes long
+    keras_model, report = _converted(options, model, *arguments)
     if not report.ok and not options.force:
         print(f"the model does not match PyTorch, so {options.output} is not written (--force does)", file=sys.stderr)
         return 1
@@ -64,13 +67,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _converted(options: argparse.Namespace) -> Any:
+def _converted(options: argparse.Namespace, model: Any, args: Any, kwargs: Any) -> Any:
     import torch
     from torch.utils import _pytree as pytree
 
     import nobuco
 
-    model, (args, kwargs) = model_and_arguments(options, options.weights)
     orders = {"nhwc": nobuco.ChannelOrder.TENSORFLOW, "nchw": nobuco.ChannelOrder.PYTORCH}
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     return nobuco.pytorch_to_keras(
@@ -87,14 +89,20 @@ def _converted(options: argparse.Namespace) -> Any:
     )
 
 
-def _writer(options: argparse.Namespace) -> Callable[[Any, Path], None]:
-    """What writes a model to the path that was asked for, which is looked at before anything is converted."""
+def _check_words(options: argparse.Namespace) -> None:
+    """Refuse what can be told to be wrong from the words alone."""
     path = options.output
     if path.suffix not in (".tflite", ".keras", ""):
         raise InputError(f"-o {path}: a model becomes *.tflite, *.keras, or a folder, whose name has no suffix")
     if path.suffix != ".tflite" and (options.precision != "float32" or options.representative):
         raise InputError(f"-o {path}: --precision and --representative are for *.tflite")
-    samples = _samples(options.representative)
+    if options.precision in ("int8", "int16x8") and options.representative is None:
+        raise InputError(f"--precision {options.precision} needs --representative NPZ: some dozens of samples")
+
+
+def _writer(options: argparse.Namespace, samples: list[list[Any]] | None) -> Callable[[Any, Path], None]:
+    """What writes a model to the path that was asked for."""
+    path = options.output
     from nobuco.export import keras_file, tflite, to_saved_model
     from nobuco.export.saved_model import foreign
 
@@ -117,10 +125,17 @@ def _samples(path: Path | None) -> list[list[Any]] | None:
     import numpy as np
 
     try:
-        with np.load(path) as arrays:
-            return [list(sample) for sample in zip(*(arrays[name] for name in arrays.files))]
-    except (OSError, ValueError) as error:
-        raise InputError(f"--representative {path}: {error}") from error
+        file = np.load(path)
+        arrays = [file[name] for name in file.files] if hasattr(file, "files") else []
+    except Exception as error:  # of whatever kind of file it is
+        raise InputError(f"--representative {path}: {type(error).__name__}: {error}") from error
+    counts = {array.shape[0] if array.ndim else 0 for array in arrays}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(
+            f"--representative {path}: give a file that np.savez wrote, with an array for each input, and as many "
+            f"samples along the first axis of each (shapes: {[array.shape for array in arrays]})"
+        )
+    return [list(sample) for sample in zip(*arrays)]
 
 
 def _size(path: Path) -> int:

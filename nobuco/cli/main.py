@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from nobuco.cli import check, convert, coverage, locate
 from nobuco.errors import InputError, NobucoError
@@ -23,13 +25,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:  # as a console script starts, and `python -m` does not
         sys.path.insert(0, os.getcwd())
     try:
-        return COMMANDS[options.command].run(options)
-    except InputError as error:
-        print(f"nobuco {options.command}: {error}", file=sys.stderr)
-        return 2
-    except NobucoError as error:
-        print(f"nobuco {options.command}: {error}", file=sys.stderr)
+        code = COMMANDS[options.command].run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has seen enough; Python would say so once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if options.traceback:
+            raise
+        code, message = _told(error)
+        print(f"nobuco {options.command}: {message}", file=sys.stderr)
+    return code
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    """The exit code for an error, and what to say."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, NobucoError):
+        return (2 if isinstance(error, InputError) else 1), str(error)
+    if isinstance(error, OSError):
+        return 1, f"{error} (--traceback shows where)"
+    place = _users_line(error)
+    return 1, f"{type(error).__name__}: {error}{f' ({place})' if place else ''}; --traceback shows where"
+
+
+def _users_line(error: BaseException) -> str:
+    """The innermost line that an error passed through in a file of the user's; empty where there is none."""
+    libraries = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "<frozen")
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(libraries)]
+    return f'File "{lines[-1].filename}", line {lines[-1].lineno}' if lines else ""
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,13 +78,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         summary, _, rest = (module.__doc__ or "").partition("\n\n")
-        module.add_options(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=f"{summary}\n\n{rest}",
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
-            )
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}\n\n{rest}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
+        module.add_options(command)
+        command.add_argument("--traceback", action="store_true", help="show Python's traceback of an error")
     return top

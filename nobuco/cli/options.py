@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nobuco.errors import InputError
+from nobuco.errors import InputError, NobucoError
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
 from nobuco.subject.resolve import resolve
 
@@ -47,20 +47,51 @@ def model_and_arguments(options: argparse.Namespace, weights: Path | None = None
     from nobuco.subject.model import arguments, built
 
     named = resolve(options.model)
-    model = built((lambda: named) if isinstance(named, torch.nn.Module) else named, options.seed)
+    if isinstance(named, torch.nn.Module):
+        model = built(lambda: named, options.seed)
+    else:
+        model = _made(f"{options.model}: making the model", lambda: built(named, options.seed))
     if weights is not None:
         _load(model, weights)
-    return model, arguments(model, options.inputs or None, {}, options.seed)
+    inputs = options.inputs or None
+    return model, _made(f"{options.model}: its inputs", lambda: arguments(model, inputs, {}, options.seed))
+
+
+def _made(what: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except NobucoError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} raised {type(error).__name__}: {error}") from error
 
 
 def _load(model: Any, path: Path) -> None:
     import torch
 
+    from nobuco.subject.model import summary
+
+    if not isinstance(model, torch.nn.Module):
+        raise InputError(f"--weights {path}: the model is {summary(model)}, which has no state_dict")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of whatever kind of file it is; PyTorch tells at length of ways to load it unsafely
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"--weights {path}: {reason}") from error
+    if not isinstance(state, Mapping):
+        raise InputError(f"--weights {path}: it holds {summary(state)}; give a file that holds a state_dict")
+    try:
         model.load_state_dict(state.get("state_dict", state))
-    except Exception as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(f"--weights {path}: {error}") from error
+
+
+def bound(text: str) -> float:
+    """A bound as a command line gives it."""
+    number = float(text)
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 up")
+    return number
 
 
 def free_shapes(tensors: Sequence[Any], specs: Sequence[InputSpec]) -> dict[Any, tuple[int | None, ...]]:

@@ -134,6 +134,9 @@ def selu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
 @elementwise(F.gelu)
 def gelu(input: tf.Tensor, *, approximate: str = "none") -> tf.Tensor:
     """gelu(Tensor self, *, str approximate='none') -> Tensor"""
+    if approximate == "none" and input.dtype == tf.float32:
+        # TensorFlow's own form has Erfc, which TF.js lacks; PyTorch has this one, and in 32 bits both are as exact.
+        return 0.5 * input * (1 + tf.math.erf(input / math.sqrt(2)))
     return tf.nn.gelu(input, approximate=approximate == "tanh")
 
 
@@ -152,7 +155,8 @@ def mish(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
 @elementwise(*spellings("hardswish", F))
 def hardswish(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """hardswish(Tensor self) -> Tensor"""
-    return input * tf.nn.relu6(input + 3) * (1 / 6)
+    # In another order oneDNN fuses it with a convolution into an operation that TF.js does not have.
+    return tf.nn.relu6(input + 3) * (1 / 6) * input
 
 
 @elementwise(*spellings("hardsigmoid", F))

@@ -119,7 +119,9 @@ def run(step: Step, x: tf.Tensor, state: State, weights: Weights, real: Any = No
     def body(t: tf.Tensor, outputs: tf.Tensor, *state: tf.Tensor) -> tuple[Any, ...]:
         state = after(t, gates[t], state)
         outputs = tf.where(places == t, state[0], outputs)
-        return t + 1, outputs, *(tf.ensure_shape(now, was.shape) for now, was in zip(state, first))
+        for now, was in zip(state, first):
+            now.set_shape(was.shape)  # `tf.ensure_shape` would be an operation, which TF.js cannot run
+        return t + 1, outputs, *state
 
     first = state
     start = tf.constant(0), tf.zeros([count, batch, width], x.dtype), *first

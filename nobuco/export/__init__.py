@@ -1,9 +1,13 @@
 """From a Keras model to files that run elsewhere."""
 
-from nobuco.export.flatbuffer import run_tflite
+from nobuco.keras_settings import require_tensorflow
+
+require_tensorflow()  # before Keras is loaded
+
 from nobuco.export.keras_file import keras_file
 from nobuco.export.names import input_names, output_names
 from nobuco.export.quantisation_report import quantisation_report, render_quantisation
+from nobuco.export.running import run_tflite
 from nobuco.export.saved_model import to_saved_model
 from nobuco.export.tfjs import unsupported_in_tfjs
 from nobuco.export.tflite import tflite, to_tflite

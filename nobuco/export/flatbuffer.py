@@ -1,15 +1,14 @@
-"""TFLite's file format: giving what an exported file holds its names and its order, reading and running it."""
+"""TFLite's file format: giving what an exported file holds its names and its order, and reading it."""
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nobuco.errors import ExportError
 from nobuco.export.names import Names
 
 _LOWEST = -1e30
@@ -158,63 +157,36 @@ def _drop_unused_codes(model: Any) -> None:
         operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
-def litert() -> Any:
-    """LiteRT's interpreter, which only who runs a file needs.
+@dataclass(frozen=True)
+class End:
+    """An input or an output of a file: its name, and the shape and type of its arrays; None is a dynamic size."""
 
-    Raises:
-        ExportError: it is not installed.
-    """
-    try:
-        from ai_edge_litert import interpreter
-    except ModuleNotFoundError:
-        raise ExportError("running a TFLite file needs LiteRT: pip install ai-edge-litert") from None
-    return interpreter
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
 
 
-def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[np.ndarray]:
-    """Run a flatbuffer with LiteRT and XNNPACK on arrays in input order; returns the outputs in order.
+def ends(data: bytes) -> dict[str, tuple[list[End], list[End]]]:
+    """The inputs and the outputs of each signature of a file, in the order of its graph."""
+    from tensorflow.lite.python.schema_py_generated import Model
 
-    The order is that of the Keras model's inputs and flattened outputs for a file that `to_tflite` made. An
-    input whose shape differs from the file's is resized to what is fed. Where the file takes or gives integers that
-    stand for numbers, numbers go in and come out.
-    """
-    interpreter = litert().Interpreter(model_content=data, num_threads=num_threads)
-    inputs = interpreter.get_input_details()
-    for detail, feed in zip(inputs, feeds):
-        if list(detail["shape"]) != list(np.shape(feed)):
-            interpreter.resize_tensor_input(detail["index"], np.shape(feed))
-    interpreter.allocate_tensors()
-    for detail, feed in zip(inputs, feeds):
-        interpreter.set_tensor(detail["index"], as_file_takes(feed, detail))
-    interpreter.invoke()
-    return [as_numbers(_read(interpreter, detail), detail) for detail in interpreter.get_output_details()]
+    model, found = Model.GetRootAs(data, 0), {}
+    for i in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(i)
+        graph = model.Subgraphs(signature.SubgraphIndex())
+        inputs = [signature.Inputs(k) for k in range(signature.InputsLength())]
+        outputs = [signature.Outputs(k) for k in range(signature.OutputsLength())]
+        found[signature.SignatureKey().decode()] = (
+            [_end(graph, entry) for entry in inputs], [_end(graph, entry) for entry in outputs],
+        )  # fmt: skip
+    return found
 
 
-def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
-    """An output; one without elements has no memory that the interpreter could show."""
-    if 0 in detail["shape"]:
-        return np.empty(detail["shape"], detail["dtype"])
-    return interpreter.get_tensor(detail["index"])
+def _end(graph: Any, entry: Any) -> End:
+    from tensorflow.lite.python.schema_py_generated import TensorType
 
-
-def as_file_takes(feed: Any, detail: Mapping[str, Any]) -> np.ndarray:
-    """An array as an input takes it: as integers where those stand for numbers."""
-    array = np.asarray(feed.numpy() if hasattr(feed, "numpy") else feed)
-    scale, zero = detail["quantization"]
-    if not scale or array.dtype == detail["dtype"]:
-        return array
-    limits = np.iinfo(detail["dtype"])
-    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
-
-
-def as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
-    """What integers of a tensor stand for; of what is none, itself."""
-    scale, zero = detail["quantization"]
-    return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
-
-
-def tflite_operations(data: bytes) -> Counter[str]:
-    """How often each operation stands in a flatbuffer, over all its subgraphs."""
-    plain = litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = litert().Interpreter(model_content=data, experimental_op_resolver_type=plain)
-    return Counter(details["op_name"] for details in interpreter._get_ops_details())
+    tensor = graph.Tensors(entry.TensorIndex())
+    sizes = tensor.ShapeSignatureAsNumpy() if tensor.ShapeSignatureLength() else tensor.ShapeAsNumpy()
+    shape = tuple(None if size < 0 else int(size) for size in sizes) if tensor.ShapeLength() else ()
+    kinds = {number: name.lower() for name, number in vars(TensorType).items() if isinstance(number, int)}
+    return End(entry.Name().decode(), shape, kinds[tensor.Type()])

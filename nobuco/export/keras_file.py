@@ -6,9 +6,19 @@ import os
 
 import keras
 
+from nobuco.errors import ExportArgumentError
 from nobuco.files import replacing
+from nobuco.kinds import PATH, Kind, instance, takes
 
 
+@takes(
+    ExportArgumentError,
+    model=instance("a Keras model, e.g. what pytorch_to_keras returned", keras.Model),
+    path=Kind(
+        "the path of a file *.keras",
+        lambda given: PATH.fits(given) and str(given).endswith(".keras"),
+    ),
+)
 def keras_file(model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write any Keras model as a `.keras` file.
 
@@ -21,8 +31,8 @@ def keras_file(model: keras.Model, path: str | os.PathLike[str], *, overwrite: b
         overwrite: whether a file that is there already is replaced.
 
     Raises:
+        ExportArgumentError: `model` is none, or the path does not end in `.keras`.
         OutputError: there is no such folder; or what is at the path is no regular file, or must not be overwritten.
-        ValueError: the path does not end in `.keras`.
     """
     with replacing(path, overwrite) as fresh:
         model.save(fresh)

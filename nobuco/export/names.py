@@ -9,7 +9,14 @@ from typing import Any
 
 import keras
 
+from nobuco.errors import ExportArgumentError
+from nobuco.kinds import Kind, takes
 from nobuco.layers import OutputLayer, StateLayer
+
+MODEL = Kind(
+    "a Keras model that has inputs, e.g. what pytorch_to_keras returned",
+    lambda given: isinstance(given, keras.Model) and bool(getattr(given, "inputs", None)),
+)
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,13 @@ class Names:
         )
 
 
+@takes(ExportArgumentError, model=MODEL)
 def input_names(model: keras.Model) -> list[str]:
     """The names of the model's inputs as a TFLite signature has them, in order."""
     return _distinct([tensor.name for tensor in model.inputs])
 
 
+@takes(ExportArgumentError, model=MODEL)
 def output_names(model: keras.Model) -> list[str]:
     """A name for each output, in the order in which the programme gives them.
 

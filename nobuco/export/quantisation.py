@@ -9,12 +9,26 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from nobuco.errors import ExportError
-from nobuco.export.flatbuffer import has_loop, with_buffers_apart, with_finite_padding
+from nobuco.errors import ExportArgumentError, ExportError
+from nobuco.export.flatbuffer import End, ends, has_loop, with_buffers_apart, with_finite_padding
 from nobuco.export.names import Names
+from nobuco.export.running import checked
+from nobuco.kinds import Kind, shown
 
 Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 Samples = Iterable[Any] | Mapping[str, Iterable[Any]]
+SAMPLES = Kind(
+    "a list of samples (not an iterator: the samples are read twice), or a dict of such lists by signature",
+    lambda given: _is_read_twice(given),
+)
+
+
+def _is_read_twice(given: Any) -> bool:
+    try:
+        return not isinstance(given, (str, bytes)) and iter(given) is not given
+    except TypeError:
+        return False
+
 
 # TFLite's older quantisers take weights that two signatures share twice, and give a file of wrong numbers. The newer
 # ones do not; but for activations of 16 bits there is an older one only.
@@ -54,8 +68,10 @@ def quantised(
     if precision == "int16x8" and len(names) > 1:
         data = with_buffers_apart(data)
 
+    taken = {key: {end.name: end for end in inputs} for key, (inputs, _) in ends(data).items()}
+
     def feeds() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        return _feeds(names, representative)
+        return _feeds(names, representative, taken)
 
     def calibrator(data: bytes) -> Any:
         return Calibrator(add_intermediate_tensors(data))
@@ -75,6 +91,8 @@ def quantised(
                 )
                 data = data if len(names) == 1 else bytes(deduplicate_readonly_buffers(data))
             _try(data, names)
+        except ExportArgumentError:
+            raise
         except (RuntimeError, ValueError) as error:
             raise ExportError(f"TensorFlow cannot quantise this model to {precision}: {error}") from error
     return data
@@ -89,27 +107,44 @@ def _try(data: bytes, names: Iterable[str]) -> None:
         runner(**{name: np.zeros(detail["shape"], detail["dtype"]) for name, detail in details.items()})
 
 
-def _feeds(names: Mapping[str, Names], representative: Samples) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The samples as the calibrator takes them: the signature, and arrays by name."""
+def _feeds(
+    names: Mapping[str, Names], representative: Samples, taken: Mapping[str, Mapping[str, End]]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The samples as the calibrator takes them: the signature, and arrays by name.
+
+    `taken` are each signature's inputs by name.
+    """
     by_signature = representative if isinstance(representative, Mapping) else dict.fromkeys(names, representative)
-    for key, samples in by_signature.items():
+    for key in by_signature:
         if key not in names:
-            raise ExportError(f"representative has samples for {key!r}; the signatures are {', '.join(names)}")
+            raise ExportArgumentError(
+                f"representative has samples for {key!r}; the signatures are {', '.join(names)}: "
+                f"{shown(representative)}"
+            )
+    for key, own in names.items():
         found = False
-        for sample in samples:
+        for sample in by_signature.get(key, ()):
             found = True
-            yield key, _by_name(sample, names[key].inputs)
+            yield key, _by_name(sample, own.inputs, taken[key])
         if not found:
-            raise ExportError(f"representative has no sample for {key!r}")
+            raise ExportArgumentError(f"representative has no sample for {key!r}: {shown(representative)}")
 
 
-def _by_name(sample: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _by_name(sample: Any, names: Sequence[str], taken: Mapping[str, End]) -> dict[str, np.ndarray]:
     given = dict(sample) if isinstance(sample, Mapping) else None
     if given is None:
         arrays = sample if isinstance(sample, (list, tuple)) else [sample]
         if len(arrays) != len(names):
-            raise ExportError(f"a sample of representative has {len(arrays)} arrays for {len(names)} inputs")
+            raise ExportArgumentError(
+                f"a sample of representative has {len(arrays)} arrays for {len(names)} inputs: {shown(sample)}"
+            )
         given = dict(zip(names, arrays))
     if set(given) != set(names):
-        raise ExportError(f"a sample of representative has {', '.join(given)}; the inputs are {', '.join(names)}")
-    return {name: np.asarray(array) for name, array in given.items()}
+        raise ExportArgumentError(
+            f"a sample of representative has {', '.join(map(str, given))}; the inputs are {', '.join(names)}"
+        )
+    return {name: _as_taken(given[name], taken[name]) for name in names}
+
+
+def _as_taken(array: Any, end: End) -> np.ndarray:
+    return checked(array, end.shape, (np.dtype(end.dtype),), f"representative: a sample's {end.name!r}")

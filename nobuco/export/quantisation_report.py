@@ -6,14 +6,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
-from nobuco.export.flatbuffer import as_file_takes, as_numbers, litert
-from nobuco.export.quantisation import Precision, Samples
+from nobuco.errors import ExportArgumentError
+from nobuco.export.names import MODEL
+from nobuco.export.quantisation import SAMPLES, Precision, Samples
+from nobuco.export.running import as_numbers, feed, interpreter_of, litert
 from nobuco.export.tflite import to_tflite
+from nobuco.kinds import instance, one_of, shown, takes, whole
 from nobuco.parity import fidelity
 
 
@@ -51,6 +54,7 @@ class QuantisationReport:
         return tuple(sorted(self.steps, key=lambda step: -step.added)[:count])
 
 
+@takes(ExportArgumentError, model=MODEL, representative=SAMPLES, precision=one_of(*get_args(Precision)))
 def quantisation_report(
     model: keras.Model, representative: Samples, precision: Precision = "int8", inputs: Any = None
 ) -> QuantisationReport:
@@ -66,10 +70,13 @@ def quantisation_report(
         ExportError: as `to_tflite`.
     """
     samples = list(representative)
+    if not samples:
+        raise ExportArgumentError(f"representative is {shown(representative)}; give some dozens of samples")
     given = samples[0] if inputs is None else inputs
     feeds = list(given) if isinstance(given, (list, tuple)) else [given]
-    exact = _run(to_tflite(model), feeds)
-    noisy = _run(to_tflite(model, precision=precision, representative=samples), feeds)
+    argument = "representative[0]" if inputs is None else "inputs"
+    exact = _run(to_tflite(model), feeds, argument)
+    noisy = _run(to_tflite(model, precision=precision, representative=samples), feeds, argument)
     ratios = {
         name: _ratio(array, exact.tensors[counterpart])
         for name, array in noisy.tensors.items()
@@ -80,6 +87,11 @@ def quantisation_report(
     return QuantisationReport(precision, steps, {name: ratios[name] for name in noisy.outputs if name in ratios})
 
 
+@takes(
+    ExportArgumentError,
+    report=instance("what quantisation_report returned", QuantisationReport),
+    count=whole(0),
+)
 def render_quantisation(report: QuantisationReport, count: int = 10) -> str:
     """The report as text: the outputs, then the operations that add the most noise."""
     lines = [f"{report.precision}: " + ", ".join(f"{name} {snr:.1f} dB" for name, snr in report.outputs.items())]
@@ -110,17 +122,13 @@ class _Run:
         return found
 
 
-def _run(data: bytes, feeds: Sequence[Any]) -> _Run:
-    interpreter = litert().Interpreter(
-        model_content=data,
+def _run(data: bytes, feeds: Sequence[Any], argument: str) -> _Run:
+    interpreter = interpreter_of(
+        data,
         experimental_op_resolver_type=litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
-    for detail, feed in zip(interpreter.get_input_details(), feeds):
-        interpreter.resize_tensor_input(detail["index"], np.shape(feed))
-    interpreter.allocate_tensors()
-    for detail, feed in zip(interpreter.get_input_details(), feeds):
-        interpreter.set_tensor(detail["index"], as_file_takes(feed, detail))
+    feed(interpreter, feeds, argument)
     interpreter.invoke()
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     named = {index: detail["name"] for index, detail in details.items()}

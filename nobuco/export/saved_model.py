@@ -15,8 +15,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from nobuco.export.names import Names
+from nobuco.errors import ExportArgumentError
+from nobuco.export.names import MODEL, Names
 from nobuco.files import replacing_folder
+from nobuco.kinds import PATH, Kind, takes
 from nobuco.layers import StateLayer
 from nobuco.layers.output import in_order
 from nobuco.layers.state import state_layers
@@ -27,8 +29,15 @@ SIGNATURE = "serving_default"
 _EMBEDDED = 2**14
 
 Models: TypeAlias = keras.Model | Mapping[str, keras.Model]
+MODELS = MODEL | Kind("a dict of such by the names of their signatures", lambda given: _is_mapping_of_models(given))
 
 
+def _is_mapping_of_models(given: Any) -> bool:
+    named = isinstance(given, Mapping) and all(isinstance(name, str) and name for name in given)
+    return named and bool(given) and all(map(MODEL.fits, given.values()))
+
+
+@takes(ExportArgumentError, model=MODELS, folder=PATH)
 def to_saved_model(model: Models, folder: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write a model as a SavedModel for inference, or several models as one, a signature each.
 
@@ -85,11 +94,17 @@ def by_signature(model: Models) -> dict[str, keras.Model]:
     return dict(model) if isinstance(model, Mapping) else {SIGNATURE: model}
 
 
-def write(models: Mapping[str, keras.Model], folder: str, pass_states: bool = False) -> dict[str, Names]:
-    """Write a SavedModel; with `pass_states`, states are further arguments and results instead of variables."""
+def write(
+    models: Mapping[str, keras.Model], folder: str, pass_states: bool = False, narrow: bool = False
+) -> dict[str, Names]:
+    """Write a SavedModel.
+
+    With `pass_states`, states are further arguments and results instead of variables. With `narrow`, what the models
+    take and give in 64-bit integers has 32 bits at the signature.
+    """
     passed = {key: list(state_layers(model)) if pass_states else [] for key, model in models.items()}
     names = {key: Names.of(model, passed[key]) for key, model in models.items()}
-    functions = {key: _signature(model, names[key], passed[key]) for key, model in models.items()}
+    functions = {key: _signature(model, names[key], passed[key], narrow) for key, model in models.items()}
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
@@ -97,18 +112,26 @@ def write(models: Mapping[str, keras.Model], folder: str, pass_states: bool = Fa
     return names
 
 
-def _signature(model: keras.Model, names: Names, passed: Sequence[StateLayer]) -> Any:
+def _signature(model: keras.Model, names: Names, passed: Sequence[StateLayer], narrow: bool) -> Any:
     """The model as a TensorFlow function whose results have names."""
     tensors = [*model.inputs, *(layer.state for layer in passed)]
-    specs = [tf.TensorSpec(t.shape, t.dtype, name) for t, name in zip(tensors, names.inputs)]
+    own = [tf.as_dtype(t.dtype) for t in tensors]
+    specs = [
+        tf.TensorSpec(t.shape, _narrowed(dtype, narrow), name) for t, dtype, name in zip(tensors, own, names.inputs)
+    ]
     embedded = _embedded(model) if passed or not list(state_layers(model)) else []
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> dict[str, Any]:
-        count = len(model.inputs)
-        return dict(zip(names.outputs, _called(model, tensors[:count], passed, tensors[count:], embedded)))
+        count, tensors = len(model.inputs), tuple(map(tf.cast, tensors, own))
+        results = _called(model, tensors[:count], passed, tensors[count:], embedded)
+        return {name: tf.cast(t, _narrowed(t.dtype, narrow)) for name, t in zip(names.outputs, results)}
 
     return serve.get_concrete_function()
+
+
+def _narrowed(dtype: Any, narrow: bool) -> Any:
+    return tf.int32 if narrow and tf.as_dtype(dtype) == tf.int64 else dtype
 
 
 def _embedded(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:

@@ -8,19 +8,23 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from nobuco.errors import ExportError
-from nobuco.export.flatbuffer import in_model_order, run_tflite, tflite_operations
-from nobuco.export.quantisation import FLAGS, INTEGER, Precision, Samples, quantised
-from nobuco.export.saved_model import Models, by_signature, write
+from nobuco.errors import ExportArgumentError, ExportError, warn
+from nobuco.export.flatbuffer import ends, in_model_order
+from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
+from nobuco.export.running import run_tflite, tflite_operations
+from nobuco.export.saved_model import MODELS, Models, by_signature, write
 from nobuco.files import file_at, replacing
+from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
 
 __all__ = ["run_tflite", "tflite", "tflite_operations", "to_tflite"]
 
 
+@takes(ExportArgumentError, path=PATH)
 def tflite(model: Models, path: str | os.PathLike[str], *, overwrite: bool = True, **options: Any) -> None:
     """Write a model, or several, as a TFLite file; the options are those of `to_tflite`.
 
-    A file that is there already is replaced when the new one is complete, and not touched by a failure.
+    A file that is there already is replaced when the new one is complete, and not touched by a failure. Of 64-bit
+    integers at its ends a warning tells, unless `index_dtype` says that they are meant.
 
     Raises:
         OutputError: there is no folder for it; or what is at the path is no regular file, or is there already and
@@ -29,10 +33,21 @@ def tflite(model: Models, path: str | os.PathLike[str], *, overwrite: bool = Tru
     """
     file_at(path, overwrite)  # before the work
     data = to_tflite(model, **options)
+    if "index_dtype" not in options:
+        _hint_at_wide_ends(data)
     with replacing(path, overwrite) as fresh:
         fresh.write_bytes(data)
 
 
+@takes(
+    ExportArgumentError,
+    model=MODELS,
+    states=one_of("variables", "arguments"),
+    per_channel=FLAG,
+    integer_io=FLAG,
+    allow_flex=FLAG,
+    index_dtype=one_of("int64", "int32"),
+)
 def to_tflite(
     model: Models,
     states: Literal["variables", "arguments"] = "variables",
@@ -42,6 +57,7 @@ def to_tflite(
     per_channel: bool = True,
     integer_io: bool = False,
     allow_flex: bool = False,
+    index_dtype: Literal["int32", "int64"] = "int64",
 ) -> bytes:
     """The model as a TFLite flatbuffer.
 
@@ -66,16 +82,16 @@ def to_tflite(
         integer_io: for `int8` and `int16x8`: inputs and outputs are integers with a scale, too, rather than floats.
         allow_flex: keep operations that TFLite lacks as TensorFlow's own, which a runtime with the Flex delegate
             runs.
+        index_dtype: `int32` has the file take and give, in 32 bits, the 64-bit integers of the model, which runtimes
+            in a browser (LiteRT.js, tfjs-tflite) do not have at their ends. Larger numbers do not fit, then.
 
     Raises:
+        ExportArgumentError: an argument is wrong, or does not fit the precision.
         ExportError: an operation has no TFLite form, an option does not fit, or the quantiser refuses.
     """
-    if precision not in get_args(Precision):
-        raise ExportError(f"precision={precision!r}; there are {', '.join(get_args(Precision))}")
-    if precision in INTEGER and representative is None:
-        raise ExportError(f"precision={precision!r} needs representative=[...]: some dozens of the model's inputs")
+    _check_options(precision, representative, per_channel, integer_io)
     with tempfile.TemporaryDirectory() as folder:
-        names = write(by_signature(model), folder, pass_states=states == "arguments")
+        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32")
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[precision], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
         data = _converted(folder, list(names), flags, allow_flex)
@@ -83,6 +99,28 @@ def to_tflite(
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)
     return in_model_order(data, names)
+
+
+def _check_options(precision: Any, representative: Any, per_channel: bool, integer_io: bool) -> None:
+    """Refuse options that do not fit the precision."""
+    known = get_args(Precision)
+    if not isinstance(precision, str) or precision not in known:
+        raise ExportArgumentError(f"precision is {shown(precision)}; there are {', '.join(known)}")
+    if representative is not None and not SAMPLES.fits(representative):
+        raise ExportArgumentError(refusal("representative", representative, SAMPLES))
+    if precision in INTEGER:
+        if representative is None:
+            raise ExportArgumentError(
+                f"precision={precision!r} needs representative=[...]: some dozens of the model's inputs "
+                "(representative is None)"
+            )
+        return
+    for name, value, usual in (("integer_io", integer_io, False), ("per_channel", per_channel, True)):
+        if value is not usual:
+            raise ExportArgumentError(
+                f"{name} is {value}, which is for precision='int8' and 'int16x8'; precision is {precision!r}: "
+                f"leave {name} out, or give one of those two"
+            )
 
 
 def _converted(folder: str, signatures: list[str], flags: Mapping[str, bool], allow_flex: bool) -> bytes:
@@ -114,3 +152,12 @@ def _refusal(operations: tuple[str, ...], details: str, allow_flex: bool) -> str
         return f"the model has no TFLite form: {details}"
     way = "" if allow_flex else "; allow_flex=True keeps them as TensorFlow's, for a runtime with the Flex delegate"
     return f"TFLite does not have {', '.join(operations)}{way}. The converter says: {details}"
+
+
+def _hint_at_wide_ends(data: bytes) -> None:
+    wide = [end.name for inputs, outputs in ends(data).values() for end in (*inputs, *outputs) if end.dtype == "int64"]
+    if wide:
+        warn(
+            f"the file takes or gives 64-bit integers ({', '.join(wide)}), which LiteRT.js and tfjs-tflite do not "
+            "have: index_dtype='int32' makes it 32 bits there; index_dtype='int64' says that they are meant"
+        )

@@ -20,15 +20,16 @@ import torch
 from torch import nn
 
 from nobuco.alone import alone
-from nobuco.arguments import prepared
 from nobuco.bridge import to_numpy
 from nobuco.build.layers import name_of
 from nobuco.build.names import plain_name
+from nobuco.call import prepared
 from nobuco.errors import OutputError
 from nobuco.fault.comparison import Comparison, compared
 from nobuco.fault.running import Found, feeds, fitting, found, run
 from nobuco.files import file_at, replacing
 from nobuco.ir import Graph, Site, ValueKind, computed_in
+from nobuco.kinds import BOUND, NOTHING, PATH, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
 from nobuco.registry import operation_name
@@ -85,6 +86,10 @@ class _Pair:
     tensors: tuple[Any, ...]
 
 
+@takes(
+    tolerance=BOUND | NOTHING,
+    save=PATH | NOTHING,
+)
 @alone
 def bisect(
     model: nn.Module | Any,
@@ -92,7 +97,7 @@ def bisect(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
-    inputs_channel_order: ChannelOrder | Mapping[torch.Tensor, ChannelOrder] | None = None,
+    inputs_channel_order: ChannelOrder | str | Mapping[torch.Tensor, ChannelOrder | str] | None = None,
     tolerance: float | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Bisection:

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from nobuco.alone import alone
-from nobuco.arguments import Call, prepared
+from nobuco.arguments import output_orders_given
 from nobuco.build.outputs import keras_order
+from nobuco.call import Call, prepared
 from nobuco.errors import InputError
 from nobuco.fault.running import feeds, found, run, ways_to_feed
 from nobuco.ir import Graph, computed_in, values
+from nobuco.kinds import BOUND, NOTHING, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
 from nobuco.stages import traced
@@ -54,6 +56,7 @@ class Comparison:
         )
 
 
+@takes(tolerance=BOUND | NOTHING)
 @alone
 def compare(
     model: nn.Module | Any,
@@ -61,8 +64,8 @@ def compare(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     *,
-    inputs_channel_order: ChannelOrder | Mapping[torch.Tensor, ChannelOrder] | None = None,
-    outputs_channel_order: ChannelOrder | Mapping[int, ChannelOrder] | None = None,
+    inputs_channel_order: ChannelOrder | str | Mapping[torch.Tensor, ChannelOrder | str] | None = None,
+    outputs_channel_order: ChannelOrder | str | Mapping[int, ChannelOrder | str] | None = None,
     tolerance: float | None = None,
 ) -> Comparison:
     """Compare a Keras model that was converted earlier (or loaded from a file) with the PyTorch model as it is now.
@@ -97,8 +100,7 @@ def compared(
 ) -> Comparison:
     """The comparison with what a trace recorded; of several ways to lay the inputs out, the one that comes nearest."""
     outputs = values(graph.outputs)
-    if not isinstance(outputs_channel_order, Mapping):
-        outputs_channel_order = dict.fromkeys(range(len(outputs)), outputs_channel_order)
+    orders_of = output_orders_given(outputs_channel_order, len(outputs))
     bounds, computed = tolerances(tolerance, "tolerance"), computed_in(graph)
     tried = []
     for orders in ways_to_feed(call, keras_model, inputs_channel_order):
@@ -109,7 +111,7 @@ def compared(
         parities = []
         for i, value in enumerate(outputs):
             bound = bounds(computed.get(value.id, value.dtype))
-            one = found(value, graph, by_output[i], bound, outputs_channel_order.get(i))
+            one = found(value, graph, by_output[i], bound, orders_of.get(i))
             parities.append(OutputParity(i, one.order, one.difference))
         tried.append(Comparison(tuple(parities), orders))
     return min(tried, key=_distance)

@@ -12,11 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from nobuco.arguments import Call, known_orders
+from nobuco.arguments import known_orders
 from nobuco.bridge import t_pytorch2keras, to_array, to_numpy
 from nobuco.build.validation import logical
+from nobuco.call import Call
 from nobuco.errors import InputError
 from nobuco.ir import Graph, Value
+from nobuco.kinds import shown
 from nobuco.layers.state import state_layers
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
@@ -66,12 +68,15 @@ def ways_to_feed(call: Call, keras_model: keras.Model, given: Any) -> list[tuple
         InputError: it is no functional model, their numbers differ, an input fits no order, or too much is open.
     """
     if not isinstance(keras_model, keras.Model) or not hasattr(keras_model, "_nodes_by_depth"):
-        raise InputError(f"keras_model is {type(keras_model).__name__}; give the functional model of a conversion")
+        raise InputError(
+            f"keras_model is {type(keras_model).__name__}; give the functional model of a conversion "
+            f"(got {shown(keras_model)})"
+        )
     if len(keras_model.inputs) != len(call.tensors):
         raise InputError(
             f"the Keras model has {len(keras_model.inputs)} inputs, args and kwargs hold {len(call.tensors)} tensors"
         )
-    known = known_orders(call, given)
+    known = {} if given is None else known_orders(call, given)
     choices = []
     for i, (tensor, theirs) in enumerate(zip(call.tensors, keras_model.inputs)):
         fits = fitting(tuple(tensor.shape), tuple(theirs.shape))

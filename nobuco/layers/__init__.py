@@ -3,6 +3,10 @@
 A process that only loads a saved model does `import nobuco.layers` and then `keras.models.load_model(path)`.
 """
 
+from nobuco.keras_settings import require_tensorflow
+
+require_tensorflow()  # before Keras is loaded
+
 from nobuco.layers.convolution import (
     Conv1D,
     Conv1DTranspose,

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from nobuco.errors import CheckpointError
+from nobuco.kinds import instance, mapping, shown, takes
 from nobuco.layers.state import StateLayer
 
 # What may lie between a tensor and a weight. A step is its name and its argument, as JSON holds it.
@@ -85,6 +86,11 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
+@takes(
+    CheckpointError,
+    model=instance("a Keras model that pytorch_to_keras returned", keras.Model),
+    state_dict=mapping("a dict of tensors or arrays, as module.state_dict() gives it"),
+)
 def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     """Put a newly trained PyTorch checkpoint into a model that was converted, or loaded from its `.keras` file.
 
@@ -107,7 +113,7 @@ def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
             f"{model.name!r} does not know its checkpoint: give the model that pytorch_to_keras returned, or one that "
             "was loaded from its .keras file (and not, e.g., a model around it)"
         )
-    given = {key: _array(tensor) for key, tensor in state_dict.items()}
+    given = {key: _array(tensor, key) for key, tensor in state_dict.items()}
     given |= {key: given[tied] for tied, key in checkpoint.tied.items() if key not in given and tied in given}
     _refuse(checkpoint, given)
     for name, recipes in checkpoint.weights.items():
@@ -140,10 +146,13 @@ def _refuse(checkpoint: Checkpoint, given: Mapping[str, np.ndarray]) -> None:
         raise CheckpointError("the checkpoint does not fit the model:\n" + "\n".join(lines))
 
 
-def _array(tensor: Any) -> np.ndarray:
+def _array(tensor: Any, key: str) -> np.ndarray:
     """A tensor of PyTorch, or what is like an array, as an array; bfloat16 as float32, which holds all its numbers."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
         tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
         return tensor.numpy()
-    return np.asarray(tensor)
+    array = np.asarray(tensor)
+    if array.dtype.kind not in "biufcV":
+        raise CheckpointError(f"state_dict holds {shown(tensor)} for {key!r}; give a tensor or an array of numbers")
+    return array

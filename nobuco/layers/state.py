@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.errors import UnsafeFileError
+from nobuco.kinds import instance, takes
 from nobuco.layers.loading import FromFile, declared
 
 
@@ -85,6 +86,7 @@ def state_layers(model: keras.Model) -> Iterator[StateLayer]:
     return (layer for layer in model._flatten_layers(include_self=False) if isinstance(layer, StateLayer))
 
 
+@takes(model=instance("a Keras model", keras.Model))
 def reset_states(model: keras.Model) -> None:
     """Put the state of a converted model back to what it was at conversion.
 

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
+from nobuco.errors import InputError
+from nobuco.kinds import Kind, shown, takes
+
 T = TypeVar("T")
 
 
@@ -21,6 +24,10 @@ class ChannelOrder(Enum):
     TENSORFLOW = "tensorflow"
     CHANNEL_FIRST = "pytorch"
     CHANNEL_LAST = "tensorflow"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ChannelOrder | None:
+        return _SPELLINGS.get(value.lower()) if isinstance(value, str) else None
 
     def permutation(self, rank: int) -> tuple[int, ...]:
         """The logical dimension that each physical axis holds: (0, 2, 3, 1) for TENSORFLOW at rank 4."""
@@ -45,6 +52,23 @@ class ChannelOrder(Enum):
         return tuple(self.axis(dim, rank) for dim in other.permutation(rank))
 
 
+# What other frameworks call the two, in any case.
+_SPELLINGS = {
+    **dict.fromkeys(("nchw", "ncw", "ncl", "ncdhw", "channels_first", "channel_first"), ChannelOrder.PYTORCH),
+    **dict.fromkeys(("nhwc", "nwc", "nlc", "ndhwc", "channels_last", "channel_last"), ChannelOrder.TENSORFLOW),
+    **{order.value: order for order in ChannelOrder},
+}
+ORDER = Kind("nobuco.ChannelOrder.TENSORFLOW ('nhwc') or .PYTORCH ('nchw')", lambda value: as_order(value) is not None)
+
+
+def as_order(value: Any) -> ChannelOrder | None:
+    """The order that a value means: itself, or the one of that name (`"nhwc"`, `"channels_last"`); None for none."""
+    try:
+        return ChannelOrder(value)
+    except ValueError:
+        return None
+
+
 def is_free(shape: Sequence[int]) -> bool:
     """Whether changing the order of a tensor of this logical shape moves no data (a reshape will do)."""
     return len(shape) < 3 or shape[1] == 1 or all(size == 1 for size in shape[2:])
@@ -55,7 +79,15 @@ def get_channel_order(tensor: Any) -> ChannelOrder:
     return getattr(tensor, "_nobuco_channel_order", ChannelOrder.PYTORCH)
 
 
-def set_channel_order(tensor: Any, channel_order: ChannelOrder) -> Any:
-    """Annotate a TensorFlow tensor with its channel order and return it (for `MANUAL` converters)."""
-    tensor._nobuco_channel_order = channel_order
+@takes(channel_order=ORDER)
+def set_channel_order(tensor: Any, channel_order: ChannelOrder | str) -> Any:
+    """Annotate a TensorFlow tensor with its channel order and return it (for `MANUAL` converters).
+
+    Raises:
+        InputError: `tensor` is none, or `channel_order` is no order.
+    """
+    try:
+        tensor._nobuco_channel_order = ChannelOrder(channel_order)
+    except (AttributeError, TypeError):
+        raise InputError(f"tensor is {shown(tensor)}; give a TensorFlow tensor") from None
     return tensor

@@ -21,12 +21,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from nobuco.kinds import FLAG, NOTHING, Kind, member_of, takes, whole
 from nobuco.parity import worst
-from nobuco.report.data import NodeReport, Report, Status, TraceLevel
+from nobuco.report.data import REPORT, NodeReport, Report, Status, TraceLevel
 from nobuco.report.tree import DIM, MARKS, Remark, Row, clean, figures, label_of, tree_lines
 
 _MAX_WIDTH = 120  # in a wider terminal the outputs would stand far from the names they belong to
 _SMALLEST_LABEL = 24
+LEAST_WIDTH = 20
 
 _LEGEND = (
     ("✓", "green", "converted"),
@@ -47,6 +49,7 @@ _LEGEND = (
 _ASCII = str.maketrans("✓≈✗·–▾▿≡⇄→…│├└", "+~x.-vo=%>.||`")
 
 
+@takes(report=REPORT, width=whole(LEAST_WIDTH), color=FLAG, detail=member_of(TraceLevel, "nobuco.TraceLevel"))
 def render_text(
     report: Report, *, width: int = 80, color: bool = False, detail: TraceLevel = TraceLevel.DEFAULT
 ) -> str:
@@ -80,6 +83,13 @@ def painted(sections: Sequence[Sequence[Text]], color: bool) -> str:
     return sink.getvalue()
 
 
+@takes(
+    report=REPORT,
+    file=Kind("a file that is open for writing", lambda file: hasattr(file, "write")) | NOTHING,
+    detail=member_of(TraceLevel, "nobuco.TraceLevel"),
+    width=whole(LEAST_WIDTH) | NOTHING,
+    color=FLAG | NOTHING,
+)
 def print_report(
     report: Report,
     file: TextIO | None = None,

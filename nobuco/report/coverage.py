@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from nobuco.report.console import laid_out, legend, painted
+from nobuco.kinds import FLAG, instance, takes, whole
+from nobuco.report.console import LEAST_WIDTH, laid_out, legend, painted
 from nobuco.report.data import Status
 from nobuco.report.naming import short
 from nobuco.report.tree import DIM, MARKS, OPENED_INTO_ATEN, Remark, Row, clean
@@ -75,6 +76,7 @@ class Coverage:
         return sum(max(call.count, 1) for call in self.calls if _outcome(call) is served)
 
 
+@takes(coverage=instance("what nobuco.coverage returned", Coverage), width=whole(LEAST_WIDTH), color=FLAG)
 def render_coverage(coverage: Coverage, *, width: int = 80, color: bool = False) -> str:
     """The coverage as text of `width` columns, with terminal colours if `color`."""
     tree = tuple(_lines(coverage.calls, "", top=True))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from nobuco.kinds import instance, takes
 from nobuco.parity import Difference, Tried, worst
 
 if TYPE_CHECKING:  # the graph's package imports torch, which a reader of reports has no need of
@@ -206,6 +207,10 @@ class Report:
         return Counter(node.status for node in sought if not node.absent)
 
 
+REPORT = instance("a nobuco.Report, as pytorch_to_keras(..., return_report=True) gives it", Report)
+
+
+@takes(report=REPORT)
 def report_to_dict(report: Report) -> dict[str, Any]:
     """The report as dicts, lists, strings, numbers and None: ready for `json.dumps(..., allow_nan=False)`.
 

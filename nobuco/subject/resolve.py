@@ -43,7 +43,7 @@ def _import(module: str, name: str) -> ModuleType:
                 f"{name}: there is no module {error.name!r}. Is it installed, or in the directory that you are in?"
             ) from None
         raise InputError(f"{name}: importing {module} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that is not meant to be imported may end itself
         raise InputError(f"{name}: importing {module} failed: {type(error).__name__}: {error}") from error
 
 

@@ -13,6 +13,7 @@ from nobuco.errors import ConversionError
 from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.autocasting import Autocast
+from nobuco.trace.foreign import foreign
 from nobuco.trace.regions import closed, refuse_leaks
 from nobuco.trace.rewind import State
 from nobuco.trace.site import call_site
@@ -66,7 +67,7 @@ class Record:
         self.states: list[tuple[Value, Value]] = []
         self._live: set[int] = set()
         self._counter = 0
-        self._foreign: Site | None = None
+        self._foreign: tuple[Site, str] | None = None
         self._elsewhere = ""
         self._warnings: dict[str, None] = {}
         self._baked: list[tuple[tuple[Value, ...], str]] = []
@@ -95,10 +96,12 @@ class Record:
         self, tensor: torch.Tensor, kind: ValueKind = ValueKind.RESULT, name: str = "", live: bool = False
     ) -> Value:
         """A value that looks like this tensor; `live` if it depends on an input."""
-        if tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
-            self._foreign = self._foreign or call_site()  # TorchScript would hide an error that is raised here
+        if tensor.is_nested or tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
+            # TorchScript would hide an error that is raised here
+            self._foreign = self._foreign or (call_site(), foreign(tensor))
         dtype = str(tensor.dtype).removeprefix("torch.")
-        return self._noted_as(Value(self.next_id(), kind, tuple(tensor.shape), dtype, name), live)
+        shape = () if tensor.is_nested else tuple(tensor.shape)  # a nested one has no sizes that could be asked for
+        return self._noted_as(Value(self.next_id(), kind, shape, dtype, name), live)
 
     def new_input(self, tensor: torch.Tensor) -> Value:
         """The value of the next input of the graph."""
@@ -186,14 +189,11 @@ class Record:
         """What was recorded, once the programme is over.
 
         Raises:
-            ConversionError: a tensor lies in memory as only oneDNN reads it, or has left the branch it belongs to; or
-                calls were made on another thread.
+            ConversionError: a tensor is nested, lies in memory as only oneDNN reads it, or has left the branch it
+                belongs to; or calls were made on another thread.
         """
         if self._foreign is not None:
-            raise ConversionError(
-                f"{self._foreign}: a tensor lies in memory in oneDNN's own way, after torch.jit.optimize_for_inference "
-                "or to_mkldnn(); convert the module as it was before that"
-            )
+            raise ConversionError("{}: a tensor {}".format(*self._foreign))
         if self._elsewhere:
             raise ConversionError(
                 f"the programme calls {self._elsewhere} on a thread of its own, where its calls are not seen; call it "

@@ -14,11 +14,13 @@ import torch
 from torch.overrides import handle_torch_function, has_torch_function
 
 from nobuco.ir import leaves
+from nobuco.kinds import Kind, takes
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK, _SIZES = "_nobuco_traceable", "_nobuco_sizes"
 
 
+@takes(function=Kind("a function or a method", lambda given: callable(given) and not isinstance(given, type)))
 def traceable(function: F) -> F:
     """Make a function (or a method) a node of its own, so that `@nobuco.converter` can serve it.
 

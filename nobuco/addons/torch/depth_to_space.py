@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.addons.torch.space_to_depth import channel_interleave2d
+from nobuco.kinds import takes, whole
 from nobuco.layout.strategy import ChannelOrderingStrategy
 from nobuco.registry import Sample, converter
 
@@ -20,6 +21,7 @@ class DepthToSpace(nn.Module):
     Takes (B, C, H, W), gives (B, C / block_size ** 2, H * block_size, W * block_size).
     """
 
+    @takes(block_size=whole(1))
     def __init__(self, block_size: int) -> None:
         super().__init__()
         self.block_size = block_size

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nobuco.kinds import takes, whole
 from nobuco.layout.strategy import ChannelOrderingStrategy
 from nobuco.registry import Sample, converter
 
@@ -19,6 +20,7 @@ class SpaceToDepth(nn.Module):
     Takes (B, C, H, W), gives (B, C * block_size ** 2, H / block_size, W / block_size).
     """
 
+    @takes(block_size=whole(1))
     def __init__(self, block_size: int) -> None:
         super().__init__()
         self.block_size = block_size

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nobuco.errors import InputError, OutputError
+from nobuco.errors import OutputError
 from nobuco.files import file_at, replacing
+from nobuco.kinds import PATH, Kind, takes
 from nobuco.report.data import Report, report_to_dict
 from nobuco.report.html.assets import asset
 from nobuco.report.html.calls import MARKS, MEANINGS, Graph, read_graph
@@ -32,6 +33,14 @@ EDITORS = {
 """Editors that open `File "…", line N` from a link, by the scheme of their links."""
 
 
+_EDITOR = Kind(f"one of {', '.join(map(repr, EDITORS))}", lambda given: isinstance(given, str) and given in EDITORS)
+_REPORT = Kind(
+    "a nobuco.Report, or what nobuco.report.report_to_dict made of one",
+    lambda given: isinstance(given, Report) or (isinstance(given, Mapping) and "nodes" in given),
+)
+
+
+@takes(report=_REPORT, editor=_EDITOR)
 def render_html(report: Report | Mapping[str, Any], *, editor: str = "") -> str:
     """The report as a page.
 
@@ -42,8 +51,6 @@ def render_html(report: Report | Mapping[str, Any], *, editor: str = "") -> str:
     Raises:
         InputError: no such editor is known.
     """
-    if editor not in EDITORS:
-        raise InputError(f"editor is {editor!r}; give one of {', '.join(map(repr, EDITORS))}")
     data = report_to_dict(report) if isinstance(report, Report) else report
     graph = read_graph(data, inside=True)
     view = View.of(graph, "call")
@@ -58,6 +65,7 @@ def render_html(report: Report | Mapping[str, Any], *, editor: str = "") -> str:
     return f"<!doctype html>\n{page}\n"
 
 
+@takes(report=_REPORT, path=PATH, editor=_EDITOR)
 def save_html(
     report: Report | Mapping[str, Any], path: str | os.PathLike[str], *, editor: str = "", overwrite: bool = True
 ) -> Path:

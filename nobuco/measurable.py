@@ -1,0 +1,62 @@
+"""Whether an example shows anything: what is NaN or infinite all over cannot be compared with anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from nobuco.errors import InputError, warn
+from nobuco.ir import Graph, Value, values
+
+
+def check_example(graph: Graph, names: Sequence[str]) -> None:
+    """Refuse an example whose NaN or infinities reach every element of every output; warn where some do.
+
+    Args:
+        graph: a trace.
+        names: of its inputs.
+
+    Raises:
+        InputError: the example holds NaN or infinities, and no output has a finite element.
+    """
+    outputs = values(graph.outputs)
+    unmeasured = [value for value in outputs if not _finite(graph, value).any() and _finite(graph, value).numel()]
+    causes = [(value, name) for value, name in zip(graph.inputs, names) if not _finite(graph, value).all()]
+    if unmeasured and len(unmeasured) == len(outputs):
+        for value, name in causes:
+            raise InputError(
+                f"args: the example {name!r} holds {_counted(graph, value)}, and no output has a finite element, so "
+                "that nothing could be compared; give an example of finite numbers"
+            )
+        warn(
+            "no output has a finite element although the example is finite, so that nothing is compared: look at the "
+            "model's weights, or give another example"
+        )
+        return
+    for value, name in causes:
+        if torch.isnan(_numbers(graph, value)).any() and any(_has_nan(graph, output) for output in outputs):
+            warn(
+                f"args: the example {name!r} holds {_counted(graph, value)}; what they reach is compared only in where "
+                "it is NaN: give an example of finite numbers"
+            )
+
+
+def _numbers(graph: Graph, value: Value) -> torch.Tensor:
+    return graph.samples[value.id].detach()
+
+
+def _finite(graph: Graph, value: Value) -> torch.Tensor:
+    return torch.isfinite(_numbers(graph, value))
+
+
+def _has_nan(graph: Graph, value: Value) -> bool:
+    return bool(torch.isnan(_numbers(graph, value)).any())
+
+
+def _counted(graph: Graph, value: Value) -> str:
+    """How many elements of a tensor are NaN, or infinite."""
+    numbers = _numbers(graph, value)
+    nan, inf = int(torch.isnan(numbers).sum()), int(torch.isinf(numbers).sum())
+    kind = "NaN" if nan and not inf else "infinity" if inf and not nan else "NaN or infinity"
+    return f"{kind} in {nan + inf} of its {numbers.numel()} elements"
