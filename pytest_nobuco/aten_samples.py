@@ -9,13 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from nobuco.names import Tensor, aten, torch
 from nobuco.registry import Sample
 
 Make = Callable[[], Sequence[Sample]]
-aten = torch.ops.aten
 
 
 def _image(*shape: int) -> Tensor:

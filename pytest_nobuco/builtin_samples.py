@@ -12,11 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from nobuco.functions import force_pytorch_order, force_tensorflow_order
+from nobuco.names import F, Tensor, torch
 from nobuco.registry import Sample
 from nobuco.trace.sizes import size_of
 
