@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--timm", action="store_true", help="one network of each of timm's families")
     parser.add_argument("--transformers", action="store_true", help="every architecture of transformers")
     parser.add_argument("--only", nargs="+", metavar="NAME", default=[], help="these alone")
-    parser.add_argument("--rows", type=Path, default=Path("zoo.jsonl"), help="where the rows are kept")
+    parser.add_argument(
+        "--rows", type=Path, default=Path(__file__).parent.parent / "zoo.jsonl", help="where the rows are kept"
+    )
     parser.add_argument("--resume", action="store_true", help="leave out what has a row")
     parser.add_argument("--retry", action="store_true", help="leave out what has a row that is right")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page of the rows")
