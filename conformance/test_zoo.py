@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from conformance.zoo.gaps import GAPS, known_gaps
-from conformance.zoo.measure import measure
+from conformance.zoo.gaps import GAPS, known_gaps, surprises
+from conformance.zoo.measure import Row, measure
 
 _QUICK = {
     "timm": ("test_vit", "lcnet_035"),
@@ -25,6 +25,14 @@ def test_network(zoo: str, name: str):
     row = measure(zoo, name, partial(networks.network, name))
     assert row.keras_ok, row
     assert row.tflite_ok, row
+
+
+def test_a_gap_that_is_closed_and_a_failure_that_is_none_are_told():
+    right = {"keras": "ok", "elsewhere": "ok", "tflite": "ok", "tflite_elsewhere": "ok", "stage": "done"}
+    rows = [Row("a", "timm", **right), Row("b", "timm", **{**right, "tflite": "off"}), Row("c", "timm")]
+    assert surprises(rows, {}) == ["timm b TFLite: is not right"]
+    assert surprises(rows, {("timm", "b", "TFLite"): "why"}) == []
+    assert surprises(rows, {("timm", "a", "Keras"): "why"})[0] == "timm a Keras: is no gap any more"
 
 
 def test_known_gaps_have_reasons():

@@ -25,16 +25,16 @@ the process had, its imports included.
 def page(path: Path) -> str:
     """The page of the rows of a file."""
     rows = sorted(read(path).values(), key=lambda row: row.name)
-    parts = [_HEAD, _made(path)]
+    parts = [_HEAD, _made()]
     for zoo in ("timm", "transformers"):
         parts += _of_zoo(zoo, [row for row in rows if row.zoo == zoo])
     return "\n".join(parts)
 
 
-def _made(path: Path) -> str:
+def _made() -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    command = f"python -m conformance.zoo --timm --transformers --rows {path.name} --page conformance/ZOO.md"
+    command = "python -m conformance.zoo --timm --transformers --page conformance/ZOO.md"
     return f"`{command}`, {datetime.date.today()}, commit {commit}, {versions}.\n"
 
 
