@@ -123,7 +123,7 @@ class Tracer(TorchFunctionMode):
         return both_sides(self.session, call, call())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        func, kwargs = overload_of(func), torch_spelled(func, kwargs or {})
+        func, kwargs = overload_of(func, (*args[1:], *(kwargs or {}).values())), torch_spelled(func, kwargs or {})
         control = handler(func)
         if control is not None:
             return control(self.session, func, (*args, *kwargs.values()))
