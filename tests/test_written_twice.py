@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 import nobuco
-from nobuco.export import run_tflite, tflite_operations, to_tflite
+from nobuco.export import run_tflite, to_tflite
+from nobuco.export.tflite import tflite_operations
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X, V = torch.arange(12.0).reshape(3, 4), torch.arange(6.0)
@@ -136,4 +137,15 @@ def test_a_mask_that_is_an_input_through_expand():
 
 def test_places_that_differ_cost_one_operation():
     data = assert_same(lambda x: x.index_put((torch.tensor([2, 0]),), torch.tensor([5.0, 6.0])), V)
-    assert tflite_operations(data).total() == 1 or "SCATTER_ND" not in tflite_operations(data)
+    assert tflite_operations(data) == {"CONCATENATION": 1, "GATHER": 1}
+
+
+def test_what_is_replaced_may_be_infinite():
+    infinite = torch.tensor([float("inf"), 1.0, float("nan"), -float("inf")])
+    assert_same(assigned_at(7.0), infinite, torch.tensor([0, 2, 3]), others=(infinite, torch.tensor([3, 3, 0])))
+    assert_same(assigned(torch.tensor([2, 0]), 7.0), infinite)
+
+
+def test_a_tensor_too_large_for_a_list_of_places():
+    data = assert_same(assigned(torch.tensor([5, 70000, 5]), torch.tensor([1.0, 2.0, 3.0])), torch.rand(80000))
+    assert len(data) < 40000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nobuco.converters.support import alike, cast, elementwise, promoted, spellings
@@ -67,7 +68,13 @@ def floored_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return _whole_quotient(a, b)
     if not a.dtype.is_floating:
         return tf.math.floordiv(a, b)
-    return tf.where(b == 0, a / b, tf.round((a - tf.math.floormod(a, b)) / b))
+    known = tf.get_static_value(b)
+    if known is not None and np.all(np.isfinite(known.astype(np.float64)) & (known != 0)):
+        return tf.round((a - tf.math.floormod(a, b)) / b)
+    # An infinite divisor leaves the dividend; Python's remainder would be infinite itself.
+    rest = tf.sign(a) * tf.math.floormod(tf.abs(a), tf.abs(b))
+    whole = tf.round((a - rest) / b)
+    return tf.where(b == 0, a / b, tf.where(rest * tf.sign(b) < 0, whole - 1, whole))
 
 
 def _whole_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -163,13 +163,8 @@ def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.T
 def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor"""
     along, source = axis(input, dim), source if rank(source) else tf.reshape(source, [1])
-    total, known = sizes(input)[along], _known(tf.reshape(index, [-1]))
-    if isinstance(known, np.ndarray) and isinstance(total, int):
-        places = np.arange(total, dtype=np.int32)
-        places[known] = total + np.arange(len(known))
-        return tf.gather(tf.concat([input, source], along), places, axis=along)
-    front, update = _to_front(input, along), _to_front(source, along)
-    return _from_front(written(front, known, update), along)
+    places = _known(index) if rank(index) == 1 else tf.reshape(index, [-1])
+    return _from_front(written(_to_front(input, along), places, _to_front(source, along)), along)
 
 
 @expression(*spellings("index_add"), strategy=_in_one_order)

@@ -55,7 +55,8 @@ def _taken(x: tf.Tensor, tensors: Sequence[tuple[int, Any]]) -> tf.Tensor:
     """The tensors' part of a key: their positions replaced by the dimensions that the indices broadcast to."""
     if len(tensors) == 1 and is_mask(tensors[0][1]):
         position, mask = tensors[0]
-        positions, indices = list(range(position, position + len(mask.shape))), _where(tf.reshape(mask, [-1]))
+        positions = list(range(position, position + max(len(mask.shape), 1)))
+        indices = _where(tf.reshape(mask, [-1]))
     else:
         positions, indices = _index_list(x, tensors)
     if len(positions) == 1:
@@ -73,8 +74,8 @@ def _index_list(x: tf.Tensor, tensors: Sequence[tuple[int, Any]]) -> tuple[list[
     indices: list[Any] = []
     for position, index in tensors:
         if is_mask(index):
-            indices += _where(index)
-            positions += range(position, position + len(index.shape))
+            indices += _where(index if len(index.shape) else tf.reshape(index, [1]))
+            positions += range(position, position + max(len(index.shape), 1))
             continue
         index = tf.stack(list(index)) if isinstance(index, tuple) else index
         known = tf.get_static_value(index) if tf.is_tensor(index) else index
@@ -328,8 +329,7 @@ def scattered(x: tf.Tensor, key: Any, value: Any, accumulate: bool = False) -> t
     places = places.reshape(-1) if isinstance(places, np.ndarray) else tf.reshape(places, [-1])
     if accumulate:
         return tf.reshape(tf.tensor_scatter_nd_add(flat, places[:, np.newaxis], value), lies)
-    by_mask = all(is_mask(index) for _, index in parse(key, rank(x)).tensors)
-    return tf.reshape(written(flat, places, value, distinct=by_mask), lies)
+    return tf.reshape(written(flat, places, value), lies)
 
 
 def _all_pytorch(node: Node) -> list[Signature]:

@@ -314,7 +314,7 @@ def _reversed(x: tf.Tensor, along: Sequence[int]) -> tf.Tensor:
 @expression(*spellings("flip"))
 def flip(input: tf.Tensor, *dims: Any, **keyword: Any) -> tf.Tensor:
     """flip(Tensor self, int[] dims) -> Tensor"""
-    return _reversed(input, [axis(input, dim) for dim in varargs(dims, keyword.get("dims"))])
+    return _reversed(input, [axis(input, dim) for dim in varargs(dims, keyword.get("dims")) if rank(input)])
 
 
 @expression(*spellings("fliplr"))

@@ -65,6 +65,8 @@ def parse(key: Any, rank: int) -> Key:
             sources.append(None)
         elif is_index_tensor(entry):
             tensors.append((len(sources), entry))
+            if len(entry.shape) == 0:  # a truth value alone: a new dimension, which it keeps or leaves without elements
+                sources.append(None)
             sources += range(len(basic), len(basic) + _covers(entry))
             basic += [FULL] * _covers(entry)
         else:

@@ -12,7 +12,7 @@ from nobuco.build.chain import Chain
 from nobuco.build.learned import Learned, filled, learned, variable
 from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
-from nobuco.converters.support import promoted, rank, sizes, spellings
+from nobuco.converters.support import cast, promoted, rank, sizes, spellings
 from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
@@ -280,7 +280,7 @@ def _diagonals(subscripts: str, x: tf.Tensor) -> tuple[str, tf.Tensor]:
 def _rearranged(subscripts: str, x: tf.Tensor, right: str) -> tf.Tensor:
     """One operand, each of its subscripts there once: summed over what the output lacks, and transposed."""
     lacking = [i for i, c in enumerate(subscripts) if c not in right]
-    x = tf.reduce_sum(x, lacking) if lacking else x
+    x = tf.reduce_sum(cast(x, tf.int64) if x.dtype.is_integer else x, lacking) if lacking else x
     kept = [c for c in subscripts if c in right]
     return tf.transpose(x, [kept.index(c) for c in right])
 
@@ -291,7 +291,14 @@ def einsum(*operands: Any) -> tf.Tensor:
     equation, tensors = _equation(operands)
     left, arrow, right = equation.partition("->")
     right = right if arrow else _result(left)
-    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), promoted(*tensors))]
+    operands = promoted(*tensors)
+    if len(operands) > 1 and operands[0].dtype in (
+        tf.uint8,
+        tf.int8,
+        tf.int16,
+    ):  # of these TensorFlow has no products; a sum wraps alike
+        return cast(einsum(equation, *(cast(x, tf.int32) for x in operands)), operands[0].dtype)
+    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), operands)]
     if len(pairs) == 1 and "." not in left:
         return _rearranged(*pairs[0], right)
     lacking = "..." if "..." in left and "..." not in right else ""  # which PyTorch sums over

@@ -45,7 +45,7 @@ def _norm(input: tf.Tensor, p: Any, dim: Dims, keepdim: bool, dtype: torch.dtype
 
 
 def _torch_norm_sources(
-    input: Value, p: Any = "fro", dim: Dims = None, keepdim: bool = False, **_: Any
+    input: Value, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *_: Any, **__: Any
 ) -> Sequence[int]:
     return remaining(input.rank, dim, keepdim)
 

@@ -53,13 +53,15 @@ def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
 @reduction(*spellings("sum"))
 def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    if dtype == torch.bool:  # so is a sum of truth values true where one is
+        return _reduced(tf.reduce_any, cast(input, tf.bool), axes(input, dim), keepdim)
     return _reduced(tf.reduce_sum, _counted(input, dtype), axes(input, dim), keepdim)
 
 
 @reduction(*spellings("nansum"))
 def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return _reduced(tf.reduce_sum, _counted(_without_nan(input), dtype), axes(input, dim), keepdim)
+    return sum(_without_nan(input), dim, keepdim, dtype=dtype)
 
 
 def _without_nan(x: tf.Tensor) -> tf.Tensor:

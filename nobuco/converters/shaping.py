@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.support import spellings
+from nobuco.bridge import tf_dtype
+from nobuco.converters.support import sizes, spellings
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.movement import Permute, Reshape, Step
 from nobuco.names import torch
@@ -51,8 +52,6 @@ def reshape(input: Shape, *shape: Any, **keyword: Any) -> list[Step]:
 @movement(torch.Tensor.view)
 def view(input: Shape, *size: Any, **keyword: Any) -> list[Step]:
     """view(Tensor self, SymInt[] size) -> Tensor"""
-    if any(isinstance(n, torch.dtype) for n in (*size, *keyword.values())):
-        raise NotImplementedError("Tensor.view(dtype) reads the bits of its elements anew, which moves no data")
     return [Reshape(completed(varargs(size, keyword.get("size")), prod(input)))]
 
 
@@ -122,6 +121,8 @@ def swapaxes(input: Shape, axis0: int, axis1: int) -> list[Step]:
 def movedim(input: Shape, source: int | Shape, destination: int | Shape) -> list[Step]:
     """movedim.intlist(Tensor self, int[] source, int[] destination) -> Tensor"""
     rank = len(input)
+    if not rank:
+        return []
     sources = [dim % rank for dim in ((source,) if isinstance(source, int) else source)]
     places = [dim % rank for dim in ((destination,) if isinstance(destination, int) else destination)]
     stay = iter(dim for dim in range(rank) if dim not in sources)
@@ -139,6 +140,21 @@ def t(input: Shape) -> list[Step]:
 def mT(input: Shape) -> list[Step]:
     """mT(Tensor self) -> Tensor"""
     return [Permute(swapped(len(input), -1, -2))]
+
+
+@expression(torch.ops.aten.view.dtype, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+def view_as_type(self: tf.Tensor, dtype: torch.dtype) -> tf.Tensor:
+    """view.dtype(Tensor self, ScalarType dtype) -> Tensor"""
+    wanted = tf_dtype(dtype)
+    before, after = self.dtype.size, wanted.size
+    if after > before:  # TensorFlow makes one element of a whole last dimension
+        *lead, last = sizes(self)
+        self = tf.reshape(self, [*lead, last * before // after, after // before])
+    bits = tf.bitcast(self, wanted)
+    if after >= before:
+        return bits
+    *lead, last, parts = sizes(bits)
+    return tf.reshape(bits, [*lead, last * parts])
 
 
 # Complex elements are conjugated too, so these are no pure movement.

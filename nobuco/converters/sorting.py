@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.rules import along_last, remaining
-from nobuco.converters.support import axis, rank, scalar_as_vector, size, spellings
+from nobuco.converters.support import axis, rank, scalar_as_vector, size, sizes, spellings
 from nobuco.ir import Value
 from nobuco.layout.strategy import keeping
 from nobuco.registry import expression
@@ -138,7 +138,10 @@ def _median_sources(input: Value, dim: int | None = None, keepdim: bool = False)
 
 def _median(input: tf.Tensor, dim: int | None, keepdim: bool, ignoring: bool) -> Any:
     if dim is None:
-        return _middle(tf.reshape(input, [-1]), 0, False, ignoring)[0]
+        flat = tf.reshape(input, [-1])
+        if sizes(flat)[0] == 0 and input.dtype.is_floating:
+            return tf.constant(float("nan"), input.dtype)
+        return _middle(flat, 0, False, ignoring)[0]
     return scalar_as_vector(_middle)(input, dim, keepdim, ignoring)
 
 

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nobuco.bridge import sizes, tf_dtype, torch_dtype
@@ -119,8 +120,8 @@ def promoted(*operands: Any, to_float: bool = False) -> list[tf.Tensor]:
 def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
     """`x` in `dtype`, its channel order kept; a number becomes a scalar tensor."""
     if not tf.is_tensor(x):
-        # Through NumPy, which rounds 0.6 to an integer as PyTorch does, and to bool.
-        return tf.constant(dtype.as_numpy_dtype(x) if isinstance(x, (int, float)) else x, dtype)
+        # Through NumPy, which rounds 0.6 to an integer as PyTorch does, and to bool, and counts 300 as 44 in uint8.
+        return tf.constant(np.asarray(x).astype(dtype.as_numpy_dtype) if isinstance(x, (int, float)) else x, dtype)
     return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
 
 

@@ -15,22 +15,32 @@ import tensorflow as tf
 
 from nobuco.converters.support import sizes
 
+# Of up to so many rows a constant says for each where it comes from.
+_LISTED = 2**16
 
-def written(x: tf.Tensor, places: Any, updates: tf.Tensor, distinct: bool = False) -> tf.Tensor:
-    """`x` with the rows of `updates` at these places along the first axis.
 
-    Places that are known before the model runs, or known to be `distinct`, cost no more than the writing itself.
-    """
+def written(x: tf.Tensor, places: Any, updates: tf.Tensor) -> tf.Tensor:
+    """`x` with the rows of `updates` at these places along the first axis."""
     known = tf.get_static_value(places) if tf.is_tensor(places) else places
-    count = sizes(updates)[0]
-    if known is not None:
-        last = _last_of_each(known)
-        if len(last) < len(known):
-            known, updates = known[last], tf.gather(updates, last)
-        places, distinct = known.astype(np.int32), True
-    if distinct or (isinstance(count, int) and count == 1):
-        return tf.tensor_scatter_nd_update(x, tf.reshape(places, [-1, 1]), updates)
-    return _chosen(x, tf.cast(places, tf.int32), updates)
+    rows = sizes(x)[0]
+    if known is None or not (isinstance(rows, int) and rows <= _LISTED):
+        return _chosen(x, tf.cast(places, tf.int32), updates)
+    sources = np.arange(rows, dtype=np.int32)
+    sources[known] = rows + np.arange(len(known))  # of several to one place the last
+    return tf.gather(tf.concat([x, updates], 0), sources)
+
+
+def _chosen(x: tf.Tensor, places: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
+    """For each row of `x` the last of the updates that come to it, or itself.
+
+    By selection: what `tf.tensor_scatter_nd_update` is in TFLite multiplies by zero what it replaces, infinities too.
+    """
+    count, *width = sizes(updates)
+    last = tf.math.unsorted_segment_max(tf.range(count), places, sizes(x)[0])  # where nothing comes, far below zero
+    met = last >= 0
+    with_spare = tf.concat([updates, tf.zeros([1, *width], updates.dtype)], 0)
+    spread = tf.gather(with_spare, tf.where(met, last, count))
+    return tf.where(tf.reshape(met, [-1, *[1] * len(width)]), spread, x)
 
 
 def counted(lies: Sequence[Any], view: Callable[[tf.Tensor], tf.Tensor], known: bool = True) -> Any:
@@ -42,16 +52,3 @@ def counted(lies: Sequence[Any], view: Callable[[tf.Tensor], tf.Tensor], known: 
         return view(tf.constant(numbers))
     with tf.init_scope():  # now, rather than each time that the model runs
         return view(tf.constant(numbers)).numpy()
-
-
-def _last_of_each(places: np.ndarray) -> np.ndarray:
-    """The numbers of those places that do not come again, in order."""
-    _, from_behind = np.unique(places[::-1], return_index=True)
-    return np.sort(len(places) - 1 - from_behind).astype(np.int32)
-
-
-def _chosen(x: tf.Tensor, places: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
-    """For each row of `x` the last of the updates that come to it, or itself."""
-    count, rows = sizes(updates)[0], sizes(x)[0]
-    last = tf.math.unsorted_segment_max(tf.range(count), places, rows)  # nothing comes: the lowest number
-    return tf.gather(tf.concat([updates, x], 0), tf.where(last >= 0, last, count + tf.range(rows)))

@@ -124,8 +124,13 @@ def placeless(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 _PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
 
-def overload_of(func: Any) -> Any:
-    """A function; in place of an operation that has one overload only, that overload."""
+def overload_of(func: Any, given: Any = ()) -> Any:
+    """A function; in place of an operation that has one overload only, that overload.
+
+    `x.view(torch.int32)`, which reads the bits of x as another type, is another operation than `x.view(3, 4)`.
+    """
+    if name_of(func) == "view" and any(isinstance(leaf, torch.dtype) for leaf in given):
+        return torch.ops.aten.view.dtype
     if isinstance(func, torch._ops.OpOverloadPacket) and len(func.overloads()) == 1:
         return getattr(func, func.overloads()[0])
     return func

@@ -163,7 +163,7 @@ class Tracer(TorchFunctionMode):
         if own is not None and not self.session.is_muted:
             with self:  # what a tensor class of the user's makes of the call, which it may hand on to PyTorch's own
                 return own.__torch_function__(func, types, args, kwargs or {})
-        func = overload_of(original_of(func, sys._getframe(1)))
+        func = overload_of(original_of(func, sys._getframe(1)), (*args[1:], *(kwargs or {}).values()))
         kwargs = torch_spelled(func, kwargs or {})
         control = handler(func)
         if control is not None:

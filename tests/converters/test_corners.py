@@ -1,0 +1,153 @@
+"""Corners of types and shapes: numbers out of range, the bits of another type, tensors of no dimensions."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import nobuco
+
+PYTORCH = nobuco.ChannelOrder.PYTORCH
+X = torch.tensor([[0.5, -1.25, 3.0, 8.5], [-2.0, 0.0, 1.5, -7.0]])
+BYTES = torch.tensor([0, 1, 2, 3, 200], dtype=torch.uint8)
+SCALAR = torch.tensor(1.5)
+WIDE = torch.tensor([-8.0, 8.0, 0.0, float("inf"), float("nan"), 7.5])
+
+
+def assert_same(programme, *args):
+    expected = programme(*(t.clone() for t in args))
+    model = nobuco.pytorch_to_keras(
+        programme,
+        [t.clone() for t in args],
+        inputs_channel_order=PYTORCH,
+        outputs_channel_order=PYTORCH,
+        verbose=False,
+    )
+    feeds = [t.numpy() for t in args]
+    (got,) = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
+    assert keras.backend.standardize_dtype(got.dtype) == str(expected.dtype).removeprefix("torch.")
+    np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
+
+
+OUT_OF_RANGE = {
+    "clamp": lambda x: x.clamp(-2, 3),
+    "clamp_min": lambda x: x.clamp_min(-2),
+    "add": lambda x: x + 300,
+    "mul": lambda x: x * -1,
+    "gt": lambda x: x > -1,
+    "lt": lambda x: x < 300,
+    "eq": lambda x: x == 256,
+    "where": lambda x: torch.where(x > 1, x, -1),
+    "a tensor of no dimensions": lambda x: torch.maximum(x, torch.tensor(-1)),
+}
+
+
+@pytest.mark.parametrize("programme", OUT_OF_RANGE.values(), ids=OUT_OF_RANGE.keys())
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
+def test_numbers_that_a_type_does_not_hold(programme, dtype):
+    assert_same(programme, BYTES.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("equation", ["ij,kj->ik", "ij,ij->i", "ij->j"])
+def test_einsum_of_integers(dtype, equation):
+    x = (torch.arange(6).reshape(2, 3) * 20).to(dtype)
+    assert_same(lambda x: torch.einsum(equation, *[x] * (equation.count(",") + 1)), x)
+
+
+@pytest.mark.parametrize("name", ["sum", "nansum", "prod"])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float64])
+@pytest.mark.parametrize("dim", [0, None])
+def test_reductions_in_a_type(name, dtype, dim):
+    if (name, dtype) == ("nansum", torch.bool):
+        pytest.skip("PyTorch has none of truth values")
+    options = {"dtype": dtype} if dim is None else {"dtype": dtype, "dim": dim}
+    assert_same(lambda x: getattr(torch, name)(x, **options), X.abs())
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8, torch.float64, torch.int64])
+def test_bits_of_another_type(dtype):
+    assert_same(lambda x: x.view(dtype), X)
+    assert_same(lambda x: x.view(dtype=dtype).view(torch.float32) + 1, X)
+
+
+def test_writing_bits_of_another_type():
+    def programme(x):
+        y = x * 1
+        y.view(torch.int32).add_(1)
+        return y
+
+    assert_same(programme, X)
+
+
+@pytest.mark.parametrize("divisor", [float("inf"), -float("inf"), 0.0, 2.5])
+def test_floor_division(divisor):
+    assert_same(lambda x: x // divisor, WIDE)
+    assert_same(lambda x, y: x // y, WIDE, torch.full_like(WIDE, divisor))
+
+
+def written(x):
+    y = x * 1
+    y[y > 0] = 5.0
+    return y
+
+
+NO_DIMENSIONS = {
+    "mask": lambda x: x[x > 0],
+    "mask of nothing": lambda x: x[x < 0],
+    "mask written": written,
+    "flip": lambda x: x.flip(0),
+    "flip of the last": lambda x: torch.flip(x, [-1]),
+    "None": lambda x: x[None],
+    "...": lambda x: x[...],
+    "movedim": lambda x: x.movedim(0, -1),
+}
+
+
+@pytest.mark.parametrize("programme", NO_DIMENSIONS.values(), ids=NO_DIMENSIONS.keys())
+def test_no_dimensions(programme):
+    assert_same(programme, SCALAR)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+@pytest.mark.parametrize("name", ["median", "mean", "sum", "argsort", "cumsum", "softmax", "nonzero"])
+def test_no_elements(name, shape):
+    options = {"dim": 0} if name in ("cumsum", "softmax", "argsort") else {}
+    assert_same(lambda x: getattr(torch, name)(x, **options), torch.zeros(shape))
+
+
+def test_a_truth_value_as_index():
+    assert_same(lambda x, m: x[m], X, torch.tensor(True))
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3).eval()
+
+    def forward(self, x):
+        return self.norm(input=self.conv(input=x))
+
+
+KEYWORDS = {
+    "attention": (
+        lambda q: F.scaled_dot_product_attention(query=q, value=q * 2, key=q + 1), torch.rand(1, 2, 3, 4)
+    ),
+    "the weight first": (lambda x: F.linear(weight=torch.ones(3, 4), input=x), X),
+    "NumPy's names": (lambda x: torch.sum(a=torch.sub(x1=x, x2=x * 2), axis=0, keepdims=True), X),
+    "in place": (lambda x: torch.clamp_(min=0.5, input=x * 1), X),
+    "modules": (Named().eval().requires_grad_(False), torch.rand(1, 2, 5, 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("programme", "x"), KEYWORDS.values(), ids=KEYWORDS.keys())
+def test_keywords(programme, x):
+    expected = programme(x.clone())
+    model = nobuco.pytorch_to_keras(
+        programme, [x], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
+    )
+    np.testing.assert_allclose(model(x.numpy()), expected.numpy(), rtol=1e-4, atol=1e-5)
