@@ -315,9 +315,15 @@ def _is_algebraic(node: Node, sizes: Sizes, head: Value | None = None) -> bool:
     One that does not is what -1 says; more are known only to the running model.
     """
     first, *others = node.inputs
-    asked = [(v, dim) for v in others for dim in ([None] if v.kind is ValueKind.SIZE else range(v.rank))]
+    asked = [(v, dim) for v in others for dim in ([None] if _is_size(v, node) else range(v.rank))]
     unknown = sum(sizes.axes_of(sizes.growth(v, dim), head or first) is None for v, dim in asked)
     return unknown == 0 or (unknown == 1 and -1 not in leaves((node.args, dict(node.kwargs))))
+
+
+def _is_size(value: Value, node: Node) -> bool:
+    """Whether a movement takes a number there, rather than the shape of a tensor: `x.view(n)`, not `x.view_as(y)`."""
+    is_like = getattr(node.op, "__name__", "").endswith("_as")
+    return value.kind is ValueKind.SIZE or (value.rank == 0 and not is_like)
 
 
 def _steps(
@@ -330,7 +336,7 @@ def _steps(
     def replaced(leaf: Any) -> Any:
         if not isinstance(leaf, Value):
             return leaf
-        if leaf.kind is ValueKind.SIZE:
+        if leaf is not first and _is_size(leaf, node):
             return number(leaf, None)
         return shape if leaf is first else tuple(number(leaf, dim) for dim in range(leaf.rank))
 

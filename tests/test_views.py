@@ -389,3 +389,9 @@ def test_random_programmes(seed, given_order, wanted_order):
         return tensors
 
     assert_same(programme, 2, 3, 4, orders=((given_order, wanted_order),))
+
+
+def test_a_tensor_without_dimensions_is_a_size(check):
+    """As Longformer computes one."""
+    check(lambda x: x.view(2, torch.div(x.size(1), 2, rounding_mode="trunc"), 2), torch.randn(2, 6))
+    check(lambda x, y: x.view_as(y), torch.randn(1, 1), torch.tensor(3.0))

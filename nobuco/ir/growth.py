@@ -30,7 +30,12 @@ class Sizes:
     @classmethod
     def of(cls, graph: Graph) -> Sizes:
         """The sizes that a graph's values had."""
-        numbers = {id: held for id, held in graph.samples.items() if not isinstance(held, torch.Tensor)}
+        # A tensor without dimensions may be a size, too: `torch.div(n, 2, rounding_mode="floor")`.
+        numbers = {
+            id: held.item() if isinstance(held, torch.Tensor) else held
+            for id, held in graph.samples.items()
+            if not isinstance(held, torch.Tensor) or _is_integer(held)
+        }
         return cls(numbers, graph.runs, bool(graph.dynamic))
 
     def number(self, value: Value) -> Any:
@@ -46,6 +51,8 @@ class Sizes:
         if not self.runs or not isinstance(mine, int) or mine == 0:
             return None if self.dynamic and value.kind in (ValueKind.RESULT, ValueKind.SIZE) else ()
         others = [run.get(value.id) for run in self.runs]
+        if dim is None and any(isinstance(other, (tuple, torch.Size)) for other in others):
+            return None  # a tensor, of which runs tell the shape alone
         theirs = [mine if other is None else other if dim is None else other[dim] for other in others]
         return tuple(Fraction(n, mine) for n in theirs)
 
@@ -62,6 +69,11 @@ class Sizes:
                 if _product([each[dim] or () for dim in dims]) == growth:
                     return dims
         return None
+
+
+def _is_integer(tensor: torch.Tensor) -> bool:
+    kind = tensor.dtype
+    return tensor.ndim == 0 and not (kind.is_floating_point or kind.is_complex or tensor.is_meta)
 
 
 def _product(growths: Sequence[Growth]) -> Growth:
