@@ -23,6 +23,8 @@ from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
 from nobuco.keras_settings import require_channels_last
 from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, member_of, takes, whole
+from nobuco.layers.conditions import SizeCondition
+from nobuco.layers.model import ConvertedModel
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import plan
@@ -169,6 +171,7 @@ def pytorch_to_keras(
             draft.trials = trials.on_others()
             graph = draft.graph = without(graph, trials.refuted())
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
+    _note_conditions(built.model, graph, call.names, [spec.order for spec in inputs_of])
     report = draft.report()
     draft.finished(report)
     if verbose:
@@ -184,6 +187,15 @@ def _finish(report: Report, html: Path | None) -> None:
         warn(message)
     if html is not None:
         save_html(report, html)
+
+
+def _note_conditions(model: ConvertedModel, graph: Graph, names: Sequence[str], orders: Sequence[ChannelOrder]) -> None:
+    """Let the model check, where it is called, the sizes that the program decided by."""
+    model.conditions = tuple(SizeCondition(c.region, c.message) for c in graph.conditions)
+    model.axes = {
+        name: (position, tuple(order.to_logical(list(range(value.rank)))))
+        for position, (name, value, order) in enumerate(zip(names, graph.inputs, orders))
+    }
 
 
 def _warn_of_mismatch(report: Report) -> None:

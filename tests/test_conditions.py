@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.errors import NobucoWarning
+from nobuco.errors import InputError, NobucoWarning
+from nobuco.layers.conditions import SizeCondition
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ CASES = {
     "a loop": Case(repeated, (5,), {0}, "x.shape[0] // 4 == 1", ((7,),), ((8,), (3,))),
     "a list of numbers": Case(tabled, (5,), {0}, "x.shape[0] % 3 == 2", ((8,),), ((4,),)),
     "a list of names": Case(named, (1, 1, 4, 4), {2}, "x.shape[2] % 2 == 0", ((1, 1, 6, 4),), ((1, 1, 5, 4),)),
-    "chunks": Case(stacked, (8, 3), {0}, "x.shape[0] in 7..8", ((7, 3),), ((9, 3),)),
+    "chunks": Case(stacked, (8, 3), {0}, "7 <= x.shape[0] <= 8", ((7, 3),), ((9, 3),)),
     "squeeze": Case(squeezed, (3, 2), {0}, "x.shape[0] > 1", ((7, 2),), ((1, 2),)),
     "a write to nothing": Case(written_behind, (6, 6), {0}, "x.shape[0] >= 6", ((8, 6),), ((4, 6),)),
     "a mask and a loop": Case(chosen_and_repeated, (3, 2), {0}, "x.shape[0] == 3", (), ((5, 2),)),
@@ -172,3 +174,31 @@ def test_a_window_that_means_all_of_it():
         model, report = conversion(lambda x: F.avg_pool2d(x, (x.shape[2], 1)), (1, 2, 4, 1), {2, 3})
     right = is_right(lambda x: F.avg_pool2d(x, (x.shape[2], 1)), model, (1, 2, 4, 5))
     assert right or (not report.ok and any("at other sizes" in str(w.message) for w in caught))
+
+
+def test_a_call_at_other_sizes_is_an_error(tmp_path):
+    with pytest.warns(NobucoWarning, match="x.shape"):
+        model, _ = conversion(padded, (1, 3, 8, 8), {2})
+    model.save(tmp_path / "padded.keras")
+    for one in (model, keras.models.load_model(tmp_path / "padded.keras")):
+        assert is_right(padded, one, (1, 3, 16, 8))
+        for call in (one, one.predict):
+            with pytest.raises(InputError, match=r"right where x\.shape\[2\] % 4 == 0"):
+                call(np.zeros((1, 3, 7, 8), np.float32))
+        one.check_conditions = False
+        assert one(np.zeros((1, 3, 7, 8), np.float32)).shape == (1, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        "__import__('os').system('true')",
+        "x.__class__",
+        "(lambda: 1)()",
+        "x.shape[9] == 1",
+        "x.shape[0] == 1 // 0",
+        "(" * 400,
+    ],
+)
+def test_a_region_is_no_program(region):
+    assert SizeCondition(region, "").holds({"x": (1, 2)}) is None

@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
 
+from nobuco.errors import InputError
 from nobuco.files import replacing, replacing_folder
 from nobuco.layers.checkpoint import Checkpoint
+from nobuco.layers.conditions import SizeCondition
 
 
 @keras.saving.register_keras_serializable(package="nobuco")
 class ConvertedModel(keras.Model):
-    """A functional model made from a PyTorch programme."""
+    """A functional model made from a PyTorch program.
+
+    `conditions` tell where it is right, as the program decided by sizes that are dynamic; a call with other sizes is an
+    error, unless `check_conditions` is False. `axes` has for each input that they name where in the list of inputs it
+    stands, and of each of its dimensions in PyTorch's order which of the tensor's it is.
+    """
 
     checkpoint: Checkpoint | None = None
+    conditions: tuple[SizeCondition, ...] = ()
+    axes: Mapping[str, tuple[int, tuple[int, ...]]] = MappingProxyType({})
+    check_conditions: bool = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' own call, of inputs at whose sizes the model is right.
+
+        Raises:
+            InputError: the program decides otherwise at these sizes.
+        """
+        self._check(args[0] if args else kwargs.get("inputs"))
+        return super().__call__(*args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras' own, of inputs at whose sizes the model is right."""
+        self._check(x)
+        return super().predict(x, *args, **kwargs)
+
+    def _check(self, inputs: Any) -> None:
+        if not (self.conditions and self.check_conditions):
+            return
+        given = [inputs[t.name] for t in self.inputs] if isinstance(inputs, dict) else keras.tree.flatten(inputs)
+        dims = [getattr(tensor, "shape", None) for tensor in given]
+        shapes = {
+            name: [dims[position][axis] for axis in axes]  # type: ignore[index]
+            for name, (position, axes) in self.axes.items()
+            if position < len(dims) and dims[position] is not None and len(dims[position]) == len(axes)  # type: ignore[arg-type]
+        }
+        for condition in self.conditions:
+            if condition.holds(shapes) is False:
+                raise InputError(
+                    f"the inputs have shapes {shapes} in PyTorch's order, but the model is right where "
+                    f"{condition.region}: {condition.message}. Convert at such sizes, or set "
+                    "model.check_conditions = False"
+                )
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
         """`keras.Model.save`, but what is there already is only replaced when the new one is complete.
@@ -41,15 +85,24 @@ class ConvertedModel(keras.Model):
         Keras shows the config, from its beginning, where it does not know the class: so what to do comes first.
         """
         checkpoint = None if self.checkpoint is None else self.checkpoint.to_config()
-        return {"before loading": "import nobuco.layers", **super().get_config(), "checkpoint": checkpoint}
+        return {
+            "before loading": "import nobuco.layers",
+            **super().get_config(),
+            "checkpoint": checkpoint,
+            "conditions": [[condition.region, condition.message] for condition in self.conditions],
+            "axes": {name: [position, list(axes)] for name, (position, axes) in self.axes.items()},
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ConvertedModel:
         """What `get_config` gave."""
         config = {key: value for key, value in config.items() if key != "before loading"}
         checkpoint = config.pop("checkpoint", None)
+        conditions, axes = config.pop("conditions", []), config.pop("axes", {})
         model = super().from_config(config, custom_objects)
         model.checkpoint = None if checkpoint is None else Checkpoint.from_config(checkpoint)
+        model.conditions = tuple(SizeCondition(str(region), str(message)) for region, message in conditions)
+        model.axes = {str(name): (int(at), tuple(map(int, dims))) for name, (at, dims) in axes.items()}
         return model
 
 

@@ -182,7 +182,7 @@ def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
         wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
         for text, holds in _patterns(right, wrong):
             if all(map(holds, right)) and not any(map(holds, wrong)):
-                return f"{story.name(place)} {text}"
+                return text.format(story.name(place)) if "{}" in text else f"{story.name(place)} {text}"
     return None
 
 
@@ -193,7 +193,7 @@ def _patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str,
     yield f"<= {high}", lambda n: n <= high
     yield f">= {low}", lambda n: n >= low
     if low < high:
-        yield f"in {low}..{high}", lambda n: low <= n <= high
+        yield f"{low} <= {{}} <= {high}", lambda n: low <= n <= high
     if len(set(right)) > 2 and len(set(wrong)) > 2:
         for k in range(2, 65):
             yield f"% {k} == {right[0] % k}", partial(_is_congruent, right[0], k)
