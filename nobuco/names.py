@@ -42,6 +42,9 @@ class Names:
         is_space = isinstance(found, (ModuleType, _torch._ops.OpOverloadPacket)) or found is _torch.Tensor
         return Names(found, path) if is_space else found
 
+    def __instancecheck__(self, instance: Any) -> bool:  # of the class of tensors
+        return isinstance(instance, object.__getattribute__(self, "_space"))
+
 
 if TYPE_CHECKING:
     import torch

@@ -92,6 +92,7 @@ def test_names_are_those_of_pytorch():
     assert aten.add.Tensor is torch.ops.aten.add.Tensor
     assert names.Tensor.T.__get__ == torch.Tensor.T.__get__ and names.Tensor.__eq__ is torch.Tensor.__eq__
     assert isinstance(names.Tensor, Names) and isinstance(aten.add, Names)
+    assert isinstance(torch.ones(2), (int, names.Tensor)) and not isinstance(2, names.Tensor)
 
 
 @pytest.mark.parametrize(
