@@ -291,14 +291,11 @@ def einsum(*operands: Any) -> tf.Tensor:
     equation, tensors = _equation(operands)
     left, arrow, right = equation.partition("->")
     right = right if arrow else _result(left)
-    operands = promoted(*tensors)
-    if len(operands) > 1 and operands[0].dtype in (
-        tf.uint8,
-        tf.int8,
-        tf.int16,
-    ):  # of these TensorFlow has no products; a sum wraps alike
-        return cast(einsum(equation, *(cast(x, tf.int32) for x in operands)), operands[0].dtype)
-    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), operands)]
+    given = promoted(*tensors)
+    if len(given) > 1 and given[0].dtype in (tf.uint8, tf.int8, tf.int16):
+        # TensorFlow has no products of these; a sum wraps alike.
+        return cast(einsum(equation, *(cast(x, tf.int32) for x in given)), given[0].dtype)
+    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), given)]
     if len(pairs) == 1 and "." not in left:
         return _rearranged(*pairs[0], right)
     lacking = "..." if "..." in left and "..." not in right else ""  # which PyTorch sums over

@@ -24,10 +24,21 @@ def written(x: tf.Tensor, places: Any, updates: tf.Tensor) -> tf.Tensor:
     known = tf.get_static_value(places) if tf.is_tensor(places) else places
     rows = sizes(x)[0]
     if known is None or not (isinstance(rows, int) and rows <= _LISTED):
-        return _chosen(x, tf.cast(places, tf.int32), updates)
+        large = known is not None and updates.dtype in (tf.float32, tf.int32, tf.int64)
+        return _spread(x, known, updates) if large else _chosen(x, tf.cast(places, tf.int32), updates)
     sources = np.arange(rows, dtype=np.int32)
     sources[known] = rows + np.arange(len(known))  # of several to one place the last
     return tf.gather(tf.concat([x, updates], 0), sources)
+
+
+def _spread(x: tf.Tensor, places: np.ndarray, updates: tf.Tensor) -> tf.Tensor:
+    """The same for places that are known, without a constant as large as `x` in the file."""
+    from_behind = np.unique(places[::-1], return_index=True)[1]
+    last = (len(places) - 1 - from_behind).astype(np.int32)
+    column, shape = places[last].astype(np.int32)[:, np.newaxis], sizes(x)
+    met = tf.scatter_nd(column, tf.ones([len(last)], tf.int32), shape[:1]) > 0
+    spread = tf.scatter_nd(column, tf.gather(updates, last), shape)
+    return tf.where(tf.reshape(met, [-1, *[1] * (len(shape) - 1)]), spread, x)
 
 
 def _chosen(x: tf.Tensor, places: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
