@@ -7,7 +7,10 @@ import random
 from dataclasses import dataclass
 
 import pytest
+import torch
 
+import nobuco
+from nobuco.build import regions
 from nobuco.ir import Value, ValueKind
 from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
@@ -105,3 +108,25 @@ def test_alternatives_cost_what_brute_force_finds_with_all_else_as_planned(block
                 forced = [[s] for s in found.signatures]
                 forced[number] = [signature]
                 assert cost == _brute_force(units, forced, orders, outputs), seed
+
+
+def test_the_plans_of_nested_regions_are_made_once_for_each_level_above(monkeypatch):
+    """Each decision has the rest of the programme in both of its regions, so regions nest as deep as it decides."""
+    made = []
+
+    def counting(*given):
+        made.append(given)
+        return plan(*given)
+
+    def programme(x):
+        for i in range(4):
+            if x.sum() > i:
+                x = x + 1
+        return x
+
+    monkeypatch.setattr(regions, "plan", counting)
+    x = torch.ones(2, 3)
+    _, report = nobuco.pytorch_to_keras(programme, [x], explore_branches=True, verbose=False, return_report=True)
+    decisions = sum(node.name.endswith("cond") for node in report.walk())
+    assert report.ok and decisions == 15
+    assert len(made) <= 2 * 2 * decisions * 4  # orders, regions, levels

@@ -38,19 +38,21 @@ _BINARY = rules(
     "torch.nextafter({t}, {o})", "torch.ldexp({t}, {o})", "torch.logaddexp({t}, {o})", "torch.floor_divide({t}, {o})",
     "torch.true_divide({t}, {w})", "torch.rsub({t}, {o})", "{t} @ {o}.mT",
 )  # fmt: skip
+# Of what becomes a whole number nothing is negative or infinite: PyTorch does not say what that is as an integer.
 _REDUCTIONS = rules(
-    "{t}.sum()", "{t}.sum({d})", "{t}.sum({d}, dtype=torch.{dt})", "{t}.mean({d})", "{t}.prod({d})", "{t}.amax({d})",
-    "{t}.amin({d}, keepdim=True)", "{t}.max({d})[0]", "{t}.max({d})[1]", "{t}.min()", "{t}.argmax({d})",
-    "{t}.argmin()", "{t}.any({d})", "{t}.all()", "{t}.all({d})", "{t}.cumsum({d})", "{t}.cumprod({d})",
-    "{t}.cummax({d})[0]", "{t}.var({d})", "{t}.std()", "{t}.median()", "{t}.median({d})[0]", "{t}.nanmean({d})",
-    "{t}.nansum({d})", "{t}.logsumexp({d})", "{t}.softmax({d})", "{t}.norm()", "{t}.count_nonzero({d})",
-    "{t}.sort({d})[0]", "{t}.sort({d}, descending=True)[0]", "{t}.topk(1, {d})[0]", "{t}.aminmax()[0]",
-    "{t}.mode({d})[0]", "{t}.mean({d}, dtype=torch.{dt})", "{t}.log_softmax({d})",
-    "{t}.softmax({d}, dtype=torch.{dt})", "{t}.quantile(.5, {d})", "{t}.diff(dim={d})", "{t}.logcumsumexp({d})",
-    "{t}.nanmedian()", "{t}.unique()", "{t}.kthvalue(1, {d})[0]", "{t}.nonzero()", "{t}[{t} > 0]", "{t}.bincount()",
-    "{t}.histc(4)", "{t}.argsort({d}, stable=True)", "torch.cat([{t}, {o}])", "torch.stack([{t}, {o}])", "{t}.cov()",
-    "{t}.trace()", "{t}.flip(0)", "{t}.roll(1)", "{t}.tril()", "{t}.repeat(2, 1)", "{t}.expand(2, *{t}.shape)",
-    "F.one_hot({t})", "{t}.cumsum({d}, dtype=torch.{dt})", "F.pad({t}, (1, 1), value={w})",
+    "{t}.sum()", "{t}.sum({d})", "{t}.nan_to_num(0, 5, 0).clamp(0, 9).sum({d}, dtype=torch.{dt})", "{t}.mean({d})",
+    "{t}.prod({d})", "{t}.amax({d})", "{t}.amin({d}, keepdim=True)", "{t}.max({d})[0]", "{t}.max({d})[1]",
+    "{t}.min()", "{t}.argmax({d})", "{t}.argmin()", "{t}.any({d})", "{t}.all()", "{t}.all({d})", "{t}.cumsum({d})",
+    "{t}.cumprod({d})", "{t}.cummax({d})[0]", "{t}.var({d})", "{t}.std()", "{t}.median()", "{t}.median({d})[0]",
+    "{t}.nanmean({d})", "{t}.nansum({d})", "{t}.logsumexp({d})", "{t}.softmax({d})", "{t}.norm()",
+    "{t}.count_nonzero({d})", "{t}.sort({d})[0]", "{t}.sort({d}, descending=True)[0]", "{t}.topk(1, {d})[0]",
+    "{t}.aminmax()[0]", "{t}.mode({d})[0]", "{t}.nan_to_num(0, 5, 0).clamp(0, 9).mean({d}, dtype=torch.{dt})",
+    "{t}.log_softmax({d})", "{t}.nan_to_num(0, 5, 0).clamp(0, 9).softmax({d}, dtype=torch.{dt})",
+    "{t}.quantile(.5, {d})", "{t}.diff(dim={d})", "{t}.logcumsumexp({d})", "{t}.nanmedian()", "{t}.unique()",
+    "{t}.kthvalue(1, {d})[0]", "{t}.nonzero()", "{t}[{t} > 0]", "{t}.bincount()", "{t}.histc(4)",
+    "{t}.argsort({d}, stable=True)", "torch.cat([{t}, {o}])", "torch.stack([{t}, {o}])", "{t}.cov()", "{t}.trace()",
+    "{t}.flip(0)", "{t}.roll(1)", "{t}.tril()", "{t}.repeat(2, 1)", "{t}.expand(2, *{t}.shape)", "F.one_hot({t})",
+    "{t}.nan_to_num(0, 5, 0).clamp(0, 9).cumsum({d}, dtype=torch.{dt})", "F.pad({t}, (1, 1), value={w})",
 )  # fmt: skip
 _CASTS = rules(
     "{t}.nan_to_num(0, 5, -5).clamp(0, 100).to(torch.{dt})", "{t}.to(torch.{fl})", "{t}.float()", "{t}.bool()",

@@ -37,12 +37,16 @@ class BuiltRegion:
     difference: Difference | None
 
 
-def choices(unit: Unit, graph: Graph) -> Sequence[Signature]:
+Plans = dict[tuple[int, ChannelOrder], PlannedRegion]
+"""Regions that are planned already, by identity and order: in a nest of them each is asked for at every level above."""
+
+
+def choices(unit: Unit, graph: Graph, plans: Plans | None = None) -> Sequence[Signature]:
     """The ways in which a unit of `graph` can run."""
     if unit.moves_only:
         return moving(unit.steps, unit.inputs[0], unit.outputs[0])
     if unit.node.regions:
-        return _around_regions(unit, graph)
+        return _around_regions(unit, graph, {} if plans is None else plans)
     if unit.converter.make is None:  # movement to sizes that only the running model knows
         return signatures(ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, unit.node)
     if unit.converter.strategy is ChannelOrderingStrategy.MANUAL:
@@ -50,12 +54,12 @@ def choices(unit: Unit, graph: Graph) -> Sequence[Signature]:
     return signatures(unit.converter.strategy, unit.node)
 
 
-def _around_regions(unit: Unit, graph: Graph) -> Sequence[Signature]:
+def _around_regions(unit: Unit, graph: Graph, plans: Plans) -> Sequence[Signature]:
     """All tensors in one order, at the price of what the regions then move inside."""
     found = []
     for signature in signatures(unit.converter.strategy, unit.node):
         order = order_of(signature)
-        moved = sum(planned(region, graph, order).plan.cost for region in unit.node.regions)
+        moved = sum(planned(region, graph, order, plans).plan.cost for region in unit.node.regions)
         found.append(uniform(unit.node, order, order, moved))
     return found
 
@@ -66,14 +70,21 @@ def order_of(signature: Signature) -> ChannelOrder:
     return ChannelOrder.TENSORFLOW if last else ChannelOrder.PYTORCH
 
 
-def planned(region: Graph, around: Graph, order: ChannelOrder) -> PlannedRegion:
+def planned(region: Graph, around: Graph, order: ChannelOrder, plans: Plans | None = None) -> PlannedRegion:
     """Select and plan a region of `around` whose inputs and outputs lie in `order`."""
+    plans, key = {} if plans is None else plans, (id(region), order)
+    if key not in plans:
+        plans[key] = _planned(region, around, order, plans)
+    return plans[key]
+
+
+def _planned(region: Graph, around: Graph, order: ChannelOrder, plans: Plans) -> PlannedRegion:
     graph = replace(region, samples=around.samples, runs=around.runs, dynamic=around.dynamic)
     selection = select(graph, find_converter)
     orders = {v.id: lies(v, order) for v in graph.inputs}
     layout = plan(
         selection.units,
-        [choices(unit, graph) for unit in selection.units],
+        [choices(unit, graph, plans) for unit in selection.units],
         orders,
         [(v, lies(v, order)) for v in graph.outputs],
     )

@@ -121,7 +121,7 @@ def unfold(input: tf.Tensor, dimension: int, size: int, step: int) -> tf.Tensor:
         return tf.reshape(input, [1])[:size]
     dim, lies = dimension % rank(input), sizes(input)
     count = (lies[dim] - size) // step + 1
-    if step == size:
+    if isinstance(size, int) and isinstance(step, int) and step == size:
         windows = tf.reshape(sliced(input, dim, 0, count * size), [*lies[:dim], count, size, *lies[dim + 1 :]])
     else:
         starts = tf.range(count) * step

@@ -185,6 +185,8 @@ def test_tflite(check, function):
         lambda x: x.repeat_interleave(2, 2),
         lambda x: x.unfold(2, 2, 2),
         lambda x: x.unfold(2, 3, 1),
+        lambda x: x.unfold(2, x.shape[2] - 1, 1),
+        lambda x: x.unfold(2, x.shape[2] // 2, x.shape[2] // 2),
         lambda x: x.diagonal(dim1=1, dim2=3),
         lambda x: x.unbind(1),
     ],
