@@ -21,7 +21,7 @@ from nobuco.build.trials import Trials
 from nobuco.call import prepared
 from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
-from nobuco.keras_settings import require_channels_last
+from nobuco.keras_settings import require_channels_last, without_dtype_policy
 from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, member_of, takes, whole
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.model import ConvertedModel
@@ -163,7 +163,8 @@ def pytorch_to_keras(
             constants_to_variables, full_validation, advance,
         )  # fmt: skip
         draft.built = builder
-        built = builder.build(outputs)
+        with without_dtype_policy():
+            built = builder.build(outputs)
     with draft.stage("validate"):
         trials = Trials(built, graph, inputs, outputs, layout.orders, tolerance)
         draft.outputs = trials.on_example()

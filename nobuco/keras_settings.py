@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import json
 import os
 import sys
@@ -53,3 +56,19 @@ def _backend() -> tuple[str, Any]:
         return f'"backend" in {file}', json.loads(file.read_text()).get("backend", "tensorflow")
     except (OSError, ValueError, AttributeError):  # as Keras takes it: a file that it cannot read says nothing
         return "KERAS_BACKEND", "tensorflow"
+
+
+@contextmanager
+def without_dtype_policy() -> Iterator[None]:
+    """Make layers in this block compute in the dtypes that they are given, whatever policy is set (`mixed_float16`).
+
+    A converted model computes in PyTorch's dtypes; a policy would cast the weights of some layers and not of others.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

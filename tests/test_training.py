@@ -153,3 +153,29 @@ def test_frozen_parameters_and_buffers_are_not_trained():
 
     model = nobuco.pytorch_to_keras(Net().eval(), [torch.rand(2, 3)], verbose=False)
     assert len(model.trainable_weights) == 2 and len(model.non_trainable_weights) == 1
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("steps", [5, 30])
+def test_recurrent_layers_train_where_a_policy_is_set(kind, steps):
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent, self.head = kind(4, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(self.recurrent(x)[0][:, -1])
+
+    x = torch.randn(8, steps, 4)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model, report = nobuco.pytorch_to_keras(
+            Last().eval(), [x], inputs_channel_order=nobuco.ChannelOrder.PYTORCH, return_report=True, verbose=False
+        )
+        assert report.ok and keras.config.dtype_policy().name == "mixed_float16"
+        model.compile("sgd", "mse")
+        losses = model.fit(x.numpy(), np.ones((8, 2), np.float32), epochs=3, verbose=0).history["loss"]
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert losses[-1] < losses[0]
