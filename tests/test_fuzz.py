@@ -11,6 +11,7 @@ from conformance.fuzz import judging, shrinking
 from conformance.fuzz.campaign import Result, drawn
 from conformance.fuzz.families import FAMILIES, Run
 from conformance.fuzz.gaps import unknown_failures
+from conformance.fuzz.grammar import Sketch
 from conformance.fuzz.judging import Verdict, judge
 from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Input, Program, Trial
@@ -36,6 +37,14 @@ def test_a_number_is_a_program_and_programs_run_in_pytorch(family):
     assert len({p.key for p in programs}) > 1
     for each in programs:
         judging.in_pytorch(each, each.trials[0])
+
+
+def test_a_line_that_is_refused_leaves_no_name():
+    sketch = Sketch.begun([Input("x", ("n",))], [Trial("example", {"n": 2}), Trial("far", {"n": 20})])
+    assert not sketch.take("x.new_zeros(100, 100)", "v")
+    assert not sketch.take("x[:2].view(-1)[9]", "v")
+    assert sketch.take("x * 2", "v")
+    assert sketch.tensors == ["v0", "x"]
 
 
 def test_right():

@@ -100,6 +100,18 @@ class Sketch:
         """Add a line if the program can run it."""
         name = f"{makes}{self.made}" if makes else ""
         line = f"{name} = {text}" if name else text
+        live = self._live(line, name)
+        if live is None:
+            for space in self.spaces:
+                space.pop(name, None)
+            return False
+        self.spaces = live
+        self.made += 1
+        self.lines += line.splitlines()
+        return True
+
+    def _live(self, line: str, name: str) -> list[dict[str, Any]] | None:
+        """Where a line can be run; None where those are too few."""
         live = []
         for place, space in enumerate(self.spaces):
             try:
@@ -107,13 +119,9 @@ class Sketch:
                 live.append(space)
             except Exception:
                 if place == 0:
-                    return False
-        if sum(space[_RESIZED] for space in live) < min(_FEWEST_SIZES, sum(space[_RESIZED] for space in self.spaces)):
-            return False
-        self.spaces = live
-        self.made += 1
-        self.lines += line.splitlines()
-        return True
+                    return None
+        resized = sum(space[_RESIZED] for space in self.spaces)
+        return live if sum(space[_RESIZED] for space in live) >= min(_FEWEST_SIZES, resized) else None
 
     def take_module(self, text: str) -> bool:
         """Add the call of a module, and the module itself, if the program can run it."""
