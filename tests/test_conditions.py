@@ -202,3 +202,14 @@ def test_a_call_at_other_sizes_is_an_error(tmp_path):
 )
 def test_a_region_is_no_program(region):
     assert SizeCondition(region, "").holds({"x": (1, 2)}) is None
+
+
+def squeezed_and_written(x):
+    y = x * 1
+    y.squeeze(1).mul_(2)
+    return y
+
+
+def test_a_write_through_a_dropped_dimension():
+    model, report = conversion(squeezed_and_written, (4, 1, 8), {0, 2})
+    assert report.ok and all(is_right(squeezed_and_written, model, shape) for shape in ((3, 1, 5), (1, 1, 1)))

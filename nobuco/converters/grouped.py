@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
-import torch.nn.functional as F
 
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import F, torch
 from nobuco.registry import expression
 
 # By its name, since PyTorch's public spelling is not in each version.

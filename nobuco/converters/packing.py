@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import torch
 
 from nobuco.converters.support import cast, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.names import torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

@@ -36,7 +36,9 @@ def rewriting(views: Sequence[View], changed: torch.Tensor, symbolic: bool) -> R
     if base.is_conj() != changed.is_conj():
         return lambda base, changed: torch.conj_physical(changed)
     with torch.no_grad():
-        order = _turned_back(views[0]) if len(views) == 1 and symbolic else None
+        # At the sizes that it is probed with, a view such as `squeeze` may keep dimensions that it drops here.
+        turns = len(views) == 1 and symbolic and changed.dim() == base.dim()
+        order = _turned_back(views[0]) if turns else None
         if order is not None:
             return lambda base, changed: torch.permute(changed, order)
         places = places_of(views)
