@@ -11,14 +11,8 @@ from nobuco.layout import ChannelOrderingStrategy
 from nobuco.names import F, torch
 from nobuco.registry import expression
 
-# By its name, since PyTorch's public spelling is not in each version.
-_OPERATIONS = (
-    "aten::_grouped_mm",
-    *(home.__dict__[name] for home, name in ((torch, "_grouped_mm"), (F, "grouped_mm")) if name in home.__dict__),
-)
 
-
-@expression(*_OPERATIONS, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+@expression("aten::_grouped_mm", torch._grouped_mm, F.grouped_mm, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
 def grouped_mm(
     input: tf.Tensor, mat2: tf.Tensor, offs: tf.Tensor | None = None, bias: Any = None, out_dtype: Any = None,
     **kwargs: Any,
