@@ -192,7 +192,7 @@ def _finish(report: Report, html: Path | None) -> None:
 
 def _note_conditions(model: ConvertedModel, graph: Graph, names: Sequence[str], orders: Sequence[ChannelOrder]) -> None:
     """Let the model check, where it is called, the sizes that the program decided by."""
-    model.conditions = tuple(SizeCondition(c.region, c.message) for c in graph.conditions)
+    model.conditions = tuple(SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact)
     model.axes = {
         name: (position, tuple(order.to_logical(list(range(value.rank)))))
         for position, (name, value, order) in enumerate(zip(names, graph.inputs, orders))

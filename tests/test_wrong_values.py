@@ -190,7 +190,7 @@ def test_an_example_with_some_nan_is_warned_about_and_one_that_the_model_copes_w
 def test_weights_that_are_nan_are_warned_about():
     net = torch.nn.Linear(2, 2).eval()
     net.weight.data.fill_(float("nan"))
-    with pytest.warns(nobuco.NobucoWarning, match="no output has a finite element although the example is finite"):
+    with pytest.warns(nobuco.NobucoWarning, match="the outputs are nothing but NaN although the example is finite"):
         nobuco.pytorch_to_keras(net, [torch.ones(1, 2)], verbose=False)
 
 

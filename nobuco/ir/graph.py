@@ -84,11 +84,13 @@ class Guard:
 class Condition:
     """Where a converted model means what the program means, as the program decided by a size while tracing.
 
-    `region` is the condition, as `"x.shape[2] % 4 == 0"`; `message` the whole sentence, with the line.
+    `region` is the condition, as `"x.shape[2] % 4 == 0"`; `message` the whole sentence, with the line. `is_exact` is
+    whether the region is what the program decided by, rather than what the sizes that were tried have in common.
     """
 
     region: str
     message: str
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -148,7 +148,7 @@ def _add(
             f"{reason.site}: by a size that is dynamic, the program {what}; the converted model {does}, so it is right "
             f"where {reason.region}"
         )
-        found[key] = Finding(Condition(reason.region, message), reason.within, [])
+        found[key] = Finding(Condition(reason.region, message, reason.is_exact), reason.within, [])
     found[key].shown_by.extend(graph for graph in shown_by if graph is not None)
 
 
@@ -159,6 +159,7 @@ class Reason:
     region: str
     site: Site
     within: frozenset[frozenset[int]] = frozenset({frozenset()})
+    is_exact: bool = False
 
 
 def _reason(story: Story, run: Rerun, node: Node) -> Reason:
@@ -167,7 +168,7 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
     if before:
         guard = before[-1]
-        return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
+        return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     agree = [way is None for _, way in _ran(story)]
     size = _telling(story, [run for run, _ in _ran(story)], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
@@ -213,7 +214,7 @@ def _reason_of_argument(story: Story, item: Lost, same: Sequence[Graph]) -> Reas
     for i, guard in enumerate(story.graph.guards):
         went = [i in _turned(story.graph.guards, other.guards) for other in same]
         if any(went) and all(agree[id(other)] != turned for other, turned in zip(same, went)):
-            return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
+            return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     for size in _sizes_before(story.graph, item.node):
         formula = story.formulas.of(size)
         theirs = [_size_in(story, other, size) for other in same]
