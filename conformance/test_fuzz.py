@@ -1,7 +1,7 @@
 """Some random programs of each family: none is silently wrong, none ends in a raw traceback, none hangs.
 
-They are the same ones each time, so that a change is judged by itself; `NOBUCO_FUZZ_SEED=fresh` draws others. The seed is
-printed, and each failure comes with the command that runs its program again.
+They are the same ones each time, so that a change is judged by itself; `NOBUCO_FUZZ_SEED=fresh` draws others. The seed
+is printed, and each failure comes with the command that runs its program again.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ class ConvertedModel(keras.Model):
     """A functional model made from a PyTorch program.
 
     `conditions` tell where it is right, as the program decided by sizes that are dynamic (as far as the decision itself
-    is known); a call with other sizes is an error, unless `check_conditions` is False. `axes` has for each input that they name where in the list of inputs it
-    stands, and of each of its dimensions in PyTorch's order which of the tensor's it is.
+    is known); a call with other sizes is an error, unless `check_conditions` is False. `axes` has for each input that
+    they name where in the list of inputs it stands, and of each of its dimensions in PyTorch's order which of the
+    tensor's it is.
     """
 
     checkpoint: Checkpoint | None = None
