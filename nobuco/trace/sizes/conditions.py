@@ -69,23 +69,34 @@ class Story:
         """Of each run, the numbers of the decisions that went otherwise than in the example."""
         return [(run, tuple(_turned(self.graph.guards, run.guards))) for run in self.runs]
 
-    def other_way(self) -> dict[tuple[int, int], int] | None:
-        """Sizes at which a decision would go as it never did in a run; None where there are none."""
+    @cached_property
+    def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
+        """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
         done = {i for _, numbers in self.turned for i in numbers}
         sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
+        found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
-            if guard.size.id in self.formulas.counted:
-                continue  # values decide about it, not sizes
-            outcomes = None if (guard.site, guard.how) in sites else self.formulas.outcomes(guard)
+            key = (guard.site, guard.how)
+            if guard.size.id in self.formulas.counted or key in sites or key in found:
+                continue  # values decide about it, not sizes; or it is known what comes of it
+            outcomes = self.formulas.outcomes(guard)
             if outcomes is None or np.all(outcomes):
                 continue
             lengths = self._smallest(outcomes)
             number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
             sizes = {place: int(lengths[number_of[place]]) for place in self.axes}
             if tuple(sizes.values()) not in tried:
-                return sizes
-        return None
+                found[key] = guard, sizes
+        return list(found.values())
+
+    def other_way(self, reach: float) -> dict[tuple[int, int], int] | None:
+        """Sizes to run at next, since an open decision goes the other way there; none that are `reach` times larger."""
+        within = (sizes for _, sizes in self.open_guards if self._growth(sizes) <= reach)
+        return next(within, None)
+
+    def _growth(self, sizes: Mapping[tuple[int, int], int]) -> float:
+        return float(np.prod([sizes[place] / mine for place, mine in self.axes.items()]))
 
     def _smallest(self, outcomes: Any) -> Any:
         """The lengths of the axes, of those combinations where the outcome is another, that make the least work."""
@@ -106,6 +117,9 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
         what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
         shown = [run for run, agrees in zip(same, item.agree) if not agrees]
         _add(found, _reason_of_argument(story, item, same), what, f"keeps {_short(item.here)}", shown)
+    for guard, _ in story.open_guards:
+        reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
+        _add(found, reason, "may go another way, which was too large to try", "does as the example did", ())
     for guard in _decided_by_counts(story):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
         _add(found, reason, "decides by how many elements were chosen", "does as the example did", ())

@@ -18,7 +18,7 @@ from nobuco.trace.sizes.counting import Fewer, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_by
 from nobuco.trace.sizes.numbers import Kept
-from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, parting, reruns
+from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, parting, reach_in, reruns
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
@@ -70,7 +70,7 @@ def trace_dynamic(
     if resizes or counts(graph):
         resized = reruns(program, seconds) if resizes else []
         thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counts(graph)]
-        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes)
+        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
         graph = learner.learnt(graph, resized, [run for run in thinned if run is not None])
     return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told))
 
@@ -85,21 +85,23 @@ def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
 
 @dataclass(frozen=True)
 class _Learner:
-    """What is learnt of a graph from other runs of its program."""
+    """What is learnt of a graph from other runs of its program; `reach` is how many times larger these may be."""
 
     program: Program
     names: Sequence[str]
     stands_for_all: Callable[[Node], bool]
     resizes: bool
+    reach: float
 
     def learnt(self, graph: Graph, resized: list[Rerun], thinned: Sequence[Graph]) -> Graph:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
-        for _ in range(_MOST_DIRECTED):
-            story = self._story(graph, resized, thinned)
-            sizes = story.other_way() if self.resizes else None
+        story = self._story(graph, resized, thinned)
+        for _ in range(_MOST_DIRECTED if self.resizes else 0):
+            sizes = story.other_way(self.reach)
             if sizes is None:
                 break
             resized = [*resized, self.program.at(sizes)]
+            story = self._story(graph, resized, thinned)
         same = [other for other in (*story.same, *story.thinned) if other is not None]
         if (self.resizes and not story.same) or (thinned and not same):
             return self._unfollowed(story)

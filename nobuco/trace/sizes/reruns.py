@@ -6,7 +6,6 @@ decision depends on a size; and where PyTorch itself raises, the program takes n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,8 +39,16 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
 )
 # Much larger ones are run where they cost little: a window, a cut or a table may end there.
 FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
-# Seconds that all runs at much larger sizes may take, by what the run on the example took.
+# Seconds that one run at much larger sizes may take, by what the run on the example took.
 FAR_SECONDS = 1.0
+
+
+def reach_in(seconds: float) -> float:
+    """How many times larger the inputs may be that are run, if the example takes so long.
+
+    Attention takes the square of the length in time and in memory, most else takes as much as there is.
+    """
+    return (FAR_SECONDS / max(seconds, 1e-4)) ** (2 / 3)
 
 
 @dataclass(frozen=True)
@@ -122,14 +129,10 @@ def reruns(program: Program, seconds: float) -> list[Rerun]:
             run = _tried(program, axes, change, found)
             if run.graph is not None:
                 break
-    left = FAR_SECONDS
     for change in FAR:
-        growth = float(np.prod([change(n, axis) / n for (_, axis), n in axes.items()]))
-        if growth * seconds > left:
+        if np.prod([change(n, axis) / n for (_, axis), n in axes.items()]) > reach_in(seconds):
             break
-        started = time.perf_counter()
         _tried(program, axes, change, found)
-        left -= time.perf_counter() - started
     return list(found.values())
 
 
