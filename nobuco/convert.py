@@ -80,8 +80,9 @@ def pytorch_to_keras(
 ) -> Any:
     """Convert a PyTorch programme into a Keras 3 functional model.
 
-    The programme runs once, on copies of the arguments, and each call that it makes is recorded; then the
-    recorded calls are converted, laid out and checked one by one against what PyTorch gave.
+    The program runs on copies of the arguments, and each call that it makes is recorded; then the recorded calls are
+    converted, laid out and checked one by one against what PyTorch gave. It runs a few times more, at other sizes where
+    axes are dynamic and on other values, for the finished model to be checked there, too.
 
     Args:
         model: an `nn.Module` or any callable, in TorchScript, too; an exported programme; or the path of a file that
