@@ -98,6 +98,18 @@ def _check_words(options: argparse.Namespace) -> None:
         raise InputError(f"-o {path}: --precision and --representative are for *.tflite")
     if options.precision in ("int8", "int16x8") and options.representative is None:
         raise InputError(f"--precision {options.precision} needs --representative NPZ: some dozens of samples")
+    if path.suffix:
+        _place(path, lambda: file_at(path, not options.no_overwrite))
+    elif not path.absolute().parent.is_dir():
+        raise InputError(f"-o {path}: there is no folder {path.absolute().parent}")
+
+
+def _place(path: Path, find: Callable[[], Path]) -> Path:
+    """Where a model is written."""
+    try:
+        return find()
+    except OutputError as error:
+        raise InputError(f"-o {path}: {error.reason}") from error
 
 
 def _writer(options: argparse.Namespace, samples: list[list[Any]] | None) -> Callable[[Any, Path], None]:
@@ -107,10 +119,7 @@ def _writer(options: argparse.Namespace, samples: list[list[Any]] | None) -> Cal
     from nobuco.export.saved_model import foreign
 
     overwrite = not options.no_overwrite
-    try:
-        target = file_at(path, overwrite) if path.suffix else folder_at(path, foreign, overwrite)
-    except OutputError as error:
-        raise InputError(f"-o {path}: {error.reason}") from error
+    target = _place(path, lambda: file_at(path, overwrite) if path.suffix else folder_at(path, foreign, overwrite))
     if options.html and Path(os.path.realpath(options.html)).is_relative_to(target):
         raise InputError(f"--html {options.html}: the model itself is to be written there")
     if path.suffix == ".tflite":
