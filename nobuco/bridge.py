@@ -47,7 +47,7 @@ def _is_array(value: Any) -> bool:
     if value is None or isinstance(value, (str, bytes, type, Mapping)):
         return False
     try:
-        return np.asarray(value).dtype.kind in "biufcV"  # V: bfloat16
+        return to_array(value).dtype.kind in "biufcV"  # V: bfloat16
     except Exception:  # of a symbolic tensor, which has no values
         return False
 

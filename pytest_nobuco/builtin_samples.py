@@ -424,6 +424,23 @@ def _unary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height - 2 * width), x * op(width / 2 - height), x * op(height / 4)
 
 
+def _positive(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(height), x * op(height * width), x / op(width + 1)
+
+
+def _packed(op: Any, x: Tensor, lengths: Tensor) -> Any:
+    """Packed and padded again, since what is between is laid out in another way than PyTorch's."""
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
+
+
+def _sequences() -> list[Sample]:
+    return [
+        Sample((torch.randn(3, 5, 2), torch.tensor([5, 3, 1])), program=_packed),
+        Sample((torch.randn(4, 6, 3), torch.tensor([2, 6, 4, 6])), program=_packed),
+    ]
+
+
 def _power(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height, 2), x * op(width, 0.5), x * op(2, height // 4)
 
@@ -532,6 +549,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch._standard_gamma: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
         torch._sample_dirichlet: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
         torch.Tensor.random_: lambda: [Sample((_image(), 2, 9)), Sample((_image(), 5))],
+        torch._pack_padded_sequence: _sequences,
+        torch._pad_packed_sequence: _sequences,
+        torch.ops.aten.view.dtype: lambda: [Sample((torch.randn(2, 4), kind)) for kind in (torch.int32, torch.float32)],
         torch.lstm: _recurrent(4, is_lstm=True),
         torch.gru: _recurrent(3),
         torch.rnn_tanh: _recurrent(1),
@@ -556,6 +576,10 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         math.ceil: _on_sizes(_unary),
         math.floor: _on_sizes(_unary),
         math.trunc: _on_sizes(_unary),
+        math.sqrt: _on_sizes(_positive),
+        math.log: _on_sizes(_positive),
+        math.log2: _on_sizes(_positive),
+        math.log10: _on_sizes(_positive),
         builtins.max: _on_sizes(_choice),
         builtins.min: _on_sizes(_choice),
         torch.zeros: _on_sizes(_made),

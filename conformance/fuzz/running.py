@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 
@@ -20,6 +19,7 @@ from nobuco.bridge import flat_outputs
 from nobuco.errors import NobucoWarning
 from nobuco.export.running import litert
 from nobuco.export.tflite import to_tflite
+from nobuco.layers.output import in_order
 
 Outputs = list[list[torch.Tensor]]
 """The tensors that each call of a trial gave."""
@@ -90,7 +90,7 @@ class Converted:
         for feed in self.program.feeds(trial):
             given = [nobuco.t_pytorch2keras(t, self.orders[0]) for t in feed]
             got = self.model(given[0] if len(given) == 1 else given, training=False)
-            outputs.append(self._logical(keras.tree.flatten(got)))
+            outputs.append(self._logical(in_order(got)))
         return outputs
 
     def in_tflite(self, data: bytes, trial: Trial) -> Outputs:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 
@@ -19,6 +18,7 @@ import nobuco
 from conformance.zoo.network import Inputs, Network, NoNetworkError, parameters_of
 from nobuco.bridge import flat_outputs, t_keras2pytorch, t_pytorch2keras, to_numpy
 from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.layers.output import in_order
 from nobuco.parity import Tolerance, compare, worst
 
 BOUND = Tolerance(float("inf"), 1e-4, "the suite's bound, relative to the largest output")
@@ -153,7 +153,7 @@ def _compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, fl
     if isinstance(converted, bytes):
         got = run_tflite(converted, feeds)
     else:
-        got = keras.tree.flatten(converted(feeds[0] if len(feeds) == 1 else feeds))
+        got = in_order(converted(feeds[0] if len(feeds) == 1 else feeds))
     logical = [to_numpy(t_keras2pytorch(tensor, network.order)) for tensor in got]
     differences = [compare(g, e, BOUND) for g, e in zip(logical, expected, strict=True)]
     gravest = worst(differences)
