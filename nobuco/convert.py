@@ -22,7 +22,7 @@ from nobuco.call import prepared
 from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
 from nobuco.keras_settings import require_channels_last, without_dtype_policy
-from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, member_of, takes, whole
+from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, Kind, member_of, takes, whole
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.model import ConvertedModel
 from nobuco.layout.alternatives import alternatives
@@ -39,6 +39,10 @@ from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
 
 
+def _is_list_of_lists(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(isinstance(args, (list, tuple)) for args in given)
+
+
 @takes(
     trace_shape=FLAG | NOTHING,
     enable_torch_tracing=FLAG,
@@ -46,6 +50,7 @@ from nobuco.trace.held import checkpoint_tensors
     decompose=FLAG,
     constants_to_variables=FLAG,
     full_validation=FLAG,
+    validate_on=Kind("a list of further lists of positional arguments, each like args", _is_list_of_lists),
     validation_tolerance=BOUND | NOTHING,
     return_outputs_pt=FLAG,
     return_report=FLAG,

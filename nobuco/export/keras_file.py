@@ -8,7 +8,7 @@ import keras
 
 from nobuco.errors import ExportArgumentError
 from nobuco.files import replacing
-from nobuco.kinds import PATH, Kind, instance, takes
+from nobuco.kinds import FLAG, PATH, Kind, instance, takes
 
 
 @takes(
@@ -18,6 +18,7 @@ from nobuco.kinds import PATH, Kind, instance, takes
         "the path of a file *.keras",
         lambda given: PATH.fits(given) and str(given).endswith(".keras"),
     ),
+    overwrite=FLAG,
 )
 def keras_file(model: keras.Model, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write any Keras model as a `.keras` file.

@@ -18,7 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from nobuco.errors import ExportArgumentError
 from nobuco.export.names import MODEL, Names
 from nobuco.files import replacing_folder
-from nobuco.kinds import PATH, Kind, takes
+from nobuco.kinds import FLAG, PATH, Kind, takes
 from nobuco.layers import StateLayer
 from nobuco.layers.output import in_order
 from nobuco.layers.state import state_layers
@@ -37,7 +37,7 @@ def _is_mapping_of_models(given: Any) -> bool:
     return named and bool(given) and all(map(MODEL.fits, given.values()))
 
 
-@takes(ExportArgumentError, model=MODELS, folder=PATH)
+@takes(ExportArgumentError, model=MODELS, folder=PATH, overwrite=FLAG)
 def to_saved_model(model: Models, folder: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Write a model as a SavedModel for inference, or several models as one, a signature each.
 

@@ -19,7 +19,7 @@ from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
 __all__ = ["run_tflite", "tflite", "tflite_operations", "to_tflite"]
 
 
-@takes(ExportArgumentError, path=PATH)
+@takes(ExportArgumentError, path=PATH, overwrite=FLAG)
 def tflite(model: Models, path: str | os.PathLike[str], *, overwrite: bool = True, **options: Any) -> None:
     """Write a model, or several, as a TFLite file; the options are those of `to_tflite`.
 

@@ -75,7 +75,7 @@ class Values:
         return trials, tuple(dict.fromkeys(item for item in found if isinstance(item, str) and item))
 
     def _drawn(self, seed: int) -> tuple[Any, Any]:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         return map_tensors(lambda tensor, _: other_values(tensor, generator), (self.args, dict(self.kwargs)))
 
     def _trial(self, about: str, args: Any, kwargs: Any) -> Trial | str | None:
@@ -119,11 +119,11 @@ def other_values(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tens
     flat = tensor.detach().flatten()
     if (flat == flat[0]).all():
         return _unlike_a_constant(tensor, generator)
-    mixed = flat[torch.randperm(len(flat), generator=generator)]
+    mixed = flat[torch.randperm(len(flat), generator=generator, device="cpu").to(flat.device)]
     if tensor.dtype == torch.bool or tensor.is_complex() or not tensor.is_floating_point():
         return mixed.reshape(tensor.shape)
     if (flat < 0).any() and (flat > 0).any():
-        mixed = mixed * (torch.randint(0, 2, (len(flat),), generator=generator) * 2 - 1)
+        mixed = mixed * (torch.randint(0, 2, (len(flat),), generator=generator, device="cpu").to(flat.device) * 2 - 1)
     return mixed.reshape(tensor.shape).to(tensor.dtype)
 
 
@@ -131,10 +131,13 @@ def _unlike_a_constant(tensor: torch.Tensor, generator: torch.Generator) -> torc
     """Of a mask, one that ends earlier; of a float, numbers up to its size."""
     value = tensor.detach().flatten()[0].item()
     if tensor.dtype == torch.bool or (value == 1 and not tensor.is_floating_point() and tensor.dim() > 1):
-        ends = torch.arange(tensor.shape[-1] if tensor.dim() else 1) > (tensor.shape[-1] if tensor.dim() else 1) // 2
+        ends = (
+            torch.arange(tensor.shape[-1] if tensor.dim() else 1, device=tensor.device)
+            > (tensor.shape[-1] if tensor.dim() else 1) // 2
+        )
         return torch.where(ends, tensor == 0, tensor).to(tensor.dtype)
     if tensor.is_floating_point():
-        drawn = torch.rand(tensor.shape, generator=generator) * max(abs(value), 1.0)
+        drawn = torch.rand(tensor.shape, generator=generator, device="cpu").to(tensor.device) * max(abs(value), 1.0)
         return drawn.to(tensor.dtype)
     return tensor
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nobuco.errors import OutputError
 from nobuco.files import file_at, replacing
-from nobuco.kinds import PATH, Kind, takes
+from nobuco.kinds import FLAG, PATH, Kind, takes
 from nobuco.report.data import Report, report_to_dict
 from nobuco.report.html.assets import asset
 from nobuco.report.html.calls import MARKS, MEANINGS, Graph, read_graph
@@ -65,7 +65,7 @@ def render_html(report: Report | Mapping[str, Any], *, editor: str = "") -> str:
     return f"<!doctype html>\n{page}\n"
 
 
-@takes(report=_REPORT, path=PATH, editor=_EDITOR)
+@takes(report=_REPORT, path=PATH, editor=_EDITOR, overwrite=FLAG)
 def save_html(
     report: Report | Mapping[str, Any], path: str | os.PathLike[str], *, editor: str = "", overwrite: bool = True
 ) -> Path:

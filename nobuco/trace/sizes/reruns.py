@@ -80,16 +80,16 @@ class Program:
 
     def resized(self, sizes: Sizes) -> Any:
         """The arguments with such lengths, filled by repeating what they hold, floats of their own size each."""
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator("cpu").manual_seed(0)
 
         def resize(tensor: torch.Tensor, position: int) -> torch.Tensor:
             for (where, axis), size in sizes.items():
                 if where == position and tensor.shape[axis]:
-                    wanted = torch.arange(size) % tensor.shape[axis]
+                    wanted = torch.arange(size, device="cpu") % tensor.shape[axis]
                     tensor = tensor.index_select(axis, wanted.to(tensor.device))
             if not tensor.is_floating_point():
                 return tensor
-            shares = 1 - torch.rand(tensor.shape, generator=generator) / 4
+            shares = 1 - torch.rand(tensor.shape, generator=generator, device="cpu") / 4
             return tensor * shares.to(tensor.device, tensor.dtype)
 
         with torch.no_grad():
