@@ -95,7 +95,6 @@ TABLE = [
     ("pytorch_to_keras", {"args": [torch.nested.nested_tensor([X[0]])]}, "is nested; give a padded one"),
     ("pytorch_to_keras", {"args": [X.to_mkldnn()]}, "lies in memory in oneDNN's own way"),
     ("pytorch_to_keras", {"args": [X * float("nan")]}, "the example 'input.*' holds NaN in 48 of its 48 elements"),
-    ("pytorch_to_keras", {"args": [torch.full((2,), float("inf"))]}, "holds infinity in 2 of its 2 elements"),
     ("pytorch_to_keras", {"kwargs": {0: X}}, "kwargs is {0: .*; give a dict by the names"),
     ("compare", {"tolerance": "small"}, "tolerance is 'small'"),
     ("compare", {"keras_model": "net.keras"}, "keras_model is str; give the functional model"),
