@@ -213,3 +213,21 @@ def squeezed_and_written(x):
 def test_a_write_through_a_dropped_dimension():
     model, report = conversion(squeezed_and_written, (4, 1, 8), {0, 2})
     assert report.ok and all(is_right(squeezed_and_written, model, shape) for shape in ((3, 1, 5), (1, 1, 1)))
+
+
+def decided_beside_a_window(x):
+    x = x + 1 if x.shape[0] > 3 else x
+    return F.avg_pool2d(x, 4)
+
+
+def test_a_run_that_fails_of_something_else_settles_no_decision():
+    """At half the size, and at one, there is no room for the window: what the batch decides is still told."""
+    with pytest.warns(NobucoWarning):
+        _, report = conversion(decided_beside_a_window, (4, 1, 4, 4), {0, 2})
+    assert "x.shape[0] > 3" in [condition.region for condition in report.conditions]
+
+
+def test_predict_makes_batches_of_its_own():
+    with pytest.warns(NobucoWarning, match="x.shape"):
+        model, _ = conversion(lambda x: x + 1 if x.shape[0] < 50 else x, (4, 2), {0})
+    assert model.predict(np.zeros((64, 2), np.float32), batch_size=8, verbose=0).shape == (64, 2)

@@ -41,19 +41,21 @@ class ConvertedModel(keras.Model):
         return super().__call__(*args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keras' own, of inputs at whose sizes the model is right."""
-        self._check(x)
+        """Keras' own, of inputs at whose sizes the model is right; it says itself how large a batch is."""
+        self._check(x, batch_is_known=False)
         return super().predict(x, *args, **kwargs)
 
-    def _check(self, inputs: Any) -> None:
+    def _check(self, inputs: Any, batch_is_known: bool = True) -> None:
         if not (self.conditions and self.check_conditions):
             return
-        given = [inputs[t.name] for t in self.inputs] if isinstance(inputs, dict) else keras.tree.flatten(inputs)
-        dims = [getattr(tensor, "shape", None) for tensor in given]
+        given = [inputs.get(t.name) for t in self.inputs] if isinstance(inputs, dict) else keras.tree.flatten(inputs)
+        dims = [list(getattr(tensor, "shape", None) or ()) for tensor in given]
+        for sizes in dims if not batch_is_known else ():
+            sizes[:1] = [None] * len(sizes[:1])
         shapes = {
-            name: [dims[position][axis] for axis in axes]  # type: ignore[index]
+            name: [dims[position][axis] for axis in axes]
             for name, (position, axes) in self.axes.items()
-            if position < len(dims) and dims[position] is not None and len(dims[position]) == len(axes)  # type: ignore[arg-type]
+            if position < len(dims) and len(dims[position]) == len(axes)
         }
         for condition in self.conditions:
             if condition.holds(shapes) is False:

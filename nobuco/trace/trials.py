@@ -16,7 +16,7 @@ import torch
 
 from nobuco.ir import Graph, Node, Trial, map_tensors, tensors, values
 from nobuco.trace.held import held_tensors, restoring
-from nobuco.trace.randomness import keeping_random
+from nobuco.trace.randomness import generators, keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
 from nobuco.trace.sizes.reruns import parting
 from nobuco.trace.sizes.strip_converted import strip_converted
@@ -148,10 +148,15 @@ def calls_in_a_row(
     """What a program gives in several calls; nothing where it raises. Afterwards it is what it was."""
     found = []
     try:
-        with torch.no_grad(), keeping_random(), restoring(function), _elements_put_back(function):
+        with (
+            torch.no_grad(),
+            keeping_random(generators(function, (args, kwargs))),
+            restoring(function),
+            _elements_put_back(function),
+        ):
             for _ in range(count):
-                own = map_tensors(lambda tensor, _: tensor.detach().clone(), (tuple(args), dict(kwargs)))
-                found.append(tuple(t.detach().clone() for t in tensors(function(*own[0], **own[1]))))
+                copies = map_tensors(lambda tensor, _: tensor.detach().clone(), (tuple(args), dict(kwargs)))
+                found.append(tuple(t.detach().clone() for t in tensors(function(*copies[0], **copies[1]))))
     except Exception:
         return ()
     return tuple(found)

@@ -73,7 +73,8 @@ class Story:
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
-        done = {i for _, numbers in self.turned for i in numbers}
+        # A run that ended in an error does not tell what comes of a decision: it may have failed of something else.
+        done = {i for run, numbers in self.turned if run.graph is not None for i in numbers}
         sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
         found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:

@@ -102,13 +102,12 @@ class _Learner:
                 break
             resized = [*resized, self.program.at(sizes)]
             story = self._story(graph, resized, thinned)
-        same = [other for other in (*story.same, *story.thinned) if other is not None]
+        same = [*story.same, *story.thinned]
         if (self.resizes and not story.same) or (thinned and not same):
             return self._unfollowed(story)
         learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
-        lost: Sequence[Lost] = learnt.lost
-        trials = at_other_sizes(self.names, story.graph, _followed(story.same, lost))
-        graph = self._with_findings(replace(learnt.graph, trials=trials), conditions(story, lost, same))
+        trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
+        graph = self._with_findings(replace(learnt.graph, trials=trials), conditions(story, learnt.lost, same))
         return _with_static_sizes(graph, self._dynamic(graph, story))
 
     def _with_findings(self, graph: Graph, findings: Sequence[Finding]) -> Graph:

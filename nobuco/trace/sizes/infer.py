@@ -149,7 +149,7 @@ class _Finder:
             if mine.kind is not ValueKind.CONSTANT or mine.name or mine.id in self._constants:
                 return
             self._constants.add(mine.id)
-            theirs = [other.samples[t.id] for other, t in zip(self.others, theirs) if isinstance(t, Value)]
+            theirs = [other.samples.get(t.id) for other, t in zip(self.others, theirs)]
             mine = self.graph.samples[mine.id]
         agree = tuple(_same(mine, t) for t in theirs)
         if not all(agree):
