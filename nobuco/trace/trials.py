@@ -131,10 +131,8 @@ def _unlike_a_constant(tensor: torch.Tensor, generator: torch.Generator) -> torc
     """Of a mask, one that ends earlier; of a float, numbers up to its size."""
     value = tensor.detach().flatten()[0].item()
     if tensor.dtype == torch.bool or (value == 1 and not tensor.is_floating_point() and tensor.dim() > 1):
-        ends = (
-            torch.arange(tensor.shape[-1] if tensor.dim() else 1, device=tensor.device)
-            > (tensor.shape[-1] if tensor.dim() else 1) // 2
-        )
+        length = tensor.shape[-1] if tensor.dim() else 1
+        ends = torch.arange(length, device=tensor.device) > length // 2
         return torch.where(ends, tensor == 0, tensor).to(tensor.dtype)
     if tensor.is_floating_point():
         drawn = torch.rand(tensor.shape, generator=generator, device="cpu").to(tensor.device) * max(abs(value), 1.0)

@@ -16,7 +16,7 @@ import numpy as np
 
 from nobuco.ir import Condition, Graph, Guard, Node, Site, Value, ValueKind
 from nobuco.registry import operation_name
-from nobuco.trace.sizes.formulas import Formulas
+from nobuco.trace.sizes.formulas import Formula, Formulas
 from nobuco.trace.sizes.infer import Lost
 from nobuco.trace.sizes.reruns import Rerun
 
@@ -70,6 +70,24 @@ class Story:
         return [(run, tuple(_turned(self.graph.guards, run.guards))) for run in self.runs]
 
     @cached_property
+    def _numbers(self) -> dict[int, dict[int, Any]]:
+        """What the example's sizes were in each other run, as far as that made the same calls, by the id of the run."""
+        graphs = [*(run.graph for run in self.runs if run.graph is not None), *self.same, *self.thinned]
+        return {id(other): dict(_sizes_in(self.graph, other)) for other in graphs}
+
+    def sizes(self) -> Iterator[tuple[Value, Formula]]:
+        """The sizes that are known and not the same everywhere, in order."""
+        for node in self.graph.walk():
+            for size in node.results if node.results and node.results[0].kind is ValueKind.SIZE else ():
+                formula = self.formulas.of(size)
+                if formula is not None and not formula.is_constant:
+                    yield size, formula
+
+    def numbers_of(self, size: Value, others: Sequence[Graph]) -> list[Any]:
+        """What a size was in other runs; None in one that did not come so far."""
+        return [self._numbers[id(other)].get(size.id) for other in others]
+
+    @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
@@ -113,11 +131,8 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
     for run, node in story.apart:
         reason = _reason(story, run, node)
         _add(found, reason, f"makes other calls {_there(story, run)}", "does as the example did", [run.graph])
-    for item in lost:
-        name = operation_name(item.node.op)
-        what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
-        shown = [run for run, agrees in zip(same, item.agree) if not agrees]
-        _add(found, _reason_of_argument(story, item, same), what, f"keeps {_short(item.here)}", shown)
+    if lost:
+        _add_arguments(found, story, lost, same)
     for guard, _ in story.open_guards:
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
         _add(found, reason, "may go another way, which was too large to try", "does as the example did", ())
@@ -128,6 +143,17 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
         reason = Reason("as many elements are chosen as in the example", node.site)
         _add(found, reason, "makes other calls where fewer elements are chosen", "does as the example did", ())
     return list(found.values())
+
+
+def _add_arguments(
+    found: dict[tuple[str, str], Finding], story: Story, lost: Sequence[Lost], same: Sequence[Graph]
+) -> None:
+    patterns = Patterns.of(story, same)
+    for item in lost:
+        name = operation_name(item.node.op)
+        what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
+        shown = [run for run, agrees in zip(same, item.agree) if not agrees]
+        _add(found, patterns.reason(story, item), what, f"keeps {_short(item.here)}", shown)
 
 
 def _decided_by_counts(story: Story) -> Iterator[Guard]:
@@ -185,7 +211,7 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
         guard = before[-1]
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     agree = [way is None for _, way in _ran(story)]
-    size = _telling(story, [run for run, _ in _ran(story)], agree, node)
+    size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
     return Reason(region, node.site)
 
@@ -224,50 +250,60 @@ def _ran(story: Story) -> list[tuple[Rerun, Any]]:
     return list(zip([run for run in story.runs if run.graph is not None], story.ways))
 
 
-def _reason_of_argument(story: Story, item: Lost, same: Sequence[Graph]) -> Reason:
-    agree = dict(zip(map(id, same), item.agree))
-    for i, guard in enumerate(story.graph.guards):
-        went = [i in _turned(story.graph.guards, other.guards) for other in same]
-        if any(went) and all(agree[id(other)] != turned for other, turned in zip(same, went)):
+@dataclass(frozen=True)
+class Patterns:
+    """Decisions, and sizes, by the runs in which they were as in the example, the first of equal ones each.
+
+    Two of them with the same pattern cannot be told apart by these runs.
+    """
+
+    guards: Mapping[tuple[bool, ...], Guard]
+    sizes: Mapping[tuple[bool, ...], tuple[Value, str]]
+
+    @classmethod
+    def of(cls, story: Story, others: Sequence[Graph]) -> Patterns:
+        """Those of a program, in these runs."""
+        guards: dict[tuple[bool, ...], Guard] = {}
+        sizes: dict[tuple[bool, ...], tuple[Value, str]] = {}
+        turned = [set(_turned(story.graph.guards, other.guards)) for other in others]
+        for number, guard in enumerate(story.graph.guards):
+            guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
+        for size, formula in story.sizes():
+            mine = story.graph.samples[size.id]
+            agree = tuple(number == mine for number in story.numbers_of(size, others))
+            sizes.setdefault(agree, (size, f"{formula.inside(0)} == {mine:g}"))
+        return cls(guards, sizes)
+
+    def reason(self, story: Story, item: Lost) -> Reason:
+        """What an argument depends on that was another in just those runs."""
+        guard, (size, region) = self.guards.get(item.agree), self.sizes.get(item.agree, (None, ""))
+        if guard is not None:
             return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
-    for size in _sizes_before(story.graph, item.node):
-        formula = story.formulas.of(size)
-        theirs = [_size_in(story, other, size) for other in same]
-        mine = story.graph.samples[size.id]
-        if formula is not None and [t == mine for t in theirs] == list(item.agree):
-            return Reason(f"{formula.inside(0)} == {mine:g}", item.node.site)
-    return Reason("sizes are as in the example", item.node.site)
+        if size is not None and size.id < item.node.id:  # what was asked for later decided nothing
+            return Reason(region, item.node.site)
+        return Reason("sizes are as in the example", item.node.site)
 
 
-def _telling(story: Story, runs: Sequence[Rerun], agree: Sequence[bool], node: Node) -> str | None:
-    """A size that was as in the example in just those runs that agree."""
-    for size in reversed(list(_sizes_before(story.graph, node))):
-        formula, mine = story.formulas.of(size), story.graph.samples[size.id]
-        theirs = [_size_in(story, run.graph, size) for run in runs if run.graph is not None]
-        if formula is None or formula.is_constant:
-            continue
+def _telling(story: Story, others: Sequence[Graph], agree: Sequence[bool], node: Node) -> str | None:
+    """A size that was as in the example, or not what it was elsewhere, in just those runs that agree; the last one."""
+    for size, formula in reversed([known for known in story.sizes() if known[0].id < node.id]):
+        mine, theirs = story.graph.samples[size.id], story.numbers_of(size, others)
         if [t == mine for t in theirs] == list(agree):
             return f"{formula.inside(0)} == {mine:g}"
         wrong = {t for t, agrees in zip(theirs, agree) if not agrees}
-        if len(wrong) == 1 and [t not in wrong for t in theirs] == list(agree):
+        if len(wrong) == 1 and None not in wrong and [t not in wrong for t in theirs] == list(agree):
             return f"{formula.inside(0)} != {wrong.pop():g}"
     return None
 
 
-def _sizes_before(graph: Graph, end: Node) -> Iterator[Value]:
-    for node in graph.walk():
-        if node.id == end.id:
+def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
+    """What sizes of a run were in another one, by their ids, until it makes another call."""
+    for node, other in zip(first.walk(), second.walk()):
+        if node.op != other.op or len(node.results) != len(other.results):
             return
-        yield from (v for v in node.results if v.kind is ValueKind.SIZE)
-
-
-def _size_in(story: Story, other: Graph, size: Value) -> Any:
-    """What a size was in another run; None where that did not come so far."""
-    for node, theirs in zip(story.graph.walk(), other.walk()):
-        if size in node.results:
-            found = theirs.results[node.results.index(size)] if len(theirs.results) == len(node.results) else None
-            return other.samples.get(found.id) if found is not None and found.kind is ValueKind.SIZE else None
-    return None
+        for mine, theirs in zip(node.results, other.results):
+            if mine.kind is theirs.kind is ValueKind.SIZE:
+                yield mine.id, second.samples.get(theirs.id)
 
 
 def _turned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:

@@ -82,6 +82,7 @@ class Formulas:
     shapes: Callable[[Value], Sequence[Any]]
     counted: frozenset[int] = frozenset()
     _known: dict[int, Formula | None] = field(default_factory=dict)
+    _fitted: dict[tuple[Any, ...], Formula | None] = field(default_factory=dict)
 
     @cached_property
     def lengths(self) -> list[Any]:
@@ -132,6 +133,12 @@ class Formulas:
 
     def fitted(self, numbers: Sequence[Any]) -> Formula | None:
         """The formula of what was these numbers in the runs."""
+        key = tuple(numbers)
+        if key not in self._fitted:
+            self._fitted[key] = self._fit(key)
+        return self._fitted[key]
+
+    def _fit(self, numbers: tuple[Any, ...]) -> Formula | None:
         if len(set(numbers)) == 1:
             return self.of(numbers[0])
         if len(set(numbers)) < min(_FEWEST_RUNS, len(numbers)) or any(type(n) is not int for n in numbers):

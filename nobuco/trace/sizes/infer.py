@@ -80,7 +80,7 @@ class _Finder:
     lost: list[Lost] = field(default_factory=list)
     scopes: list[dict[tuple[Any, ...], Value]] = field(default_factory=list)
     hidden: dict[tuple[Any, ...], Value] = field(default_factory=dict)
-    _recipes: dict[tuple[Any, ...], _Recipe] = field(default_factory=dict)
+    _recipes: dict[tuple[Any, ...], _Recipe | None] = field(default_factory=dict)
     _constants: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -172,12 +172,10 @@ class _Finder:
         for met, size in self._met:
             if met == numbers and type(met[0]) is type(numbers[0]):
                 return _Recipe(size)
-        if numbers not in self._recipes and not any(isinstance(n, bool) for n in numbers):
-            found = next(self._candidates(numbers), None)
-            if found is None:
-                return None
-            self._recipes[numbers] = found
-        return self._recipes.get(numbers)
+        if numbers not in self._recipes:
+            whole = not any(isinstance(n, bool) for n in numbers)
+            self._recipes[numbers] = next(self._candidates(numbers), None) if whole else None
+        return self._recipes[numbers]
 
     def _candidates(self, numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
         sizes = list(self._met)
