@@ -573,3 +573,14 @@ def test_a_keras_layer_with_autograph(image, tmp_path):
 def test_branches_and_loops_as_traceable_methods(image, tmp_path):
     two, five, none = (torch.tensor(n) for n in (2, 5, 0))
     check(ByTraceables(), (image, two), (-image, five), (image * 2, none), folder=tmp_path)
+
+
+def test_a_loop_of_many_rounds_is_not_explored_for_ever():
+    def halved(x: torch.Tensor) -> torch.Tensor:
+        while x.sum() > 9:
+            x = x / 2 - 1
+        return x
+
+    x = torch.tensor([[3.0, 1.0, 0.0], [2.0, 8.0, 4.0]])
+    with pytest.warns(NobucoWarning, match=r"test_control_flow\.py.*decided more than 8 times on .*torch.while_loop"):
+        check(halved, (x,), (-x,), explore_branches=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Node, Value, map_leaves, values
+from nobuco.ir import Node, Site, Value, map_leaves, values
 from nobuco.trace.control import Side, SidesDifferError, join
 from nobuco.trace.record import Decision
 from nobuco.trace.regions import every_node, mapped
@@ -23,6 +23,8 @@ from nobuco.trace.site import call_site
 
 # One run that decides more often than this is taken for a loop that never ends.
 _MOST_DECISIONS = 64
+# Rounds of a loop that are told apart: each is a branch inside the one before, and a model of its own.
+_MOST_ROUNDS = 8
 # How many other sides `explore_branches=True` traces in one conversion.
 MOST_PATHS = 32
 _COND = torch.ops.higher_order.cond
@@ -60,21 +62,23 @@ def decided(session: Session, given: Any, result: bool) -> bool | None:
     Raises:
         OtherwiseError: it is a run the other way, which may never end.
     """
-    frame = session.record.frame
-    if frame.entry is None or not session.record.is_live(given) or _is_full(frame.decisions, frame.forced):
+    frame, site = session.record.frame, call_site()
+    if frame.entry is None or not session.record.is_live(given) or _is_full(frame.decisions, frame.forced, site):
         return None
     count = len(frame.decisions)
     taken = frame.forced[count] if count < len(frame.forced) else result
     before = State.of(session.memory, frame.holder)
-    frame.decisions.append(Decision(values(given)[0], taken, len(frame.children), call_site(), before))
+    frame.decisions.append(Decision(values(given)[0], taken, len(frame.children), site, before))
     return taken
 
 
-def _is_full(decisions: Sequence[Decision], forced: Sequence[bool]) -> bool:
-    """Whether a run has decided so often that no more decisions are told apart."""
-    full = len(decisions) >= _MOST_DECISIONS
+def _is_full(decisions: Sequence[Decision], forced: Sequence[bool], site: Site) -> bool:
+    """Whether a run has decided so often, or so often on this line, that no more decisions are told apart."""
+    rounds = sum(decision.site == site for decision in decisions)
+    full = len(decisions) >= _MOST_DECISIONS or rounds >= _MOST_ROUNDS
     if full and forced:
-        raise OtherwiseError(f"it decided more than {_MOST_DECISIONS} times, as if it would never end")
+        most = f"{_MOST_ROUNDS} times on {site}" if rounds >= _MOST_ROUNDS else f"{_MOST_DECISIONS} times"
+        raise OtherwiseError(f"it decided more than {most}, as if it would never end; write torch.while_loop")
     return full
 
 
