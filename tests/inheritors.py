@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,15 @@ def inheritors(package: str) -> list[tuple[type[nn.Module], type[nn.Module]]]:
     bases = module_classes()
     for name in _modules(package, bases):
         _imported(name)
-    found = {kind: base for base in bases for kind in _derived(base) if f"{kind.__module__}.".startswith(f"{package}.")}
+    found = {kind: base for base in bases for kind in _derived(base) if _belongs(kind, package)}
     nearest = {kind: next(base for base in kind.__mro__[1:] if base in bases) for kind in found}
     return sorted(nearest.items(), key=lambda pair: (pair[0].__module__, pair[0].__qualname__))
+
+
+def _belongs(kind: type, package: str) -> bool:
+    """Whether it is a class of a module of the package, not one that it made while it ran."""
+    inside = f"{kind.__module__}.".startswith(f"{package}.")
+    return inside and getattr(sys.modules[kind.__module__], kind.__qualname__, None) is kind
 
 
 def _derived(base: type) -> Iterator[type]:

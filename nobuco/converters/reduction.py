@@ -53,15 +53,19 @@ def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
 @reduction(*spellings("sum"))
 def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
+    return _sum(input, axes(input, dim), keepdim, dtype)
+
+
+def _sum(x: tf.Tensor, over: Sequence[int], keepdim: bool, dtype: torch.dtype | None) -> tf.Tensor:
     if dtype == torch.bool:  # so is a sum of truth values true where one is
-        return _reduced(tf.reduce_any, cast(input, tf.bool), axes(input, dim), keepdim)
-    return _reduced(tf.reduce_sum, _counted(input, dtype), axes(input, dim), keepdim)
+        return _reduced(tf.reduce_any, cast(x, tf.bool), over, keepdim)
+    return _reduced(tf.reduce_sum, _counted(x, dtype), over, keepdim)
 
 
 @reduction(*spellings("nansum"))
 def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
-    return sum(_without_nan(input), dim, keepdim, dtype=dtype)
+    return _sum(_without_nan(input), axes(input, dim), keepdim, dtype)
 
 
 def _without_nan(x: tf.Tensor) -> tf.Tensor:

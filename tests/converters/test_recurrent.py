@@ -120,7 +120,6 @@ def test_weights_stay_trainable(check):
     assert len(model.trainable_variables) == 12
 
 
-@pytest.mark.xfail(strict=True, reason="TensorFlow has no packed sequences")
 def test_packed_sequence(check):
     module = nn.GRU(5, 4)
     check(lambda x: module(nn.utils.rnn.pack_padded_sequence(x, [3, 2]))[1], torch.randn(3, 2, 5))
