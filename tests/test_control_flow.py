@@ -584,3 +584,25 @@ def test_a_loop_of_many_rounds_is_not_explored_for_ever():
     x = torch.tensor([[3.0, 1.0, 0.0], [2.0, 8.0, 4.0]])
     with pytest.warns(NobucoWarning, match=r"test_control_flow\.py.*decided more than 8 times on .*torch.while_loop"):
         check(halved, (x,), (-x,), explore_branches=True)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [1.0, 2.0, 4.0]])
+def test_whether_a_tensor_contains_a_number_is_a_question(values):
+    def program(x):
+        return x * 2 if 3 in x else x
+
+    given = torch.tensor(values)
+    with pytest.warns(nobuco.NobucoWarning, match="takes a value"):
+        nobuco.pytorch_to_keras(program, [given], verbose=False)
+    model = nobuco.pytorch_to_keras(program, [given], explore_branches=True, verbose=False)
+    for x in (torch.tensor([3.0, 1.0, 0.0]), torch.tensor([4.0, 1.0, 0.0])):
+        np.testing.assert_array_equal(model(x.numpy()), program(x))
+
+
+def test_a_copy_by_python_is_a_copy(check):
+    def program(x):
+        y = copy.deepcopy(x)
+        y += 1
+        return x, y
+
+    check(program, torch.rand(3))

@@ -223,13 +223,24 @@ def clamp_max(input: tf.Tensor, max: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("maximum"), operands=2)
 def maximum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """maximum(Tensor self, Tensor other) -> Tensor"""
-    return tf.logical_or(input, other) if input.dtype == tf.bool else tf.maximum(input, other)
+    if not input.dtype.is_floating:
+        return tf.logical_or(input, other) if input.dtype == tf.bool else tf.maximum(input, other)
+    return tf.where(_beats(other, other > input), other, input)
 
 
 @elementwise(*spellings("minimum"), operands=2)
 def minimum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """minimum(Tensor self, Tensor other) -> Tensor"""
-    return tf.logical_and(input, other) if input.dtype == tf.bool else tf.minimum(input, other)
+    if not input.dtype.is_floating:
+        return tf.logical_and(input, other) if input.dtype == tf.bool else tf.minimum(input, other)
+    return tf.where(_beats(other, other < input), other, input)
+
+
+def _beats(x: tf.Tensor, beyond: tf.Tensor) -> tf.Tensor:
+    """Where `x` is beyond its counterpart, or NaN, which TFLite's MAXIMUM and MINIMUM pass over."""
+    known = tf.get_static_value(x)
+    is_number = known is not None and not np.isnan(known).any()
+    return beyond if is_number else tf.logical_or(beyond, tf.math.is_nan(x))
 
 
 def _where_number(a: tf.Tensor, b: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
@@ -242,13 +253,13 @@ def _where_number(a: tf.Tensor, b: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("fmax"), operands=2)
 def fmax(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmax(Tensor self, Tensor other) -> Tensor"""
-    return _where_number(input, other, maximum(input, other))
+    return _where_number(input, other, tf.maximum(input, other))
 
 
 @elementwise(*spellings("fmin"), operands=2)
 def fmin(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmin(Tensor self, Tensor other) -> Tensor"""
-    return _where_number(input, other, minimum(input, other))
+    return _where_number(input, other, tf.minimum(input, other))
 
 
 @elementwise(*spellings("lerp"), operands=3)
@@ -276,7 +287,7 @@ def logaddexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         return _logaddexp_complex(*alike(input, other))
     # Equal operands apart: the difference of two infinities is no number.
     apart = tf.where(input == other, tf.zeros([], input.dtype), input - other)
-    return tf.maximum(input, other) + tf.math.log1p(tf.exp(-tf.abs(apart)))
+    return maximum(input, other) + tf.math.log1p(tf.exp(-tf.abs(apart)))
 
 
 def _logaddexp_complex(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

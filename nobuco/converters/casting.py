@@ -121,6 +121,7 @@ def copy(self: tf.Tensor, other: tf.Tensor, non_blocking: bool = False) -> tf.Te
     Tensor.cpu,
     Tensor.cuda,
     Tensor.requires_grad_,
+    Tensor.__deepcopy__,
     Tensor.data.__get__,  # type: ignore[attr-defined]
 )
 def unchanged(input: Any, *_: Any, **__: Any) -> list[Step]:

@@ -182,9 +182,9 @@ def addr(input: tf.Tensor, vec1: tf.Tensor, vec2: tf.Tensor, *, beta: Any = 1, a
 
 
 @expression(torch.chain_matmul, torch.linalg.multi_dot, strategy=FORCE_PYTORCH_ORDER)
-def chain_matmul(*matrices: Any) -> tf.Tensor:
+def chain_matmul(*matrices: Any, tensors: Any = None, out: Any = None) -> tf.Tensor:
     """chain_matmul(Tensor[] matrices) -> Tensor"""
-    first, *rest = matrices[0] if isinstance(matrices[0], (list, tuple)) else matrices
+    first, *rest = tensors or (matrices[0] if isinstance(matrices[0], (list, tuple)) else matrices)
     for matrix in rest:
         first = matmul(first, matrix)
     return first

@@ -38,7 +38,8 @@ def sign(input: tf.Tensor) -> tf.Tensor:
         return input
     if input.dtype in (tf.int64, tf.uint8):  # which TFLite's SIGN does not know
         return tf.cast(input > 0, input.dtype) - tf.cast(input < 0, input.dtype)
-    return tf.sign(input)
+    signs = tf.sign(input)
+    return tf.where(tf.math.is_nan(input), tf.zeros([], input.dtype), signs) if input.dtype.is_floating else signs
 
 
 @elementwise(*spellings("signbit"))
@@ -114,7 +115,9 @@ def sqrt(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("rsqrt"), to_float=True)
 def rsqrt(input: tf.Tensor) -> tf.Tensor:
     """rsqrt(Tensor self) -> Tensor"""
-    return tf.math.rsqrt(input)
+    found = tf.math.rsqrt(input)
+    # TFLite's RSQRT, which division by a root becomes, gives NaN at zero.
+    return found if input.dtype.is_complex else tf.where(input == 0, 1 / input, found)
 
 
 @elementwise(*spellings("square"))
@@ -196,14 +199,23 @@ def asinh(input: tf.Tensor) -> tf.Tensor:
     """asinh(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
         return -1j * asin(1j * input)
-    x = tf.abs(input)
-    return tf.sign(input) * tf.math.log1p(x + x * x / (1 + tf.sqrt(x * x + 1)))
+    x, more = _scaled(tf.abs(input))
+    return tf.sign(input) * (tf.math.log1p(x + x * x / (1 + tf.sqrt(x * x + 1))) + more)
+
+
+def _scaled(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`x` where its square is finite, and what the logarithm of a larger one is more."""
+    most = tf.constant(1e2 if x.dtype == tf.float16 else 1e10, x.dtype)
+    return tf.where(x > most, most, x), tf.math.log(tf.where(x > most, x / most, tf.ones([], x.dtype)))
 
 
 @elementwise(*spellings("acosh"), *spellings("arccosh"), to_float=True)
 def acosh(input: tf.Tensor) -> tf.Tensor:
     """acosh(Tensor self) -> Tensor"""
-    return tf.math.log(input + tf.sqrt((input - 1) * (input + 1)))
+    if input.dtype.is_complex:
+        return tf.math.log(input + tf.sqrt(input - 1) * tf.sqrt(input + 1))
+    x, more = _scaled(input)
+    return tf.math.log(x + tf.sqrt(x - 1) * tf.sqrt(x + 1)) + more
 
 
 @elementwise(*spellings("atanh"), *spellings("arctanh"), to_float=True)

@@ -6,6 +6,7 @@ Where the lengths are known before the model runs, all places are constants.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,3 +105,20 @@ def pad_packed_sequence(
     packing = Packing.of_sizes(batch_sizes, batch, None if whole else total_length)
     padded = packing.padded(data, padding_value)
     return _exchanged(padded) if batch_first else padded, packing.lengths
+
+
+@expression(torch._C._nn.pad_sequence, strategy=FORCE_PYTORCH_ORDER)
+def pad_sequence(
+    sequences: Sequence[tf.Tensor], batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> tf.Tensor:
+    """pad_sequence(Tensor[] sequences, bool batch_first=False, float padding_value=0.0, str padding_side="right")
+    -> Tensor
+    """
+    lengths = [sizes(x)[0] for x in sequences]
+    longest = max(lengths) if all(isinstance(n, int) for n in lengths) else tf.reduce_max(lengths)
+    padded = []
+    for x, length in zip(sequences, lengths):
+        ends = (0, longest - length) if padding_side == "right" else (longest - length, 0)
+        rest = [(0, 0)] * (rank(x) - 1)
+        padded.append(tf.pad(x, [ends, *rest], constant_values=cast(padding_value, x.dtype)))
+    return tf.stack(padded, 0 if batch_first else 1)

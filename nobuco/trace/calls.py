@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -26,6 +26,10 @@ _QUERY_GETTERS = {
 _BAKING = {
     "__bool__", "__int__", "__float__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__",
     "_local_scalar_dense",
+}  # fmt: skip
+_READS = {
+    torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default, torch.ops.aten.allclose.default,
+    torch.ops.aten.is_nonzero.default,
 }  # fmt: skip
 UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
@@ -60,9 +64,9 @@ def is_query(func: Any) -> bool:
     return name_of(func) in _QUERIES
 
 
-def is_baking(func: Any) -> bool:
-    """Whether a call takes a tensor's elements into Python."""
-    return name_of(func) in _BAKING
+def is_baking(func: Any, calls: Collection[Any] = ()) -> bool:
+    """Whether a call takes a tensor's elements into Python; `calls` are the ATen calls that it made."""
+    return name_of(func) in _BAKING or not _READS.isdisjoint(calls)
 
 
 def question(func: Any) -> Callable[..., torch.Tensor] | None:
@@ -78,6 +82,7 @@ _QUESTIONS: dict[str, Callable[..., torch.Tensor]] = {
     "equal": _equal,
     "allclose": lambda *args, **kwargs: torch.isclose(*args, **kwargs).all(),
     "is_nonzero": lambda input: input != 0,
+    "__contains__": lambda input, element: (element == input).any(),
 }
 
 

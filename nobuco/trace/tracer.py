@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,11 +212,12 @@ class Tracer(TorchFunctionMode):
         self._watch.take_calls()
         autocast = autocast_on([*tensors(args), *tensors(kwargs)])
         result = self._result(func, args, kwargs)
-        cast = autocast if has_cast(self._watch.take_calls()) else None
+        calls = self._watch.take_calls()
+        cast = autocast if has_cast(calls) else None
         written = written_slots(memory, func, [*targets, *tensors((args, kwargs))], memory.take_writes())
         produced = tensors(result)
         if not produced and not written:
-            return self._taken_into_python(func, given, result)
+            return self._taken_into_python(func, given, result, calls)
         if not written and all(known.is_current(t) for t in produced):
             if name_of(func) != "contiguous" or self.session.sizes is Kept.NONE:
                 return result  # it gave back what it was given: `to` the same dtype, dropout at rest
@@ -245,12 +246,19 @@ class Tracer(TorchFunctionMode):
     def _is_live(self, leaf: Any) -> bool:
         return isinstance(leaf, torch.Tensor) and self.session.record.is_live(self.session.tensors.value_of(leaf))
 
-    def _taken_into_python(self, func: Any, given: Any, result: Any) -> Any:
-        """What a call that gives no tensor gives; noted if it is something of a tensor's elements."""
+    def _taken_into_python(self, func: Any, given: Any, result: Any, calls: Sequence[Any]) -> Any:
+        """What a call that gives no tensor gives; noted if it is something of a tensor's elements.
+
+        Args:
+            func: the function.
+            given: its arguments.
+            result: what it gave.
+            calls: the ATen calls that it made.
+        """
         decision = decided(self.session, given, result) if is_decision(func, result) else None
         if decision is not None:
             return decision
-        if is_baking(func) and not in_check_of_arguments():
+        if is_baking(func, calls) and not in_check_of_arguments():
             self.session.record.note_baked(func, given)
         return result
 

@@ -392,9 +392,17 @@ def test_special_values(check, function):
     check(function, SPECIAL)
 
 
-@pytest.mark.xfail(strict=True, reason="TensorFlow's sign of NaN is NaN, PyTorch's is zero")
-def test_sign_of_nan(check):
-    check(torch.sign, SPECIAL)
+@pytest.mark.parametrize("function", [torch.sign, torch.sgn, torch.rsqrt, torch.asinh, torch.acosh])
+def test_special_values_in_tflite(check, function):
+    check(function, torch.cat([SPECIAL, torch.tensor([3e38, -3e38, 1e-30])]), tflite=True)
+
+
+@pytest.mark.parametrize("function", [torch.maximum, torch.minimum, torch.fmax, torch.fmin, torch.max, torch.min])
+def test_extremes_among_nan_in_tflite(check, function):
+    x = SPECIAL.repeat(len(SPECIAL))
+    check(function, x, x.reshape(len(SPECIAL), -1).T.flatten(), tflite=True)
+    check(lambda x: function(x, torch.tensor([NAN, 1.0])), torch.tensor([[1.0, 2.0]]), tflite=True)
+    check(lambda x: function(x, torch.tensor([1.0, 2.0])), torch.tensor([[1.5, NAN]]), tflite=True)
 
 
 def test_logit(check):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import (
+    PackedSequence,
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    pad_sequence,
+)
 
 import nobuco
 from nobuco.layers.output import in_order
@@ -107,8 +113,24 @@ def test_what_is_left_packed():
         return packed.data.mean(0), last
 
     args = torch.randn(5, 3), torch.randn(3, 3), torch.randn(2, 3)
-    # `pad_sequence`, which packs a list, opens into calls with the example's sizes, and that is warned of.
-    with pytest.warns(nobuco.NobucoWarning, match="pad_sequence"):
-        model = nobuco.pytorch_to_keras(programme, list(args), verbose=False)
+    model = convert(programme, *args)
     others = [torch.randn_like(t) for t in args]
     assert_same(in_order(model([t.numpy() for t in others])), programme(*others))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_first": True}, {"padding_value": -1.0, "padding_side": "left"}], ids=str
+)
+def test_sequences_are_padded_to_the_longest(check, options):
+    check(lambda x, y: pad_sequence([x, y, x[:1]], **options), torch.randn(3, 2), torch.randn(5, 2), tflite=True)
+
+
+def test_sequences_as_long_as_values_say():
+    def programme(x, n):
+        return pad_sequence([row[:length] for row, length in zip(x, n)], batch_first=True)
+
+    args = torch.randn(2, 5), torch.tensor([2, 4])
+    model = convert(programme, *args)
+    for lengths in ([1, 3], [5, 5], [3, 0]):
+        others = torch.randn(2, 5), torch.tensor(lengths)
+        assert_same(in_order(model([t.numpy() for t in others])), (programme(*others),))
