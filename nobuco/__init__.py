@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nobuco.layers.state import reset_states
     from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
     from nobuco.layout.strategy import ChannelOrderingStrategy
-    from nobuco.registry import Sample, converter, locate_converter, unregister_converter
+    from nobuco.registry import Sample
     from nobuco.report.data import Report, TraceLevel
     from nobuco.trace.traceable import traceable
 
@@ -55,14 +55,14 @@ _HOME = {
     "UnknownConverterError": "nobuco.errors",
     "bisect": "nobuco.fault",
     "compare": "nobuco.fault",
-    "converter": "nobuco.registry",
+    "converter": "nobuco.builtin",
     "coverage": "nobuco.covered",
     "force_pytorch_order": "nobuco.functions",
     "force_tensorflow_order": "nobuco.functions",
     "get_channel_order": "nobuco.layout.order",
     "length": "nobuco.functions",
     "load_state_dict": "nobuco.layers.checkpoint",
-    "locate_converter": "nobuco.registry",
+    "locate_converter": "nobuco.builtin",
     "pytorch_to_keras": "nobuco.convert",
     "reset_states": "nobuco.layers.state",
     "set_channel_order": "nobuco.layout.order",
@@ -70,7 +70,7 @@ _HOME = {
     "t_keras2pytorch": "nobuco.bridge",
     "t_pytorch2keras": "nobuco.bridge",
     "traceable": "nobuco.trace.traceable",
-    "unregister_converter": "nobuco.registry",
+    "unregister_converter": "nobuco.builtin",
 }
 
 __all__ = [

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from nobuco.alone import alone
+from nobuco.builtin import find_converter
 from nobuco.call import prepared
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.examples import example_arguments
 from nobuco.ir import Graph, Node, values
-from nobuco.registry import Converter, find_converter, operation_name
+from nobuco.registry import Converter, operation_name
 from nobuco.report.coverage import CallCoverage, Coverage, Served
 from nobuco.select import Selection, select
 from nobuco.stages import selected, traced

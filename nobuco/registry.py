@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from torch import nn
 
 from nobuco.errors import ConverterRegistrationError, InputError, UnknownConverterError
 from nobuco.inheritance import other_in_class
-from nobuco.kinds import FLAG, FUNCTION, NOTHING, Kind, instance, mapping, member_of, refusal, takes
+from nobuco.kinds import FUNCTION, NOTHING, instance, mapping, refusal
 from nobuco.layout.movement import Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
 from nobuco.names import Lacking
@@ -96,12 +95,12 @@ class Converter:
     @property
     def is_built_in(self) -> bool:
         """Whether it ships with nobuco."""
-        return _is_ours(self.function)
+        return (getattr(self.function, "__module__", None) or "").startswith(BUILT_IN)
 
     @property
     def location(self) -> str:
         """Where it is defined, as a link that editors understand; what is not written in Python, as it shows itself."""
-        code = _code_of(self.function)
+        code = code_of(self.function)
         return repr(self.function) if code is None else f'File "{code.co_filename}", line {code.co_firstlineno}'
 
 
@@ -247,7 +246,7 @@ def _same_function(old: Converter, new: Converter) -> bool:
     """Whether two converters are the same lines of code, run again; many functions are called `<lambda>`."""
 
     def identity(function: Any) -> tuple[Any, ...] | None:
-        code = _code_of(function)
+        code = code_of(function)
         if code is None or not isinstance(function, FunctionType):
             return None
         own = code if function.__name__ == "<lambda>" else code.co_filename
@@ -257,12 +256,7 @@ def _same_function(old: Converter, new: Converter) -> bool:
     return old.function is new.function or (mine is not None and mine == identity(new.function))
 
 
-def _is_ours(function: Any) -> bool:
-    """Whether a function is a built-in converter; what `eval` has made, or an object, need not say where it is from."""
-    return (getattr(function, "__module__", None) or "").startswith(BUILT_IN)
-
-
-def _code_of(function: Any) -> CodeType | None:
+def code_of(function: Any) -> CodeType | None:
     """The code of whatever can be called; None where it is not written in Python."""
     while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
         function = function.func if isinstance(function, functools.partial) else function.__wrapped__
@@ -271,22 +265,8 @@ def _code_of(function: Any) -> CodeType | None:
 
 
 registry = Registry()
-STRATEGY = member_of(ChannelOrderingStrategy, "nobuco.ChannelOrderingStrategy") | FUNCTION
-OPERATION = Kind(
-    "a function, a torch.Tensor method, an nn.Module class, or the name of an operator like 'torchvision::nms'",
-    lambda value: "::" in value if isinstance(value, str) else callable(value) and not isinstance(value, nn.Module),
-)
 
 
-@takes(
-    ConverterRegistrationError,
-    channel_ordering_strategy=STRATEGY,
-    autocast=FLAG,
-    reusable=FLAG,
-    validate_func=FUNCTION | NOTHING,
-    override=FLAG,
-    samples=FUNCTION | NOTHING,
-)
 def converter(
     *operations: Named,
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
@@ -296,33 +276,17 @@ def converter(
     override: bool = False,
     samples: Samples | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as the converter of one or more operations.
-
-    Args:
-        operations: functions, `torch.Tensor` methods, `nn.Module` classes, or what `nobuco.traceable` returned.
-        channel_ordering_strategy: the channel orders that the returned callable accepts and gives.
-        autocast: cast floating tensors of unequal dtype to the common one before the call, as PyTorch does.
-        reusable: whether a module that is called twice shares one converted layer.
-        validate_func: `(pytorch_output, tensorflow_output) -> bool | float | None` in place of the default
-            comparison: False fails the node, a number is taken as its difference.
-        override: replace a converter that somebody else registered.
-        samples: a function without arguments that returns a list of `nobuco.Sample`, on which
-            `pytest --nobuco-converters` compares the converter with PyTorch.
+    """Register the decorated function; `nobuco.converter` tells what the arguments mean.
 
     Raises:
-        ConverterRegistrationError: no operation given, not an operation, or one that already has a converter.
+        ConverterRegistrationError: not an operation, or one that already has a converter.
     """
-    if not operations:
-        raise ConverterRegistrationError(
-            "@nobuco.converter needs the operation to convert, e.g. (torch.nn.functional.relu)"
-        )
 
-    @takes(ConverterRegistrationError, function=FUNCTION)
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         added = Converter(
             operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func, None, samples
         )
-        _registry_for(function).add(added, override=override)
+        registry.add(added, override=override)
         return function
 
     return register
@@ -359,58 +323,3 @@ def movement(*operations: Named) -> Callable[[Callable[..., Any]], Callable[...,
         return function
 
     return register
-
-
-@takes(operation=OPERATION)
-def unregister_converter(operation: Operation) -> None:
-    """Forget the converter of an operation, built in or not.
-
-    Raises:
-        UnknownConverterError: it has none.
-    """
-    _registry_for().remove(operation)
-
-
-@takes(operation=OPERATION)
-def locate_converter(operation: Operation) -> tuple[str, str]:
-    """Where the converter of an operation is defined, and its source.
-
-    Returns:
-        `File "<path>", line <N>`, a link that editors understand, and the source code with its decorators.
-
-    Raises:
-        UnknownConverterError: the operation has no converter.
-    """
-    found = _registry_for().find(operation)
-    if found is None:
-        name = operation_name(operation)
-        raise UnknownConverterError(
-            f"no converter is registered for {name}; a call of it is opened into the calls that it makes"
-        )
-    return found.location, _source_of(found)
-
-
-def _source_of(found: Converter) -> str:
-    code = _code_of(found.function)
-    try:
-        return inspect.getsource(code) if code is not None else f"# {found.function!r} is not written in Python\n"
-    except OSError:  # what `eval` and `exec` make
-        return f"# the source of {found.function!r} is in no file\n"
-
-
-def find_converter(operation: Operation) -> Converter | None:
-    """The converter that a node of this operation gets, or None."""
-    return _registry_for().find(operation)
-
-
-def registered_converters() -> list[Converter]:
-    """All converters, in order of registration, each once."""
-    return list(_registry_for())
-
-
-def _registry_for(function: Callable[..., Any] | None = None) -> Registry:
-    """The registry with the built-in converters in it (unless it is one of them that is asking)."""
-    built_in = function is not None and _is_ours(function)
-    if not built_in and "nobuco.converters" not in sys.modules:
-        import nobuco.converters  # noqa: F401  registering is what it is for
-    return registry

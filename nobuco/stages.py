@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from nobuco.builtin import find_converter
 from nobuco.call import Call, devices_apart
 from nobuco.errors import ConversionError, InputError
 from nobuco.ir import Graph, values
-from nobuco.registry import find_converter, operation_name
+from nobuco.registry import operation_name
 from nobuco.select import Selection, select
 from nobuco.serving import stands_for_all
 from nobuco.trace import Input, Kept, trace_dynamic

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from nobuco.builtin import find_converter, registered_converters
 from nobuco.parity import Difference
-from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
+from nobuco.registry import Converter, Operation, operation_name, operator_named
 from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
 from pytest_nobuco.calls import Call, RefusedError, choose, is_untied, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches

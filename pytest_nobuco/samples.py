@@ -24,8 +24,9 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nobuco.builtin import find_converter
 from nobuco.ir import map_leaves
-from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name
+from nobuco.registry import Converter, Operation, Sample, operation_name
 from pytest_nobuco import aten_samples, builtin_samples
 from pytest_nobuco.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC
 from pytest_nobuco.errors import SuiteError

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nobuco.registry import registered_converters
+from nobuco.builtin import registered_converters
 
 PACKAGES = ("torch.nn", "torch.ao.nn", "torchvision", "timm", "torchaudio", "transformers")
 INSTALLED = [name for name in PACKAGES if importlib.util.find_spec(name.partition(".")[0]) is not None]

@@ -17,8 +17,9 @@ from torch.utils import _pytree as pytree
 
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy, ConversionError, NobucoWarning
+from nobuco.builtin import registered_converters
 from nobuco.export.tflite import run_tflite, to_tflite
-from nobuco.registry import registered_converters, registry
+from nobuco.registry import registry
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
 Tensors = tuple[torch.Tensor, ...]

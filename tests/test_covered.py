@@ -12,7 +12,8 @@ from rich.cells import cell_len
 from torch import nn
 
 import nobuco
-from nobuco.registry import registered_converters, registry
+from nobuco.builtin import registered_converters
+from nobuco.registry import registry
 from nobuco.report import CallCoverage, Coverage, Served, render_coverage
 
 ROW = torch.rand(2, 4)

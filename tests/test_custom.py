@@ -17,8 +17,9 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
+from nobuco.builtin import find_converter, registered_converters
 from nobuco.layers.weight import WeightLayer
-from nobuco.registry import find_converter, operation_name, registered_converters, registry
+from nobuco.registry import operation_name, registry
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 IMAGE = torch.rand(1, 3, 6, 4)

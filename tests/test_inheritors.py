@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nobuco.registry import find_converter
+from nobuco.builtin import find_converter
 from tests.inheritors import INSTALLED, example, inheritors
 from tests.parity import assert_converts
 

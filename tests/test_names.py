@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import nobuco.converters
+from nobuco.builtin import registered_converters
 from nobuco.names import F, Lacking, Names, aten, nn
 from nobuco.names import torch as names
-from nobuco.registry import operation_name, registered_converters
+from nobuco.registry import operation_name
 
 # By the name of the operation, the first PyTorch that does not have it any more. A wrong name stands in no list.
 DROPPED = {"torch.ops.aten.cholesky.default": (2, 14)}
@@ -22,7 +23,8 @@ VERSION = tuple(int(part) for part in torch.__version__.split(".")[:2])
 POOR = """
 import types
 import torch
-from nobuco.registry import operation_name, registered_converters
+from nobuco.builtin import registered_converters
+from nobuco.registry import operation_name
 import nobuco.convert  # what the core of nobuco asks PyTorch for is there
 
 import nobuco.converters

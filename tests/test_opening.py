@@ -19,7 +19,8 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
-from nobuco.registry import registered_converters, registry
+from nobuco.builtin import registered_converters
+from nobuco.registry import registry
 from nobuco.report import render_text
 
 PYTORCH = ChannelOrder.PYTORCH

@@ -19,7 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.registry import registered_converters, registry
+from nobuco.builtin import registered_converters
+from nobuco.registry import registry
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(2, 3, 8, 8)

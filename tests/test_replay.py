@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from nobuco.registry import find_converter
+from nobuco.builtin import find_converter
 from nobuco.select import select
 from nobuco.trace.tracer import trace
 from tests.inheritors import module_classes

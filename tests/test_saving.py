@@ -20,8 +20,9 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
+from nobuco.builtin import registered_converters
 from nobuco.layers.weight import WeightLayer
-from nobuco.registry import registered_converters, registry
+from nobuco.registry import registry
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 import nobuco
-from nobuco.registry import find_converter
+from nobuco.builtin import find_converter
 from tests.parity import assert_converts
 
 ROW = torch.rand(2, 4)
@@ -137,7 +137,7 @@ class TestModules:
 
     def test_both_classes_may_be_registered(self, seen):
         kind = derived(slope=2.0)
-        nobuco.converter(kind)(nobuco.registry.find_converter(Gate).function)
+        nobuco.converter(kind)(nobuco.builtin.find_converter(Gate).function)
         module = kind()
         assert_converts(nn.Sequential(module), ROW)
         assert seen == [module]

@@ -9,12 +9,12 @@ from typing import Any
 import keras
 
 from nobuco.build.manual import probed_signatures
+from nobuco.builtin import find_converter
 from nobuco.ir import Graph, Value
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan, plan
 from nobuco.layout.strategy import ChannelOrderingStrategy, Signature, has_order, moving, signatures, uniform
 from nobuco.parity import Difference
-from nobuco.registry import find_converter
 from nobuco.select import Selection, Unit, select
 
 

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _is_operation(named: object) -> bool:
     """Whether a name means one of PyTorch's own operations, or what has a converter, rather than a model's maker."""
-    from nobuco.registry import find_converter
+    from nobuco.builtin import find_converter
 
     home = getattr(named, "__module__", None) or "torch"
     return find_converter(named) is not None or str(home).split(".")[0] in ("torch", "_operator")  # type: ignore[arg-type]

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.addons.torch.space_to_depth import channel_interleave2d
+from nobuco.builtin import converter
 from nobuco.kinds import takes, whole
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.registry import Sample, converter
+from nobuco.registry import Sample
 
 
 class DepthToSpace(nn.Module):

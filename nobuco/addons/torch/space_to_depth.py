@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nobuco.builtin import converter
 from nobuco.kinds import takes, whole
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.registry import Sample, converter
+from nobuco.registry import Sample
 
 
 class SpaceToDepth(nn.Module):
