@@ -83,7 +83,10 @@ def _is_filled(cell: Any) -> bool:
 
 
 def inside(value: Any, seen: set[int], depth: int = 5) -> Iterator[tuple[str, Any]]:
-    """What a value holds, itself first: in lists, tuples, dicts and objects (a cache class), each with its name."""
+    """What a value holds, itself first: in lists, tuples, dicts and objects (a cache class), each with its name.
+
+    Numbers, text and classes, which hold nothing, are left out.
+    """
     if id(value) in seen or not depth:
         return
     seen.add(id(value))
@@ -100,14 +103,21 @@ def inside(value: Any, seen: set[int], depth: int = 5) -> Iterator[tuple[str, An
 
 def _inside_of(items: Iterator[tuple[Any, Any]], seen: set[int], depth: int) -> Iterator[tuple[str, Any]]:
     for key, item in items:
+        if isinstance(item, _HOLD_NOTHING):  # a vocabulary has many of them
+            continue
         name = "." + re.sub(r"\W", "_", str(key)) if key != "" else ""
         yield from ((name + rest, found) for rest, found in inside(item, seen, depth))
 
 
+_HOLD_NOTHING = (str, bytes, int, float, complex, type(None), type, torch.dtype, torch.device)
+
+
 def _is_plain_object(value: Any) -> bool:
-    library = type(value).__module__.partition(".")[0]  # a logger or a lock is no place for a model's tensors
+    """Whether it may be a place for a model's tensors; a logger, a lock or `torch.ops` is none."""
+    home = type(value).__module__
     return (
         hasattr(value, "__dict__")
-        and library not in sys.stdlib_module_names
+        and home.partition(".")[0] not in sys.stdlib_module_names
+        and not home.startswith("torch._")
         and not isinstance(value, (torch.Tensor, nn.Module, type))
     )
