@@ -79,7 +79,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 @pytest.mark.parametrize(
-    "flags", [(), ("-n2",), ("-p", "no:benchmark"), ("-p", "no:xdist", "--junitxml=out.xml")], ids=" ".join
+    "flags", [("-n2",), ("-p", "no:benchmark", "-p", "no:xdist", "--junitxml=out.xml")], ids=" ".join
 )
 def test_named_models(project, flags):
     result = project.runpytest_subprocess(*MODELS, *flags)
