@@ -16,8 +16,9 @@ from nobuco.alone import alone
 from nobuco.arguments import inputs_given, output_orders
 from nobuco.build import Builder
 from nobuco.build.checkpoint import checkpoint_of
+from nobuco.build.kept_sizes import telling
 from nobuco.build.regions import choices
-from nobuco.build.trials import Trials
+from nobuco.build.trials import Trials, is_told_of
 from nobuco.call import prepared
 from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
@@ -172,11 +173,12 @@ def pytorch_to_keras(
         with without_dtype_policy():
             built = builder.build(outputs)
     with draft.stage("validate"):
+        graph = draft.graph = telling(graph, built.kept_sizes)
         trials = Trials(built, graph, inputs, outputs, layout.orders, tolerance)
         draft.outputs = trials.on_example()
         if full_validation and all(output.matches for output in draft.outputs):
-            draft.trials = trials.on_others()
             graph = draft.graph = without(graph, trials.refuted())
+            draft.trials = trials.on_others(lambda trial: is_told_of(trial, graph, call.names))
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
     _note_conditions(built.model, graph, call.names, [spec.order for spec in inputs_of])
     report = draft.report()

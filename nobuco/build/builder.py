@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nobuco.build.built import Built, Checked, InputSpec
+from nobuco.build.kept_sizes import KeptSize, dynamic_sizes, with_numbers, without_use
 from nobuco.build.layers import layer_of
 from nobuco.build.names import Names
 from nobuco.build.outputs import Output, keras_order, made_outputs, structured
@@ -19,6 +20,7 @@ from nobuco.build.regions import BuiltRegion, calling, lies, order_of, planned
 from nobuco.build.tensors import Tensors
 from nobuco.build.units import check_outputs, run, single
 from nobuco.build.validation import Validator
+from nobuco.errors import ConverterError
 from nobuco.ir import Graph, Value, values
 from nobuco.layers.model import ConvertedModel
 from nobuco.layout.order import ChannelOrder
@@ -44,6 +46,7 @@ class Builder:
     validate: bool = True
     on_unit: Callable[[], None] = lambda: None
     checks: dict[int, Checked] = field(default_factory=dict)
+    kept_sizes: list[KeptSize] = field(default_factory=list)
     _shared: dict[Any, Any] = field(default_factory=dict)
     _regions: dict[int, list[BuiltRegion]] = field(default_factory=dict)
     _layers: dict[int, Any] = field(default_factory=dict)
@@ -64,7 +67,8 @@ class Builder:
         made = made_outputs(outputs, order[0], states, tensors)
         model = ConvertedModel(single(tensors.inputs), structured(self.graph.outputs, made))
         return Built(
-            model, self.checks, tensors.transpositions, order, self.regions, self._layers, tensors.is_weight
+            model, self.checks, tensors.transpositions, order, self.regions, self._layers, tensors.is_weight,
+            tuple(self.kept_sizes),
         )  # fmt: skip
 
     @property
@@ -87,6 +91,21 @@ class Builder:
             self.on_unit()
 
     def _build_unit(self, unit: Unit, signature: Signature) -> Checked:
+        """The layer of a unit; one that cannot take a size as a tensor has a number in its place."""
+        sizes = dynamic_sizes(unit, self.graph)
+        try:
+            return self._layer(unit, signature, sizes)
+        except ConverterError as error:
+            if not sizes:
+                raise
+            try:
+                checked = self._layer(*with_numbers(unit, signature, sizes, self.graph), ())
+            except ConverterError:
+                raise error from None
+        self.kept_sizes += KeptSize.of(unit, sizes, certainly=True)
+        return checked
+
+    def _layer(self, unit: Unit, signature: Signature, sizes: Sequence[Value]) -> Checked:
         started, before = time.perf_counter(), self._tensors.transpositions
         constants, live = self._given(unit, signature)
         layer, reused = layer_of(unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
@@ -94,6 +113,9 @@ class Builder:
         tensors = [self._tensors.get(value, order) for value, order in live]
         outputs = run(unit, layer, tensors or self._tensors.inputs[:1], "while the model was built")
         check_outputs(unit, signature, outputs)
+        if sizes and not unit.moves_only:
+            unused = without_use(layer, [value for value, _ in live], tensors, sizes)
+            self.kept_sizes += KeptSize.of(unit, unused, certainly=False)
         for output in zip(unit.outputs, signature.outputs, outputs):
             self._tensors.add(*output)
         transposed = self._tensors.transpositions - before

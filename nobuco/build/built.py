@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from nobuco.build.kept_sizes import KeptSize
 from nobuco.build.regions import BuiltRegion
 from nobuco.ir import Value
 from nobuco.layout.order import ChannelOrder
@@ -47,7 +48,8 @@ class Built:
 
     `order` tells for each output of the model, flattened as Keras does (dicts by key), which output of the
     programme it is. `regions` are the bodies of its control-flow calls, at any depth. `layers` are those that stand
-    for its units, by node id, and `is_weight` tells of a value whether a layer of its own holds it.
+    for its units, by node id, and `is_weight` tells of a value whether a layer of its own holds it. `kept_sizes` are
+    those in place of which it has numbers.
     """
 
     model: keras.Model
@@ -57,3 +59,4 @@ class Built:
     regions: Sequence[BuiltRegion] = ()
     layers: Mapping[int, Any] = field(default_factory=dict)
     is_weight: Callable[[Value], bool] = lambda value: False
+    kept_sizes: Sequence[KeptSize] = ()

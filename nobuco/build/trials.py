@@ -14,9 +14,17 @@ from nobuco.build.built import Built, InputSpec
 from nobuco.build.outputs import Output
 from nobuco.build.validation import logical
 from nobuco.ir import Graph, Trial, computed_in
+from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.state import reset_states
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, Tried, compare, worst
+
+
+def is_told_of(trial: Trial, graph: Graph, names: Sequence[str]) -> bool:
+    """Whether a trial is at sizes at which a condition says that the model may be wrong."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in zip(names, trial.inputs)}
+    told = (SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact)
+    return any(condition.holds(shapes) is False for condition in told)
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,9 @@ class Trials:
         reset_states(self.built.model)
         return found
 
-    def on_others(self) -> tuple[Tried, ...]:
-        """How the model fares on the graph's trials."""
-        return tuple(map(self._tried, self.graph.trials))
+    def on_others(self, is_told_of: Callable[[Trial], bool]) -> tuple[Tried, ...]:
+        """How the model fares on the graph's trials, but for those of which it is told that it need not be right."""
+        return tuple(self._tried(trial) for trial in self.graph.trials if not is_told_of(trial))
 
     def refuted(self) -> frozenset[str]:
         """The messages of those conditions under which the model need not stand: it is right without, where tried."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -14,8 +15,8 @@ import torch
 from nobuco.bridge import tf_dtype
 from nobuco.build.moves import stepping
 from nobuco.errors import ConverterError
-from nobuco.ir import Node, Value, leaves, map_leaves
-from nobuco.layout.order import ChannelOrder, set_channel_order
+from nobuco.ir import Node, Value, ValueKind, leaves, map_leaves
+from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature
 from nobuco.registry import operation_name
 from nobuco.select import Unit
@@ -98,8 +99,8 @@ def bound(
         args, kwargs = map_leaves(
             lambda leaf: next(queue) if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
         )
-        result = function(*args, **kwargs)
-        return [leaf for leaf in flat_outputs(result) if leaf is not None]
+        results = [leaf for leaf in flat_outputs(function(*args, **kwargs)) if leaf is not None]
+        return _widened(results, unit) if any(v.kind is ValueKind.SIZE for v in unit.inputs) else results
 
     return call
 
@@ -155,6 +156,16 @@ def single(items: Sequence[Any]) -> Any:
 def flat_outputs(tree: Any) -> list[Any]:
     """The tensors of what a callable returned, in order."""
     return [leaf for leaf in leaves(tree) if tf.is_tensor(leaf) or isinstance(leaf, (np.ndarray, keras.KerasTensor))]
+
+
+def _widened(results: Sequence[Any], unit: Unit) -> list[Any]:
+    """What was computed of sizes, which TensorFlow has in 32 bits, in the 64 of PyTorch's integers."""
+    wide = [v.dtype == "int64" for v in unit.outputs]
+    return [
+        set_channel_order(tf.cast(x, tf.int64), get_channel_order(x)) if is_wide and x.dtype == tf.int32 else x
+        for x, is_wide in zip_longest(results, wide)
+        if x is not None
+    ]
 
 
 def _autocast(tensors: Sequence[Any]) -> list[Any]:

@@ -51,7 +51,7 @@ def _scanned_in_loop(parts: Parts, over: int, combine: Callable[[Parts, Parts], 
     return tuple(tf.while_loop(lambda reach, *_: reach < count, one_round, (tf.constant(1), *parts))[1:])
 
 
-def _piece(x: tf.Tensor, over: int, start: int, stop: int) -> tf.Tensor:
+def _piece(x: tf.Tensor, over: int, start: int, stop: int | None) -> tf.Tensor:
     return x[(slice(None),) * over + (slice(start, stop),)]
 
 
@@ -127,3 +127,14 @@ def cummax(input: tf.Tensor, dim: int) -> Parts:
 def cummin(input: tf.Tensor, dim: int) -> Parts:
     """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
     return _running_extreme(input, dim, tf.less_equal)
+
+
+@expression(*spellings("diff"))
+def diff(input: tf.Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> tf.Tensor:
+    """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor"""
+    over = axis(input, dim)
+    x = tf.concat([part for part in (prepend, input, append) if part is not None], over)
+    for _ in range(n):
+        after, before = _piece(x, over, 1, None), _piece(x, over, 0, -1)
+        x = tf.not_equal(after, before) if x.dtype == tf.bool else after - before
+    return x

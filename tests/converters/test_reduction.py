@@ -282,6 +282,15 @@ def test_running_sum_of_complex_exponentials(check):
     check(lambda z: torch.logcumsumexp(z, 0), torch.full((3,), -torch.inf, dtype=torch.complex64))
 
 
+def test_differences(check):
+    ends = torch.rand(3, 2, 7), torch.rand(3, 1, 7)
+    check(
+        lambda x: (x.diff(), x.diff(n=2, dim=1), torch.diff(x, dim=0), x.diff(n=9)), torch.randn(3, 4, 7), tflite=True
+    )
+    check(lambda x, a, b: torch.diff(x, dim=1, prepend=a, append=b), torch.randn(3, 4, 7), *ends)
+    check(lambda x: ((x > 0).diff(), x.long().diff()), 9 * torch.randn(3, 4))
+
+
 def test_running_in_place(check):
     check(lambda x: x.cumsum_(1), image())
 

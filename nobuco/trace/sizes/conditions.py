@@ -16,7 +16,7 @@ import numpy as np
 
 from nobuco.ir import Condition, Graph, Guard, Node, Site, Value, ValueKind
 from nobuco.registry import operation_name
-from nobuco.trace.sizes.formulas import Formula, Formulas
+from nobuco.trace.sizes.formulas import Formula, Formulas, exact
 from nobuco.trace.sizes.infer import Lost
 from nobuco.trace.sizes.reruns import Rerun
 
@@ -271,7 +271,7 @@ class Patterns:
         for size, formula in story.sizes():
             mine = story.graph.samples[size.id]
             agree = tuple(number == mine for number in story.numbers_of(size, others))
-            sizes.setdefault(agree, (size, f"{formula.inside(0)} == {mine:g}"))
+            sizes.setdefault(agree, (size, f"{formula.inside(0)} == {exact(mine)}"))
         return cls(guards, sizes)
 
     def reason(self, story: Story, item: Lost) -> Reason:
@@ -289,10 +289,10 @@ def _telling(story: Story, others: Sequence[Graph], agree: Sequence[bool], node:
     for size, formula in reversed([known for known in story.sizes() if known[0].id < node.id]):
         mine, theirs = story.graph.samples[size.id], story.numbers_of(size, others)
         if [t == mine for t in theirs] == list(agree):
-            return f"{formula.inside(0)} == {mine:g}"
+            return f"{formula.inside(0)} == {exact(mine)}"
         wrong = {t for t, agrees in zip(theirs, agree) if not agrees}
         if len(wrong) == 1 and None not in wrong and [t not in wrong for t in theirs] == list(agree):
-            return f"{formula.inside(0)} != {wrong.pop():g}"
+            return f"{formula.inside(0)} != {exact(wrong.pop())}"
     return None
 
 

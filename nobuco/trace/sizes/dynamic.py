@@ -108,7 +108,7 @@ class _Learner:
         learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
         graph = self._with_findings(replace(learnt.graph, trials=trials), conditions(story, learnt.lost, same))
-        return _with_static_sizes(graph, self._dynamic(graph, story))
+        return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
 
     def _with_findings(self, graph: Graph, findings: Sequence[Finding]) -> Graph:
         """The graph with its conditions, and the runs that show them as evidence for the finished model to refute."""
@@ -161,11 +161,25 @@ class _Learner:
         graph = self._with_findings(graph, undecided(story, self.resizes))
         return _with_static_sizes(graph, every if self.resizes else sizes_behind(graph))
 
+    def _with_texts(self, graph: Graph, story: Story) -> Graph:
+        """The graph with what its dynamic sizes are in words, where that is known."""
+        formulas = _formulas(graph, story)
+        found = {v.id: formulas.of(v) for v in _sizes_of(graph) if v.id in graph.dynamic}
+        texts = {id: formula.inside(0) for id, formula in found.items() if formula is not None}
+        return replace(graph, size_texts=texts)
+
     def _dynamic(self, graph: Graph, story: Story) -> frozenset[int]:
         """The ids of the sizes that are not the same everywhere."""
-        formulas = Formulas(graph, story.formulas.axes, _shapes(graph, graph.runs[: len(story.same)]))
-        sizes = [v for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE]
+        formulas, sizes = _formulas(graph, story), _sizes_of(graph)
         return frozenset(v.id for v in sizes if _differs(graph, v) or not _is_constant(formulas, v))
+
+
+def _formulas(graph: Graph, story: Story) -> Formulas:
+    return Formulas(graph, story.formulas.axes, _shapes(graph, graph.runs[: len(story.same)]))
+
+
+def _sizes_of(graph: Graph) -> list[Value]:
+    return [v for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE]
 
 
 def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value], list[Any]]:

@@ -102,7 +102,7 @@ class Formulas:
     def of(self, leaf: Any) -> Formula | None:
         """The formula of a size (or a number); None where it is not known."""
         if not isinstance(leaf, Value):
-            return Formula(f"{leaf:g}" if isinstance(leaf, float) else str(leaf), np.asarray(leaf)[None])
+            return Formula(exact(leaf), np.asarray(leaf)[None])
         if leaf.id not in self._known:
             self._known[leaf.id] = None  # while it is looked for
             self._known[leaf.id] = self._found(leaf)
@@ -180,7 +180,13 @@ class Formulas:
             return f"{text} {sign} {'another size' if other is None else other.inside(0)}"
         if guard.how == "bool":
             return f"{text} {'!=' if guard.outcome else '=='} 0"
-        return f"{text} == {number:g}"
+        return f"{text} == {exact(number)}"
+
+
+def exact(number: Any) -> str:
+    """A number as a region has it, to be compared with: all its digits, and none that are zeros."""
+    number = number.item() if hasattr(number, "item") else number
+    return repr(int(number) if number == int(number) else number) if math.isfinite(number) else repr(number)
 
 
 def linear_fit(lengths: Sequence[int], numbers: Sequence[int]) -> tuple[int, int, int] | None:
