@@ -102,7 +102,7 @@ class Formulas:
     def of(self, leaf: Any) -> Formula | None:
         """The formula of a size (or a number); None where it is not known."""
         if not isinstance(leaf, Value):
-            return Formula(exact(leaf), np.asarray(leaf)[None])
+            return Formula(exact(leaf) if isinstance(leaf, float) else str(leaf), np.asarray(leaf)[None])
         if leaf.id not in self._known:
             self._known[leaf.id] = None  # while it is looked for
             self._known[leaf.id] = self._found(leaf)
