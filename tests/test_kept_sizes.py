@@ -38,7 +38,7 @@ KEPT = {
     "padding": (lambda x: F.conv1d(x, KERNEL, padding=x.shape[2] // 4), "x.shape[2] // 4 == 3", 15),
     "stride": (lambda x: F.conv1d(x, KERNEL, stride=x.shape[2] // 4), "x.shape[2] // 4 == 3", 13),
     "dilation": (lambda x: F.conv1d(x, KERNEL, dilation=x.shape[2] // 4), "x.shape[2] // 4 == 3", 14),
-    "window": (lambda x: F.avg_pool1d(x, x.shape[2] // 4), "x.shape[2] // 4 == 3", 15),
+    "window": (lambda x: F.lp_pool1d(x, 2, x.shape[2] // 4), "x.shape[2] // 4 == 3", 15),
     "degree": (lambda x: x.norm(p=x.shape[2] // 4, dim=2), "x.shape[2] // 4 == 3", 15),
     "classes": (lambda x: F.one_hot(torch.arange(3), x.shape[2]) * x[0, 0, 0].long(), "x.shape[2] == 12", 12),
     "slope": (lambda x: F.leaky_relu(x, 1 / x.shape[2]), "1 / x.shape[2] == 0.08333333333333333", 12),

@@ -31,12 +31,14 @@ def is_whole(input: Tensor, places: Sequence[Window]) -> bool:
     return [w.kernel for w in places] == list(input.shape[-len(places) :]) and not any(w.padding for w in places)
 
 
-def is_dynamic(kernel: Any, whole: bool) -> bool:
-    """Whether a window's size is known only to the running model, which only one that is all of the input may be."""
-    dynamic = any(tf.is_tensor(k) for k in (kernel if isinstance(kernel, (list, tuple)) else (kernel,)))
-    if dynamic and not whole:
-        raise NotImplementedError("a pooling window of dynamic size must be all of the input")
-    return dynamic
+def is_moving(*numbers: Any) -> bool:
+    """Whether a size of the windows is known to the running model only."""
+    return any(tf.is_tensor(number) for number in tf.nest.flatten(numbers))
+
+
+def is_each(kernel: Any) -> bool:
+    """Whether the running model knows the size of the windows along each axis by itself, as with `x.shape[2:]`."""
+    return isinstance(kernel, (list, tuple)) and all(map(tf.is_tensor, kernel))
 
 
 # -- max ----------------------------------------------------------------------------------------------
@@ -61,15 +63,17 @@ def max_pool(
     int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
     """
     places = windows(n, kernel_size, stride, padding, dilation, ceil_mode)
-
     whole = is_whole(input, places)
 
-    def func(input: Any, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
-        if return_indices:
-            return maximum_with_indices(input, places)
-        if is_dynamic(kernel_size, whole):
+    def func(
+        input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, *_: Any, **__: Any
+    ) -> Any:
+        if is_each(kernel_size) and whole and not return_indices:
             return tf.reduce_max(input, range(1, n + 1), keepdims=True)
-        return maximum(input, places)
+        if is_moving(kernel_size, stride, padding, dilation):
+            moving = windows(n, kernel_size, stride, padding, dilation, ceil_mode)
+            return (maximum_with_indices if return_indices else gathered_maximum)(input, moving)
+        return (maximum_with_indices if return_indices else maximum)(input, places)
 
     return func
 
@@ -89,26 +93,34 @@ def max_pool_with_indices(n: int, input: Tensor, kernel_size: Any, *args: Any, *
 def maximum(x: tf.Tensor, places: Sequence[Window]) -> tf.Tensor:
     """Maximum over windows: one MAX_POOL_2D where there is no dilation."""
     if any(w.dilation > 1 for w in places) or not x.dtype.is_floating:
-        return gathered(x, places, tf.reduce_max)
+        return gathered_maximum(x, places)
     return pooled(x, places, tf.nn.max_pool2d, x.dtype.min)
+
+
+def gathered_maximum(x: tf.Tensor, places: Sequence[Window | Adaptive]) -> tf.Tensor:
+    """Maximum over windows of any kind."""
+    return gathered(x, places, tf.reduce_max)
 
 
 def gathered(x: tf.Tensor, places: Sequence[Window | Adaptive], reduce: Callable[..., tf.Tensor]) -> tf.Tensor:
     """Maximum or sum over windows of any kind, axis by axis, by gathering each window's elements."""
     for axis, (window, size) in enumerate(zip(places, sizes(x)[1:-1]), 1):
-        x = reduce(tf.gather(x, known(window.indices, size), axis=axis), axis + 1)
+        indices = known(window.indices, size) if window.is_static else window.indices(size)
+        x = reduce(tf.gather(x, indices, axis=axis), axis + 1)
     return x
 
 
 def maximum_with_indices(x: tf.Tensor, places: Sequence[Window | Adaptive]) -> tuple[tf.Tensor, tf.Tensor]:
     """Maximum over windows, and where in the flattened spatial dimensions it was (the first if several)."""
     b, *spatial_sizes, c = sizes(x)
-    taps = known(lambda *lengths: _taps(places, lengths), *spatial_sizes)
+    static = all(window.is_static for window in places)
+    taps = known(lambda *lengths: _taps(places, lengths), *spatial_sizes) if static else _taps(places, spatial_sizes)
     # By flat places: a gathering for each axis would need transpositions of more dimensions than TFLite has.
     windows = tf.gather(tf.reshape(x, (b, prod(spatial_sizes), c)), taps, axis=1)
     chosen = tf.one_hot(tf.argmax(windows, 2, output_type=tf.int32), sizes(taps)[1], axis=2, dtype=tf.int32)
     where = tf.reduce_sum(chosen * taps[:, :, None], 2)
-    shape = (b, *(sizes(known(w.indices, size))[0] for w, size in zip(places, spatial_sizes)), c)
+    counts = (known(w.indices, n) if w.is_static else w.indices(n) for w, n in zip(places, spatial_sizes))
+    shape = (b, *(sizes(indices)[0] for indices in counts), c)
     return tf.reshape(tf.reduce_max(windows, 2), shape), tf.cast(tf.reshape(where, shape), tf.int64)
 
 
@@ -168,11 +180,14 @@ def avg_pool(
     places = windows(n, kernel_size, stride, padding, ceil_mode=ceil_mode)
     whole = is_whole(input, places) and divisor_override is None
 
-    def func(input: Any, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_dynamic(kernel_size, whole):
+    def func(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, *_: Any, **__: Any) -> Any:
+        if is_each(kernel_size) and whole:
             return tf.reduce_mean(input, range(1, n + 1), keepdims=True)
+        if is_moving(kernel_size, stride, padding):
+            moving = windows(n, kernel_size, stride, padding, ceil_mode=ceil_mode)
+            return divided_sum(input, moving, count_include_pad, divisor_override)
         if input.dtype.is_integer:
-            return whole_average(input, places, count_include_pad, divisor_override)
+            return divided_sum(input, places, count_include_pad, divisor_override)
         return average(input, places, count_include_pad, divisor_override)
 
     return func
@@ -200,17 +215,19 @@ def average(
     return sums_over_full * tf.cast(known(correction, *spatial_sizes), x.dtype)
 
 
-def whole_average(
+def divided_sum(
     x: tf.Tensor, places: Sequence[Window], count_include_pad: bool = True, divisor: int | None = None
 ) -> tf.Tensor:
-    """Average of integers over windows: the sum divided, and what is behind the point dropped."""
+    """Average over windows of any kind; of integers what is behind the point is dropped."""
 
-    def counts(*static_sizes: Any) -> tf.Tensor:
-        return _counts(places, static_sizes, count_include_pad)
+    def counts(*lengths: Any) -> tf.Tensor:
+        return _counts(places, lengths, count_include_pad)
 
-    number = known(counts, *sizes(x)[1:-1]) if divisor is None else divisor
+    static = all(window.is_static for window in places)
+    number = divisor if divisor is not None else (known(counts, *sizes(x)[1:-1]) if static else counts(*sizes(x)[1:-1]))
     sums = gathered(_with_zeros(x, places), [_bare(w) for w in places], tf.reduce_sum)
-    return truncated_quotient(sums, tf.cast(number, x.dtype))
+    quotient = truncated_quotient if x.dtype.is_integer else tf.divide
+    return quotient(sums, tf.cast(number, x.dtype))
 
 
 def _counts(places: Sequence[Window], spatial_sizes: Sequence[Any], with_padding: bool) -> tf.Tensor:

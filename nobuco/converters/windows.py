@@ -20,14 +20,19 @@ from nobuco.converters.support import sizes
 class Window:
     """A pooling window along one axis, with PyTorch's arguments."""
 
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int = 1
+    kernel: Any
+    stride: Any
+    padding: Any
+    dilation: Any = 1
     ceil_mode: bool = False
 
     @property
-    def span(self) -> int:
+    def is_static(self) -> bool:
+        """Whether its sizes are known before the model runs."""
+        return not any(map(tf.is_tensor, (self.kernel, self.stride, self.padding, self.dilation)))
+
+    @property
+    def span(self) -> Any:
         """How far it reaches."""
         return (self.kernel - 1) * self.dilation + 1
 
@@ -41,7 +46,7 @@ class Window:
         outside = (count - 1) * self.stride >= size + self.padding
         return count - (int(outside) if isinstance(outside, (bool, int)) else tf.cast(outside, tf.int32))
 
-    def sides(self, size: Any) -> tuple[int, Any]:
+    def sides(self, size: Any) -> tuple[Any, Any]:
         """What to pad before and after, no more than the windows reach (more where that would be dynamic)."""
         if not isinstance(size, int) and not self.ceil_mode:
             return self.padding, self.padding
@@ -82,6 +87,11 @@ class Adaptive:
     """The windows of adaptive pooling to `output` places along one axis."""
 
     output: Any
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the number of places is known before the model runs."""
+        return not tf.is_tensor(self.output)
 
     def bounds(self, size: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The first element of each window, and the one behind its last."""
