@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from nobuco.ir import Value, leaves
+from nobuco.ir import Value, ValueKind, leaves
 from nobuco.trace.memory import Memory, Slot, storage
 
 # Bytes of a memory for which it is worth to compute a tensor again.
@@ -33,6 +33,12 @@ class Idle:
         self._repeatable: set[int] = set()
         self._made = 0
         self._busy = False
+        # What Python counts of a tensor in a slot: some PyTorchs add one where a view of it is left.
+        slot = Slot(torch.empty(1), Value(0, ValueKind.RESULT, (1,), "float32"))
+        self._alone = _references(slot)
+        view = slot.tensor.view(1)
+        self._viewed = _references(slot)
+        del view
 
     def note(self, value: Value, tensor: torch.Tensor) -> None:
         """Note that a call has made a tensor and would make it again."""
@@ -56,9 +62,12 @@ class Idle:
             self.let_go()
 
     def let_go(self) -> None:
-        """Let go of what is idle."""
-        if self.keeps_all or self._busy:
-            return
+        """Let go of what is idle now."""
+        if not self.keeps_all and not self._busy:
+            with torch._C.DisableTorchFunction():
+                self._let_go()
+
+    def _let_go(self) -> None:
         samples = self._memory.samples
         for id in list(self._repeatable):
             slot = self._memory.find(samples[id])
@@ -78,24 +87,35 @@ class Idle:
 
     def _is_used(self, slots: Sequence[Slot]) -> bool:
         """Whether anything but the trace holds one of these tensors, all that it knows of one memory."""
-        alone = _references(Slot(torch.empty(()), slots[0].value))
+        views = Counter(id(slot.tensor._base) for slot in slots if slot.tensor._base is not None)
+        return self._is_held_in_python(slots, views) or _is_held_in_c([slot.tensor for slot in slots])
+
+    def _is_held_in_python(self, slots: Sequence[Slot], views: Mapping[int, int]) -> bool:
         calls = {id(slot.view.args): (slot.view.args, slot.view.kwargs) for slot in slots if slot.view is not None}
         own = Counter(id(leaf) for call in calls.values() for leaf in leaves(call))
         for slot in slots:
             own[id(slot.tensor)] += self._memory.samples.get(slot.value.id) is slot.tensor
-            if _references(slot) != alone + own[id(slot.tensor)] or _is_held_in_c(slot.tensor):
-                return True
-        memory = slots[0].tensor.untyped_storage()  # a reference of its own
-        return torch._C._storage_Use_Count(memory._cdata) != len(slots) + 1
+        return any(
+            _references(slot) != own[id(slot.tensor)] + (self._viewed if id(slot.tensor) in views else self._alone)
+            for slot in slots
+        )
 
 
-def _is_held_in_c(tensor: Any) -> bool:
-    """Whether more than the Python object of a tensor holds it: a graph of autograd's, TorchScript."""
-    return bool(tensor._use_count() != 1)
-
-
-def _references(slot: Any) -> int:
+def _references(slot: Slot) -> int:
     return sys.getrefcount(slot.tensor)
+
+
+def _is_held_in_c(tensors: Sequence[Any]) -> bool:
+    """Whether more holds these tensors or their memory than their Python objects, and views among them their bases.
+
+    Autograd does, and TorchScript. The base of a view may be no tensor that the trace has met: one inside of a call.
+    """
+    bases = [tensor._base for tensor in tensors]
+    views = Counter(id(base) for base in bases if base is not None)
+    every = {id(tensor): tensor for tensor in (*tensors, *bases) if tensor is not None}.values()
+    memory = tensors[0].untyped_storage()  # a reference of its own
+    uses = torch._C._storage_Use_Count(memory._cdata)
+    return uses != len(every) + 1 or any(tensor._use_count() != 1 + views[id(tensor)] for tensor in every)
 
 
 def _bytes_around(tensor: torch.Tensor) -> int:
