@@ -7,7 +7,7 @@ are small, or that the call would not give a second time; the calls that lead to
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,14 +30,15 @@ class Call(Protocol):
 
 # Runs a call again: `run(node, inputs) -> results`, of what its values were, by id.
 Run = Callable[[Any, Mapping[int, Any]], Sequence[Any]]
-# Bytes of computed tensors that stay at hand: what the next calls read, a shortcut around some of them too.
-_AT_HAND = 1 << 28
+# Bytes of computed tensors that stay at hand for the next calls.
+_AT_HAND = 1 << 26
 
 
 class _Latest:
-    """The tensors that were computed last, up to so many bytes."""
+    """The tensors that were computed last, up to so many bytes, and those that are `wanted` later on."""
 
     def __init__(self) -> None:
+        self.wanted: set[int] = set()
         self._held: OrderedDict[int, Any] = OrderedDict()
         self._bytes = 0
 
@@ -52,8 +53,11 @@ class _Latest:
         if id not in self._held:
             self._held[id] = tensor
             self._bytes += tensor.nbytes
-        while self._bytes > _AT_HAND:
-            self._bytes -= self._held.popitem(last=False)[1].nbytes
+        for old in list(self._held) if self._bytes > _AT_HAND else ():
+            if old not in self.wanted:
+                self._bytes -= self._held.pop(old).nbytes
+            if self._bytes <= _AT_HAND:
+                break
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +91,14 @@ class Samples(Mapping[int, Any]):
     def plus(self, more: Mapping[int, Any]) -> Samples:
         """These and `more`, which are held."""
         return Samples({**self.kept, **more}, self.calls, self.run, self._latest)
+
+    def want(self, ids: Iterable[int]) -> None:
+        """Let what is computed of these stay at hand: they are asked for again."""
+        self._latest.wanted.update(ids)
+
+    def want_no_more(self, ids: Iterable[int]) -> None:
+        """Let go of what stayed at hand."""
+        self._latest.wanted.difference_update(ids)
 
     def _computed(self, id: int) -> Any:
         calls, made = self._leading_to(id)
