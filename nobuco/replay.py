@@ -57,7 +57,9 @@ class _Replay(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         func, kwargs = overload_of(func), torch_spelled(func, kwargs or {})
-        if is_query(func) or is_baking(func):
+        if is_query(func):
+            return func(*args, **kwargs)
+        if is_baking(func):
             return func(*map_leaves(self._real, args), **map_leaves(self._real, kwargs))
         while self._left and _is_called_by_pytorch():
             call = self._left.pop(0)
