@@ -31,6 +31,8 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
+# What they give is not told by the elements of what they are given.
+_OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
 _PYTORCHS = {"aten", "prim", "prims"}
 _RANDOM = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
@@ -193,5 +195,7 @@ def is_repeatable(func: Any, call: Any) -> bool:
 
     Of some calls only their arguments tell whether they draw: see then what becomes of the generators.
     """
+    if name_of(func) in _OF_MEMORY:
+        return False
     made_for_it = "out" in call[1] or any(isinstance(leaf, torch.Generator) for leaf in leaves(call))
     return bool(name_of(func)) and not (draws(func) or is_uninitialised(func) or made_for_it)
