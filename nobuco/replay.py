@@ -9,7 +9,6 @@ hook, other weights than it holds.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
@@ -17,13 +16,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from nobuco.ir import Node, Value, ValueKind, leaves, map_leaves
+from nobuco.ir import Node, Samples, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.calls import is_baking, is_query, is_random, overload_of, placeless, torch_spelled
 from nobuco.trace.memory import same_place
 from nobuco.trace.site import is_library
 
 
-def did_as(base: type[nn.Module], node: Node, samples: Mapping[int, Any]) -> bool:
+def did_as(base: type[nn.Module], node: Node, samples: Samples) -> bool:
     """Whether the call of a module made the calls that `base` makes, on tensors that the module holds, and no others.
 
     Calls that compute a weight from others (a parametrization) may stand between, unless chance has a part in them.
@@ -45,9 +44,11 @@ class _OtherCallError(Exception):
 class _Replay(TorchFunctionMode):
     """Answers each call with what the recorded one gave."""
 
-    def __init__(self, node: Node, samples: Mapping[int, Any]) -> None:
+    def __init__(self, node: Node, samples: Samples) -> None:
         super().__init__()
         self._samples, self._answered = samples, False
+        self._blanks: dict[int, torch.Tensor] = {}
+        self._place = next((p.device for p in node.module.parameters()), torch.device("cpu"))
         self._left = [inner for inner in node.walk() if not (inner.children or inner.module or _is_about_sizes(inner))]
         self._fed = {value.id for value in node.inputs}
         for inner in self._left:
@@ -56,8 +57,10 @@ class _Replay(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         func, kwargs = overload_of(func), torch_spelled(func, kwargs or {})
-        if is_query(func) or is_baking(func):
+        if is_query(func):
             return func(*args, **kwargs)
+        if is_baking(func):
+            return func(*map_leaves(self._real, args), **map_leaves(self._real, kwargs))
         while self._left and _is_called_by_pytorch():
             call = self._left.pop(0)
             if call.op == func and self.are((call.args, dict(call.kwargs)), (args, placeless(func, kwargs))):
@@ -77,8 +80,18 @@ class _Replay(TorchFunctionMode):
         return len(ours) == len(theirs) and all(map(self._is, ours, theirs))
 
     def sample(self, leaf: Any) -> Any:
-        """What a leaf of an argument tree was while tracing."""
-        return self._samples[leaf.id] if isinstance(leaf, Value) else leaf
+        """What a leaf of an argument tree was while tracing; of what was let go, a tensor that looks like it."""
+        if not isinstance(leaf, Value):
+            return leaf
+        if leaf.id in self._samples.kept:
+            return self._samples.kept[leaf.id]
+        if leaf.id not in self._blanks:
+            self._blanks[leaf.id] = torch.empty(leaf.shape, dtype=getattr(torch, leaf.dtype), device=self._place)
+        return self._blanks[leaf.id]
+
+    def _real(self, leaf: Any) -> Any:
+        """A leaf whose elements are asked for."""
+        return next((self._samples[id] for id, blank in self._blanks.items() if blank is leaf), leaf)
 
     def _is(self, recorded: Any, given: Any) -> bool:
         was = self.sample(recorded)
@@ -90,7 +103,9 @@ class _Replay(TorchFunctionMode):
             return False
         # Two weights of a module may be equal now and differ in its next checkpoint; what is computed has no place.
         is_held = recorded.kind is not ValueKind.RESULT
-        return same_place(given, was) if is_held else given.shape == was.shape and torch.equal(given, was)
+        if is_held:
+            return same_place(given, was)
+        return given.shape == was.shape and torch.equal(self._real(given), self._real(was))
 
     def _is_aside(self, call: Node) -> bool:
         """Whether a call has to do with the module's own weights alone, and gives the same each time."""

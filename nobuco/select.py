@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from nobuco.binding import by_position
-from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Graph, Node, Samples, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
 from nobuco.registry import Converter, operation_name
@@ -128,7 +128,7 @@ class _Picker:
     """Walks the tree once, outermost call first."""
 
     find: Callable[[Any], Converter | None]
-    samples: Mapping[int, Any]
+    samples: Samples
     uses: Mapping[int, int]
     alive: Set[int]
     sizes: Sizes

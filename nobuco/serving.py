@@ -9,20 +9,20 @@ run to run: the module must have all of that code (`inheritance`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import nn
 
 from nobuco.inheritance import other_code
-from nobuco.ir import Node
+from nobuco.ir import Node, Samples
 from nobuco.registry import Converter, operation_name
 from nobuco.replay import did_as
 
 Find = Callable[[Any], Converter | None]
 
 
-def serving(node: Node, find: Find, samples: Mapping[int, Any], note: Callable[[str], None]) -> Converter | None:
+def serving(node: Node, find: Find, samples: Samples, note: Callable[[str], None]) -> Converter | None:
     """The converter that serves a call; of a module that of the nearest class that it is like.
 
     `find` looks one up by operation, and `note` is told which converters of the user's do not serve a module that is

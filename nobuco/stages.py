@@ -64,7 +64,7 @@ def refuse_foreign(graph: Graph, selection: Selection) -> None:
     """
     for node in (*(gap.node for gap in selection.gaps), *(unit.node for unit in selection.units)):
         for value in values((node.args, dict(node.kwargs), node.outputs)):
-            sample = graph.samples.get(value.id)
+            sample = graph.samples.kept.get(value.id)
             problem = foreign(sample) if isinstance(sample, torch.Tensor) else ""
             if problem:
                 raise ConversionError(f"{node.site}: a tensor of {operation_name(node.op)} {problem}", (str(node.op),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from importlib.metadata import version
 
 from nobuco.errors import NobucoWarning
@@ -13,9 +14,9 @@ NEWEST = {"torch": (2, 14), "tensorflow": (2, 21)}
 def warn_of_untried() -> None:
     """Say, once in a process, that a library is newer than what was tried."""
     untried = [
-        f"{library} {version(library)} (up to {'.'.join(map(str, newest))})"
+        f"{library} {_installed(library)} (up to {'.'.join(map(str, newest))})"
         for library, newest in NEWEST.items()
-        if release(version(library)) > newest
+        if release(_installed(library)) > newest
     ]
     if untried:
         # From this line, and not from the caller's: Python shows a warning once for each place.
@@ -25,6 +26,12 @@ def warn_of_untried() -> None:
             NobucoWarning,
             stacklevel=1,
         )
+
+
+@cache
+def _installed(library: str) -> str:
+    """The version in use; to read it from the disk takes longer than to trace a small model."""
+    return version(library)
 
 
 def release(text: str) -> tuple[int, int]:

@@ -56,13 +56,13 @@ class _Keys:
                 tied[key] = by_id[id(tensor)]
         # What a call overwrites was copied before.
         for value in {v for node in graph.walk() for v in node.inputs} | {before for before, _ in graph.states}:
-            if value.name in tensors and value.id in graph.samples:
+            if value.name in tensors and value.id in graph.samples.kept:
                 by_id.setdefault(id(graph.samples[value.id]), tied.get(value.name, value.name))
         return cls(by_id, graph, tied)
 
     def of_values(self, values: Any) -> set[str]:
         """The keys of those values that stand for tensors of the checkpoint."""
-        found = (self.by_id.get(id(self.graph.samples.get(value.id))) for value in values)
+        found = (self.by_id.get(id(self.graph.samples.kept.get(value.id))) for value in values)
         return {key for key in found if key is not None}
 
     def read_by(self, nodes: Sequence[Node]) -> set[str]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import keras
-
 from nobuco.bridge import t_pytorch2keras, to_numpy
 from nobuco.build.built import Built, InputSpec
+from nobuco.build.frugal import outputs_of
 from nobuco.build.outputs import Output
 from nobuco.build.validation import logical
 from nobuco.ir import Graph, Trial, computed_in
@@ -77,8 +76,7 @@ class Trials:
     def _differences(self, given: Sequence[Any], expected: Sequence[Any]) -> tuple[Difference, ...]:
         orders = [self.inputs[value.id].order for value in self.graph.inputs]
         feeds = [t_pytorch2keras(tensor, order) for tensor, order in zip(given, orders)]
-        got = keras.tree.flatten(self.built.model(feeds[0] if len(feeds) == 1 else feeds, training=False))
-        by_output = dict(zip(self.built.order, got, strict=True))
+        by_output = dict(zip(self.built.order, outputs_of(self.built.model, feeds), strict=True))
         return tuple(
             compare(
                 logical(by_output[i], order or self.orders.get(value.id, ChannelOrder.PYTORCH)),

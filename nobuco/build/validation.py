@@ -41,18 +41,23 @@ class Validator:
     ) -> Checked:
         """What is found of a unit's layer; `live` are the inputs that it is called with."""
         given = live or [(value, self.plan.orders[value.id]) for value in self.graph.inputs[:1]]
-        recorded = [self._sample(value, order) for value, order in given]
+        inner = [region.difference for region in regions if region.difference is not None]
+        checked = self._alone(unit, signature, layer, given, inner, checked)
         running = [self._running_value(value, order) for value, order in given]
-        alone = run(unit, layer, recorded, "on the inputs that PyTorch was given")
         onward = run(unit, layer, running, "on the running model's values")
+        self.graph.samples.want(value.id for value in unit.outputs)
         for value, order, tensor in zip(unit.outputs, signature.outputs, onward):
             self._running.setdefault((value.id, order), tensor)
-        inner = [region.difference for region in regions if region.difference is not None]
-        checked = replace(
-            checked,
-            own=worst([*inner, *self._differences(unit, signature, alone, alone=True)]),
-            accumulated=worst([*inner, *self._differences(unit, signature, onward)]),
-        )
+        return replace(checked, accumulated=worst([*inner, *self._differences(unit, signature, onward)]))
+
+    def _alone(
+        self, unit: Unit, signature: Signature, layer: Any, given: Live, inner: Sequence[Difference], checked: Checked
+    ) -> Checked:
+        """What is found of a layer on what PyTorch was given; `inner` is what was found of bodies inside it."""
+        recorded = [self._sample(value, order) for value, order in given]
+        alone = run(unit, layer, recorded, "on the inputs that PyTorch was given")
+        del recorded
+        checked = replace(checked, own=worst([*inner, *self._differences(unit, signature, alone, alone=True)]))
         for difference in inner:
             if not difference.matches:
                 message = f"a branch or a loop's body does not match: {difference.describe()}"
@@ -68,8 +73,9 @@ class Validator:
         )
 
     def forget(self, done: Iterable[Value]) -> None:
-        """Drop running values that no unit reads any more."""
+        """Drop values that no unit reads any more."""
         for value in done:
+            self.graph.samples.want_no_more([value.id])
             for order in ChannelOrder:
                 self._running.pop((value.id, order), None)
 

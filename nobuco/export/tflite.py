@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from nobuco.errors import ExportArgumentError, ExportError, warn
+from nobuco.export.bodies import with_outputs_apart
 from nobuco.export.flatbuffer import ends, in_model_order
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
 from nobuco.export.running import run_tflite, tflite_operations
@@ -94,7 +95,7 @@ def to_tflite(
         names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32")
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[precision], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
-        data = _converted(folder, list(names), flags, allow_flex)
+        data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)

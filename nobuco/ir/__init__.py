@@ -2,6 +2,7 @@
 
 from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, values
 from nobuco.ir.precision import coarsest_inside, computed_in
+from nobuco.ir.samples import Samples
 from nobuco.ir.tree import leaves, map_leaves, map_tensors, paths, tensors
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Graph",
     "Guard",
     "Node",
+    "Samples",
     "Site",
     "Trial",
     "Value",

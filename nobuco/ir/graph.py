@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+from nobuco.ir.samples import Samples
 from nobuco.ir.tree import Leaf, leaves
 
 
@@ -173,7 +174,7 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: tuple[Value, ...]
     outputs: Any
-    samples: Mapping[int, Any] = field(repr=False)
+    samples: Samples = field(repr=False)
     warnings: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = field(default=(), repr=False)
     conditions: tuple[Condition, ...] = ()

@@ -33,7 +33,7 @@ class Sizes:
         # A tensor without dimensions may be a size, too: `torch.div(n, 2, rounding_mode="floor")`.
         numbers = {
             id: held.item() if isinstance(held, torch.Tensor) else held
-            for id, held in graph.samples.items()
+            for id, held in graph.samples.kept.items()
             if not isinstance(held, torch.Tensor) or _is_integer(held)
         }
         return cls(numbers, graph.runs, bool(graph.dynamic))

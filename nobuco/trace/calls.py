@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import handle_torch_function
 
-from nobuco.ir import Node, Value, values
+from nobuco.ir import Node, Value, leaves, values
 from nobuco.trace.site import is_library
 from nobuco.trace.traceable import is_traceable
 
@@ -35,6 +35,8 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
+# What they give is not told by the elements of what they are given.
+_OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
 _PYTORCHS = {"aten", "prim", "prims"}
 _RANDOM = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
@@ -183,6 +185,22 @@ def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_random(node: Node) -> bool:
     """Whether chance has a part in what a call gives."""
-    if isinstance(node.op, torch._ops.OpOverload):
-        return torch.Tag.nondeterministic_seeded in node.op.tags
-    return name_of(node.op) in _RANDOM
+    return draws(node.op)
+
+
+def draws(func: Any) -> bool:
+    """Whether a function draws random numbers by what it is, whatever its arguments."""
+    if isinstance(func, torch._ops.OpOverload):
+        return torch.Tag.nondeterministic_seeded in func.tags
+    return name_of(func) in _RANDOM
+
+
+def is_repeatable(func: Any, call: Any) -> bool:
+    """Whether a call, `(args, kwargs)`, of PyTorch's gives the same each time, and writes to no place that it is given.
+
+    Of some calls only their arguments tell whether they draw: see then what becomes of the generators.
+    """
+    if name_of(func) in _OF_MEMORY:
+        return False
+    made_for_it = "out" in call[1] or any(isinstance(leaf, torch.Generator) for leaf in leaves(call))
+    return bool(name_of(func)) and not (draws(func) or is_uninitialised(func) or made_for_it)

@@ -19,7 +19,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from nobuco.errors import ConversionError, InputError
-from nobuco.ir import Graph, Node, Site, Value, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Node, Samples, Site, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.rewind import State
 from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
@@ -96,7 +96,7 @@ def join(
     regions = []
     for side in (sides[True], sides[False]):
         written = tuple(side.after.slots[i][1] for i in changed)
-        regions.append(Graph(side.nodes, (), (*values(side.outputs), *written), session.memory.samples))
+        regions.append(Graph(side.nodes, (), (*values(side.outputs), *written), Samples(session.memory.samples)))
     live = session.record.is_live((pred, [r.outputs for r in regions]))
     entry.restore_values()
     result = map_tensors(lambda tensor, _: _fresh(tensor), sides[taken].result)
@@ -227,7 +227,7 @@ def _body(session: Session, placeholders: Sequence[torch.Tensor], run: Callable[
         )
     entry.restore_values()
     inputs = tuple(session.memory.slots[id(t)].value for t in placeholders)
-    return Graph(nodes, inputs, values(outputs), session.memory.samples)
+    return Graph(nodes, inputs, values(outputs), Samples(session.memory.samples))
 
 
 def _recorded(

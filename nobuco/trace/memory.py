@@ -98,10 +98,16 @@ class Memory:
         """The slots of all tensors in the memory of this identity."""
         return self._by_storage.get(number, [])
 
+    def forget(self, number: int) -> None:
+        """Know the tensors in the memory of this identity no more."""
+        for slot in self._by_storage.pop(number):
+            del self.slots[id(slot.tensor)]
+        self._ever_written.discard(number)
+
     def about_to_write(self, tensor: torch.Tensor) -> None:
         """Copy the samples that a write to this memory would change, and note the write."""
         for slot in self.sharing(tensor):
-            if self.samples[slot.value.id] is slot.tensor:
+            if self.samples.get(slot.value.id) is slot.tensor:
                 self.samples[slot.value.id] = slot.tensor.clone()
         self.written.append(tensor)
         self._ever_written.add(storage(tensor))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count, zip_longest
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, tensors, values
+from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, values
 from nobuco.registry import operation_name
+from nobuco.trace.again import as_function
 from nobuco.trace.aten import aten_calls
 from nobuco.trace.calls import placeless
 from nobuco.trace.control import calls_are_seen
@@ -39,7 +39,8 @@ def opened(graph: Graph, gaps: Collection[int], find: Find) -> tuple[Graph, Mapp
     nodes = opening.visit(graph.nodes, frozenset(gaps))
     warned = (*graph.warnings, *dict.fromkeys(opening.warnings))
     runs = tuple({**run, **more} for run, more in zip(graph.runs, opening.runs))
-    return replace(graph, nodes=nodes, samples=opening.samples, warnings=warned, runs=runs), opening.refused
+    samples = graph.samples.plus(opening.made)
+    return replace(graph, nodes=nodes, samples=samples, warnings=warned, runs=runs), opening.refused
 
 
 def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
@@ -61,7 +62,7 @@ def _bodies() -> dict[Any, Callable[..., Any]]:
 
 @dataclass
 class _Opening:
-    """Opens the nodes of one graph; `samples` and `runs` are the graph's, with those of the new values."""
+    """Opens the nodes of one graph; `made` are the samples of the new values, `runs` what these were in other runs."""
 
     graph: Graph
     table: Mapping[Any, Callable[..., Any]]
@@ -69,11 +70,11 @@ class _Opening:
     refused: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.samples = dict(self.graph.samples)
+        self.made: dict[int, Any] = {}
         self.runs: list[dict[int, Any]] = [{} for _ in self.graph.runs]
         used = [node.id for node in self.graph.walk()]
         self._used = {v.id for node in self.graph.walk() for v in node.inputs} | {v.id for v in self._kept()}
-        self._ids = count(max([*used, *self.samples], default=0) + 1)
+        self._ids = count(max([*used, *self.graph.samples], default=0) + 1)
 
     def _kept(self) -> list[Value]:
         return [*values(self.graph.outputs), *(after for _, after in self.graph.states)]
@@ -92,9 +93,10 @@ class _Opening:
     def _opened(self, node: Node) -> tuple[Node, ...] | None:
         """The ATen calls of a node; None where PyTorch cannot tell them, or has it as one of them."""
         inputs = tuple({v.id: v for v in node.inputs if v.kind is not ValueKind.SIZE}.values())
-        unrolled = _Unrolled(node.site, inputs, self.samples, self._ids)
+        samples = self.graph.samples
+        unrolled = _Unrolled(node.site, inputs, _of_inputs(node, samples), self._ids)
         try:
-            outputs = unrolled.run(self._program(node, inputs, self.samples))
+            outputs = unrolled.run(self._program(node, inputs, samples))
         except Exception as error:  # whatever a call raises that is run in another way than it was written for
             self.refused[node.id] = f"{type(error).__name__}: {error}"
             return None
@@ -109,6 +111,7 @@ class _Opening:
                 f"{node.site}: {operation_name(node.op)} takes a value that depends on the input into Python; "
                 "the converted model keeps what it was while tracing"
             )
+        self.made.update((id, sample) for id, sample in unrolled.samples.items() if id not in samples)
         self._follow_sizes(node, inputs, unrolled)
         return _giving(unrolled.nodes, outputs, node, self._ids)
 
@@ -120,10 +123,10 @@ class _Opening:
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
         given = [samples[v.id].detach().clone() for v in inputs]
-        call = _functional(_call(node, inputs, samples))
+        call = as_function(node, inputs, samples, _bodies().get(node.op))
         own = [leaf for leaf in leaves((node.args, dict(node.kwargs))) if isinstance(leaf, torch.Generator)]
         with torch.no_grad(), calls_are_seen(), keeping_random(own):
-            return aten_calls(call, given, self.table)
+            return aten_calls(_functional(_unchecked(call)), given, self.table)
 
     def _runs(self, unrolled: _Unrolled, node: Node) -> bool:
         """Whether a node can be run with the samples of another run."""
@@ -137,10 +140,7 @@ class _Opening:
         """Learn the shapes of the new values in the graph's other runs, and warn if the calls depend on sizes."""
         for run, more in zip(self.graph.runs, self.runs):
             known = {**run, **more}
-            samples: dict[int, Any] = {
-                **self.samples,
-                **{v.id: _like(self.samples[v.id], known.get(v.id)) for v in node.inputs},
-            }
+            samples = {v.id: _like(self.graph.samples[v.id], known.get(v.id)) for v in node.inputs}
             again = _Unrolled(node.site, inputs, samples, count())
             if not self._runs(again, node) or not _same_calls(unrolled.nodes, again.nodes):
                 self.warnings.append(
@@ -162,21 +162,12 @@ def _functional(call: Callable[..., Any]) -> Callable[..., Any]:
     return dispatch_functionalize(call, FunctionalTensorMode())
 
 
-def _call(node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Callable[..., list[torch.Tensor]]:
-    """A node as a function of its tensors, which gives its results: what it returns and what it only wrote."""
-    before = {after.id: old.id for old, after in node.writes}
-    function = _bodies().get(node.op, node.op)
+def _unchecked(call: Callable[..., Any]) -> Callable[..., Any]:
+    def without_checks(*given: torch.Tensor) -> Any:
+        with _Unchecked():
+            return call(*given)
 
-    def call(*given: torch.Tensor) -> list[torch.Tensor]:
-        by_id = {**samples, **{v.id: tensor for v, tensor in zip(inputs, given)}}
-        args, kwargs = map_leaves(
-            lambda leaf: by_id[leaf.id] if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
-        )
-        with _as_then(node), _Unchecked():
-            returned = tensors(function(*args, **kwargs))
-        return [*returned, *(by_id[before[v.id]] for v in node.results[len(returned) :])]
-
-    return call
+    return without_checks
 
 
 class _Unchecked(TorchDispatchMode):
@@ -188,13 +179,6 @@ class _Unchecked(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return None if func is torch.ops.aten._linalg_check_errors.default else func(*args, **(kwargs or {}))
-
-
-def _as_then(node: Node) -> Any:
-    """The `torch.autocast` that a node was called under."""
-    if node.autocast is None:
-        return nullcontext()
-    return torch.autocast(node.autocast[0], dtype=node.autocast[1], cache_enabled=False)
 
 
 # A sample need not lie in memory as the tensor did of which a view was traced.
@@ -267,6 +251,10 @@ def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: I
             copies.append(Node(next(iter(ids)), torch.ops.aten.alias.default, (source,), {}, result, whole.site))
     renamed = mapped(nodes, lambda leaf: names.get(leaf.id, leaf) if isinstance(leaf, Value) else leaf)
     return (*renamed, *copies)
+
+
+def _of_inputs(node: Node, samples: Mapping[int, Any]) -> dict[int, Any]:
+    return {value.id: samples[value.id] for value in node.inputs}
 
 
 def _are_alike(one: Value, other: Value) -> bool:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from nobuco.errors import ConversionError
-from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind, leaves, values
+from nobuco.ir import Graph, Guard, Node, Samples, Site, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
+from nobuco.trace.again import run_again
 from nobuco.trace.autocasting import Autocast
 from nobuco.trace.foreign import foreign
-from nobuco.trace.regions import closed, refuse_leaks
+from nobuco.trace.regions import closed, every_node, refuse_leaks
 from nobuco.trace.rewind import State
 from nobuco.trace.site import call_site
 
@@ -185,7 +186,7 @@ class Record:
         """Note in which calls a warning arose; a converter for one of them answers it."""
         self._noted.setdefault(message, set()).add(frozenset(frame.id for frame in self.frames[1:]))
 
-    def graph(self, outputs: Any, samples: Mapping[int, Any]) -> Graph:
+    def graph(self, outputs: Any, kept: Mapping[int, Any]) -> Graph:
         """What was recorded, once the programme is over.
 
         Raises:
@@ -201,6 +202,9 @@ class Record:
             )
         (root,) = self.frames
         nodes = closed(root.children, [before for before, _ in self.states])
+        leaf_nodes = [node for node in every_node(nodes) if not node.children]
+        calls = {v.id: node for node in reversed(leaf_nodes) for v in node.results}  # one may give what it was given
+        samples = Samples(kept, calls, run_again)
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
         graph = Graph(nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), states=tuple(self.states))
         varying = _depending_on_state(graph) | self._live

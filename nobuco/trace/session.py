@@ -10,6 +10,7 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 from nobuco.ir import Node
+from nobuco.trace.idle import Idle
 from nobuco.trace.record import Record
 from nobuco.trace.sizes import Kept
 from nobuco.trace.tensors import Tensors
@@ -24,6 +25,7 @@ class Session:
         self.record = Record(root)
         self.tensors = Tensors(self.record)
         self.memory = self.tensors.memory
+        self.idle = Idle(self.memory, keeps_all=paths != 0)
         self._paths_left = paths
         self._muted = 0
 

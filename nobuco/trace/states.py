@@ -97,11 +97,13 @@ def _difference(old: Value, new: Value) -> str:
 
 
 def _observed(changes: Sequence[Changed], nodes: Sequence[Node], outputs: Any) -> set[int]:
-    """The ids of the values that something reads: a call, the caller, or the state of the next call.
+    """The ids of the values that something reads: a call, one side of a branch, the caller, or the next call's state.
 
     What nothing reads each call makes anew: a weight that a hook computes, kept features.
     """
-    read = {v.id for top in nodes for node in top.walk() for v in node.inputs} | {v.id for v in values(outputs)}
+    every = [node for top in nodes for node in top.walk()]
+    read = {v.id for v in values(outputs)} | {v.id for node in every for v in node.inputs}
+    read |= {v.id for node in every for region in node.regions for v in values(region.outputs)}
     for _ in changes:
         read |= {c.after.id for c in changes if c.before is not None and c.before.id in read}
     return read

@@ -18,6 +18,7 @@ from nobuco.trace.calls import (
     is_baking,
     is_decision,
     is_query,
+    is_repeatable,
     is_told_below,
     is_uninitialised,
     name_of,
@@ -127,6 +128,7 @@ def _traced(
             result = tracer.run_root(lambda: function(*own_args, **own_kwargs))
             outputs = session.tensors.read(result)
             tracer.states.keep(outputs, LaterCalls(function, args, kwargs, before))
+            session.idle.let_go()
         return session.record.graph(outputs, session.memory.samples)
     except Exception as error:
         return Failure(error, tuple(session.record.guards))
@@ -167,6 +169,7 @@ class Tracer(TorchFunctionMode):
         kwargs = torch_spelled(func, kwargs or {})
         control = handler(func)
         if control is not None:
+            self.session.idle.keeps_all = True  # a region is run on what was there before
             return control(self.session, func, (*args, *kwargs.values()))
         if self.session.is_muted:
             with self if is_traceable(func) else nullcontext():
@@ -210,6 +213,7 @@ class Tracer(TorchFunctionMode):
         targets = tensors(kwargs.get("out"))
         known.read(targets)  # which takes them again if they are stale views
         self._watch.take_calls()
+        state = torch.get_rng_state()
         autocast = autocast_on([*tensors(args), *tensors(kwargs)])
         result = self._result(func, args, kwargs)
         calls = self._watch.take_calls()
@@ -223,7 +227,9 @@ class Tracer(TorchFunctionMode):
                 return result  # it gave back what it was given: `to` the same dtype, dropout at rest
             with torch._C.DisableTorchFunction():  # at another size it may give a copy: a call of its own at each
                 result = result.view_as(result)
-        self._record(func, (args, kwargs), given, result, written, cast)
+        repeatable = is_repeatable(func, (args, kwargs)) and self._fewer is None
+        repeatable = repeatable and torch.equal(state, torch.get_rng_state())
+        self._record(func, (args, kwargs), given, result, written, cast, repeatable)
         counted_by = counting(func, given)
         if counted_by:
             self.session.record.note_baked(func, counted_by)
@@ -263,17 +269,28 @@ class Tracer(TorchFunctionMode):
         return result
 
     def _record(
-        self, func: Any, call: Any, given: Any, result: Any, written: list[Slot], autocast: Autocast | None
+        self,
+        func: Any,
+        call: Any,
+        given: Any,
+        result: Any,
+        written: list[Slot],
+        autocast: Autocast | None,
+        repeatable: bool,
     ) -> None:
         record, known, memory = self.session.record, self.session.tensors, self.session.memory
+        idle = self.session.idle
         live = record.is_live(given)
         before = [slot.value for slot in written]
         after = [known.hold(slot.tensor, live) for slot in written]
+        new = list(zip(after, (slot.tensor for slot in written)))
 
         def made(tensor: torch.Tensor, position: int) -> Value:
             if memory.find(tensor) is not None:
                 return known.value_of(tensor)
-            return known.hold(tensor, live, view_by(memory, tensor, func, call, position))
+            value = known.hold(tensor, live, view_by(memory, tensor, func, call, position))
+            new.append((value, tensor))
+            return value
 
         outputs = map_tensors(made, result)
         returned = {id(leaf) for leaf in leaves(outputs)}
@@ -283,8 +300,13 @@ class Tracer(TorchFunctionMode):
             every = (*values(outputs), *silent)
             outputs = every[0] if len(every) == 1 else every
         record.add(func, given[0], given[1], outputs, writes=tuple(zip(before, after)), autocast=autocast)
-        for slot in written:
-            spread(self.session, slot)
+        if live and repeatable:
+            for value, tensor in new:
+                idle.note(value, tensor)
+        with idle.held_back():
+            for slot in written:
+                spread(self.session, slot)
+        idle.let_go_now_and_then()
 
     def _take_form(self, tensor: torch.Tensor, form: Form) -> torch.Tensor:
         """`x.t_()`, `x.data = y`: from now on x is another view; what x was stays, for those that are views of it."""

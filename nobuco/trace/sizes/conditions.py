@@ -303,7 +303,7 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
             return
         for mine, theirs in zip(node.results, other.results):
             if mine.kind is theirs.kind is ValueKind.SIZE:
-                yield mine.id, second.samples.get(theirs.id)
+                yield mine.id, second.samples.kept.get(theirs.id)
 
 
 def _turned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:

@@ -50,7 +50,7 @@ def inferred(graph: Graph, others: Sequence[Graph]) -> Inferred:
     """The graph with what its arguments must have been; `others` made the same calls, and are in step with its runs."""
     finder = _Finder(graph, others)
     nodes = finder.rewritten(graph.nodes, [other.nodes for other in others])
-    changed = replace(graph, nodes=nodes, samples={**graph.samples, **finder.numbers}, runs=tuple(finder.runs))
+    changed = replace(graph, nodes=nodes, samples=graph.samples.plus(finder.numbers), runs=tuple(finder.runs))
     return Inferred(changed, tuple(finder.lost))
 
 
@@ -115,7 +115,7 @@ class _Finder:
         """What a size, or a number, was in each run."""
         if not isinstance(leaf, Value):
             return (leaf,) * (len(self.runs) + 1)
-        mine = self.graph.samples.get(leaf.id, self.numbers.get(leaf.id))
+        mine = self.graph.samples.kept.get(leaf.id, self.numbers.get(leaf.id))
         return (mine, *(run.get(leaf.id) for run in self.runs))
 
     def _argument(self, node: Node, in_runs: tuple[Any, ...]) -> tuple[Sequence[Node], Any]:
@@ -149,7 +149,7 @@ class _Finder:
             if mine.kind is not ValueKind.CONSTANT or mine.name or mine.id in self._constants:
                 return
             self._constants.add(mine.id)
-            theirs = [other.samples.get(t.id) for other, t in zip(self.others, theirs)]
+            theirs = [other.samples.kept.get(t.id) for other, t in zip(self.others, theirs)]
             mine = self.graph.samples[mine.id]
         agree = tuple(_same(mine, t) for t in theirs)
         if not all(agree):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Value, ValueKind, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Guard, Node, Samples, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -117,7 +117,8 @@ def lightened(graph: Graph) -> Graph:
     """
     ends = {value.id for value in (*graph.inputs, *values(graph.outputs))}
     made = {value.id for node in graph.walk() for value in node.results if value.kind is ValueKind.RESULT}
-    return replace(graph, samples={id: held for id, held in graph.samples.items() if id in ends or id not in made})
+    kept = {id: held for id, held in graph.samples.kept.items() if id in ends or id not in made}
+    return replace(graph, samples=Samples(kept))
 
 
 def reruns(program: Program, seconds: float) -> list[Rerun]:
