@@ -50,7 +50,7 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], samples: Sequence[int]) -> 
     for move in moves:
         if move.transposes:
             x = _reshape(x, move.split, stand_ins)
-            x = tf.transpose(x, move.perm)
+            x = _transposed(x, move.perm)
         x = _reshape(x, move.shape, stand_ins)
     return x
 
@@ -62,10 +62,29 @@ def stepping(converter: Converter) -> Callable[..., tf.Tensor]:
         assert converter.steps is not None
         given, named = map_leaves(_as_shape, (args, kwargs))
         for step in converter.steps(tuple(sizes(x)), *given, **named):
-            x = tf.reshape(x, step.shape) if isinstance(step, Reshape) else tf.transpose(x, step.perm)
+            x = tf.reshape(x, step.shape) if isinstance(step, Reshape) else _transposed(x, step.perm)
         return x
 
     return run
+
+
+# As many as TFLite's TRANSPOSE takes.
+_MOST_DIMENSIONS = 6
+
+
+def _transposed(x: tf.Tensor, perm: Sequence[int]) -> tf.Tensor:
+    """`tf.transpose`; of many dimensions, one after the other is brought to its place."""
+    if len(perm) <= _MOST_DIMENSIONS:
+        return tf.transpose(x, perm)
+    size, lies = sizes(x), list(range(len(perm)))
+    for place, dim in enumerate(perm):
+        at = lies.index(dim)
+        if at != place:
+            parts = (lies[:place], lies[place:at], [dim], lies[at + 1 :])
+            blocks = [prod(size[i] for i in part) for part in parts]
+            x = tf.transpose(tf.reshape(x, blocks), (0, 2, 1, 3))
+            lies.insert(place, lies.pop(at))
+    return tf.reshape(x, [size[i] for i in perm])
 
 
 def _as_shape(leaf: Any) -> Any:

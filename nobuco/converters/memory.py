@@ -26,7 +26,8 @@ def as_strided(input: tf.Tensor, size: Sequence[int], stride: Sequence[int], sto
     if all(isinstance(n, int) for n in numbers):
         places = _places(np, size, stride, storage_offset or 0).astype(np.int32)  # a constant of the model
     else:
-        places = _places(tf, size, stride, storage_offset or 0)
+        whole = [tf.cast(n, tf.int32) for n in numbers]
+        places = _places(tf, whole[: len(size)], whole[len(size) : -1], whole[-1])
     return tf.gather(tf.reshape(input, [-1]), places)
 
 

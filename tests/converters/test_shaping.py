@@ -117,3 +117,8 @@ def test_channels_last_for_a_linear_layer_costs_nothing(check):
 
     model = check(Block(), X, orders=[ChannelOrder.TENSORFLOW])
     assert sorted(tflite_ops(to_tflite(model))) == ["CONV_2D", "CONV_2D", "FULLY_CONNECTED"]
+
+
+def test_permuting_many_dimensions_in_tflite(check):
+    perm = (0, 3, 1, 4, 2, 7, 5, 6)
+    check(lambda x: x.permute(perm).reshape(6, -1), torch.randn(2, 3, 1, 2, 3, 2, 2, 4), tflite=True)
