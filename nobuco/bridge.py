@@ -86,7 +86,7 @@ def flat_outputs(outputs: Any) -> list[torch.Tensor]:
     """The tensors of what a programme returned, in the order in which its Keras model and its files have them."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
-    if dataclasses.is_dataclass(outputs) and not hasattr(outputs, "items"):
+    if dataclasses.is_dataclass(outputs):  # Hugging Face's outputs, too, whose own order is that of assignment
         outputs = [getattr(outputs, f.name) for f in dataclasses.fields(outputs)]
     elif hasattr(outputs, "items"):
         outputs = [item for _, item in outputs.items()]
