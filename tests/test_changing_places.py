@@ -131,6 +131,19 @@ def swapped_in_a_list(self, x):
     return x + self.kept[0]
 
 
+def rotated_in_a_list_behind_a_branch(self, x):
+    if x.sum() > 0:
+        x = x * 2
+    self.kept.append(self.kept.pop(0) + x)
+    return x + self.kept[0]
+
+
+def rotated_in_a_list_in_a_branch(self, x):
+    if x.sum() > 0:
+        self.kept.append(self.kept.pop(0) + x)
+    return x + self.kept[0]
+
+
 def one_tensor_of_both(self, x):
     out = x + self.b
     self.a = self.a + x
@@ -149,6 +162,7 @@ PROGRAMS = [
     swapped, swapped_behind_a_branch, swapped_and_nothing_else, swapped_behind_a_branch_of_a_function,
     swapped_in_a_branch, swapped_on_one_side_only, rotated, rotated_behind_a_branch, rotated_in_a_branch,
     handed_on_through_two_branches, copied_behind_a_branch, of_another_shape, rotated_in_a_list, swapped_in_a_list,
+    rotated_in_a_list_behind_a_branch, rotated_in_a_list_in_a_branch,
     one_tensor_of_both, one_memory_written_behind,
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from torch import nn
 import nobuco
 from nobuco.build.frugal import outputs_of
 from nobuco.ir import samples
-from nobuco.trace import trace
+from nobuco.trace import idle, trace
 
 ROWS, COLUMNS = 256, 512  # a tensor of 512 KiB
 SIZE = ROWS * COLUMNS * 4
@@ -71,6 +71,13 @@ def through_views(x):
     return y + tail.sum()
 
 
+def overlapping_views(x):
+    y = x + 0
+    early, pairs = y[0], y.unfold(1, 2, 2)
+    pairs.mul_(3).add_(1)
+    return y + early + y.unfold(1, 2, 2).sum()
+
+
 def several_results(x):
     values, places = x.sort(-1)
     a, b = values.split(COLUMNS // 2, 1)
@@ -117,14 +124,16 @@ def batch_norm(x):
     return y + mean
 
 
-PROGRAMS = [in_place, through_views, several_results, with_gradient, kept_elsewhere, batch_norm]
+PROGRAMS = [in_place, through_views, overlapping_views, several_results, with_gradient, kept_elsewhere, batch_norm]
 PROGRAMS += [put_in_a_list_of_torchscript, set_to_other_memory]
 
 
+@pytest.mark.parametrize("between", [1, idle._BETWEEN])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_sample_is_what_it_was(program, monkeypatch):
+def test_every_sample_is_what_it_was(program, between, monkeypatch):
+    monkeypatch.setattr(idle, "_BETWEEN", between)
     again = trace(program, (X,), {})
-    monkeypatch.setattr("nobuco.trace.idle.LARGE", 1 << 60)
+    monkeypatch.setattr(idle, "LARGE", 1 << 60)
     whole = trace(program, (X,), {})
     assert set(again.samples) >= set(whole.samples.kept)
     for id, sample in whole.samples.kept.items():

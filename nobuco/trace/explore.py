@@ -15,9 +15,10 @@ import torch
 
 from nobuco.ir import Node, Site, Value, map_leaves, values
 from nobuco.trace.control import Side, SidesDifferError, join
+from nobuco.trace.held import copied
 from nobuco.trace.record import Decision
 from nobuco.trace.regions import every_node, mapped
-from nobuco.trace.rewind import State
+from nobuco.trace.rewind import Place, State
 from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
 
@@ -39,7 +40,7 @@ class Run:
     result: Any
     outputs: Any
     after: State
-    assigned: Mapping[tuple[int, str], tuple[torch.Tensor, Value]]
+    assigned: Mapping[Place, tuple[torch.Tensor, Value]]
 
 
 class OtherwiseError(Exception):
@@ -98,9 +99,10 @@ def _run(session: Session, result: Any) -> Run:
     """What the innermost call has done, now that it is over."""
     frame, tensors = session.record.frame, session.tensors
     outputs = tensors.read(result)  # which may take views again: calls of its own
-    assigned = frame.entry.assigned() if frame.entry is not None else {}
+    assert frame.entry is not None
+    assigned = frame.entry.assigned()
     given = {place: (tensor, tensors.read(tensor)) for place, tensor in assigned.items()}
-    after = State.of(tensors.memory, frame.holder)
+    after = frame.entry.later(tensors.memory)
     return Run(tuple(frame.children), tuple(frame.decisions), result, outputs, after, given)
 
 
@@ -163,7 +165,7 @@ def _on_the_same_values(run: Run, other: Run, i: int) -> Run:
 def _branch(session: Session, run: Run, other: Run, decision: Decision, entry: State) -> Run:
     """Both runs as one that ends in a branch."""
     position = decision.position
-    places = sorted({*run.assigned, *other.assigned})
+    places = sorted({*run.assigned, *other.assigned}, key=str)
 
     def side(one: Run) -> Side:
         kept = [one.assigned.get(place) or one.after.held(place) for place in places]
@@ -177,7 +179,7 @@ def _branch(session: Session, run: Run, other: Run, decision: Decision, entry: S
         lambda: join(session, _COND, decision.pred, sides, decision.taken, before, decision.site), record=False
     )
     assigned = dict(zip(places, zip(tensors, given)))
-    attributes = tuple((live, dict(kept)) for live, kept in run.after.attributes)
+    attributes = tuple((shelf, copied(kept)) for shelf, kept in run.after.attributes)
     for (i, name), tensor in zip(places, tensors):
         attributes[i][1][name] = tensor
     after = replace(State.of(session.memory), random=run.after.random, attributes=attributes)

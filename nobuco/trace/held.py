@@ -87,21 +87,21 @@ class Belongings:
     def of(cls, function: Any) -> Belongings:
         """What all modules in reach hold now."""
         modules = [module for _, module in modules_in_reach(function)]
-        return cls([(m, type(m), [(shelf, _copied(shelf)) for shelf in _shelves(m)]) for m in modules])
+        return cls([(m, type(m), [(shelf, copied(shelf)) for shelf in shelves(m)]) for m in modules])
 
     def put_back(self) -> None:
         """Make every module hold what it held then."""
         for shelf, copy in self._of_same_modules():
-            _put_back(shelf, copy)
+            put_back(shelf, copy)
 
     def put_back_where(self, ids: Set[int]) -> None:
         """Put back only what stood where now there are these tensors."""
         for shelf, copy in self._of_same_modules():
             if isinstance(copy, dict):
                 missed = {key for key, value in shelf.items() if _holds(value, ids)}
-                _put_back(shelf, {**{k: v for k, v in shelf.items() if k not in missed}, **_part(copy, missed)})
+                put_back(shelf, {**{k: v for k, v in shelf.items() if k not in missed}, **_part(copy, missed)})
             elif _holds(shelf, ids):
-                _put_back(shelf, copy)
+                put_back(shelf, copy)
 
     def _of_same_modules(self) -> Iterator[tuple[Any, Any]]:
         for module, kind, shelves in self.kept:
@@ -127,7 +127,7 @@ def _part(shelf: dict[Any, Any], keys: Set[Any]) -> dict[Any, Any]:
     return {key: value for key, value in shelf.items() if key in keys}
 
 
-def _shelves(module: nn.Module) -> Iterator[Any]:
+def shelves(module: nn.Module) -> Iterator[Any]:
     """The containers in which a module keeps what it holds: its own dictionaries, and those of what is in them."""
     yield from (getattr(module, part) for part in _PARTS)
     yield module.__dict__
@@ -136,12 +136,18 @@ def _shelves(module: nn.Module) -> Iterator[Any]:
         yield from (shelf for _, shelf in inside(value, seen) if isinstance(shelf, (list, deque, dict)))
 
 
-def _copied(shelf: Any) -> Any:
+def copied(shelf: Any) -> Any:
     """A copy of a shelf; those of TorchScript are like a dict, but cannot be copied."""
     return shelf.copy() if isinstance(shelf, (list, deque, dict)) else dict(shelf.items())
 
 
-def _put_back(shelf: Any, copy: Any) -> None:
+def items_on(shelf: Any) -> Iterator[tuple[Any, Any]]:
+    """What is on a shelf, with its key or its number."""
+    return enumerate(shelf) if isinstance(shelf, (list, deque)) else iter(list(shelf.items()))
+
+
+def put_back(shelf: Any, copy: Any) -> None:
+    """Let a shelf hold what its copy does."""
     if isinstance(copy, dict):
         for key in set(shelf.keys()) - copy.keys():
             del shelf[key]

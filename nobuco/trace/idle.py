@@ -77,7 +77,8 @@ class Idle:
             slots = self._memory.in_storage(number)
             if all(slot.stale or slot.value.id in self._repeatable for slot in slots) and not self._is_used(slots):
                 for slot in slots:
-                    self._forget(slot.value.id)
+                    if samples.get(slot.value.id) is slot.tensor:  # another tensor may have the value, too
+                        self._forget(slot.value.id)
                 self._memory.forget(number)
         self._made = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,53 +10,64 @@ import torch
 from torch import nn
 
 from nobuco.ir import Value
+from nobuco.trace.held import copied, items_on, put_back, shelves
 from nobuco.trace.memory import Memory, Slot
 from nobuco.trace.randomness import Randomness
+
+# A container, by its number, and the key or the number in it.
+Place = tuple[int, Any]
 
 
 @dataclass(frozen=True)
 class State:
-    """A moment of a trace: the value of each live tensor, the random generators, the attributes of modules."""
+    """A moment of a trace: the value of each live tensor, the random generators, and what modules hold.
+
+    `attributes` are the containers that this is in, each with a copy.
+    """
 
     slots: tuple[tuple[Slot, Value, bool], ...]
     random: Randomness
-    attributes: tuple[tuple[dict[str, Any], dict[str, Any]], ...]
+    attributes: tuple[tuple[Any, Any], ...]
 
     @classmethod
     def of(cls, memory: Memory, root: Any = None) -> State:
         """The state now; `root` is the module whose attributes count (and those of all below it)."""
-        owned = [d for module in _modules(root) for d in (module.__dict__, module._buffers)]
+        return cls._of(memory, [shelf for module in _modules(root) for shelf in shelves(module)])
+
+    @classmethod
+    def _of(cls, memory: Memory, containers: Sequence[Any]) -> State:
         return cls(
             tuple((slot, slot.value, slot.stale) for slot in memory.slots.values()),
             Randomness.now(memory.generators),
-            tuple((attributes, dict(attributes)) for attributes in owned),
+            tuple((shelf, copied(shelf)) for shelf in containers),
         )
+
+    def later(self, memory: Memory) -> State:
+        """The state now, of the same containers."""
+        return self._of(memory, [shelf for shelf, _ in self.attributes])
 
     def restore(self, memory: Memory) -> None:
         """Make the programme's memory what it was. Values made since keep their samples."""
         self.random.restore()
-        for attributes, kept in self.attributes:
-            if any(attributes.get(name, attributes) is not item for name, item in kept.items()):
-                attributes.update(kept)
-            for name in attributes.keys() - kept.keys():
-                del attributes[name]
+        for shelf, kept in self.attributes:
+            put_back(shelf, kept)
         for slot, value, _ in self.slots:
             if slot.value is not value and slot.view is None:
                 _write(memory, slot, memory.samples[value.id])
         self.restore_values()
 
-    def assigned(self) -> dict[tuple[int, str], torch.Tensor]:
-        """The tensors that attributes of modules hold now and did not then, by place."""
+    def assigned(self) -> dict[Place, torch.Tensor]:
+        """The tensors that containers hold now and did not then, by place."""
         return {
-            (i, name): item
-            for i, (attributes, kept) in enumerate(self.attributes)
-            for name, item in attributes.items()
-            if isinstance(item, torch.Tensor) and kept.get(name) is not item
+            (i, key): item
+            for i, (shelf, kept) in enumerate(self.attributes)
+            for key, item in items_on(shelf)
+            if isinstance(item, torch.Tensor) and dict(items_on(kept)).get(key) is not item
         }
 
-    def held(self, place: tuple[int, str]) -> tuple[Any, Any]:
-        """What an attribute held then, and the value that it had if it is a tensor."""
-        item = self.attributes[place[0]][1].get(place[1])
+    def held(self, place: Place) -> tuple[Any, Any]:
+        """What there was in a place, and the value that it had if it is a tensor."""
+        item = dict(items_on(self.attributes[place[0]][1])).get(place[1])
         return item, next((value for slot, value, _ in self.slots if slot.tensor is item), item)
 
     def restore_values(self) -> None:
