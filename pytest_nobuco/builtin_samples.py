@@ -283,12 +283,12 @@ def _affine_grid() -> Sequence[Sample]:
 
 
 def _fold() -> Sequence[Sample]:
-    return [
-        Sample((_image(2, 12, 12), (4, 5), (2, 2))),
-        Sample((_image(1, 8, 9), (6, 6), 2), {"stride": 2}),
-        Sample((_image(1, 18, 9), (6, 6), 3), {"padding": 1, "stride": 2}),
-        Sample((_image(8, 12), (4, 5), 2)),
-    ]
+    """Of what unfolding gives, so that the sizes go together whatever the options are."""
+    options: list[dict[str, Any]] = [{}, {"stride": 2}, {"padding": (1, 2)}, {"dilation": 2}]
+    options += [{"padding": 1, "stride": (2, 1), "dilation": (1, 2)}]
+    x = _image(2, 3, 7, 9)
+    made = [Sample((F.unfold(x, (3, 2), **one), (7, 9), (3, 2)), one) for one in options]
+    return [*made, Sample((_image(8, 12), (4, 5), 2))]
 
 
 def _lp_pool(rank: int) -> Make:
@@ -518,6 +518,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.float_power_: _float_power,
         ("getter", torch.Tensor.mT): lambda: [Sample((_image(),)), Sample((_image(3, 4),))],
         torch.chain_matmul: _chain_matmul,
+        # Of three places each way, so that any dimension will do.
+        torch.cross: lambda: [Sample((_image(3, 3, 3), _image(3, 3, 3)))],
         torch.einsum: _einsum,
         # Not in each version.
         **{home.__dict__[name]: _grouped for home, name in _GROUPED if name in home.__dict__},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -16,17 +16,20 @@ from typing import Any
 import numpy as np
 
 from nobuco.parity import Difference
-from nobuco.registry import Converter, Operation, find_converter, operation_name, operator_named, registered_converters
+from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name, operator_named, registered_converters
 from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
-from pytest_nobuco.calls import Call, RefusedError, choose, is_untied, untied
+from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, bound_for, describe_output
 from pytest_nobuco.options import Options
+from pytest_nobuco.parameters import Varied, varied
 from pytest_nobuco.resize import Limit, Resized, resized
 from pytest_nobuco.results import OutputResult
-from pytest_nobuco.samples import Source, source_of
+from pytest_nobuco.samples import Source, source_of, writes
+from pytest_nobuco.signatures import signatures_of
+from pytest_nobuco.special import special
 
 Subjects = Sequence[Call | Resized]
 Blame = tuple[str | None, dict[str, Any] | None]
@@ -38,41 +41,45 @@ class NobucoConverters:
     def __init__(self) -> None:
         self._registered: dict[str, tuple[Converter, list[Operation], Source | None]] = {}
         self._last: tuple[Any, Subjects, Conversion | Exception] | None = None
+        self._varied: dict[str, Varied] = {}
 
     def listed(self) -> list[Entry]:
         """See `Converters`."""
-        for converter in registered_converters():
-            # Another converter may have taken over some of its operations.
-            operations = [op for op in _callables(converter) if find_converter(op) is converter]
-            if not operations:
-                continue
-            name = _unused(operation_name(operations[0]), self._registered)
-            self._registered[name] = converter, operations, source_of(converter, operations)
-        return [
-            Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
-            for name, (_, operations, source) in self._registered.items()
-        ]
+        entries = [self.entry(converter) for converter in registered_converters()]
+        return [entry for entry in entries if entry is not None]
+
+    def entry(self, converter: Converter) -> Entry | None:
+        """One registered converter, to be tried; None where it serves no operation that can be called."""
+        # Another converter may have taken over some of its operations.
+        operations = [op for op in _callables(converter) if find_converter(op) is converter]
+        if not operations:
+            return None
+        name = _unused(operation_name(operations[0]), self._registered)
+        source = source_of(converter, operations)
+        self._registered[name] = converter, operations, source
+        return Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
 
     def tried(self, entry: Entry, case: ConverterCase, options: Options) -> Finding:
         """See `Converters`."""
         if case.runtime == "tflite" and importlib.util.find_spec("ai_edge_litert") is None:
             raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'")
+        converter = self._registered[entry.name][0]
         key = entry.name, case.order, case.shape, case.dtype, case.runtime
         if self._last is None or self._last[0][:-1] != key[:-1]:
-            subjects = self._subjects(entry, case, options)
-            self._last = key, subjects, self._converted(entry, subjects, case)
+            subjects = self.subjects(entry, case, options)
+            self._last = key, subjects, attempted(converter, subjects, case)
         if case.runtime == "tflite" and any(map(_is_beyond_tflite, self._last[1])):
             subjects = [subject for subject in self._last[1] if not _is_beyond_tflite(subject)]
             if not subjects:
                 raise UnavailableError("all samples are without elements, or drawn in float64: TFLite has none of both")
-            self._last = (*key[:-1], ""), subjects, self._converted(entry, subjects, case)
+            self._last = (*key[:-1], ""), subjects, attempted(converter, subjects, case)
         _, subjects, conversion = self._last
         bound = bound_for([], options)
-        found = self._measured(entry, case, subjects, conversion, bound)
+        found = list(measured(converter, case, subjects, conversion, bound))
         conversion_id = "/".join(filter(None, key[:-1]))
         return _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
 
-    def _subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
+    def subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
         """The calls to try; in the dynamic case those that PyTorch itself takes at other sizes."""
         converter, _, source = self._registered[entry.name]
         if source is None:
@@ -105,37 +112,65 @@ class NobucoConverters:
         samples = source.draw(case.dtype)
         samples = list(map(untied, samples)) if _has(entry, UNTIED) else samples
         try:
-            return choose(operations, samples, options.samples, is_main, accepts, options.seed)
+            chosen = choose(operations, samples, options.samples, is_main, accepts, options.seed)
         except RefusedError as error:
             if not is_main:
                 raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
+        if not is_main or converter.samples is not None:
+            return chosen
+        made = [*self.varied(entry, samples, accepts, options.seed).samples, *self.special(entry, samples, options.seed)]
+        return [*chosen, *spread(operations, made, accepts, options.seed)]
 
-    def _converted(self, entry: Entry, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
-        try:
-            return convert(self._registered[entry.name][0], subjects, case.order)
-        except Exception as error:  # whatever it is, it is told of the sample that raises it alone
-            return error
+    def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
+        """Samples in which the operation's parameters differ from those of its other samples."""
+        if entry.name not in self._varied:
+            converter, operations, _ = self._registered[entry.name]
+            operation = _plain(operations)
 
-    def _measured(
-        self, entry: Entry, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
-    ) -> list[list[Difference] | Exception]:
-        """For each sample its outputs' differences, or why there are none."""
-        if isinstance(conversion, Conversion):
-            try:
-                return list(differences(conversion, case.runtime, bound))
-            except Exception as error:
-                conversion = error
-        if len(subjects) == 1:
-            return [conversion]
-        # Together they fail: one by one it shows which of them do.
-        return [
-            self._measured(entry, case, [subject], self._converted(entry, [subject], case), bound)[0]
-            for subject in subjects
-        ]
+            def serves(sample: Sample) -> bool:
+                return bool(spread(operations, [sample], accepts, seed))
+
+            self._varied[entry.name] = varied(operation, samples, signatures_of(operation, converter), serves, seed)
+        return self._varied[entry.name]
+
+    def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
+        """Samples of values that the operation may treat apart."""
+        return special(_plain(self._registered[entry.name][1]), samples, seed)
 
     def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order)
+
+
+def _plain(operations: Sequence[Operation]) -> Operation:
+    """A spelling that writes to nothing, if there is one."""
+    return next((operation for operation in operations if not writes(operation)), operations[0])
+
+
+def attempted(converter: Converter, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
+    """The conversion of these calls, or why there is none."""
+    try:
+        return convert(converter, subjects, case.order)
+    except Exception as error:  # whatever it is, it is told of the sample that raises it alone
+        return error
+
+
+def measured(
+    converter: Converter, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
+) -> Iterator[list[Difference] | Exception]:
+    """For each sample its outputs' differences, or why there are none."""
+    if isinstance(conversion, Conversion):
+        try:
+            yield from differences(conversion, case.runtime, bound)
+            return
+        except Exception as error:
+            conversion = error
+    if len(subjects) == 1:
+        yield conversion
+        return
+    # Together they fail: one by one it shows which of them do.
+    for subject in subjects:
+        yield from measured(converter, case, [subject], attempted(converter, [subject], case), bound)
 
 
 def _finding(
@@ -148,7 +183,7 @@ def _finding(
     outputs: list[OutputResult] = []
     bad: list[tuple[float, Call | Resized, BadSample]] = []
     for subject, result in zip(subjects, found):
-        severity, problems, measured = _judged(result, bound)
+        severity, problems, measured = judged(result, bound)
         outputs += measured
         if problems:
             bad.append((severity, subject, BadSample(_describe(subject), problems)))
@@ -161,7 +196,7 @@ def _finding(
     return Finding(len(subjects), tuple(outputs), tuple(samples), bound.source, conversion, graph)
 
 
-def _judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
+def judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
     """How bad one sample is, what is wrong with it, and what is known of its outputs."""
     if isinstance(result, Exception):
         text = f"{type(result).__name__}: {result}"
