@@ -122,6 +122,34 @@ IN_BLOCKS = (
     "torch.ops.aten.linalg_pinv.*",
 )  # fmt: skip
 
+# PyTorch trusts the numbers that these are given, and reads beyond their tensors if they are others.
+TRUSTING = (
+    "torch._weight_norm", "torch.ops.aten.native_group_norm.*", "torch.ops.aten.*weight_norm*",
+    "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu",
+)  # fmt: skip
+
+# Special values that are left out, by names: TensorFlow's one operation treats them in another way, and several in its
+# place would cost every model.
+LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
+    {
+        **{
+            f"torch.{name}": (("not finite",), "NaN has no sign in PyTorch, and is one in TensorFlow")
+            for name in ("sign", "sign_", "sgn", "Tensor.sign_", "Tensor.sgn_")
+        },
+        **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
+        "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
+        "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
+        **{
+            f"torch.ops.aten.{name}.default": (("numbers", "not finite", "small"), "outside of what it is defined for")
+            for name in ("igamma", "igammac")
+        },
+        **{
+            f"torch{name}": (("small",), "TensorFlow's ELU is exp(x) - 1")
+            for name in (".celu", ".celu_", ".selu", ".selu_", ".nn.functional.elu", ".nn.functional.elu_")
+        },
+    }
+)
+
 # Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
 BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
     {
@@ -326,6 +354,12 @@ def _ctc() -> Sequence[Sample]:
         Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2]), 0, 0)),
         Sample((x, labels.flatten(), torch.tensor([9, 9]), torch.tensor([2, 4]), 0, 1)),
     ]
+
+
+def _ctc_of_blank() -> Sequence[Sample]:
+    """PyTorch trusts that the blank is none of the labels."""
+    x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(0, 4, (2, 3))
+    return [Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2])), {"blank": 4})]
 
 
 def _gumbel() -> Sequence[Sample]:
@@ -543,6 +577,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.adaptive_max_pool3d_with_indices: _adaptive_pool(3),
         torch._weight_norm: _weight_norm,
         torch.ctc_loss: _ctc,
+        F.ctc_loss: _ctc_of_blank,
         F.gumbel_softmax: _gumbel,
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),

@@ -264,6 +264,20 @@ def written_by(operation: Operation, sample: Sample, seed: int) -> tuple[int, ..
         return ()
     copied = fresh(sample)
     _ran(operation, copied, seed)
+    return _changed(sample, copied)
+
+
+def observed(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor]:
+    """What PyTorch gives, and behind it what it writes to besides."""
+    copied = fresh(sample)
+    results = _ran(operation, copied, seed)
+    if sample.program is not None or writes(operation):
+        return results
+    tensors = tensors_of((copied.args, copied.kwargs))
+    return [*results, *(tensors[i] for i in _changed(sample, copied))]
+
+
+def _changed(sample: Sample, copied: Sample) -> tuple[int, ...]:
     before, after = (tensors_of((one.args, one.kwargs)) for one in (fresh(sample), copied))
     return tuple(i for i, (was, now) in enumerate(zip(before, after)) if not torch.equal(_patterns(was), _patterns(now)))
 

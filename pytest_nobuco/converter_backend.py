@@ -6,6 +6,7 @@ Imports PyTorch, TensorFlow and nobuco, so it is itself imported only when conve
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ import numpy as np
 
 from nobuco.parity import Difference
 from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name, operator_named, registered_converters
-from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
+from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, LEFT_OUT, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, TRUSTING, UNTIED
 from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
@@ -29,7 +30,7 @@ from pytest_nobuco.resize import Limit, Resized, resized
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.samples import Source, source_of, writes
 from pytest_nobuco.signatures import signatures_of
-from pytest_nobuco.special import special
+from pytest_nobuco.special import SpecialSample, special
 
 Subjects = Sequence[Call | Resized]
 Blame = tuple[str | None, dict[str, Any] | None]
@@ -77,7 +78,15 @@ class NobucoConverters:
         bound = bound_for([], options)
         found = list(measured(converter, case, subjects, conversion, bound))
         conversion_id = "/".join(filter(None, key[:-1]))
-        return _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+        if case.runtime == "tflite":
+            judged_here = [not _is_of_kernels(subject) for subject in subjects]
+            subjects, found = ([*itertools.compress(many, judged_here)] for many in (subjects, found))
+        finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+        known = self._varied.get(entry.name)
+        if known is None or case.shape != "static":
+            return finding
+        idle = "; ".join(f"{name}: {reason}" for name, reason in known.reasons.items())
+        return replace(finding, parameters=known.share, idle=idle)
 
     def subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
         """The calls to try; in the dynamic case those that PyTorch itself takes at other sizes."""
@@ -117,7 +126,8 @@ class NobucoConverters:
             if not is_main:
                 raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
-        if not is_main or converter.samples is not None:
+        # The rest does not depend on whether an axis is dynamic, and looking for other sizes of each takes long.
+        if not is_main or converter.samples is not None or case.shape != "static" or _has(entry, TRUSTING):
             return chosen
         made = [*self.varied(entry, samples, accepts, options.seed).samples, *self.special(entry, samples, options.seed)]
         return [*chosen, *spread(operations, made, accepts, options.seed)]
@@ -136,7 +146,9 @@ class NobucoConverters:
 
     def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
         """Samples of values that the operation may treat apart."""
-        return special(_plain(self._registered[entry.name][1]), samples, seed)
+        left_out = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
+        left_out |= {"tied"} if _has(entry, IN_BLOCKS) else set()
+        return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
 
     def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order)
@@ -222,6 +234,12 @@ def _is_beyond_tflite(subject: Call | Resized) -> bool:
     if call.random and any(array.dtype == np.float64 for array in call.expected):
         return True
     return any(not tensor.numel() for tensor in call.tensors) or any(not array.size for array in call.expected)
+
+
+def _is_of_kernels(subject: Call | Resized) -> bool:
+    """Whether TFLite's own kernels decide what becomes of it, whatever the converter does."""
+    sample = (subject if isinstance(subject, Call) else subject.call).sample
+    return isinstance(sample, SpecialSample) and sample.is_of_kernels
 
 
 def _describe(subject: Call | Resized) -> str:

@@ -116,7 +116,6 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "diagonal": ((1,), (-1,)),
         "offset": ((1,), (-1,)),
         "padding_idx": ((1,),),
-        "blank": ((1,),),
         "keepdim": ((True, _with(dim=0, keepdim=True), _with(dim=-1, keepdim=True)),),
         "dtype": ((torch.int32, torch.float16),),
         # layers
@@ -153,8 +152,9 @@ OF_MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# What makes a call random: taken from samples that have it, and not put into others, of which it would hide the rest.
-GIVEN = frozenset({"dropout_p", "training", "train"})
+# Taken from samples that have it alone: what makes a call random, which would hide the rest, and what PyTorch trusts
+# to go with the other arguments.
+GIVEN = frozenset({"dropout_p", "training", "train", "blank", "include_last_offset"})
 # What leaves open more than the default does: another value has to give the same where there is but one answer.
 UNCHANGING = frozenset({"sorted"})
 

@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from nobuco.registry import Operation, Sample
-from pytest_nobuco.calls import RefusedError, outputs_of, tensors_of, with_tensors, written_by
+from pytest_nobuco.calls import RefusedError, observed, tensors_of, with_tensors
 from pytest_nobuco.domains import GIVEN, IDLE, OF_MODULES, UNCHANGING, Choice, Together, choices_for
 from pytest_nobuco.signatures import REQUIRED, ModuleSample, Parameter, Signature, bound, changed, parameters_of
 from pytest_nobuco.special import special
 
 # How many samples of others are varied, and how many are made of them at most.
 _BASES, _MOST = 4, 8
-# How much of its largest element an output changes by before a change counts: more than any bound hides.
+# How much of itself an element changes by before a change counts: more than any bound hides.
 _NOTICEABLE = 2e-3
 # Odd, and no two alike.
 _SIZES = (7, 9, 5)
@@ -40,6 +40,11 @@ class Varied:
     samples: tuple[Sample, ...] = ()
     matter: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def share(self) -> str:
+        """How many are varied, of how many."""
+        return f"{len(self.matter)}/{len(self.matter) + len(self.reasons)}"
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,9 @@ def _roomy(sample: Sample) -> Sample | None:
     first, *others = tensors_of((sample.args, sample.kwargs)) or (None,)
     if first is None or first.dim() not in (3, 4, 5) or not first.numel() or not first.is_floating_point():
         return None
-    shape = (max(first.shape[0], 2), first.shape[1], *_SIZES[: first.dim() - 2])
+    # No dimension gets smaller: another tensor may hold places along it.
+    spatial = [size if n < size else n + 1 - n % 2 for n, size in zip(first.shape[2:], _SIZES)]
+    shape = (max(first.shape[0], 2), first.shape[1], *spatial)
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(first.numel(), shape, generator=generator)
     grown = first.detach().flatten()[places] * (1 + 0.1 * torch.randn(shape, generator=generator)).to(first.dtype)
@@ -305,7 +312,7 @@ def _holds_tensors(value: Any) -> bool:
 
 def _outputs(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor] | None:
     try:
-        return outputs_of(operation, sample, seed, written_by(operation, sample, seed))
+        return observed(operation, sample, seed)
     except RefusedError:
         return None
 
@@ -327,6 +334,6 @@ def _near(a: torch.Tensor, b: torch.Tensor) -> bool:
         return torch.equal(a, b)
     wide = torch.complex128 if a.is_complex() else torch.float64
     a, b = a.to(wide), b.to(wide)
-    sizes = b.abs()[torch.isfinite(b.abs())]
-    peak = float(sizes.max()) if sizes.numel() else 1.0
-    return torch.allclose(a, b, rtol=0, atol=_NOTICEABLE * peak, equal_nan=True)
+    sizes = b.abs()[torch.isfinite(b.abs()) & (b != 0)]
+    usual = float(sizes.quantile(0.25)) if sizes.numel() else 0.0
+    return torch.allclose(a, b, rtol=_NOTICEABLE, atol=_NOTICEABLE * max(min(usual, 1.0), 1e-2), equal_nan=True)
