@@ -279,7 +279,9 @@ def observed(operation: Operation, sample: Sample, seed: int) -> list[torch.Tens
 
 def _changed(sample: Sample, copied: Sample) -> tuple[int, ...]:
     before, after = (tensors_of((one.args, one.kwargs)) for one in (fresh(sample), copied))
-    return tuple(i for i, (was, now) in enumerate(zip(before, after)) if not torch.equal(_patterns(was), _patterns(now)))
+    return tuple(
+        i for i, (was, now) in enumerate(zip(before, after)) if not torch.equal(_patterns(was), _patterns(now))
+    )
 
 
 def _patterns(tensor: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,25 @@ from typing import Any
 import numpy as np
 
 from nobuco.parity import Difference
-from nobuco.registry import Converter, Operation, Sample, find_converter, operation_name, operator_named, registered_converters
-from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, LEFT_OUT, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, TRUSTING, UNTIED
+from nobuco.registry import (
+    Converter,
+    Operation,
+    Sample,
+    find_converter,
+    operation_name,
+    operator_named,
+    registered_converters,
+)
+from pytest_nobuco.builtin_samples import (
+    FREE_AXES,
+    IN_BLOCKS,
+    LEFT_OUT,
+    NOT_CALLED,
+    ONLY_DYNAMIC,
+    PASSIVE,
+    TRUSTING,
+    UNTIED,
+)
 from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
@@ -127,9 +144,13 @@ class NobucoConverters:
                 raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
         # The rest does not depend on whether an axis is dynamic, and looking for other sizes of each takes long.
-        if not is_main or converter.samples is not None or case.shape != "static" or _has(entry, TRUSTING):
+        given = converter.samples is not None or _has(entry, TRUSTING)
+        if given or not is_main or case.shape != "static":
             return chosen
-        made = [*self.varied(entry, samples, accepts, options.seed).samples, *self.special(entry, samples, options.seed)]
+        made = [
+            *self.varied(entry, samples, accepts, options.seed).samples,
+            *self.special(entry, samples, options.seed),
+        ]
         return [*chosen, *spread(operations, made, accepts, options.seed)]
 
     def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:

@@ -64,7 +64,11 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
 
 def parameters_of(signatures: Sequence[Signature]) -> Signature:
     """All parameters, each once."""
-    return tuple({p.name: p for signature in reversed(signatures) for p in signature}.values())[::-1] if signatures else ()
+    found: dict[str, Parameter] = {}
+    for signature in signatures:
+        for parameter in signature:
+            found.setdefault(parameter.name, parameter)
+    return tuple(found.values())
 
 
 def named(module: type[nn.Module], args: Sequence[Any], kwargs: Arguments) -> Arguments:
@@ -110,10 +114,11 @@ def _fits(sample: Sample, signature: Signature) -> bool:
     by_place = {p.place: p for p in signature if p.place is not None}
     if len(sample.args) > len(by_place) or not set(sample.kwargs) <= {p.name for p in signature}:
         return False
+    if not any(p.is_tensor for p in signature):  # a signature of Python's says nothing of kinds
+        return True
     return all(
         isinstance(arg, torch.Tensor) == by_place[i].is_tensor or arg is None or by_place[i].default is None
         for i, arg in enumerate(sample.args)
-        if len(signature) and any(p.is_tensor for p in signature)
     )
 
 
@@ -146,8 +151,10 @@ def _numbered(parameters: Any) -> Iterator[Parameter]:
 @functools.cache
 def _schemas(operation: Any) -> tuple[Any, ...]:
     """The schemas of a function of `torch`, a method or a function of `torch.nn.functional`, by its name."""
-    name = getattr(operation, "__name__", "").rstrip("_") if not getattr(operation, "__name__", "").startswith("__") else ""
-    return tuple(torch._C._jit_get_schemas_for_operator(f"aten::{name}")) if name else ()
+    name = getattr(operation, "__name__", "")
+    if not name or name.startswith("__"):
+        return ()
+    return tuple(torch._C._jit_get_schemas_for_operator(f"aten::{name.rstrip('_')}"))
 
 
 def _takes_tensor(argument: Any) -> bool:
@@ -155,18 +162,13 @@ def _takes_tensor(argument: Any) -> bool:
 
 
 def _of_schema(schema: Any) -> Signature:
-    found, place = [], 0
-    for argument in schema.arguments:
-        default = argument.default_value if argument.has_default_value() else REQUIRED
-        if argument.is_out:
-            continue
-        found.append(
-            Parameter(
-                "input" if argument.name == "self" else argument.name,
-                default,
-                None if argument.kwarg_only else place,
-                "Tensor" in str(argument.type) and "List" not in str(argument.type),
-            )
+    return tuple(
+        Parameter(
+            "input" if argument.name == "self" else argument.name,
+            argument.default_value if argument.has_default_value() else REQUIRED,
+            None if argument.kwarg_only else place,
+            "Tensor" in str(argument.type) and "List" not in str(argument.type),
         )
-        place += 1
-    return tuple(found)
+        for place, argument in enumerate(schema.arguments)
+        if not argument.is_out
+    )

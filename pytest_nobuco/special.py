@@ -31,7 +31,9 @@ _MOST = 400
 _SMALL_PEAK = 1e-2
 
 
-KINDS: Mapping[str, tuple[float, ...]] = MappingProxyType({"numbers": NUMBERS, "not finite": NOT_FINITE, "small": SMALL})
+KINDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {"numbers": NUMBERS, "not finite": NOT_FINITE, "small": SMALL}
+)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ MUTATED = """
 
     @pytest.fixture(autouse=True)
     def wrong():
-        (mutant,) = [m for m in MUTANTS if m.name == "torch.nn.Conv2d: half of every value where stride is not its default"]
+        name = "torch.nn.Conv2d: half of every value where stride is not its default"
+        (mutant,) = [m for m in MUTANTS if m.name == name]
         with installed(mutant.change(find_converter(mutant.operation))):
             yield
 """

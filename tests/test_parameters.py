@@ -84,7 +84,9 @@ def test_another_value_of_an_idle_parameter_alone_makes_no_sample():
     assert found.reasons == {"inplace": "another spelling"}
 
 
-@pytest.mark.parametrize(("operation", "naive"), [(torch.log1p, lambda x: (1 + x).log()), (torch.expm1, lambda x: x.exp() - 1)])
+@pytest.mark.parametrize(
+    ("operation", "naive"), [(torch.log1p, lambda x: (1 + x).log()), (torch.expm1, lambda x: x.exp() - 1)]
+)
 def test_small_values_are_brought_to_a_size_at_which_a_lost_digit_shows(operation, naive):
     samples = special(operation, [Sample((torch.rand(3, 4),))])
     small = next(sample for sample in samples if sample.program is not None)

@@ -46,9 +46,10 @@ def table(found: Sequence[Verdict], shown: Sequence[Verdict], seconds: float) ->
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     yield "# Mutants"
     yield ""
-    yield f"`python -m conformance.mutants`; {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}, {seconds:.0f} s."
-    yield "Wrong converters in the places of the built-in ones, each tried as an item of `pytest --nobuco-converters` is,"
-    yield f"channels-last, static, in Keras. **{caught} of {len(found)} are caught.**"
+    when = f"{time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}, {seconds:.0f} s"
+    yield f"`python -m conformance.mutants`; {when}. Wrong converters in the places of the built-in ones, each tried"
+    yield "as an item of `pytest --nobuco-converters` is, channels-last, static, in Keras, with the first sample that"
+    yield f"caught it. **{caught} of {len(found)} are caught.**"
     yield ""
     yield "| converter | fault | outcome | by |"
     yield "|---|---|---|---|"

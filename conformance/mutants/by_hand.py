@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conformance.mutants.rules import Mutant, altered, misled, spoiled
+from conformance.mutants.rules import Mutant, altered, spoiled
 from nobuco.converters.support import aligned, axis, cast, promoted, rank
 from nobuco.layout.movement import Permute, Reshape, Step
 
@@ -49,6 +49,17 @@ def naive_logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
 def naive_log_softmax(x: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     """Its small values are minus infinity."""
     return tf.math.log(tf.nn.softmax(real(x), axis(x, dim))) if rank(x) else tf.zeros_like(real(x))
+
+
+def half_up(x: Any, decimals: int = 0) -> Any:
+    """Of negative numbers, too."""
+    return tf.floor(x * 10.0**decimals + 0.5) / 10**decimals
+
+
+def naive_asinh(x: Any) -> Any:
+    """Small numbers lose their digits."""
+    x = real(x)
+    return tf.math.log(x + tf.sqrt(x**2 + 1))
 
 
 def naive_logaddexp(input: Any, other: Any) -> Any:
@@ -272,10 +283,12 @@ def _at(results: Any, where: Callable[[tf.Tensor], tf.Tensor]) -> Any:
 
 
 def last_sample_half(results: Any) -> Any:
-    """Of a batch of one the only."""
+    """Where there is more than one."""
 
     def where(x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape((tf.range(tf.shape(x)[0]) == tf.shape(x)[0] - 1) & (tf.shape(x)[0] > 1), [-1] + [1] * (len(x.shape) - 1))
+        count = tf.shape(x)[0]
+        last = (tf.range(count) == count - 1) & (count > 1)
+        return tf.reshape(last, [-1] + [1] * (len(x.shape) - 1))
 
     return _at(results, where)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import tensorflow as tf
 import torch
@@ -168,7 +167,7 @@ def _losses() -> Iterable[list[Mutant]]:
 
 # What no rule makes: other numbers, other ends, other orders.
 _BY_HAND = (
-    replaced(torch.round, "half is rounded up", lambda x, decimals=0: tf.floor(x * 10.0**decimals + 0.5) / 10**decimals),
+    replaced(torch.round, "half is rounded up", hand.half_up),
     replaced(torch.round, "half is rounded away from zero", hand.away_from_zero),
     replaced(torch.log1p, "log(1 + x)", lambda x: tf.math.log(1 + hand.real(x))),
     replaced(torch.expm1, "exp(x) - 1", lambda x: tf.exp(hand.real(x)) - 1),
@@ -178,7 +177,7 @@ _BY_HAND = (
     replaced(F.logsigmoid, "log of the sigmoid", lambda x: tf.math.log(tf.sigmoid(x))),
     replaced(torch.logaddexp, "no larger value is taken out", hand.naive_logaddexp),
     replaced(torch.sinh, "(exp(x) - exp(-x)) / 2", lambda x: (tf.exp(hand.real(x)) - tf.exp(-hand.real(x))) / 2),
-    replaced(torch.asinh, "log(x + sqrt(x² + 1))", lambda x: tf.math.log(hand.real(x) + tf.sqrt(hand.real(x) ** 2 + 1))),
+    replaced(torch.asinh, "log(x + sqrt(x² + 1))", hand.naive_asinh),
     replaced(torch.sign, "1 at zero", lambda x: tf.where(x >= 0, tf.ones_like(x), -tf.ones_like(x))),
     replaced(torch.floor, "truncated", lambda x: hand.truncated(x)),
     replaced(torch.ceil, "one above the floor", lambda x: tf.floor(x) + 1 if x.dtype.is_floating else x),
@@ -225,7 +224,7 @@ _BY_HAND = (
     misled(nn.Conv2d, "'same' pads more before than behind", hand.same_before),
     spoiled(nn.Linear, "the second sample is the first", hand.first_sample_for_all),
     *(spoiled(operation, "the last sample is half", hand.last_sample_half) for operation in hand.BATCHED),
-    *(spoiled(operation, "the last place along the last axis is half", hand.last_place_half) for operation in hand.SPATIAL),
+    *(spoiled(operation, "the last place of the width is half", hand.last_place_half) for operation in hand.SPATIAL),
     *(hand.at_odd(operation) for operation in hand.SPATIAL),
 )  # fmt: skip
 
