@@ -24,7 +24,7 @@ FORMS = (
 
 @dataclass
 class Row:
-    """One converter: its spellings and parameters, a cell for each form in its main dtype, one for each further dtype."""
+    """One converter: spellings, parameters, a cell for each form in its main dtype, one for each further dtype."""
 
     spellings: str = ""
     parameters: str = ""

@@ -104,7 +104,10 @@ def _roomy(sample: Sample) -> Iterator[Sample]:
     first, *others = tensors_of((sample.args, sample.kwargs)) or (torch.empty(0),)
     if first.dim() not in (3, 4, 5) or not first.numel() or not first.is_floating_point():
         return
-    spatial = [size if n < size else n + 1 - n % 2 for n, size in zip(first.shape[2:], _SIZES)]
+    spatial: list[int] = []
+    for n, size in zip(first.shape[2:], _SIZES):
+        odd = max(size, n + 1 - n % 2)
+        spatial.append(odd + 2 * (odd in spatial))
     shape = (max(first.shape[0], 2), first.shape[1], *spatial)
     generator = torch.Generator().manual_seed(0)
     places = torch.randint(first.numel(), shape, generator=generator)
@@ -113,14 +116,18 @@ def _roomy(sample: Sample) -> Iterator[Sample]:
 
 
 def _tied(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
-    """A sample of two tensors of which one has values of the other, for what compares them."""
+    """A few samples of two tensors of which one has values of the other, for what compares them."""
+    seen: set[str] = set()
     for sample in samples[:16]:
+        options = str(sorted((name, value) for name, value in sample.kwargs.items() if isinstance(value, bool)))
         tensors = tensors_of((sample.args, sample.kwargs))
         if len(tensors) < 2 or tensors[0].dtype != tensors[1].dtype or not tensors[0].numel() * tensors[1].numel():
             continue
+        if options in seen or len(seen) > 1:
+            continue
+        seen.add(options)
         generator = torch.Generator().manual_seed(seed)
         for one, other in ((0, 1), (1, 0)):
             places = torch.randint(tensors[other].numel(), tensors[one].shape, generator=generator)
             tied = [tensors[other].flatten()[places] if i == one else x for i, x in enumerate(tensors)]
             yield with_tensors(sample, tied)
-        return

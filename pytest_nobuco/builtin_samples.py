@@ -335,6 +335,17 @@ def _max_pool(rank: int) -> Make:
     return make
 
 
+def _max_unpool(rank: int) -> Make:
+    """Of what pooling gives, so that places and sizes go together."""
+
+    def make() -> Sequence[Sample]:
+        x, pool = _image(2, 3, *(7, 9, 5)[:rank]), getattr(F, f"max_pool{rank}d")
+        options: list[dict[str, Any]] = [{"stride": 2}, {"stride": 2, "padding": 1}]
+        return [Sample((*pool(x, 3, return_indices=True, **one), 3), one) for one in options]
+
+    return make
+
+
 def _adaptive_pool(rank: int) -> Make:
     def make() -> Sequence[Sample]:
         x = _image(2, 3, *(6, 7, 8)[:rank])
@@ -360,6 +371,15 @@ def _ctc_of_blank() -> Sequence[Sample]:
     """PyTorch trusts that the blank is none of the labels."""
     x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(0, 4, (2, 3))
     return [Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2])), {"blank": 4})]
+
+
+def _grouped_heads() -> Sequence[Sample]:
+    return [Sample((_image(2, 4, 3, 8), _image(2, 2, 5, 8), _image(2, 2, 5, 7)), {"enable_gqa": True})]
+
+
+def _searched() -> Sequence[Sample]:
+    x = torch.randn(9)
+    return [Sample((x, _image(3, 4)), {"sorter": x.argsort()}), Sample((x.sort().values, x), {"side": "right"})]
 
 
 def _gumbel() -> Sequence[Sample]:
@@ -565,6 +585,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.lp_pool1d: _lp_pool(1),
         F.lp_pool2d: _lp_pool(2),
         F.lp_pool3d: _lp_pool(3),
+        F.max_unpool1d: _max_unpool(1),
+        F.max_unpool2d: _max_unpool(2),
+        F.max_unpool3d: _max_unpool(3),
         torch.max_pool1d: _max_pool(1),
         torch.max_pool2d: _max_pool(2),
         torch.max_pool3d: _max_pool(3),
@@ -579,6 +602,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.ctc_loss: _ctc,
         F.ctc_loss: _ctc_of_blank,
         F.gumbel_softmax: _gumbel,
+        F.scaled_dot_product_attention: _grouped_heads,
+        torch.searchsorted: _searched,
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],

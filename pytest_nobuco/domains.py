@@ -56,7 +56,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "output_size": (((3, 5), (3, 5, 2), 3),),
         "padding_mode": _modes("reflect", "circular", "replicate", "border", "reflection"),
         "ceil_mode": ((True, _with(stride=2, ceil_mode=True), _with(kernel_size=2, stride=2, ceil_mode=True)),),
-        "count_include_pad": ((False, _with(padding=1, count_include_pad=False)),),
+        "count_include_pad": ((_with(padding=1, count_include_pad=False, divisor_override=None), False),),
         "divisor_override": ((3,),),
         "return_indices": _FLAG,
         # modes
@@ -86,7 +86,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "side": (("right",), ("left",)),
         "interpolation": (("lower",), ("higher",), ("nearest",), ("midpoint",)),
         # numbers
-        "eps": ((20.0, 0.3, 0.05),),
+        "eps": ((20.0, 0.3, 0.05, 1e5),),
         "alpha": ((0.3, 2),),
         "beta": ((0.3, 2.5, 2),),
         "value": ((0.7, 3),),

@@ -22,7 +22,7 @@ from pytest_nobuco.domains import GIVEN, IDLE, OF_MODULES, UNCHANGING, Choice, T
 from pytest_nobuco.signatures import REQUIRED, Parameter, Signature, bound, changed, parameters_of
 
 # How many samples are made at most, and of how many others values are taken.
-_MOST, _LOOKED_AT = 8, 64
+_MOST, _LOOKED_AT, _LAST = 8, 64, 4
 # How much of itself an element changes by before a change counts: more than any bound hides.
 _NOTICEABLE = 2e-3
 _NO_VALUE = "no value that was tried changes the output"
@@ -115,15 +115,21 @@ class _Trials:
         return step.sample, [first, *(wish for wish in others if self.lasts(step, base, wish.parameter))]
 
     def with_value(self, parameter: Parameter, samples: Sequence[Sample]) -> Sample | None:
-        """A sample in which a parameter has a value that matters: with its default the output is another."""
+        """A sample in which a parameter has a value that matters: with its default the output is another.
+
+        Or else one of which PyTorch refuses the rest without it.
+        """
+        needing = None
         for sample in samples if parameter.default is not REQUIRED else ():
             value = self.given(sample).get(parameter.name)
             if value is None or (not isinstance(value, torch.Tensor) and value == parameter.default):
                 continue
             base = base_of(self.operation, sample, self.seed)
-            if base is not None and self.stepped(base, {parameter.name: parameter.default}) is not None:
+            without = self.changed(sample, {parameter.name: parameter.default})
+            if base is not None and without is not None and _differ(without.outputs, base.outputs):
                 return sample
-        return None
+            needing = needing or (sample if base is not None and without is None else None)
+        return needing
 
 
 def varied(
@@ -145,12 +151,12 @@ def varied(
     bases = list(bases_of(operation, samples, signatures, seed))
     if not bases:
         return Varied(reasons={**reasons, **{p.name: "no sample has its arguments by name" for p in parameters}})
-    some = samples[:: max(1, len(samples) // _LOOKED_AT)]
+    some = [*samples[:: max(1, len(samples) // _LOOKED_AT)], *samples[-_LAST:]]  # our own stand behind PyTorch's
     found, matter, refused = _made(trials, bases, list(_wishes(trials, parameters, bases[0], some)), accepts)
     matter |= {p.name for p in parameters if _is_data(trials.given(bases[0].sample).get(p.name))}
     for p in parameters:
         sample = trials.with_value(p, some) if p.name not in matter else None
-        if sample is not None and len(found) < _MOST:
+        if sample is not None:
             found.append(sample)
             matter.add(p.name)
     for p in parameters:
@@ -182,15 +188,17 @@ def _made(
 
 
 def _wishes(trials: _Trials, parameters: Sequence[Parameter], base: Base, samples: Sequence[Sample]) -> Iterator[_Wish]:
-    """What the table says of each parameter, or else the values that other samples give it."""
+    """What the table says of each parameter, or else the values that other samples give it; first choices first."""
     own, others = trials.given(base.sample), [trials.given(sample) for sample in samples]
+    found: list[tuple[int, _Wish]] = []
     for p in parameters:
         current = own.get(p.name, p.default)
         if isinstance(current, torch.Tensor) or p.name in GIVEN:
             continue
         seen = [given[p.name] for given in others if p.name in given and not _is_data(given[p.name])]
         choices = choices_for(p.name, p.default, current) or (tuple(value for value in seen[:6] if value != current),)
-        yield from (_Wish(p, choice) for choice in choices if choice)
+        found += [(number, _Wish(p, choice)) for number, choice in enumerate(choices) if choice]
+    yield from (wish for _, wish in sorted(found, key=lambda numbered: numbered[0]))
 
 
 def _is_data(value: Any) -> bool:

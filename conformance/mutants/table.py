@@ -135,7 +135,7 @@ def _sequences() -> Iterable[list[Mutant]]:
     yield ignored(nn.RNNCell, nonlinearity="tanh")
     yield halved(nn.LSTMCell, "bias")
     yield halved(nn.GRUCell, "bias")
-    yield ignored(F.scaled_dot_product_attention, scale=None, is_causal=False, attn_mask=None, enable_gqa=False)
+    yield ignored(F.scaled_dot_product_attention, scale=None, is_causal=False, attn_mask=None)
     yield halved(F.scaled_dot_product_attention, "scale", "is_causal", "enable_gqa")
     yield halved(nn.MultiheadAttention, "batch_first", "add_zero_attn")
     yield ignored(nn.MultiheadAttention, bias_k=None, add_zero_attn=False, in_proj_bias=None)
