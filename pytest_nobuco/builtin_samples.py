@@ -368,9 +368,13 @@ def _ctc() -> Sequence[Sample]:
 
 
 def _ctc_of_blank() -> Sequence[Sample]:
-    """PyTorch trusts that the blank is none of the labels."""
+    """PyTorch trusts that the blank is none of the labels; more labels than steps make an infinite loss."""
     x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(0, 4, (2, 3))
-    return [Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2])), {"blank": 4})]
+    lengths = torch.tensor([3, 2])
+    return [
+        Sample((x, labels, torch.tensor([9, 7]), lengths), {"blank": 4}),
+        Sample((x, labels, torch.tensor([9, 1]), lengths), {"blank": 4, "zero_infinity": True}),
+    ]
 
 
 def _grouped_heads() -> Sequence[Sample]:
