@@ -4,7 +4,8 @@
     python -m conformance.converters_table converters.xml
 
 A cell says how many samples match of how many were tried: `8`, or `7/8` where one differs (a known gap, whose reason
-`xfails.txt` gives); `-` where there is no such form.
+`xfails.txt` gives); `-` where there is no such form. The parameters are those that samples vary, of all; behind them
+those that are not, each with its reason.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ FORMS = (
 
 @dataclass
 class Row:
-    """One converter: its spellings, a cell for each form in its main dtype, and one for each further dtype."""
+    """One converter: spellings, parameters, a cell for each form in its main dtype, one for each further dtype."""
 
     spellings: str = ""
+    parameters: str = ""
     forms: dict[str, str] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=dict)
 
@@ -47,18 +49,20 @@ def table(cases: list[ElementTree.Element]) -> Iterator[str]:
         if "nobuco_spellings" in known:
             _enter(rows[known["nobuco_model"]], known)
             outcomes[_outcome(case)] += 1
-    yield "| converter | spellings | " + " | ".join(FORMS) + " | further dtypes |"
-    yield "|---|---|" + "---|" * (len(FORMS) + 1)
+    yield "| converter | spellings | " + " | ".join(FORMS) + " | further dtypes | parameters |"
+    yield "|---|---|" + "---|" * (len(FORMS) + 2)
     for name, row in sorted(rows.items()):
         cells = " | ".join(row.forms.get(form, "-") for form in FORMS)
         dtypes = ", ".join(f"{dtype} {cell}" for dtype, cell in sorted(row.dtypes.items()))
-        yield f"| `{name}` | {row.spellings.count(',') + 1} | {cells} | {dtypes} |"
+        yield f"| `{name}` | {row.spellings.count(',') + 1} | {cells} | {dtypes} | {row.parameters} |"
     yield ""
     yield f"{len(rows)} converters; items: " + ", ".join(f"{n} {what}" for what, n in sorted(outcomes.items()))
 
 
 def _enter(row: Row, known: dict[str | None, str]) -> None:
     row.spellings = known["nobuco_spellings"]
+    if known.get("nobuco_parameters"):
+        row.parameters = " ".join(filter(None, (known["nobuco_parameters"], known.get("nobuco_idle"))))
     passed, tried = known["nobuco_samples_passed"], known["nobuco_samples"]
     cell = tried if passed == tried else f"{passed}/{tried}"
     order, shape, *dtype, runtime = known["nobuco_case"].split("-")

@@ -122,6 +122,34 @@ IN_BLOCKS = (
     "torch.ops.aten.linalg_pinv.*",
 )  # fmt: skip
 
+# PyTorch trusts the numbers that these are given, and reads beyond their tensors if they are others.
+TRUSTING = (
+    "torch._weight_norm", "torch.ops.aten.native_group_norm.*", "torch.ops.aten.*weight_norm*",
+    "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu",
+)  # fmt: skip
+
+# Special values that are left out, by names: TensorFlow's one operation treats them in another way, and several in its
+# place would cost every model.
+LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
+    {
+        **{
+            f"torch.{name}": (("not finite",), "NaN has no sign in PyTorch, and is one in TensorFlow")
+            for name in ("sign", "sign_", "sgn", "Tensor.sign_", "Tensor.sgn_")
+        },
+        **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
+        "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
+        "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
+        **{
+            f"torch.ops.aten.{name}.default": (("numbers", "not finite", "small"), "outside of what it is defined for")
+            for name in ("igamma", "igammac")
+        },
+        **{
+            f"torch{name}": (("small",), "TensorFlow's ELU is exp(x) - 1")
+            for name in (".celu", ".celu_", ".selu", ".selu_", ".nn.functional.elu", ".nn.functional.elu_")
+        },
+    }
+)
+
 # Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
 BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
     {
@@ -283,12 +311,12 @@ def _affine_grid() -> Sequence[Sample]:
 
 
 def _fold() -> Sequence[Sample]:
-    return [
-        Sample((_image(2, 12, 12), (4, 5), (2, 2))),
-        Sample((_image(1, 8, 9), (6, 6), 2), {"stride": 2}),
-        Sample((_image(1, 18, 9), (6, 6), 3), {"padding": 1, "stride": 2}),
-        Sample((_image(8, 12), (4, 5), 2)),
-    ]
+    """Of what unfolding gives, so that the sizes go together whatever the options are."""
+    options: list[dict[str, Any]] = [{}, {"stride": 2}, {"padding": (1, 2)}, {"dilation": 2}]
+    options += [{"padding": 1, "stride": (2, 1), "dilation": (1, 2)}]
+    x = _image(2, 3, 7, 9)
+    made = [Sample((F.unfold(x, (3, 2), **one), (7, 9), (3, 2)), one) for one in options]
+    return [*made, Sample((_image(8, 12), (4, 5), 2))]
 
 
 def _lp_pool(rank: int) -> Make:
@@ -303,6 +331,17 @@ def _max_pool(rank: int) -> Make:
     def make() -> Sequence[Sample]:
         x = _image(2, 3, *(6, 7, 8)[:rank])
         return [Sample((x, 2)), Sample((x, 3, 2, 1)), Sample((x, 2, 1, 0, 2)), Sample((x, 3), {"ceil_mode": True})]
+
+    return make
+
+
+def _max_unpool(rank: int) -> Make:
+    """Of what pooling gives, so that places and sizes go together."""
+
+    def make() -> Sequence[Sample]:
+        x, pool = _image(2, 3, *(7, 9, 5)[:rank]), getattr(F, f"max_pool{rank}d")
+        options: list[dict[str, Any]] = [{"stride": 2}, {"stride": 2, "padding": 1}]
+        return [Sample((*pool(x, 3, return_indices=True, **one), 3), one) for one in options]
 
     return make
 
@@ -326,6 +365,25 @@ def _ctc() -> Sequence[Sample]:
         Sample((x, labels, torch.tensor([9, 7]), torch.tensor([3, 2]), 0, 0)),
         Sample((x, labels.flatten(), torch.tensor([9, 9]), torch.tensor([2, 4]), 0, 1)),
     ]
+
+
+def _ctc_of_blank() -> Sequence[Sample]:
+    """PyTorch trusts that the blank is none of the labels; more labels than steps make an infinite loss."""
+    x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(0, 4, (2, 3))
+    lengths = torch.tensor([3, 2])
+    return [
+        Sample((x, labels, torch.tensor([9, 7]), lengths), {"blank": 4}),
+        Sample((x, labels, torch.tensor([9, 1]), lengths), {"blank": 4, "zero_infinity": True}),
+    ]
+
+
+def _grouped_heads() -> Sequence[Sample]:
+    return [Sample((_image(2, 4, 3, 8), _image(2, 2, 5, 8), _image(2, 2, 5, 7)), {"enable_gqa": True})]
+
+
+def _searched() -> Sequence[Sample]:
+    x = torch.randn(9)
+    return [Sample((x, _image(3, 4)), {"sorter": x.argsort()}), Sample((x.sort().values, x), {"side": "right"})]
 
 
 def _gumbel() -> Sequence[Sample]:
@@ -518,6 +576,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.float_power_: _float_power,
         ("getter", torch.Tensor.mT): lambda: [Sample((_image(),)), Sample((_image(3, 4),))],
         torch.chain_matmul: _chain_matmul,
+        # Of three places each way, so that any dimension will do.
+        torch.cross: lambda: [Sample((_image(3, 3, 3), _image(3, 3, 3)))],
         torch.einsum: _einsum,
         # Not in each version.
         **{home.__dict__[name]: _grouped for home, name in _GROUPED if name in home.__dict__},
@@ -529,6 +589,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.lp_pool1d: _lp_pool(1),
         F.lp_pool2d: _lp_pool(2),
         F.lp_pool3d: _lp_pool(3),
+        F.max_unpool1d: _max_unpool(1),
+        F.max_unpool2d: _max_unpool(2),
+        F.max_unpool3d: _max_unpool(3),
         torch.max_pool1d: _max_pool(1),
         torch.max_pool2d: _max_pool(2),
         torch.max_pool3d: _max_pool(3),
@@ -541,7 +604,10 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.adaptive_max_pool3d_with_indices: _adaptive_pool(3),
         torch._weight_norm: _weight_norm,
         torch.ctc_loss: _ctc,
+        F.ctc_loss: _ctc_of_blank,
         F.gumbel_softmax: _gumbel,
+        F.scaled_dot_product_attention: _grouped_heads,
+        torch.searchsorted: _searched,
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],

@@ -5,6 +5,7 @@ Imports PyTorch, so it is itself imported only when an item runs.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -32,12 +33,14 @@ class Call:
 
     random: the values differ from one run of PyTorch to the next, so only shape and dtype are fixed.
     expected: the tensors that it gives, in order.
+    written: which of its tensors it writes to besides, as batch normalisation to its statistics; they come behind.
     """
 
     operation: Operation
     sample: Sample
     expected: tuple[np.ndarray, ...]
     random: bool = False
+    written: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,8 +68,18 @@ def tensors_of(tree: Any) -> tuple[torch.Tensor, ...]:
     return tuple(leaf for leaf in leaves(tree) if isinstance(leaf, torch.Tensor))
 
 
-def run(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], program: Any = None) -> list[Any]:
-    """Call an operation; the tensors that it gives. In place: what was written, whatever is returned."""
+def run(
+    operation: Operation,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    program: Any = None,
+    written: Sequence[int] = (),
+) -> list[Any]:
+    """Call an operation; the tensors that it gives. In place: what was written, whatever is returned.
+
+    Behind them, of its own tensors, those that it writes to besides.
+    """
+    tensors = tensors_of((tuple(args), dict(kwargs))) if written else ()
     if program is not None:
         result = program(operation, *args, **kwargs)
     elif isinstance(operation, type) and issubclass(operation, nn.Module):
@@ -76,7 +89,8 @@ def run(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any], pr
         result = args[0]
     else:
         result = operation(*args, **kwargs)
-    return [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+    given = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+    return [*given, *(tensors[i] for i in written)]
 
 
 Accepts = Callable[[Call], bool]
@@ -120,6 +134,20 @@ def choose(
     return found
 
 
+def spread(
+    operations: Sequence[Operation], samples: Sequence[Sample], accepts: Accepts | None = None, seed: int = 0
+) -> list[Call]:
+    """A call of each sample, through one spelling after the other; without the samples that none of them takes."""
+    found: list[Call] = []
+    for number, sample in enumerate(samples):
+        first = number % len(operations)
+        for operation in (*operations[first:], *operations[:first]):
+            with contextlib.suppress(RefusedError):
+                found.append(attempt(operation, sample, accepts, seed))
+                break
+    return found
+
+
 def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None, seed: int = 0) -> Call:
     """Run a sample in PyTorch, twice, to see whether it is random.
 
@@ -133,7 +161,8 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     for tensor in tensors:
         _require(tensor.layout is torch.strided, "a sparse tensor")
         _require(not tensor.is_quantized, "a quantized tensor")
-    first, second = (_outputs(operation, sample, seed + extra) for extra in (0, 1))
+    written = written_by(operation, sample, seed)
+    first, second = (outputs_of(operation, sample, seed + extra, written) for extra in (0, 1))
     _require(bool(first), "it gives no tensor")
     for tensor in (*tensors, *first):
         _require(tensor.layout is torch.strided, "a sparse tensor")
@@ -146,7 +175,7 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     random = is_uninitialised(operation) or any(not _alike(a, b) for a, b in zip(expected, again))
     _require(not random or all(_finite(array) for array in expected), "it is random, and not finite")
     _require(random or any(_tells(array) for array in expected), "it is NaN or infinite everywhere")
-    call = Call(operation, sample, expected, random)
+    call = Call(operation, sample, expected, random, written)
     _require(accepts is None or accepts(call), "the converter is not asked, or PyTorch leaves open what the call gives")
     return call
 
@@ -164,7 +193,7 @@ def _is_resolved(operation: Operation, sample: Sample) -> bool:
 
 def again(call: Call, seed: int) -> tuple[np.ndarray, ...]:
     """What PyTorch gives in another run, for a random call."""
-    return tuple(to_numpy(tensor) for tensor in _outputs(call.operation, call.sample, seed))
+    return tuple(to_numpy(tensor) for tensor in outputs_of(call.operation, call.sample, seed, call.written))
 
 
 def in_float32(call: Call) -> tuple[np.ndarray, ...] | None:
@@ -178,7 +207,7 @@ def in_float32(call: Call) -> tuple[np.ndarray, ...] | None:
     modules = [copy.deepcopy(arg).float() if isinstance(arg, nn.Module) else arg for arg in call.sample.args]
     sample = with_tensors(replace(call.sample, args=tuple(modules)), wide)
     try:
-        outputs = _outputs(call.operation, sample, 0)
+        outputs = outputs_of(call.operation, sample, 0, call.written)
     except RefusedError:
         return None
     names = [array.dtype.name for array in call.expected]
@@ -220,13 +249,52 @@ def fresh(sample: Sample) -> Sample:
     return with_tensors(sample, [tensor.detach().resolve_conj().resolve_neg().clone() for tensor in tensors])
 
 
-def _outputs(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor]:
+def outputs_of(operation: Operation, sample: Sample, seed: int, written: Sequence[int] = ()) -> list[torch.Tensor]:
+    """What PyTorch gives for copies of a sample's tensors.
+
+    Raises:
+        RefusedError: it does not take them.
+    """
+    return _ran(operation, fresh(sample), seed, written)
+
+
+def written_by(operation: Operation, sample: Sample, seed: int) -> tuple[int, ...]:
+    """Which of a sample's tensors a call writes to, though its name does not say so."""
+    if sample.program is not None or writes(operation):
+        return ()
     copied = fresh(sample)
+    _ran(operation, copied, seed)
+    return _changed(sample, copied)
+
+
+def observed(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor]:
+    """What PyTorch gives, and behind it what it writes to besides."""
+    copied = fresh(sample)
+    results = _ran(operation, copied, seed)
+    if sample.program is not None or writes(operation):
+        return results
+    tensors = tensors_of((copied.args, copied.kwargs))
+    return [*results, *(tensors[i] for i in _changed(sample, copied))]
+
+
+def _changed(sample: Sample, copied: Sample) -> tuple[int, ...]:
+    before, after = (tensors_of((one.args, one.kwargs)) for one in (fresh(sample), copied))
+    return tuple(
+        i for i, (was, now) in enumerate(zip(before, after)) if not torch.equal(_patterns(was), _patterns(now))
+    )
+
+
+def _patterns(tensor: torch.Tensor) -> torch.Tensor:
+    """Its bits, in which NaN equals itself."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _ran(operation: Operation, copied: Sample, seed: int, written: Sequence[int] = ()) -> list[torch.Tensor]:
     modules = [copy.deepcopy(arg) if isinstance(arg, nn.Module) else arg for arg in copied.args]
     with seeding(seed), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return run(operation, modules, copied.kwargs, sample.program)
+            return run(operation, modules, copied.kwargs, copied.program, written)
         except Exception as error:
             raise RefusedError(f"{type(error).__name__}: {error}") from error
 

@@ -6,8 +6,9 @@ Imports PyTorch, TensorFlow and nobuco, so it is itself imported only when conve
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -17,17 +18,35 @@ import numpy as np
 
 from nobuco.builtin import find_converter, registered_converters
 from nobuco.parity import Difference
-from nobuco.registry import Converter, Operation, operation_name, operator_named
-from pytest_nobuco.builtin_samples import FREE_AXES, IN_BLOCKS, NOT_CALLED, ONLY_DYNAMIC, PASSIVE, UNTIED
-from pytest_nobuco.calls import Call, RefusedError, choose, is_untied, untied
+from nobuco.registry import (
+    Converter,
+    Operation,
+    Sample,
+    operation_name,
+    operator_named,
+)
+from pytest_nobuco.builtin_samples import (
+    FREE_AXES,
+    IN_BLOCKS,
+    LEFT_OUT,
+    NOT_CALLED,
+    ONLY_DYNAMIC,
+    PASSIVE,
+    TRUSTING,
+    UNTIED,
+)
+from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, bound_for, describe_output
 from pytest_nobuco.options import Options
+from pytest_nobuco.parameters import Varied, varied
 from pytest_nobuco.resize import Limit, Resized, resized
 from pytest_nobuco.results import OutputResult
-from pytest_nobuco.samples import Source, source_of
+from pytest_nobuco.samples import Source, source_of, writes
+from pytest_nobuco.signatures import signatures_of
+from pytest_nobuco.special import SpecialSample, special
 
 Subjects = Sequence[Call | Resized]
 Blame = tuple[str | None, dict[str, Any] | None]
@@ -39,41 +58,53 @@ class NobucoConverters:
     def __init__(self) -> None:
         self._registered: dict[str, tuple[Converter, list[Operation], Source | None]] = {}
         self._last: tuple[Any, Subjects, Conversion | Exception] | None = None
+        self._varied: dict[str, Varied] = {}
 
     def listed(self) -> list[Entry]:
         """See `Converters`."""
-        for converter in registered_converters():
-            # Another converter may have taken over some of its operations.
-            operations = [op for op in _callables(converter) if find_converter(op) is converter]
-            if not operations:
-                continue
-            name = _unused(operation_name(operations[0]), self._registered)
-            self._registered[name] = converter, operations, source_of(converter, operations)
-        return [
-            Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
-            for name, (_, operations, source) in self._registered.items()
-        ]
+        entries = [self.entry(converter) for converter in registered_converters()]
+        return [entry for entry in entries if entry is not None]
+
+    def entry(self, converter: Converter) -> Entry | None:
+        """One registered converter, to be tried; None where it serves no operation that can be called."""
+        # Another converter may have taken over some of its operations.
+        operations = [op for op in _callables(converter) if find_converter(op) is converter]
+        if not operations:
+            return None
+        name = _unused(operation_name(operations[0]), self._registered)
+        source = source_of(converter, operations)
+        self._registered[name] = converter, operations, source
+        return Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
 
     def tried(self, entry: Entry, case: ConverterCase, options: Options) -> Finding:
         """See `Converters`."""
         if case.runtime == "tflite" and importlib.util.find_spec("ai_edge_litert") is None:
             raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'")
+        converter = self._registered[entry.name][0]
         key = entry.name, case.order, case.shape, case.dtype, case.runtime
         if self._last is None or self._last[0][:-1] != key[:-1]:
-            subjects = self._subjects(entry, case, options)
-            self._last = key, subjects, self._converted(entry, subjects, case)
+            subjects = self.subjects(entry, case, options)
+            self._last = key, subjects, attempted(converter, subjects, case)
         if case.runtime == "tflite" and any(map(_is_beyond_tflite, self._last[1])):
             subjects = [subject for subject in self._last[1] if not _is_beyond_tflite(subject)]
             if not subjects:
                 raise UnavailableError("all samples are without elements, or drawn in float64: TFLite has none of both")
-            self._last = (*key[:-1], ""), subjects, self._converted(entry, subjects, case)
+            self._last = (*key[:-1], ""), subjects, attempted(converter, subjects, case)
         _, subjects, conversion = self._last
         bound = bound_for([], options)
-        found = self._measured(entry, case, subjects, conversion, bound)
+        found = list(measured(converter, case, subjects, conversion, bound))
         conversion_id = "/".join(filter(None, key[:-1]))
-        return _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+        if case.runtime == "tflite":
+            judged_here = [not _is_of_kernels(subject) for subject in subjects]
+            subjects, found = ([*itertools.compress(many, judged_here)] for many in (subjects, found))
+        finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+        known = self._varied.get(entry.name)
+        if known is None or case.shape != "static":
+            return finding
+        idle = "; ".join(f"{name}: {reason}" for name, reason in known.reasons.items())
+        return replace(finding, parameters=known.share, idle=idle)
 
-    def _subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
+    def subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
         """The calls to try; in the dynamic case those that PyTorch itself takes at other sizes."""
         converter, _, source = self._registered[entry.name]
         if source is None:
@@ -106,37 +137,72 @@ class NobucoConverters:
         samples = source.draw(case.dtype)
         samples = list(map(untied, samples)) if _has(entry, UNTIED) else samples
         try:
-            return choose(operations, samples, options.samples, is_main, accepts, options.seed)
+            chosen = choose(operations, samples, options.samples, is_main, accepts, options.seed)
         except RefusedError as error:
             if not is_main:
                 raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
-
-    def _converted(self, entry: Entry, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
-        try:
-            return convert(self._registered[entry.name][0], subjects, case.order)
-        except Exception as error:  # whatever it is, it is told of the sample that raises it alone
-            return error
-
-    def _measured(
-        self, entry: Entry, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
-    ) -> list[list[Difference] | Exception]:
-        """For each sample its outputs' differences, or why there are none."""
-        if isinstance(conversion, Conversion):
-            try:
-                return list(differences(conversion, case.runtime, bound))
-            except Exception as error:
-                conversion = error
-        if len(subjects) == 1:
-            return [conversion]
-        # Together they fail: one by one it shows which of them do.
-        return [
-            self._measured(entry, case, [subject], self._converted(entry, [subject], case), bound)[0]
-            for subject in subjects
+        # The rest does not depend on whether an axis is dynamic, and looking for other sizes of each takes long.
+        given = converter.samples is not None or _has(entry, TRUSTING)
+        if given or not is_main or case.shape != "static":
+            return chosen
+        made = [
+            *self.varied(entry, samples, accepts, options.seed).samples,
+            *self.special(entry, samples, options.seed),
         ]
+        return [*chosen, *spread(operations, made, accepts, options.seed)]
+
+    def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
+        """Samples in which the operation's parameters differ from those of its other samples."""
+        if entry.name not in self._varied:
+            converter, operations, _ = self._registered[entry.name]
+            operation = _plain(operations)
+
+            def serves(sample: Sample) -> bool:
+                return bool(spread(operations, [sample], accepts, seed))
+
+            self._varied[entry.name] = varied(operation, samples, signatures_of(operation, converter), serves, seed)
+        return self._varied[entry.name]
+
+    def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
+        """Samples of values that the operation may treat apart."""
+        left_out = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
+        left_out |= {"tied"} if _has(entry, IN_BLOCKS) else set()
+        return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
 
     def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order)
+
+
+def _plain(operations: Sequence[Operation]) -> Operation:
+    """A spelling that writes to nothing, if there is one."""
+    return next((operation for operation in operations if not writes(operation)), operations[0])
+
+
+def attempted(converter: Converter, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
+    """The conversion of these calls, or why there is none."""
+    try:
+        return convert(converter, subjects, case.order)
+    except Exception as error:  # whatever it is, it is told of the sample that raises it alone
+        return error
+
+
+def measured(
+    converter: Converter, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
+) -> Iterator[list[Difference] | Exception]:
+    """For each sample its outputs' differences, or why there are none."""
+    if isinstance(conversion, Conversion):
+        try:
+            yield from differences(conversion, case.runtime, bound)
+            return
+        except Exception as error:
+            conversion = error
+    if len(subjects) == 1:
+        yield conversion
+        return
+    # Together they fail: one by one it shows which of them do.
+    for subject in subjects:
+        yield from measured(converter, case, [subject], attempted(converter, [subject], case), bound)
 
 
 def _finding(
@@ -149,7 +215,7 @@ def _finding(
     outputs: list[OutputResult] = []
     bad: list[tuple[float, Call | Resized, BadSample]] = []
     for subject, result in zip(subjects, found):
-        severity, problems, measured = _judged(result, bound)
+        severity, problems, measured = judged(result, bound)
         outputs += measured
         if problems:
             bad.append((severity, subject, BadSample(_describe(subject), problems)))
@@ -162,7 +228,7 @@ def _finding(
     return Finding(len(subjects), tuple(outputs), tuple(samples), bound.source, conversion, graph)
 
 
-def _judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
+def judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
     """How bad one sample is, what is wrong with it, and what is known of its outputs."""
     if isinstance(result, Exception):
         text = f"{type(result).__name__}: {result}"
@@ -188,6 +254,12 @@ def _is_beyond_tflite(subject: Call | Resized) -> bool:
     if call.random and any(array.dtype == np.float64 for array in call.expected):
         return True
     return any(not tensor.numel() for tensor in call.tensors) or any(not array.size for array in call.expected)
+
+
+def _is_of_kernels(subject: Call | Resized) -> bool:
+    """Whether TFLite's own kernels decide what becomes of it, whatever the converter does."""
+    sample = (subject if isinstance(subject, Call) else subject.call).sample
+    return isinstance(sample, SpecialSample) and sample.is_of_kernels
 
 
 def _describe(subject: Call | Resized) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -72,7 +72,7 @@ def convert(converter: Converter, subjects: Sequence[Call | Resized], order: str
     """
     calls = [subject.call if isinstance(subject, Resized) else subject for subject in subjects]
     samples = [fresh(call.sample) for call in calls]
-    copies = [Call(call.operation, sample, call.expected, call.random) for call, sample in zip(calls, samples)]
+    copies = [replace(call, sample=sample) for call, sample in zip(calls, samples)]
     shapes = {}
     for subject, copied in zip(subjects, copies):
         if isinstance(subject, Resized):
@@ -80,7 +80,10 @@ def convert(converter: Converter, subjects: Sequence[Call | Resized], order: str
                 shapes[tensor] = tuple(None if (i, dim) in subject.free else n for dim, n in enumerate(tensor.shape))
 
     def program(*given: Any) -> list[torch.Tensor]:
-        results = [run(call.operation, args, kwargs, call.sample.program) for call, (args, kwargs) in zip(calls, given)]
+        results = [
+            run(call.operation, args, kwargs, call.sample.program, call.written)
+            for call, (args, kwargs) in zip(calls, given)
+        ]
         return [tensor for result in results for tensor in result]
 
     with warnings.catch_warnings():

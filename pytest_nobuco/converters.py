@@ -66,7 +66,11 @@ class BadSample:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one item found over all its samples, the worst first among the bad ones; `graph` is of that one."""
+    """What one item found over all its samples, the worst first among the bad ones; `graph` is of that one.
+
+    parameters: how many of the operation's parameters samples vary, of how many: `7/8`; empty where none are made.
+    idle: the others, each with its reason.
+    """
 
     samples: int
     outputs: tuple[OutputResult, ...]
@@ -74,6 +78,8 @@ class Finding:
     bound: str
     conversion: str = ""
     graph: Mapping[str, Any] | None = None
+    parameters: str = ""
+    idle: str = ""
 
 
 class Converters(Protocol):
@@ -222,6 +228,8 @@ class ConverterItem(pytest.Item):
             ("nobuco_samples", finding.samples),
             ("nobuco_samples_passed", finding.samples - len(finding.bad)),
         ]
+        if finding.parameters:
+            self.user_properties += [("nobuco_parameters", finding.parameters), ("nobuco_idle", finding.idle)]
         self.stash[RESULT] = self._result(
             outputs=finding.outputs,
             bound=finding.bound,

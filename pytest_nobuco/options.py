@@ -31,20 +31,20 @@ MARKER = (
 class Options:
     """What the user asked for on the command line and in the ini file; None where nothing was said."""
 
-    models: tuple[str, ...]
-    inputs: tuple[InputSpec, ...]
-    orders: tuple[str, ...]
-    runtimes: tuple[str, ...]
-    dynamic: str | None
-    max_abs_diff: float | None
-    max_rel_diff: float | None
-    ini_max_abs_diff: float | None
-    ini_max_rel_diff: float | None
-    max_abs_limit: float | None
-    min_snr: float | None
-    ini_min_snr: float | None
-    seed: int
-    backend: str
+    models: tuple[str, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    orders: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()
+    dynamic: str | None = None
+    max_abs_diff: float | None = None
+    max_rel_diff: float | None = None
+    ini_max_abs_diff: float | None = None
+    ini_max_rel_diff: float | None = None
+    max_abs_limit: float | None = None
+    min_snr: float | None = None
+    ini_min_snr: float | None = None
+    seed: int = 0
+    backend: str = REAL_BACKEND
     converters: tuple[str, ...] = ()
     converters_from: tuple[str, ...] = ()
     samples: int | None = None

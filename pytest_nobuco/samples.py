@@ -12,7 +12,7 @@ import functools
 import random
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -30,6 +30,7 @@ from nobuco.registry import Converter, Operation, Sample, operation_name
 from pytest_nobuco import aten_samples, builtin_samples
 from pytest_nobuco.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.signatures import ModuleSample, named
 
 SAMPLES = {**builtin_samples.SAMPLES, **aten_samples.SAMPLES}
 # The order in which the first that an operation takes becomes its main dtype.
@@ -146,12 +147,19 @@ def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, mai
         for info in infos:
             inputs = info.module_inputs_func(info, device="cpu", dtype=wanted, requires_grad=False, training=False)
             for given in inputs:
-                made = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs)
-                module = randomized(made.to(wanted))
-                found.append(Sample((module, *given.forward_input.args), given.forward_input.kwargs))
+                arguments = named(info.module_cls, given.constructor_input.args, given.constructor_input.kwargs)
+                make = functools.partial(_module, info.module_cls, wanted, seed)
+                inputs, options = given.forward_input.args, given.forward_input.kwargs
+                found.append(ModuleSample((make(arguments), *inputs), options, make=make, arguments=arguments))
         if dtype == main:
             found += [sample for make in own for sample in make()]
     return found
+
+
+def _module(kind: type[nn.Module], dtype: torch.dtype, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """The same arguments give the same weights, and so do others that have no part in them."""
+    with seeding(seed):
+        return randomized(kind(**arguments).to(dtype))
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ CHANGES = {
     "set_ with places": lambda v: v.set_(v, v.storage_offset(), (2, 2), (1, 2)),
     "data": lambda v: setattr(v, "data", v.data.t()),
     "ATen": lambda v: torch.ops.aten.t_(v),
+    "ATen, another overload": lambda v: torch.ops.aten.transpose_(v, 0, 1),
 }
 
 

@@ -114,9 +114,11 @@ def _elu(x: tf.Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: floa
 
 
 @elementwise(*spellings("elu", F))
-def elu(input: tf.Tensor, alpha: float = 1.0, inplace: bool = False) -> tf.Tensor:
+def elu(
+    input: tf.Tensor, alpha: float = 1.0, inplace: bool = False, *, scale: float = 1.0, input_scale: float = 1.0
+) -> tf.Tensor:
     """elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor"""
-    return _elu(input, alpha)
+    return _elu(input, alpha, scale, input_scale)
 
 
 @elementwise(*spellings("celu", F))

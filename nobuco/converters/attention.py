@@ -47,6 +47,13 @@ def causal(rows: Any, columns: Any) -> Any:
     return tf.range(columns) <= tf.range(rows)[:, tf.newaxis]
 
 
+def also(mask: Any, seen: Any, dtype: tf.DType) -> Any:
+    """A mask, if there is one, and of what it leaves to be seen only this."""
+    if mask is None:
+        return seen
+    return mask & seen if mask.dtype in (tf.bool, np.bool_) else cast(mask, dtype) + additive(seen, dtype, False)
+
+
 def _has_empty_row(mask: Any) -> bool:
     """Whether some row of a mask of what may be seen is, or could be, empty."""
     known = _known(mask)
@@ -71,7 +78,7 @@ def scaled_dot_product_attention(
     """scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, ...) -> Tensor"""
     rows, columns = sizes(query)[-2], sizes(key)[-2]
     if is_causal:
-        attn_mask = causal(rows, columns)
+        attn_mask = also(attn_mask, causal(rows, columns), query.dtype)
     scores = _scores(query, key, scale)
     if attn_mask is not None:
         scores = scores + additive(attn_mask, query.dtype, masked_where=False)

@@ -185,7 +185,7 @@ def atan(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("sinh"), to_float=True)
 def sinh(input: tf.Tensor) -> tf.Tensor:
     """sinh(Tensor self) -> Tensor"""
-    return (tf.exp(input) - tf.exp(-input)) / 2
+    return (tf.math.expm1(input) - tf.math.expm1(-input)) / 2
 
 
 @elementwise(*spellings("cosh"), to_float=True)
@@ -249,10 +249,16 @@ def erfc(input: tf.Tensor) -> tf.Tensor:
     return tf.math.erfc(input)
 
 
+# Below, the next term of the series of `erfinv` is less than float32 resolves.
+_LINEAR = 2e-2
+
+
 @elementwise(*spellings("erfinv"), special.erfinv, to_float=True)
 def erfinv(input: tf.Tensor) -> tf.Tensor:
     """erfinv(Tensor self) -> Tensor"""
-    return wide(tf.math.erfinv)(input)
+    # TensorFlow's goes by the quantile of a probability about one half, which holds few digits of a small number.
+    series = input * (math.sqrt(math.pi) / 2) * (1 + math.pi / 12 * tf.square(input))
+    return tf.where(tf.abs(input) < _LINEAR, series, wide(tf.math.erfinv)(input))
 
 
 @elementwise(special.ndtr, to_float=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters import arithmetic
-from nobuco.converters.rules import reducing, remaining
+from nobuco.converters.rules import is_over_none, reducing, reducing_at_word, remaining
 from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes, spellings
 from nobuco.ir import Node, Value
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
@@ -209,18 +209,19 @@ def argmin(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> t
 
 
 def _truth(input: tf.Tensor, reduce: Callable[..., tf.Tensor], dim: Dims, keepdim: bool) -> tf.Tensor:
-    """PyTorch answers in bool, but for uint8, which was its bool once."""
-    found = _reduced(reduce, tf.cast(input, tf.bool), axes(input, dim), keepdim)
+    """PyTorch answers in bool, but for uint8, which was its bool once; over no dimension of each element alone."""
+    truth = tf.cast(input, tf.bool)
+    found = truth if is_over_none(dim) else _reduced(reduce, truth, axes(input, dim), keepdim)
     return tf.cast(found, tf.uint8) if input.dtype == tf.uint8 else found
 
 
-@reduction(*spellings("any"))
+@expression(*spellings("any"), strategy=keeping(reducing_at_word))
 def any(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
     """any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     return _truth(input, tf.reduce_any, dim, keepdim)
 
 
-@reduction(*spellings("all"))
+@expression(*spellings("all"), strategy=keeping(reducing_at_word))
 def all(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
     """all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     return _truth(input, tf.reduce_all, dim, keepdim)

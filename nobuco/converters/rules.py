@@ -46,6 +46,16 @@ def reducing(input: Value, dim: Any = None, keepdim: bool = False, **_: Any) -> 
     return remaining(input.rank, dim, keepdim)
 
 
+def is_over_none(dim: Any) -> bool:
+    """Whether a list of dimensions names none; most reductions take that for all, a few at its word."""
+    return isinstance(dim, (list, tuple)) and not dim
+
+
+def reducing_at_word(input: Value, dim: Any = None, keepdim: bool = False, **_: Any) -> Sequence[int]:
+    """`sources` of a reduction that over no dimension is none."""
+    return range(input.rank) if is_over_none(dim) else remaining(input.rank, dim, keepdim)
+
+
 def reducing_together(dim_of: Callable[..., tuple[int, bool]]) -> LayoutRule:
     """Rule of reductions of several tensors of one rank, whose arguments tell `(dim, keepdim)`."""
 

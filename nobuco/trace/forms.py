@@ -43,7 +43,9 @@ def _changes_form(name: str) -> bool:
 
 def _plain(func: Any, name: str) -> Callable[..., torch.Tensor]:
     if isinstance(func, torch._ops.OpOverload):
-        return getattr(getattr(torch.ops.aten, name), func._overloadname)
+        packet, overload = getattr(torch.ops.aten, name), func._overloadname
+        # Not all are called alike: `transpose_.default` is `transpose.int`.
+        return getattr(packet, overload if overload in packet.overloads() else packet.overloads()[0])
     return getattr(torch.Tensor, name)
 
 

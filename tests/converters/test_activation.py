@@ -182,3 +182,7 @@ def test_tflite_operations(check, activation, operations):
 )
 def test_dropout_at_rest_is_nothing(check, dropout):
     check(dropout, torch.randn(2, 3, 4, 5))
+
+
+def test_elu_in_place_has_a_scale_on_either_side(check):
+    check(lambda x: torch._C._nn.elu_(x * 1, alpha=0.3, scale=0.7, input_scale=2.0), torch.randn(2, 3, 4))

@@ -347,6 +347,17 @@ def test_function_in_tflite(check, name):
     check(getattr(torch, name), torch.rand(2, 3) * 0.9 + 0.05, orders=LAST, tflite=True)
 
 
+@pytest.mark.parametrize("name", ["sinh", "asinh", "erfinv", "expm1", "log1p", "tanh"])
+def test_small_numbers_keep_their_digits(check, name):
+    x = torch.tensor([1e-7, -3e-6, 2e-5, 1e-30, 0.0])
+    check(lambda x: getattr(torch, name)(x) * 1e6, x)
+    check(getattr(torch, name), torch.tensor([1.9e-2, 2.1e-2, -0.3, 0.9]))
+
+
+def test_asinh_of_large_numbers(check):
+    check(torch.asinh, torch.tensor([torch.inf, -torch.inf, 1e30, -3e38, 1e19, 4e18, 1e4]))
+
+
 @pytest.mark.parametrize("name", ["erf", "erfc", "erfinv", "digamma"])
 @pytest.mark.xfail(strict=True, reason="TFLite has no such operation, and no formula of its own is as exact")
 def test_function_that_tflite_lacks(check, name):

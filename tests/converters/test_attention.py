@@ -27,6 +27,8 @@ SEEN[..., 0] = True
         {"attn_mask": torch.randn(5, 6)},
         {"attn_mask": SEEN.float(), "dropout_p": 0.0, "scale": 1.0},
         {"attn_mask": torch.ones(5, 6, dtype=torch.bool).triu(2)},
+        {"attn_mask": torch.randn(5, 6), "is_causal": True},
+        {"attn_mask": SEEN, "is_causal": True},
     ],
 )
 def test_scaled_dot_product_attention(check, options):

@@ -122,7 +122,8 @@ def test_parts_are_written_and_reduced(same):
     same(lambda x, s: torch.as_strided_scatter(x, s, (2, 2), (1, 5), 1), x, torch.randn(2, 2))
     same(lambda x, s: torch.index_reduce(x, 0, torch.tensor([2, 0, 2]), s, "amax"), x, torch.randn(3, 4) * 9)
     same(lambda x: torch.nonzero_static(x > 7, size=5), x)
-    same(lambda x: torch.segment_reduce(x, "mean", lengths=torch.tensor([2, 0, 1]), axis=0), x)
+    for reduce in ("mean", "max", "amax", "min", "amin"):
+        same(lambda x, reduce=reduce: torch.segment_reduce(x, reduce, lengths=torch.tensor([2, 0, 1]), axis=0), x)
 
 
 def test_any_matrix_has_factors(same):

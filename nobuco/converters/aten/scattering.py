@@ -95,6 +95,7 @@ _SEGMENTS = {
     "max": (tf.math.unsorted_segment_max, tf.maximum, -np.inf),
     "min": (tf.math.unsorted_segment_min, tf.minimum, np.inf),
 }
+_SEGMENTS |= {f"a{name}": _SEGMENTS[name] for name in ("max", "min")}  # PyTorch knows them by both names
 
 
 @expression(aten.segment_reduce.default, strategy=FORCE_PYTORCH_ORDER)

@@ -1,0 +1,1 @@
+"""Subtly wrong converters, which the plugin's items must not let through: `python -m conformance.mutants`."""

@@ -1,0 +1,66 @@
+"""Which wrong converters the plugin's converter items let through.
+
+    python -m conformance.mutants > conformance/MUTANTS.md
+    python -m conformance.mutants '*Conv2d*'      # those whose names match
+
+Each mutant stands in the place of the built-in converter, and is tried as an item of `pytest --nobuco-converters` is:
+on the same samples, by the same comparison. Only one form of it, channels-last, static, Keras: what that lets through,
+the others hardly catch. The exit status is 1 if a mutant survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from conformance.mutants.run import Verdict, verdicts
+from conformance.mutants.table import MUTANTS
+from pytest_nobuco.options import Options
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pattern", nargs="?", default="*", help="which mutants, as a glob on their names")
+    parser.add_argument("--samples", type=int, help="how many samples an item takes, as --nobuco-samples")
+    parser.add_argument("--survivors", action="store_true", help="print only those that survive")
+    arguments = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if fnmatch.fnmatch(mutant.name, arguments.pattern)]
+    start = time.monotonic()
+    found = []
+    for verdict in verdicts(chosen, Options(samples=arguments.samples)):
+        found.append(verdict)
+        print(f"{len(found)}/{len(chosen)} {verdict.mutant.name}: {_outcome(verdict)}", file=sys.stderr, flush=True)
+    shown = [verdict for verdict in found if not (arguments.survivors and verdict.caught)]
+    print("\n".join(table(found, shown, time.monotonic() - start)))
+    return not all(verdict.caught for verdict in found)
+
+
+def table(found: Sequence[Verdict], shown: Sequence[Verdict], seconds: float) -> Iterator[str]:
+    """The page."""
+    caught = sum(verdict.caught for verdict in found)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    yield "# Mutants"
+    yield ""
+    when = f"{time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}, {seconds:.0f} s"
+    yield f"`python -m conformance.mutants`; {when}. Wrong converters in the places of the built-in ones, each tried"
+    yield "as an item of `pytest --nobuco-converters` is, channels-last, static, in Keras, with the first sample that"
+    yield f"caught it. **{caught} of {len(found)} are caught.**"
+    yield ""
+    yield "| converter | fault | outcome | by |"
+    yield "|---|---|---|---|"
+    for verdict in shown:
+        operation, _, kind = verdict.mutant.name.partition(": ")
+        yield f"| `{operation}` | {kind} | {_outcome(verdict)} | {verdict.by.replace('|', '/'):.120} |"
+
+
+def _outcome(verdict: Verdict) -> str:
+    return "caught" if verdict.caught else "**survived**"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

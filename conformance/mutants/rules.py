@@ -1,0 +1,202 @@
+"""How a wrong converter is made of a built-in one.
+
+Each function gives the change of one kind. An argument is found by its name, whether it is given by position, by
+keyword, or as an attribute of a module.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tensorflow as tf
+from torch import nn
+
+from nobuco.registry import Converter, Operation, operation_name
+
+Make = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A wrong converter in the place of the built-in one of an operation.
+
+    kind: what all mutants have in common that are wrong in this way.
+    change: gives what makes the wrong callable, from what makes the right one.
+    """
+
+    operation: Operation
+    kind: str
+    change: Callable[[Converter], Converter]
+
+    @property
+    def name(self) -> str:
+        """Operation and fault, in words."""
+        return f"{operation_name(self.operation)}: {self.kind}"
+
+
+def halved(operation: Operation, *parameters: str, given: Mapping[str, Any] | None = None) -> list[Mutant]:
+    """For each parameter: half of every value whenever it is not its default."""
+
+    def change(parameter: str, converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, args, kwargs)
+            value = _value(converter, parameter, args, kwargs)
+            is_default = _is(value, (given or {}).get(parameter, _default(converter, parameter, args)))
+            return made if is_default else _after(made, lambda results: tf.nest.map_structure(_half, results))
+
+        return _remade(converter, make)
+
+    return [
+        Mutant(operation, f"half of every value where {p} is not its default", _with(change, p)) for p in parameters
+    ]
+
+
+def ignored(operation: Operation, **defaults: Any) -> list[Mutant]:
+    """For each parameter: the value given here in place of any other."""
+
+    def change(parameter: str, converter: Converter) -> Converter:
+        value = defaults[parameter]
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, *_instead(converter, parameter, value, args, kwargs))
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                args, kwargs = _instead(converter, parameter, value, args, kwargs)
+                return made(*args, **kwargs)
+
+            return run if _is_function(args) else made
+
+        return _remade(converter, make)
+
+    return [Mutant(operation, f"{p} is {defaults[p]!r} whatever it is", _with(change, p)) for p in defaults]
+
+
+def replaced(operation: Operation, kind: str, function: Callable[..., Any]) -> Mutant:
+    """Another TensorFlow function altogether."""
+    return Mutant(operation, kind, lambda converter: _remade(converter, lambda *args, **kwargs: function))
+
+
+def spoiled(operation: Operation, kind: str, after: Callable[[Any], Any]) -> Mutant:
+    """The results are changed afterwards."""
+
+    def change(converter: Converter) -> Converter:
+        return _remade(converter, lambda *args, **kwargs: _after(_made(converter, args, kwargs), after))
+
+    return Mutant(operation, kind, change)
+
+
+def misled(operation: Operation, kind: str, before: Callable[..., tuple[Any, ...]]) -> Mutant:
+    """The positional arguments are changed before: those that PyTorch had, and those of the running model."""
+
+    def change(converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, before(*args), kwargs)
+            return (lambda *args, **kwargs: made(*before(*args), **kwargs)) if _is_function(args) else made
+
+        return _remade(converter, make)
+
+    return Mutant(operation, kind, change)
+
+
+def moved(operation: Operation, kind: str, steps: Callable[..., Any]) -> Mutant:
+    """Other steps of a pure movement of data."""
+    return Mutant(operation, kind, lambda converter: replace(converter, steps=steps))
+
+
+def altered(module: nn.Module, **attributes: Any) -> nn.Module:
+    """A copy of a module, on its own tensors, with other attributes."""
+    changed = copy.copy(module)
+    changed._parameters = dict(module._parameters)
+    for name, value in attributes.items():
+        setattr(changed, name, value)
+    return changed
+
+
+def _with(change: Callable[[str, Converter], Converter], parameter: str) -> Callable[[Converter], Converter]:
+    return lambda converter: change(parameter, converter)
+
+
+def _remade(converter: Converter, make: Make) -> Converter:
+    """As it is but for what it makes; it flattens nothing by the way, since that is a converter of its own."""
+    return replace(converter, make=make, steps=None, after_flattening=None)
+
+
+def _made(converter: Converter, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if converter.make is None:
+        raise TypeError(f"{converter.location} only moves data: use `moved`")
+    return converter.make(*args, **kwargs)
+
+
+def _after(made: Any, change: Callable[[Any], Any]) -> Any:
+    return lambda *args, **kwargs: change(made(*args, **kwargs))
+
+
+def _half(x: Any) -> Any:
+    """Of an integer the quotient, of a boolean the opposite."""
+    if x.dtype == tf.bool:
+        return ~x
+    return x // 2 if x.dtype.is_integer else x * tf.cast(0.5, x.dtype)
+
+
+def _is_function(args: Sequence[Any]) -> bool:
+    return not isinstance(args[0], nn.Module)
+
+
+# -- where a parameter's value is
+
+
+def _signature(converter: Converter) -> list[inspect.Parameter]:
+    """The parameters of a converter, which are its operation's; its body may have the number of dimensions before."""
+    found = list(inspect.signature(converter.function).parameters.values())
+    return found[1:] if found[0].name == "n" else found
+
+
+def _value(converter: Converter, parameter: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    if not _is_function(args):
+        return _of_module(args[0], parameter)
+    if parameter in kwargs:
+        return kwargs[parameter]
+    place = _place(converter, parameter)
+    return args[place] if place is not None and place < len(args) else _default(converter, parameter, args)
+
+
+def _instead(
+    converter: Converter, parameter: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with another value in this place, if any stood there."""
+    if not _is_function(args):
+        old = getattr(args[0], parameter)
+        value = (value,) * len(old) if isinstance(old, tuple) else value
+        return (altered(args[0], **{parameter: value}), *args[1:]), dict(kwargs)
+    place = _place(converter, parameter)
+    if place is not None and place < len(args):
+        return (*args[:place], value, *args[place + 1 :]), dict(kwargs)
+    return tuple(args), {**kwargs, parameter: value} if parameter in kwargs else dict(kwargs)
+
+
+def _place(converter: Converter, parameter: str) -> int | None:
+    names = [p.name for p in _signature(converter) if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    return names.index(parameter) if parameter in names else None
+
+
+def _default(converter: Converter, parameter: str, args: Sequence[Any]) -> Any:
+    if not _is_function(args):
+        classes = [c for c in type(args[0]).__mro__ if parameter in inspect.signature(c.__init__).parameters]
+        return inspect.signature(classes[0].__init__).parameters[parameter].default
+    found = [p.default for p in _signature(converter) if p.name == parameter]
+    return found[0] if found else None
+
+
+def _of_module(module: nn.Module, parameter: str) -> Any:
+    value = getattr(module, parameter)
+    return value is not None if parameter == "bias" and not isinstance(value, bool) else value
+
+
+def _is(value: Any, default: Any) -> bool:
+    if isinstance(value, (tuple, list)) and not isinstance(default, (tuple, list)):
+        return all(_is(one, default) for one in value)
+    return value is default or (value.__class__ in (int, float, str, bool, tuple) and value == default)

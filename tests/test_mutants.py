@@ -1,0 +1,90 @@
+"""Wrong converters are caught: by the converter's own items, and by those of a model that has the layer.
+
+A slice of `conformance.mutants`, which tries them all (`conformance/MUTANTS.md`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+import pytest
+
+from conformance.mutants.rules import Mutant
+from conformance.mutants.run import verdicts
+from conformance.mutants.table import MUTANTS
+from pytest_nobuco.options import Options
+
+SLICE = (
+    "torch.nn.Conv2d: half of every value where * is not its default",
+    "torch.nn.ConvTranspose2d: output_padding is 0 *",
+    "torch.topk: *",
+    "torch.round: half is rounded up",
+    "torch.log1p: *",
+    "torch.nn.functional.scaled_dot_product_attention: scale *",
+    "torch.pixel_shuffle: *",
+    "torch.nn.Embedding: *",
+    "torch.nn.functional.batch_norm: momentum *",
+)
+
+
+def chosen(pattern: str) -> list[Mutant]:
+    return [mutant for mutant in MUTANTS if fnmatch.fnmatch(mutant.name, pattern)]
+
+
+@pytest.mark.parametrize("pattern", SLICE)
+def test_an_item_of_the_converter_fails(pattern):
+    mutants = chosen(pattern)
+    assert mutants
+    assert [verdict.mutant.name for verdict in verdicts(mutants, Options()) if not verdict.caught] == []
+
+
+def test_there_are_many_and_no_two_of_one_name():
+    names = [mutant.name for mutant in MUTANTS]
+    assert len(names) > 300
+    assert len(set(names)) == len(names)
+
+
+MODEL = """
+    import torch
+    from torch import nn
+
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 3)
+            self.down = nn.Conv2d(4, 4, 3, stride=2, groups=2)
+            self.act = nn.Sigmoid()
+
+        def forward(self, x):
+            return self.act(self.down(self.stem(x)))
+
+        def example_inputs(self):
+            return [torch.randn(2, 3, 13, 11)]
+"""
+MUTATED = """
+    import pytest
+
+    from conformance.mutants.run import installed
+    from conformance.mutants.table import MUTANTS
+    from nobuco.builtin import find_converter
+
+
+    @pytest.fixture(autouse=True)
+    def wrong():
+        name = "torch.nn.Conv2d: half of every value where stride is not its default"
+        (mutant,) = [m for m in MUTANTS if m.name == name]
+        with installed(mutant.change(find_converter(mutant.operation))):
+            yield
+"""
+
+
+def test_an_item_of_a_model_fails_and_names_the_layer(pytester: pytest.Pytester):
+    pytester.syspathinsert(Path(__file__).parents[1])
+    pytester.makepyfile(mypkg=MODEL)
+    pytester.makeconftest(MUTATED)
+    options = ["--nobuco-model=mypkg.Net", "--nobuco-runtime=keras", "--nobuco-order=nhwc", "--nobuco-dynamic=none"]
+    result = pytester.runpytest_subprocess(*options)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*keras differs from PyTorch*", "*worst node: down (torch.nn.Conv2d)*"])
