@@ -378,7 +378,10 @@ def _ctc_of_blank() -> Sequence[Sample]:
 
 
 def _grouped_heads() -> Sequence[Sample]:
-    return [Sample((_image(2, 4, 3, 8), _image(2, 2, 5, 8), _image(2, 2, 5, 7)), {"enable_gqa": True})]
+    q, k, v = _image(2, 4, 3, 8), _image(2, 2, 5, 8), _image(2, 2, 5, 7)
+    seen = torch.rand(2, 1, 3, 5) > 0.4
+    seen[..., 0] = True
+    return [Sample((q, k, v), {"enable_gqa": True}), Sample((q[:, :2], k, v), {"attn_mask": seen})]
 
 
 def _searched() -> Sequence[Sample]:
@@ -608,6 +611,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.gumbel_softmax: _gumbel,
         F.scaled_dot_product_attention: _grouped_heads,
         torch.searchsorted: _searched,
+        # Of several channels: with one, PyTorch's order is TensorFlow's.
+        torch.pixel_shuffle: lambda: [Sample((_image(2, 12, 3, 5), 2))],
+        torch.pixel_unshuffle: lambda: [Sample((_image(2, 3, 6, 10), 2))],
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],

@@ -35,7 +35,7 @@ from pytest_nobuco.builtin_samples import (
     TRUSTING,
     UNTIED,
 )
-from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
+from pytest_nobuco.calls import Accepts, Call, RefusedError, choose, is_untied, spread, tensors_of, untied
 from pytest_nobuco.converter_parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.errors import SuiteError, UnavailableError
@@ -45,7 +45,7 @@ from pytest_nobuco.parameters import Varied, varied
 from pytest_nobuco.resize import Limit, Resized, resized
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.samples import Source, source_of, writes
-from pytest_nobuco.signatures import signatures_of
+from pytest_nobuco.signatures import ModuleSample, signatures_of
 from pytest_nobuco.special import SpecialSample, special
 
 Subjects = Sequence[Call | Resized]
@@ -147,6 +147,8 @@ class NobucoConverters:
         if given or not is_main or case.shape != "static":
             return chosen
         made = [
+            *source.own(),
+            *_with_other_arguments(samples, chosen),
             *self.varied(entry, samples, accepts, options.seed).samples,
             *self.special(entry, samples, options.seed),
         ]
@@ -172,6 +174,17 @@ class NobucoConverters:
 
     def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order)
+
+
+def _with_other_arguments(samples: Sequence[Sample], chosen: Sequence[Call]) -> list[Sample]:
+    """Of modules the samples that give `forward` other arguments than any chosen one: a state, a mask."""
+
+    def arguments(sample: Sample) -> tuple[int, tuple[str, ...]]:
+        return len(tensors_of((sample.args, sample.kwargs))), tuple(sample.kwargs)
+
+    first = {arguments(sample): sample for sample in reversed(samples) if isinstance(sample, ModuleSample)}
+    seen = {arguments(call.sample) for call in chosen}
+    return [sample for kind, sample in first.items() if kind not in seen]
 
 
 def _plain(operations: Sequence[Operation]) -> Operation:

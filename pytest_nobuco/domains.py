@@ -117,7 +117,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "offset": ((1,), (-1,)),
         "padding_idx": ((1,),),
         "keepdim": ((True, _with(dim=0, keepdim=True), _with(dim=-1, keepdim=True)),),
-        "dtype": ((torch.int32, torch.float16),),
+        "dtype": ((torch.int32,),),  # of the others, which PyTorch takes more often, TFLite reduces none
         # layers
         "bias": ((False, True, None),),
         "num_layers": ((2, 1),),

@@ -47,11 +47,13 @@ class Source:
 
     dtypes: those that can be drawn, the main one first; empty where samples have the dtypes that they have.
     draw: the samples of a dtype (None where there are none to choose from).
+    own: of these, in the main dtype, those that stand behind PyTorch's, since PyTorch's lack something.
     """
 
     name: str
     dtypes: tuple[str, ...]
     draw: Callable[[str | None], list[Sample]]
+    own: Callable[[], list[Sample]] = list
 
 
 def source_of(converter: Converter, operations: Sequence[Operation], seed: int = 0) -> Source | None:
@@ -61,17 +63,18 @@ def source_of(converter: Converter, operations: Sequence[Operation], seed: int =
         return Source("registration", (), lambda dtype: _seeded(lambda: given(), seed))
     infos = list({id(info): info for operation in operations for info in _infos().get(_key(operation), ())}.values())
     own = [SAMPLES[key] for key in dict.fromkeys(map(_key, operations)) if key in SAMPLES]
+    ours = functools.partial(_seeded, lambda: [sample for make in own for sample in make()], seed)
     if own and all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
         infos = []  # whose arguments are those of the public operation
     if own and any(fnmatchcase(operation_name(op), name) for op in operations for name in ONLY_DYNAMIC):
         infos = []  # which call them on nothing, or on numbers
     if infos:
         dtypes = _dtypes(operations, (_supported(info, operations) for info in infos))
-        return Source("OpInfo", dtypes, lambda dtype: _of_infos(infos, own, dtype, dtypes[0], seed))
+        return Source("OpInfo", dtypes, lambda dtype: _of_infos(infos, own, dtype, dtypes[0], seed), ours)
     modules = [info for operation in operations for info in _module_infos().get(operation, ())]
     if modules:
         dtypes = _dtypes(operations, (info.dtypes for info in modules))
-        return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0], seed))
+        return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0], seed), ours)
     if own:
         return Source("table", (), lambda dtype: _seeded(lambda: [s for make in own for s in make()], seed))
     if all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
@@ -168,6 +171,8 @@ def randomized(module: nn.Module) -> nn.Module:
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point() and tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
             tensor.uniform_(0.5, 1.5)
+        elif tensor.is_floating_point() and tensor.dim() > 1 and tensor.numel():  # the row of `padding_idx`
+            tensor[(tensor == 0).flatten(1).all(1)] = 0.7
     return module.eval()
 
 

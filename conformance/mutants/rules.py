@@ -95,7 +95,10 @@ def misled(operation: Operation, kind: str, before: Callable[..., tuple[Any, ...
     def change(converter: Converter) -> Converter:
         def make(*args: Any, **kwargs: Any) -> Any:
             made = _made(converter, before(*args), kwargs)
-            return (lambda *args, **kwargs: made(*before(*args), **kwargs)) if _is_function(args) else made
+            if _is_function(args):
+                return lambda *args, **kwargs: made(*before(*args), **kwargs)
+            module = args[0]
+            return lambda *args, **kwargs: made(*before(module, *args)[1:], **kwargs)
 
         return _remade(converter, make)
 
