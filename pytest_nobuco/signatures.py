@@ -50,7 +50,7 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
         return (_of_schema(operation._schema),)
     if isinstance(operation, type) and issubclass(operation, nn.Module):
         return (_of_constructor(operation),)
-    own = _of_function(operation)
+    own = _of_function(operation)  # type: ignore[arg-type]  # whatever can be called has a hash
     if own is not None:
         return (own,)
     schemas = [schema for schema in _schemas(operation) if any(map(_takes_tensor, schema.arguments))]
@@ -136,7 +136,7 @@ def _of_constructor(module: type[nn.Module]) -> Signature:
     """That of the first class that names its parameters, and what the classes before it name besides."""
     found: list[inspect.Parameter] = []
     for base in module.__mro__:
-        own = list(inspect.signature(base.__init__).parameters.values())[1:]
+        own = list(inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values())[1:]
         found += [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "mode"]
         if not any(p.kind is p.VAR_POSITIONAL for p in own):
             break
