@@ -50,10 +50,11 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
         return (_of_schema(operation._schema),)
     if isinstance(operation, type) and issubclass(operation, nn.Module):
         return (_of_constructor(operation),)
-    own = _of_function(operation)  # type: ignore[arg-type]  # whatever can be called has a hash
+    own = _of_function(operation)
     if own is not None:
         return (own,)
-    schemas = [schema for schema in _schemas(operation) if any(map(_takes_tensor, schema.arguments))]
+    found = _schemas(operation)  # type: ignore[arg-type]  # whatever can be called has a hash
+    schemas = [schema for schema in found if any(map(_takes_tensor, schema.arguments))]
     if schemas:
         return tuple(map(_of_schema, schemas))
     declared = _of_function(converter.function)

@@ -80,8 +80,8 @@ MUTATED = """
 """
 
 
-def test_an_item_of_a_model_fails_and_names_the_layer(pytester: pytest.Pytester):
-    pytester.syspathinsert(Path(__file__).parents[1])
+def test_an_item_of_a_model_fails_and_names_the_layer(pytester: pytest.Pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where conformance is found
     pytester.makepyfile(mypkg=MODEL)
     pytester.makeconftest(MUTATED)
     options = ["--nobuco-model=mypkg.Net", "--nobuco-runtime=keras", "--nobuco-order=nhwc", "--nobuco-dynamic=none"]
