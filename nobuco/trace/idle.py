@@ -31,6 +31,7 @@ class Idle:
         self.keeps_all = keeps_all
         self._memory = memory
         self._repeatable: set[int] = set()
+        self._memories: set[int] = set()
         self._made = 0
         self._busy = False
         # What Python counts of a tensor in a slot: some PyTorchs add one where a view of it is left.
@@ -45,6 +46,7 @@ class Idle:
         size = _bytes_around(tensor)
         if size >= LARGE and not self.keeps_all:
             self._repeatable.add(value.id)
+            self._memories.add(storage(tensor))
             self._made += size
 
     @contextmanager
@@ -73,14 +75,19 @@ class Idle:
             slot = self._memory.find(samples[id])
             if slot is None or slot.value.id != id:  # a copy of what was there before a write
                 self._forget(id)
-        for number in {storage(samples[id]) for id in self._repeatable}:
+        for number in list(self._memories):
             slots = self._memory.in_storage(number)
-            if all(slot.stale or slot.value.id in self._repeatable for slot in slots) and not self._is_used(slots):
+            if all(map(self._is_repeatable, slots)) and not self._is_used(slots):
                 for slot in slots:
                     if samples.get(slot.value.id) is slot.tensor:  # another tensor may have the value, too
                         self._forget(slot.value.id)
                 self._memory.forget(number)
+                self._memories.discard(number)
         self._made = 0
+
+    def _is_repeatable(self, slot: Slot) -> bool:
+        """Whether the trace can do without what a tensor holds; of a value that several have, one may be gone."""
+        return slot.stale or slot.value.id in self._repeatable or slot.value.id not in self._memory.samples
 
     def _forget(self, id: int) -> None:
         self._repeatable.discard(id)
