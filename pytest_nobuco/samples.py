@@ -144,7 +144,7 @@ def _of_infos(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main:
 
 def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str, seed: int) -> list[Sample]:
     wanted = getattr(torch, dtype or main)
-    found = []
+    found: list[Sample] = []
     with seeding(seed):
         for info in infos:
             inputs = info.module_inputs_func(info, device="cpu", dtype=wanted, requires_grad=False, training=False)
