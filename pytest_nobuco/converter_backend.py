@@ -96,8 +96,10 @@ class NobucoConverters:
         conversion_id = "/".join(filter(None, key[:-1]))
         if case.runtime == "tflite":
             judged_here = [not _is_of_kernels(subject) for subject in subjects]
-            subjects = list(itertools.compress(subjects, judged_here))
-            found = list(itertools.compress(found, judged_here))
+            subjects, found = (
+                list(itertools.compress(subjects, judged_here)),
+                list(itertools.compress(found, judged_here)),
+            )
         finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
         known = self._varied.get(entry.name)
         if known is None or case.shape != "static":

@@ -8,7 +8,6 @@ Imports PyTorch, so it is itself imported only when converters are listed.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +52,7 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
     own = _of_function(operation)
     if own is not None:
         return (own,)
-    found = _schemas(operation)  # type: ignore[arg-type]  # whatever can be called has a hash
+    found = _schemas(operation)
     schemas = [schema for schema in found if any(map(_takes_tensor, schema.arguments))]
     if schemas:
         return tuple(map(_of_schema, schemas))
@@ -137,7 +136,7 @@ def _of_constructor(module: type[nn.Module]) -> Signature:
     """That of the first class that names its parameters, and what the classes before it name besides."""
     found: list[inspect.Parameter] = []
     for base in module.__mro__:
-        own = list(inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values())[1:]
+        own = list(inspect.signature(vars(base).get("__init__", nn.Module.__init__)).parameters.values())[1:]
         found += [p for p in own if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "mode"]
         if not any(p.kind is p.VAR_POSITIONAL for p in own):
             break
@@ -149,7 +148,6 @@ def _numbered(parameters: Any) -> Iterator[Parameter]:
         yield Parameter(p.name, p.default, None if p.kind is p.KEYWORD_ONLY else place)
 
 
-@functools.cache
 def _schemas(operation: Any) -> tuple[Any, ...]:
     """The schemas of a function of `torch`, a method or a function of `torch.nn.functional`, by its name."""
     name = getattr(operation, "__name__", "")

@@ -83,8 +83,7 @@ def _by_element(operation: Operation, sample: Sample, seed: int, left_out: Colle
     count = len(tensors_of((sample.args, sample.kwargs)))
     left_out = {*left_out, "not finite"} if count > 2 else left_out  # what comes of three follows no rule
     for kind in (kind for kind in KINDS if kind not in left_out):
-        filled = _filled(sample, KINDS[kind])
-        made = SpecialSample(filled.args, filled.kwargs, filled.program, kind=kind)
+        made = _special(_filled(sample, KINDS[kind]), kind)
         outputs = _outputs(operation, made, seed)
         if outputs and any(_is_integer(x) for x in outputs):
             yield from _by_whole_numbers(operation, sample, seed)
@@ -95,6 +94,10 @@ def _by_element(operation: Operation, sample: Sample, seed: int, left_out: Colle
                 made = replace(made, program=_scaled(1 / peak))
         if outputs:
             yield made
+
+
+def _special(sample: Sample, kind: str) -> SpecialSample:
+    return SpecialSample(sample.args, sample.kwargs, sample.program, kind)
 
 
 def _by_whole_numbers(operation: Operation, sample: Sample, seed: int) -> Iterator[Sample]:
