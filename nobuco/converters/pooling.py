@@ -92,6 +92,7 @@ def max_pool_with_indices(n: int, input: Tensor, kernel_size: Any, *args: Any, *
 
 def maximum(x: tf.Tensor, places: Sequence[Window]) -> tf.Tensor:
     """Maximum over windows: one MAX_POOL_2D where there is no dilation."""
+    places = [w.within(size) for w, size in zip(places, sizes(x)[1:-1])]
     if any(w.dilation > 1 for w in places) or not x.dtype.is_floating:
         return gathered_maximum(x, places)
     return pooled(x, places, tf.nn.max_pool2d, x.dtype.min)
@@ -198,6 +199,7 @@ def average(
 ) -> tf.Tensor:
     """Average over windows: one AVERAGE_POOL_2D where all count the same, or TensorFlow's 'SAME' fits."""
     spatial_sizes = sizes(x)[1:-1]
+    places = [w.within(size) for w, size in zip(places, spatial_sizes)]
     padded = any(w.padding for w in places)
     same = all(w.is_same(size) for w, size in zip(places, spatial_sizes))
     if divisor is None and same and padded and not count_include_pad:

@@ -6,7 +6,7 @@ Sizes are ints where static, scalar int32 tensors where dynamic; one formula ser
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -35,6 +35,12 @@ class Window:
     def span(self) -> Any:
         """How far it reaches."""
         return (self.kernel - 1) * self.dilation + 1
+
+    def within(self, size: Any) -> Window:
+        """The window, no larger than the padded input: `ceil_mode` takes larger ones, which reach nothing more."""
+        most = size + 2 * self.padding
+        fits = not (self.ceil_mode and self.is_static and isinstance(size, int)) or self.span <= most
+        return self if fits or self.dilation != 1 else replace(self, kernel=most)
 
     def count(self, size: Any) -> Any:
         """How many windows there are on `size` elements."""

@@ -194,3 +194,10 @@ def test_max_pool_with_indices_of_three_dimensions_in_tflite(check):
 @pytest.mark.xfail(strict=True, reason="XNNPACK's average pooling makes infinity of NaN")
 def test_power_average_of_negative_elements_is_not_a_number_in_tflite_either(check):
     check(lambda x: F.lp_pool2d(x, 1.5, 2), image(2), tflite=True, orders=[nobuco.ChannelOrder.PYTORCH])
+
+
+def test_windows_that_are_larger_than_the_input(check):
+    check(lambda x: F.avg_pool2d(x, 900, ceil_mode=True), torch.randn(2, 3, 4, 5), tflite=True)
+    check(lambda x: F.avg_pool2d(x, 9, 9, 1, ceil_mode=True), torch.randn(2, 3, 4, 5))
+    check(lambda x: F.avg_pool2d(x, 9, 9, 1, ceil_mode=True, count_include_pad=False), torch.randn(2, 3, 4, 5))
+    check(lambda x: F.max_pool2d(x, (900, 2), ceil_mode=True), torch.randn(2, 3, 4, 5), tflite=True)

@@ -97,7 +97,7 @@ class Story:
         found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
             key = (guard.site, guard.how)
-            if guard.size.id in self.formulas.counted or key in sites or key in found:
+            if self.is_counted(guard) or key in sites or key in found:
                 continue  # values decide about it, not sizes; or it is known what comes of it
             outcomes = self.formulas.outcomes(guard)
             if outcomes is None or np.all(outcomes):
@@ -108,6 +108,11 @@ class Story:
             if tuple(sizes.values()) not in tried:
                 found[key] = guard, sizes
         return list(found.values())
+
+    def is_counted(self, guard: Guard) -> bool:
+        """Whether a decision is by how many elements were chosen."""
+        sizes = (size for size in (guard.size, guard.other) if isinstance(size, Value))
+        return any(size.id in self.formulas.counted for size in sizes)
 
     def other_way(self, reach: float) -> dict[tuple[int, int], int] | None:
         """Sizes to run at next, since an open decision goes the other way there; none that are `reach` times larger."""
@@ -160,7 +165,7 @@ def _decided_by_counts(story: Story) -> Iterator[Guard]:
     """The decisions by how many elements were chosen that may go another way, and never did to no effect."""
     harmless = {i for other in story.thinned for i in _turned(story.graph.guards, other.guards)}
     for number, guard in enumerate(story.graph.guards):
-        if guard.size.id in story.formulas.counted and number not in harmless:
+        if story.is_counted(guard) and number not in harmless:
             outcomes = story.formulas.outcomes(guard)
             if outcomes is not None and not np.all(outcomes):
                 yield guard
