@@ -8,6 +8,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
+from nobuco.builtin import registered_converters
 from nobuco.registry import registry
 
 IMAGE, SEQUENCE, ROWS = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 9), torch.randn(3, 6)
@@ -64,7 +65,7 @@ MODULES = {
 @pytest.fixture
 def without_modules(restored_registry):
     """The registry without a converter for any module."""
-    for converter in nobuco.registry.registered_converters():
+    for converter in registered_converters():
         for operation in converter.operations:
             if isinstance(operation, type) and issubclass(operation, nn.Module):
                 nobuco.unregister_converter(operation)

@@ -27,14 +27,18 @@ SEEN[..., 0] = True
         {"attn_mask": torch.randn(5, 6)},
         {"attn_mask": SEEN.float(), "dropout_p": 0.0, "scale": 1.0},
         {"attn_mask": torch.ones(5, 6, dtype=torch.bool).triu(2)},
-        {"attn_mask": torch.randn(5, 6), "is_causal": True},
-        {"attn_mask": SEEN, "is_causal": True},
     ],
 )
 def test_scaled_dot_product_attention(check, options):
     # A mask that is part of the model, then one that comes from outside.
     check(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), Q, K, V, tflite=True)
     check(F.scaled_dot_product_attention, Q, K, V, **options)
+
+
+@pytest.mark.parametrize("mask", [torch.randn(5, 6), SEEN], ids=["numbers", "truth"])
+def test_a_mask_beside_a_causal_one(check, mask):
+    """PyTorch takes both where its fused kernel serves, as for values of the same size as the keys."""
+    check(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=True), Q, K, K + 1)
 
 
 @pytest.mark.parametrize("shape", [(5, 8), (3, 5, 8), (2, 2, 3, 5, 8)])
