@@ -502,6 +502,15 @@ def _sequences() -> list[Sample]:
     ]
 
 
+def _rows() -> list[Sample]:
+    rows = [torch.randn(n, 2) for n in (5, 3, 1)]
+    return [
+        Sample((rows,)),
+        Sample((rows, True, 0.5)),
+        Sample((rows,), {"padding_value": -1.0, "padding_side": "left"}),
+    ]
+
+
 def _power(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height, 2), x * op(width, 0.5), x * op(2, height // 4)
 
@@ -623,6 +632,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.random_: lambda: [Sample((_image(), 2, 9)), Sample((_image(), 5))],
         torch._pack_padded_sequence: _sequences,
         torch._pad_packed_sequence: _sequences,
+        torch._C._nn.pad_sequence: _rows,
         torch.ops.aten.view.dtype: lambda: [Sample((torch.randn(2, 4), kind)) for kind in (torch.int32, torch.float32)],
         torch.lstm: _recurrent(4, is_lstm=True),
         torch.gru: _recurrent(3),
