@@ -173,7 +173,7 @@ def pytorch_to_keras(
         with without_dtype_policy():
             built = builder.build(outputs)
     with draft.stage("validate"):
-        graph = draft.graph = telling(graph, built.kept_sizes)
+        graph = draft.graph = telling(graph, built.kept_sizes, full_validation)
         trials = Trials(built, graph, inputs, outputs, layout.orders, tolerance)
         draft.outputs = trials.on_example()
         if full_validation and all(output.matches for output in draft.outputs):

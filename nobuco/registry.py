@@ -271,22 +271,11 @@ def converter(
     *operations: Named,
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
     autocast: bool = True,
-    reusable: bool = True,
-    validate_func: Callable[..., Any] | None = None,
-    override: bool = False,
-    samples: Samples | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function; `nobuco.converter` tells what the arguments mean.
-
-    Raises:
-        ConverterRegistrationError: not an operation, or one that already has a converter.
-    """
+    """Register a built-in converter; `nobuco.converter`, for everyone else, tells what the arguments mean."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        added = Converter(
-            operations, function, function, channel_ordering_strategy, autocast, reusable, validate_func, None, samples
-        )
-        registry.add(added, override=override)
+        registry.add(Converter(operations, function, function, channel_ordering_strategy, autocast))
         return function
 
     return register

@@ -15,12 +15,12 @@ PYTORCH = ChannelOrder.PYTORCH
 KERNEL = torch.rand(1, 2, 3)
 
 
-def converted(program, x):
+def converted(program, x, **options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NobucoWarning)
         model, report = nobuco.pytorch_to_keras(
             program, [x], input_shapes={x: (1, 2, None)}, inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH,
-            return_report=True, verbose=False,
+            return_report=True, verbose=False, **options,
         )  # fmt: skip
     return model, report, [str(w.message) for w in caught]
 
@@ -88,3 +88,32 @@ def test_what_fails_with_numbers_too_fails_as_it_did():
 
     with pytest.raises(nobuco.ConverterError, match="scaled"):
         converted(lambda x: scaled(x, x.shape[2]), torch.randn(1, 2, 12))
+
+
+def test_without_trials_what_may_be_right_is_told_and_not_refused():
+    program = FREE["a shape that is not looked at"]
+    model, report, said = converted(program, torch.randn(1, 2, 12), full_validation=False)
+    assert [condition.is_exact for condition in report.conditions] == [False]
+    assert len(said) == 1
+    assert_same(model, program, torch.randn(1, 2, 31))
+
+
+def either(x):
+    return torch.cond(x.sum() > 0, lambda x: F.elu(x, x.shape[2]), lambda x: x * 2, (x,))
+
+
+def explored(x):
+    return F.elu(x, x.shape[2]) if x.sum() > 0 else x * 2
+
+
+@pytest.mark.parametrize(("program", "options"), [(either, {}), (explored, {"explore_branches": True})])
+def test_a_number_that_a_branch_keeps_is_told(program, options):
+    x = torch.linspace(-1, 2, 24).reshape(1, 2, 12)
+    model, report, said = converted(program, x, **options)
+    assert report.ok
+    assert [condition.region for condition in report.conditions] == ["x.shape[2] == 12"]
+    assert len(said) == 1
+    for within in (x, -x):
+        assert_same(model, program, within)
+    with pytest.raises(InputError, match="right where"):
+        model(torch.rand(1, 2, 40).numpy())

@@ -165,4 +165,5 @@ class Builder:
         difference = self._validator.region_difference(ready, function) if self._validator is not None else None
         self._regions.setdefault(unit.node.id, []).append(BuiltRegion(ready.selection, built.checks, difference))
         self._regions |= builder._regions
+        self.kept_sizes += built.kept_sizes
         return function

@@ -67,15 +67,18 @@ def without_use(layer: Any, live: Sequence[Value], tensors: Sequence[Any], sizes
     return [size for size in sizes if size.id not in used]
 
 
-def telling(graph: Graph, kept: Sequence[KeptSize]) -> Graph:
+def telling(graph: Graph, kept: Sequence[KeptSize], is_tried: bool) -> Graph:
     """The graph with a condition for each size that the model keeps.
 
-    Where the model is right at other sizes, too, those that are not certain are refuted.
+    Where the model is right at other sizes, too, those that are not certain are refuted; where it is not tried there
+    (not `is_tried`, or no such trial), they are told, and no call is refused for them.
     """
     elsewhere = tuple(
         trial for trial in graph.trials if any(t.shape != v.shape for t, v in zip(trial.inputs, graph.inputs))
     )
-    found = {condition.message: (condition, item) for item in kept for condition in [_condition(graph, item)]}
+    is_judged = is_tried and bool(elsewhere)
+    conditions = [(_condition(graph, item, item.certainly or is_judged), item) for item in kept]
+    found = {condition.message: (condition, item) for condition, item in conditions}
     evidence: Mapping[str, Any] = {message: () if item.certainly else elsewhere for message, (_, item) in found.items()}
     return replace(
         graph,
@@ -85,11 +88,11 @@ def telling(graph: Graph, kept: Sequence[KeptSize]) -> Graph:
     )
 
 
-def _condition(graph: Graph, kept: KeptSize) -> Condition:
+def _condition(graph: Graph, kept: KeptSize, is_known: bool) -> Condition:
     number, text = exact(graph.samples[kept.size.id]), graph.size_texts.get(kept.size.id)
     region = f"{text} == {number}" if text else "sizes are as in the example"
     message = (
         f"{kept.site}: {kept.name} is converted with a number in place of {text or 'a size'}, which is dynamic; the "
         f"converted model keeps {number}, so it is right where {region}"
     )
-    return Condition(region, message, is_exact=bool(text))
+    return Condition(region, message, is_exact=is_known and bool(text))
