@@ -132,10 +132,6 @@ TRUSTING = (
 # place would cost every model.
 LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
     {
-        **{
-            f"torch.{name}": (("not finite",), "NaN has no sign in PyTorch, and is one in TensorFlow")
-            for name in ("sign", "sign_", "sgn", "Tensor.sign_", "Tensor.sgn_")
-        },
         **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
         "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
