@@ -1,8 +1,8 @@
 """Dynamic sizes that a converter takes for numbers: the converted model keeps what they were, and that is told.
 
 A size reaches a converter as a number while the model is built, and its callable as a tensor when the model runs.
-Whoever needs a number all the same (TensorFlow's pooling windows, a condition in Python) either raises, or makes no use
-of the tensor.
+Whoever needs a number all the same (the stride of TensorFlow's convolutions, a condition in Python) either raises, or
+makes no use of the tensor.
 """
 
 from __future__ import annotations
