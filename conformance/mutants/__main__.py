@@ -49,7 +49,8 @@ def table(found: Sequence[Verdict], shown: Sequence[Verdict], seconds: float) ->
     when = f"{time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}, {seconds:.0f} s"
     yield f"`python -m conformance.mutants`; {when}. Wrong converters in the places of the built-in"
     yield "ones, each tried as an item of `pytest --nobuco-converters` is, channels-last, static, in Keras, with the"
-    yield f"first sample that caught it. **{caught} of {len(found)} are caught.**"
+    raised = sum(verdict.raised for verdict in found)
+    yield f"first sample that caught it. **{caught} of {len(found)} are caught**, {raised} of them since they raise."
     yield ""
     yield "| converter | fault | outcome | by |"
     yield "|---|---|---|---|"
@@ -59,7 +60,7 @@ def table(found: Sequence[Verdict], shown: Sequence[Verdict], seconds: float) ->
 
 
 def _outcome(verdict: Verdict) -> str:
-    return "caught" if verdict.caught else "**survived**"
+    return "raises" if verdict.raised else "caught" if verdict.caught else "**survived**"
 
 
 if __name__ == "__main__":

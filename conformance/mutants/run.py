@@ -26,6 +26,11 @@ class Verdict:
     by: str
     problem: str = ""
 
+    @property
+    def raised(self) -> bool:
+        """Whether the mutant gave nothing that could be compared: such a one shows little of the samples."""
+        return self.caught and " raised " in self.problem
+
 
 def verdicts(mutants: Iterable[Mutant], options: Options) -> Iterator[Verdict]:
     """Try one after the other; those of one converter, which share their samples, in a row."""
