@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from nobuco.converters import bessel
 from nobuco.converters.aten.spelling import aten, functional
-from nobuco.converters.math import digamma
+from nobuco.converters.math import acos, digamma
 from nobuco.converters.rules import remaining
 from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes, wide
 from nobuco.ir import Value
@@ -172,56 +173,133 @@ def _airy_series(x: tf.Tensor) -> tf.Tensor:
 # -- orthogonal polynomials ----------------------------------------------------------------------------------
 
 Step = Callable[[tf.Tensor, Any, tf.Tensor, tf.Tensor], tf.Tensor]
+# The polynomial of x and a degree in closed form, and where PyTorch takes it rather than the recurrence.
+Closed = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+# More turns than this no loop makes in a lifetime; float32 has the number exactly.
+_MOST_TURNS = 2.0**31 - 2.0**7
 
 
-def _polynomial(name: str, first: Callable[[tf.Tensor], tf.Tensor], step: Step) -> None:
+def _polynomial(name: str, first: Callable[[tf.Tensor], tf.Tensor], step: Step, closed: Closed | None = None) -> None:
     """Register a family of polynomials: that of degree one, and how the next follows from the last two.
 
-    `step(x, k, p, q)` gives the one of degree k + 1 from those of degrees k and k - 1.
+    `step(x, k, p, q)` gives the one of degree k + 1 from those of degrees k and k - 1. As PyTorch does, a loop
+    ends where no result can change anymore: what is not a number stays so.
     """
 
     @expression(*functional(getattr(aten, name)), strategy=broadcasting)
     def run(x: Any, n: Any) -> tf.Tensor:
         x, n = aligned(*promoted(x, n, to_float=True))
-        degree = tf.cast(n, tf.int32)
-        before, current = tf.ones_like(x + n), first(x) + tf.zeros_like(x + n)
-        found = tf.where(degree < 0, tf.zeros_like(current), tf.where(degree == 0, before, current))
+        x, n = x + tf.zeros_like(n), n + tf.zeros_like(x)
+        degree = _degree(n)
+        known, is_known = closed(x, degree) if closed else (x, tf.zeros_like(x, tf.bool))
+        turns = tf.cast(tf.where(is_known, tf.zeros_like(degree), tf.minimum(degree, _MOST_TURNS)), tf.int32)
+
+        def is_open(k: Any, _before: Any, current: Any, _found: Any) -> Any:
+            return tf.reduce_any((turns > k) & (current == current))
 
         def turn(k: Any, before: Any, current: Any, found: Any) -> Any:
             following = step(x, tf.cast(k, x.dtype), current, before)
-            return k + 1, current, following, tf.where(degree == k + 1, following, found)
+            return k + 1, current, following, tf.where(turns > k, following, found)
 
-        highest = tf.reduce_max(degree)
-        return tf.while_loop(lambda k, *_: k < highest, turn, (tf.constant(1), before, current, found))[-1]
-
-
-def _shifted(first: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda x: first(2 * x - 1)
+        one, current = tf.ones_like(x), first(x)
+        found = tf.where(degree < 0, tf.zeros_like(x), tf.where(degree == 0, one, current))
+        found = tf.while_loop(is_open, turn, (tf.constant(1), one, current, found))[-1]
+        return tf.where(is_known & (degree >= 0), known, found)
 
 
-def _chebyshev(x: tf.Tensor, k: Any, p: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
-    return 2 * x * p - q
+def _degree(n: tf.Tensor) -> tf.Tensor:
+    """The degree as an integer, still in floating point; what int64 has no place for counts as negative."""
+    whole = tf.where(n < 0, tf.math.ceil(n), tf.floor(n))
+    return tf.where(tf.abs(n) < 2.0**63, whole, -tf.ones_like(n))
 
 
-_CHEBYSHEV: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "t": lambda x: x,
-    "u": lambda x: 2 * x,
-    "v": lambda x: 2 * x - 1,
-    "w": lambda x: 2 * x + 1,
-}
-for _kind, _first in _CHEBYSHEV.items():
-    _polynomial(f"special_chebyshev_polynomial_{_kind}", _first, _chebyshev)
-    _polynomial(
-        f"special_shifted_chebyshev_polynomial_{_kind}",
-        _shifted(_first),
-        lambda x, k, p, q: _chebyshev(2 * x - 1, k, p, q),
-    )
-_polynomial("special_hermite_polynomial_h", lambda x: 2 * x, lambda x, k, p, q: 2 * x * p - 2 * k * q)
-_polynomial("special_hermite_polynomial_he", lambda x: x, lambda x, k, p, q: x * p - k * q)
+def _by_parity(degree: tf.Tensor, even: Any, odd: Any) -> tf.Tensor:
+    half = degree / 2
+    return tf.where(tf.floor(half) == half, even, odd)
+
+
+def _cosines(degree: tf.Tensor, angle: tf.Tensor) -> tuple[Any, Any, Any]:
+    """Of Chebyshev's first kind: within (-1, 1), at 1, at -1."""
+    return tf.cos(degree * angle), tf.ones_like(degree), _by_parity(degree, 1.0, -1.0)
+
+
+def _sines(degree: tf.Tensor, angle: tf.Tensor) -> tuple[Any, Any, Any]:
+    one_more = degree + 1
+    within = tf.math.divide_no_nan(tf.sin(one_more * angle), tf.sin(angle))
+    return within, one_more, _by_parity(degree, one_more, -one_more)
+
+
+def _half_cosines(degree: tf.Tensor, angle: tf.Tensor) -> tuple[Any, Any, Any]:
+    twice = degree + degree + 1
+    within = tf.math.divide_no_nan(tf.cos((degree + 0.5) * angle), tf.cos(angle / 2))
+    return within, tf.ones_like(degree), _by_parity(degree, twice, -twice)
+
+
+def _half_sines(degree: tf.Tensor, angle: tf.Tensor) -> tuple[Any, Any, Any]:
+    within = tf.math.divide_no_nan(tf.sin((degree + 0.5) * angle), tf.sin(angle / 2))
+    return within, degree + degree + 1, _by_parity(degree, 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class _Chebyshev:
+    """One of the four kinds of Chebyshev polynomials, of x or of 2 x - 1."""
+
+    first: Callable[[tf.Tensor], tf.Tensor]
+    by_angle: Callable[[tf.Tensor, tf.Tensor], tuple[Any, Any, Any]]
+    # The degree from which PyTorch goes by the angle.
+    above: int
+
+    def register(self, name: str, argument: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        def closed(x: tf.Tensor, degree: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            place = argument(x)
+            within = tf.abs(place) < 1
+            angle = acos(tf.where(within, place, tf.zeros_like(place)))
+            inside, at_one, at_minus_one = self.by_angle(degree, angle)
+            known = tf.where(within, inside, tf.where(place > 0, at_one, at_minus_one))
+            return known, (within & (degree > self.above)) | (tf.abs(place) == 1)
+
+        def step(x: tf.Tensor, k: Any, p: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
+            return 2 * argument(x) * p - q
+
+        _polynomial(name, lambda x: self.first(argument(x)), step, closed)
+
+
+def _hermite_limit(x: tf.Tensor, degree: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """PyTorch gives no number beyond this degree."""
+    return tf.fill(tf.shape(x), tf.constant(math.nan, x.dtype)), degree > (512 if x.dtype == tf.float64 else 128)
+
+
+def _laguerre_at_zero(x: tf.Tensor, degree: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.ones_like(x), x == 0
+
+
+def _legendre_at_ends(x: tf.Tensor, degree: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.where(x > 0, tf.ones_like(x), _by_parity(degree, 1.0, -1.0)), tf.abs(x) == 1
+
+
+for _kind, _family in {
+    "t": _Chebyshev(lambda x: x, _cosines, above=6),
+    "u": _Chebyshev(lambda x: 2 * x, _sines, above=8),
+    "v": _Chebyshev(lambda x: 2 * x - 1, _half_cosines, above=8),
+    "w": _Chebyshev(lambda x: 2 * x + 1, _half_sines, above=8),
+}.items():
+    _family.register(f"special_chebyshev_polynomial_{_kind}", lambda x: x)
+    _family.register(f"special_shifted_chebyshev_polynomial_{_kind}", lambda x: 2 * x - 1)
+_polynomial("special_hermite_polynomial_h", lambda x: 2 * x, lambda x, k, p, q: 2 * x * p - 2 * k * q, _hermite_limit)
+_polynomial("special_hermite_polynomial_he", lambda x: x, lambda x, k, p, q: x * p - k * q, _hermite_limit)
 _polynomial(
-    "special_laguerre_polynomial_l", lambda x: 1 - x, lambda x, k, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1)
+    "special_laguerre_polynomial_l",
+    lambda x: 1 - x,
+    lambda x, k, p, q: ((2 * k + 1 - x) * p - k * q) / (k + 1),
+    _laguerre_at_zero,
 )
-_polynomial("special_legendre_polynomial_p", lambda x: x, lambda x, k, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1))
+_polynomial(
+    "special_legendre_polynomial_p",
+    lambda x: x,
+    lambda x, k, p, q: ((2 * k + 1) * x * p - k * q) / (k + 1),
+    _legendre_at_ends,
+)
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------
