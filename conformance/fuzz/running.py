@@ -111,7 +111,8 @@ class Converted:
         return outputs
 
     def file(self) -> bytes:
-        """The model as a TFLite file."""
+        """The model as a TFLite file, which starts from the state that the model has: as it was at first."""
+        nobuco.reset_states(self.model)
         return to_tflite(self.model)
 
     def _logical(self, tensors: Sequence[Any]) -> list[torch.Tensor]:
