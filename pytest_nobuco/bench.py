@@ -35,6 +35,8 @@ class Bench:
     """The models of a session, and how many conversions they took."""
 
     options: Options
+    tell: Callable[[str], None] = lambda stage: None
+    """Takes what the running item is about, for whoever watches this process."""
     _backend: Backend | None = None
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     conversions: int = 0

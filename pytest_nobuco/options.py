@@ -11,6 +11,7 @@ import pytest
 
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
 from pytest_nobuco.dynamic import read_letters
+from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
 
@@ -180,6 +181,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="known gaps, one a line: PATTERN  # REASON [; CONDITION], the pattern matched with what an id has "
         "behind '::'. Strict: what passes is a failure until its line goes. Repeatable.",
     )
+    add_isolation_options(group)
     add_latency_options(group)
     parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
     parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")

@@ -15,12 +15,17 @@ import pytest
 
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
+from pytest_nobuco.isolation import child
+from pytest_nobuco.isolation.limits import limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, add_options, read_options
 from pytest_nobuco.report import hooks
 
 if TYPE_CHECKING:
     from pytest_nobuco.collect import Collected
+
+# How often xdist replaces a worker: xdist's own few would end a session of many models, each of which is given up soon.
+_RESTARTS = 10_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,8 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Keep benchmarks out of xdist, before xdist and pytest-benchmark are configured."""
+    """Keep benchmarks out of xdist, and what is the parent's out of a child, before other plugins are configured."""
     latency.turn_off_xdist(config)
+    if child.is_child():
+        child.leave_to_parent(config)
+    elif config.getoption("nobuco_model") and getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = str(_RESTARTS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[BENCH] = Bench(options)
     hooks.register(config)
     latency.register(config)
+    if child.is_child():
+        child.register(config)
+    elif (limits := limits_of(config)) is not None:
+        from pytest_nobuco.isolation.parent import Isolation
+
+        config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
     if not options.models and not options.converters:
         return
     # As `python -m` does: a package under development is found without being installed.
@@ -184,9 +199,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the items of one graph together, unless the user chose how to distribute."""
-    if config.stash[BENCH].options.models and config.getoption("dist") == "load":
-        from pytest_nobuco.scheduling import GraphScheduling
+    """Keep the items of one graph together, unless the user chose how to distribute; outlive models that crash."""
+    if config.stash[BENCH].options.models:
+        from pytest_nobuco.scheduling import scheduling
 
-        return GraphScheduling(config, log)
+        return scheduling(config, log)
     return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+    """Say what helps where an item ended a worker of xdist."""
+    from pytest_nobuco.scheduling import tell_death
+
+    tell_death(crashitem, report, sched)

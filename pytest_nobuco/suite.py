@@ -44,15 +44,20 @@ class Trial:
 
     @property
     def command(self) -> str:
-        """The command line that runs this item alone, with everything that its outcome depends on."""
-        options = self.bench.options
-        words = ["pytest", *options.words()]
-        if self.name is None:
-            words.insert(1, self.item.nodeid)
-        else:
-            inputs = [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
-            words[1:1] = ["--nobuco-model", self.name, *inputs, "-k", self.case.id]
-        return shlex.join(words)
+        """The command line that runs this item alone."""
+        return reproducing(self.item, self.case, self.name)
+
+
+def reproducing(item: pytest.Item, case: Case, name: str | None) -> str:
+    """The command line that runs this item alone, with everything that its outcome depends on."""
+    options = item.config.stash[BENCH].options
+    words = ["pytest", *options.words()]
+    if name is None:
+        words.insert(1, item.nodeid)
+    else:
+        inputs = [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
+        words[1:1] = ["--nobuco-model", name, *inputs, "-k", case.id]
+    return shlex.join(words)
 
 
 def run_item(item: pytest.Function, name: str | None) -> None:
@@ -81,10 +86,12 @@ def run_item(item: pytest.Function, name: str | None) -> None:
 def _measure(trial: Trial) -> str | None:
     """Convert, run and compare; the text of the failure, None if all is well."""
     bench, before = trial.bench, trial.bench.conversions
+    bench.tell("running the PyTorch model")
     entry = bench.entry(trial.key, lambda: subject_of(trial))
     if not entry.subject.expected:
         raise SuiteError("the model returns no tensor, so there is nothing to compare")
     form, subjects = form_of(trial, entry)
+    bench.tell("converting it")
     try:
         converted = bench.converted(entry, form, trial.settings.arguments)
     finally:
@@ -120,6 +127,7 @@ def _measure(trial: Trial) -> str | None:
 def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> tuple[list[Difference], list[str]]:
     """How far each output is from PyTorch's, and what is wrong, in words."""
     backend = trial.bench.backend
+    trial.bench.tell(f"running it in {trial.case.runtime}")
     got = backend.run(converted, subject, trial.case.runtime)
     differences = [backend.compare(ours, theirs, bound) for ours, theirs in zip(got, subject.expected)]
     problems = [describe_output(i, d, bound) for i, d in enumerate(differences) if not bound.admits(d)]

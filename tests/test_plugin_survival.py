@@ -1,0 +1,174 @@
+"""The plugin: a model that ends its process, hangs or fills the memory costs its own items and no more."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.test_plugin import INI
+
+DEADLY = """
+    import ctypes, os, sys, time
+    from fake_backend import Broken, Net
+
+    def aborts():
+        os.abort()
+
+    def segfaults():
+        ctypes.string_at(0)
+
+    def leaves():
+        os._exit(3)
+
+    def is_killed():
+        os.kill(os.getpid(), 9)
+
+    def exits():
+        sys.exit(3)
+
+    def hangs():
+        time.sleep(1000)
+
+    def grows():
+        kept = b"x" * 1_500_000_000
+        time.sleep(1000)
+        return kept
+"""
+ENDING = ["aborts", "segfaults", "leaves", "is_killed", "exits"]
+CASES = [f"{order}-{order}-static-{runtime}" for order in ("nchw", "nhwc") for runtime in ("keras", "tflite")]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project with models that do harm, in front of two that do none."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+    fake = (Path(__file__).parent / "fake_backend.py").read_text()
+    pytester.makepyfile(fake_backend=fake, deadly=DEADLY)
+    pytester.makeini(INI)
+    return pytester
+
+
+def run(project: pytest.Pytester, names: list[str], *options: str) -> pytest.RunResult:
+    models = [word for name in [*names, "Net", "Broken"] for word in ("--nobuco-model", f"deadly.{name}")]
+    return project.runpytest_subprocess(*models, "-rA", "--nobuco-report", "out.json", *options, timeout=300)
+
+
+def outcomes(result: pytest.RunResult) -> Counter[tuple[str, str]]:
+    """How often each item was reported, and how."""
+    return Counter(re.findall(r"^(PASSED|FAILED|ERROR) nobuco::(\S+\])", result.stdout.str(), re.MULTILINE))
+
+
+def expected(names: list[str]) -> Counter[tuple[str, str]]:
+    return Counter(
+        ("PASSED" if name == "Net" else "FAILED", f"{name}[{case}]")
+        for name in [*names, "Net", "Broken"]
+        for case in CASES
+    )
+
+
+@pytest.mark.parametrize("distribution", ["load", "worksteal", "loadscope", "loadgroup", "loadfile"])
+def test_models_that_end_workers(project, distribution):
+    result = run(project, ENDING, "-n2", "--dist", distribution)
+    assert outcomes(result) == expected(ENDING)
+    if distribution != "worksteal":  # xdist's own, which runs all of them
+        rows = json.loads((project.path / "out.json").read_text())["models"]
+        assert {row["model"]: len(row["cases"]) for row in rows} == dict.fromkeys(
+            (f"deadly.{name}" for name in [*ENDING, "Net", "Broken"]), len(CASES)
+        )
+        result.stdout.fnmatch_lines(["--nobuco-isolate shows where*"])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_isolated_models(project, workers):
+    names = [*ENDING, "hangs", "grows"]
+    result = run(project, names, workers, "--nobuco-timeout", "3", "--nobuco-memory", "1")
+    assert outcomes(result) == expected(names)
+    result.stdout.fnmatch_lines_random(
+        [
+            "its process died of SIGABRT while running the PyTorch model",
+            "its process died of SIGSEGV while running the PyTorch model",
+            "its process died of SIGKILL, as when memory runs out, while running the PyTorch model",
+            "its process ended with exit code 3 while running the PyTorch model",
+            "its process took longer than 3 s (--nobuco-timeout) while running the PyTorch model",
+            "its process took more than 1 GB of memory (--nobuco-memory) while running the PyTorch model",
+            "    Fatal Python error: Aborted",
+            "  reproduce: pytest --nobuco-model deadly.aborts -k nchw-nchw-static-keras*",
+            "  output 0: off by 0.5; allowed 0.0001 (default of the dtype).",
+        ]
+    )
+    if workers == "-n0":  # two workers have met two of the four items each
+        result.stdout.fnmatch_lines_random(["not run: 2 items of this model ended their process"])
+
+
+def test_an_isolated_model_is_converted_once_and_its_fixtures_end(project):
+    project.makepyfile(
+        test_own="""
+        import pytest
+        from fake_backend import Net
+
+        @pytest.fixture(scope="module")
+        def prepared():
+            yield 1
+            open("ended", "a").write("x")
+
+        @pytest.mark.convert
+        def net(prepared):
+            return Net()
+
+        def test_ordinary():
+            pass
+        """
+    )
+    result = project.runpytest_subprocess("test_own.py", "--nobuco-isolate", "-v", "--junitxml", "out.xml")
+    result.assert_outcomes(passed=5)
+    result.stdout.fnmatch_lines(["2 conversions for 4 items"])
+    assert (project.path / "ended").read_text() == "x"
+    assert (project.path / "out.xml").read_text().count("<testcase") == 5
+
+
+def test_a_child_that_cannot_start_says_why(project):
+    project.makepyfile(conftest="import os\nassert 'NOBUCO_PARENT' not in os.environ, 'none of that here'")
+    result = run(project, [], "--nobuco-isolate")
+    result.stdout.fnmatch_lines(["its process ended with exit code 4 while starting", "*none of that here*"])
+
+
+@pytest.mark.parametrize("option", ["--nobuco-timeout", "--nobuco-memory"])
+def test_a_limit_is_a_number_above_zero(project, option):
+    result = run(project, [], option, "0")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*'0' is no limit; a limit is a number above 0*"])
+
+
+def test_a_real_model_that_aborts_beside_one_that_does_not(pytester):
+    pytester.makepyfile(
+        nets="""
+        import os
+        from torch import nn
+
+        class Aborts(nn.Linear):
+            def __init__(self):
+                super().__init__(3, 4)
+
+            def forward(self, x):
+                os.abort()
+
+        class Fine(nn.Linear):
+            def __init__(self):
+                super().__init__(3, 4)
+        """
+    )
+    models = ["--nobuco-model", "nets.Aborts", "--nobuco-model", "nets.Fine", "--nobuco-input", "2,3"]
+    words = [*models, "--nobuco-order", "nhwc", "--nobuco-runtime", "keras", "--nobuco-dynamic", "none"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", *words, "--nobuco-isolate", "-rA"]
+    result = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert re.findall(r"^(PASSED|FAILED) nobuco::(\w+)", result.stdout, re.MULTILINE) == [
+        ("PASSED", "Fine"), ("FAILED", "Aborts"),
+    ]  # fmt: skip
+    assert 'nets.py", line 9 in forward' in result.stdout
