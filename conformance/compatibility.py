@@ -137,7 +137,8 @@ def _counts(python: Path, arguments: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "junit.xml"
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={file}", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        path = f"{python.absolute().parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
         status = subprocess.run(command, cwd=ROOT, env=environment).returncode
         if not file.exists():  # it ended before pytest could say anything
             return {"passed": 0, "failed": [f"the process ended with status {status}"]}

@@ -14,6 +14,7 @@ from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
+from pytest_nobuco.parts import add_part_options
 
 T = TypeVar("T")
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
@@ -181,6 +182,7 @@ def add_options(parser: pytest.Parser) -> None:
         help="known gaps, one a line: PATTERN  # REASON [; CONDITION], the pattern matched with what an id has "
         "behind '::'. Strict: what passes is a failure until its line goes. Repeatable.",
     )
+    add_part_options(group)
     add_isolation_options(group)
     add_latency_options(group)
     parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")

@@ -19,6 +19,7 @@ from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, add_options, read_options
+from pytest_nobuco.parts import DONE, find_done, keep_part
 from pytest_nobuco.report import hooks
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
     config.stash[BENCH] = Bench(options)
+    find_done(config)
     hooks.register(config)
     latency.register(config)
     if child.is_child():
@@ -87,16 +89,18 @@ def pytest_configure_node(node: Any) -> None:
     from pytest_nobuco.xfails import paths_given
 
     node.workerinput["nobuco_paths"] = paths_given(node.config)
+    node.workerinput["nobuco_done"] = sorted(node.config.stash[DONE])
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Mark the known gaps."""
+    """Mark the known gaps; leave out what is not of this part."""
     if _has_gaps(session.config):
         from pytest_nobuco import xfails
         from pytest_nobuco.converters import ConverterItem
 
         ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
         items += xfails.mark(session, ours)
+    keep_part(session.config, items)
 
 
 def _has_gaps(config: pytest.Config) -> bool:

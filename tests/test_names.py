@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nobuco.converters
-from nobuco.builtin import registered_converters
+from nobuco.builtin import registry
 from nobuco.names import F, Lacking, Names, aten, nn
 from nobuco.names import torch as names
 from nobuco.registry import operation_name
@@ -23,12 +23,12 @@ VERSION = tuple(int(part) for part in torch.__version__.split(".")[:2])
 POOR = """
 import types
 import torch
-from nobuco.builtin import registered_converters
+from nobuco.builtin import registry
 from nobuco.registry import operation_name
 import nobuco.convert  # what the core of nobuco asks PyTorch for is there
 
 import nobuco.converters
-wanted = [operation_name(op) for found in registered_converters() for op in found.callables]
+wanted = [operation_name(op) for found in registry for op in found.callables]
 for module in [name for name in sys.modules if name.startswith("nobuco.converters")]:
     del sys.modules[module]
 nobuco.registry.registry._converters.clear()
@@ -54,13 +54,13 @@ for name in wanted:
 assert gone > 300 and len(overloads) > 300, (gone, len(overloads))
 
 import nobuco.converters
-left = [op for found in registered_converters() for op in found.callables]
+left = [op for found in registry for op in found.callables]
 assert 0 < len(left) < len(wanted) / 2, (len(left), len(wanted))  # methods of tensors cannot be taken away
 """
 
 
 def test_every_name_in_a_converter_is_one_of_pytorch():
-    registered = {operation_name(op) for found in registered_converters() for op in found.operations if is_lacking(op)}
+    registered = {operation_name(op) for found in registry for op in found.operations if is_lacking(op)}
     written = {name for file in Path(nobuco.converters.__file__).parent.rglob("*.py") for name in names_written(file)}
     dropped = {name for name, version in DROPPED.items() if version <= VERSION}
     assert registered | written == dropped | {name for name, version in ADDED.items() if version > VERSION}
@@ -111,7 +111,7 @@ def test_names_are_those_of_pytorch():
 def test_what_pytorch_lacks_goes_by_its_name(lacking, name, restored_registry):
     assert is_lacking(lacking) and operation_name(lacking) == name
     nobuco.converter(lacking, torch.hypot, override=True)(lambda *args: None)
-    (found,) = (found for found in registered_converters() if lacking in found.operations)
+    (found,) = (found for found in registry if lacking in found.operations)
     assert found.callables == [torch.hypot]
 
 

@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from nobuco.cli import check, convert, coverage, locate
+from nobuco.cli import check, convert, coverage, locate, report
 from nobuco.errors import InputError, NobucoError
 
-COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate}
+COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate, "report": report}
 EXITS = """\
 exit codes: 0 all is well; 1 the model cannot be converted, or what came out is not PyTorch's; 2 the command line
 is wrong, or names what is not there."""

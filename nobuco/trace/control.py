@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -149,6 +149,15 @@ def _cond(session: Session, operation: Any, args: Sequence[Any]) -> Any:
         if side is not taken:
             entry.restore(session.memory)
     return join(session, operation, condition, sides, taken, entry, site)
+
+
+def given_to_body(kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments by keyword but for what PyTorch 2.14 tells itself: which a body writes to."""
+    if kwargs.get("mutated_arg_indices"):
+        raise ConversionError(
+            "a body of torch.cond or of a loop writes to its arguments: give what it writes as a result"
+        )
+    return [value for name, value in kwargs.items() if name != "mutated_arg_indices"]
 
 
 def _while_loop(session: Session, operation: Any, args: Sequence[Any]) -> Any:

@@ -29,7 +29,7 @@ from nobuco.trace.calls import (
     speaking,
     torch_spelled,
 )
-from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, handler
+from nobuco.trace.control import calls_are_seen, dynamo_is_loaded, forget_compiled, given_to_body, handler
 from nobuco.trace.explore import both_sides, decided, entry_state
 from nobuco.trace.forms import Form, form_after
 from nobuco.trace.held import restoring
@@ -170,7 +170,7 @@ class Tracer(TorchFunctionMode):
         control = handler(func)
         if control is not None:
             self.session.idle.keeps_all = True  # a region is run on what was there before
-            return control(self.session, func, (*args, *kwargs.values()))
+            return control(self.session, func, (*args, *given_to_body(kwargs)))
         if self.session.is_muted:
             with self if is_traceable(func) else nullcontext():
                 return (func.__wrapped__ if is_traceable(func) else func)(*args, **kwargs)

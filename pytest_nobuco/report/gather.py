@@ -24,6 +24,42 @@ class _Item:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the report of one phase of an item tells.
+
+    category: what pytest counts it as: passed, failed, ...; "" for nothing.
+    conversions: how many the item made; None where it does not say.
+    """
+
+    nodeid: str
+    when: str
+    category: str
+    message: str
+    seconds: float
+    result: ItemResult | None = None
+    conversions: int | None = None
+
+    @classmethod
+    def by(cls, report: Any, category: str) -> Told:
+        """What a test report tells."""
+        wire = getattr(report, "nobuco", None)
+        return cls(
+            nodeid=report.nodeid,
+            when=report.when,
+            category=category,
+            message=_message(report),
+            seconds=report.duration,
+            result=from_wire(wire) if wire else None,
+            conversions=next((value for name, value in report.user_properties if name == "nobuco_conversions"), None),
+        )
+
+    @property
+    def ends(self) -> bool:
+        """Whether the item has no further phase."""
+        return self.when == "teardown" or self.when not in _PHASES
+
+
 @dataclass
 class Gathered:
     """The items of a session, in the order in which they ended; only the controller has one."""
@@ -32,20 +68,18 @@ class Gathered:
     graphs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     conversions: dict[str, int] = field(default_factory=dict)
 
-    def add(self, report: Any, category: str) -> None:
-        """Take in the report of one phase; `category` is what pytest counts it as, "" for nothing."""
-        item = self.items.setdefault(report.nodeid, _Item())
-        item.seconds += report.duration
-        if wire := getattr(report, "nobuco", None):
-            item.result = self._without_graph(from_wire(wire))
-            report.nobuco = {**wire, "graph": None}  # pytest keeps every report to the end; one graph can be megabytes
-        elif report.when not in _PHASES:
-            item.result = _crashed(report.nodeid)
-        for name, value in report.user_properties:
-            if name == "nobuco_conversions":
-                self.conversions[report.nodeid] = value
-        if category and (category == "error" or item.outcome != "error"):
-            item.outcome, item.message = category, _message(report)
+    def add(self, told: Told) -> None:
+        """Take in what one phase told."""
+        item = self.items.setdefault(told.nodeid, _Item())
+        item.seconds += told.seconds
+        if told.result is not None:
+            item.result = self._without_graph(told.result)
+        elif told.when not in _PHASES:
+            item.result = _crashed(told.nodeid)
+        if told.conversions is not None:
+            self.conversions[told.nodeid] = told.conversions
+        if told.category and (told.category == "error" or item.outcome != "error"):
+            item.outcome, item.message = told.category, told.message
 
     def report(self, latency: Sequence[LatencyRow] = (), **facts: Any) -> SuiteReport:
         """Everything so far; `facts` are further fields of `SuiteReport`."""

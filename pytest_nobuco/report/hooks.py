@@ -10,16 +10,19 @@ import json
 import shlex
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nobuco.parts import DONE, results_path
 from pytest_nobuco.report.files import check_path, write_report
 from pytest_nobuco.results import RESULT, ItemResult, to_wire
 
 if TYPE_CHECKING:
     from pytest_nobuco.report.gather import Gathered
+    from pytest_nobuco.report.lines import ResultsFile
 
 
 def register(config: pytest.Config) -> None:
@@ -28,7 +31,8 @@ def register(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     paths = [check_path(name, config.invocation_params.dir) for name in config.getoption("nobuco_report")]
-    config.pluginmanager.register(Reporter(config, tuple(dict.fromkeys(paths))), "nobuco-reporter")
+    reporter = Reporter(config, tuple(dict.fromkeys(paths)), results_path(config))
+    config.pluginmanager.register(reporter, "nobuco-reporter")
 
 
 class Sender:
@@ -64,31 +68,66 @@ class Sender:
 class Reporter:
     """Gathers the results of all workers, writes the files, prints the section."""
 
-    def __init__(self, config: pytest.Config, paths: tuple[Path, ...]) -> None:
-        self.config, self.paths = config, paths
+    def __init__(self, config: pytest.Config, paths: tuple[Path, ...], results: Path | None) -> None:
+        self.config, self.paths, self.results = config, paths, results
+        self._lines: ResultsFile | None = None
         self.written: dict[Path, str | None] = {}  # each file with what went wrong
         self.started = time.perf_counter()
         self._gathered: Gathered | None = None
 
     @property
     def gathered(self) -> Gathered:
-        """What the items have told so far."""
+        """What the items have told so far, in the session that is resumed too."""
         if self._gathered is None:
             from pytest_nobuco.report.gather import Gathered
 
             self._gathered = Gathered()
+            if self.config.stash[DONE] and self.results is not None:
+                from pytest_nobuco.report.lines import read_lines
+
+                read_lines([self.results]).into(self._gathered)
         return self._gathered
+
+    @property
+    def command(self) -> str:
+        """The command line of the session."""
+        return shlex.join(["pytest", *map(str, self.config.invocation_params.args)])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Open the file of results; `pytest.UsageError` if it cannot be written."""
+        if self.results is None or self.config.option.collectonly:
+            return
+        from pytest_nobuco.report.environment import environment
+        from pytest_nobuco.report.lines import ResultsFile
+
+        _ = self.gathered  # read before the file grows
+        try:
+            self._lines = ResultsFile(self.results)
+            self._lines.begin({"command": self.command, "environment": environment(), "date": _now()})
+        except OSError as error:
+            raise pytest.UsageError(f"{self.results}: {error.strerror}") from None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a report."""
+        from pytest_nobuco.report.gather import Told
+
         # Whoever knows another outcome says so there; without a terminal nobody may.
         status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
-        self.gathered.add(report, status[0] if status else report.outcome)
+        told = Told.by(report, status[0] if status else report.outcome)
+        self.gathered.add(told)
+        if self._lines is not None:
+            self._lines.add(told)
+        if told.result is not None:  # pytest keeps every report to the end; one graph can be megabytes
+            report.nobuco = to_wire(replace(told.result, graph=None))  # type: ignore[attr-defined]
 
     # Last, since what other plugins measured belongs into the report too.
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the files that were asked for."""
+        complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        if self._lines is not None:
+            self._lines.end(complete)
         if not self.paths or self.config.option.collectonly:
             return
         from pytest_nobuco.latency.table import latency_rows
@@ -97,10 +136,10 @@ class Reporter:
         report = self.gathered.report(
             latency=latency_rows(self.config),
             environment=environment(),
-            command=shlex.join(["pytest", *map(str, self.config.invocation_params.args)]),
-            date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            command=self.command,
+            date=_now(),
             seconds=time.perf_counter() - self.started,
-            complete=exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR),
+            complete=complete,
         )
         for path in self.paths:
             try:
@@ -125,6 +164,10 @@ class Reporter:
             terminalreporter.section("nobuco")
         for colour, line in lines:
             terminalreporter.write_line(line, **({colour: True} if colour else {}))
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _result(item: pytest.Item) -> ItemResult | None:
