@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
@@ -20,6 +21,9 @@ from pytest_nobuco.bench import cap_threads
 # Before TensorFlow is imported: another number of threads sums in another order, so that a process which a test starts
 # would give other last bits than this one.
 cap_threads(os.environ)
+
+# Cannot be imported twice, so not by a pytest in pytester either; `torch.manual_seed` imports it.
+importlib.import_module("torch._dynamo")
 
 
 @pytest.fixture(autouse=True)
