@@ -20,9 +20,11 @@ def model_of(nodeid: str) -> str | None:
     return nodeid[: match.start()] if match else None
 
 
-def failing(nodeid: str, location: tuple[str, int | None, str], message: str, seconds: float = 0) -> pytest.TestReport:
-    """The report of an item that did not come to an end of its own."""
+def failing(
+    nodeid: str, location: tuple[str, int | None, str], message: str, seconds: float = 0, when: str = "call"
+) -> pytest.TestReport:
+    """The report of an item that did not come to an end of its own; `when` as xdist has it, "???", is the only one."""
     return pytest.TestReport(
-        nodeid=nodeid, location=location, keywords={}, outcome="failed", longrepr=message, when="call",
+        nodeid=nodeid, location=location, keywords={}, outcome="failed", longrepr=message, when=when,  # type: ignore[arg-type]
         duration=seconds,
     )  # fmt: skip

@@ -90,7 +90,7 @@ def tell_death(crashed: str, report: pytest.TestReport, sched: Any) -> None:
     report.longrepr = f"{report.longrepr}\n--nobuco-isolate shows where: it runs each model in a process of its own"
     _name(report, sched.config)
     for nodeid in sched.abandoned(crashed) if isinstance(sched, SurvivingScheduling) else ():
-        given_up = failing(nodeid, report.location, GIVEN_UP)
+        given_up = failing(nodeid, report.location, GIVEN_UP, when=report.when)
         _name(given_up, sched.config)
         sched.config.hook.pytest_runtest_logreport(report=given_up)
 

@@ -57,7 +57,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(project: pytest.Pytester, names: list[str], *options: str) -> pytest.RunResult:
     models = [word for name in [*names, "Net", "Broken"] for word in ("--nobuco-model", f"deadly.{name}")]
-    return project.runpytest_subprocess(*models, "-rA", "--nobuco-report", "out.json", *options, timeout=300)
+    files = ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl", "--junitxml", "out.xml"]
+    return project.runpytest_subprocess(*models, "-rA", *files, *options, timeout=300)
 
 
 def outcomes(result: pytest.RunResult) -> Counter[tuple[str, str]]:
@@ -73,16 +74,26 @@ def expected(names: list[str]) -> Counter[tuple[str, str]]:
     )
 
 
+def check_files(project: pytest.Pytester, names: list[str]) -> None:
+    """The report, the report of the results as they came, and JUnit have every item once."""
+    merge = [sys.executable, "-m", "nobuco", "report", "out.jsonl", "--to", "merged.json"]
+    subprocess.run(merge, cwd=project.path, check=False)
+    for file in ("out.json", "merged.json"):
+        rows = json.loads((project.path / file).read_text())["models"]
+        assert {row["model"]: len(row["cases"]) for row in rows} == dict.fromkeys(
+            (f"deadly.{name}" for name in [*names, "Net", "Broken"]), len(CASES)
+        )
+    junit = (project.path / "out.xml").read_text()
+    assert junit.count("<testcase") == len(CASES) * (len(names) + 2)
+    assert junit.count("<failure") + junit.count("<error") == len(CASES) * (len(names) + 1)
+
+
 @pytest.mark.parametrize("distribution", ["load", "worksteal", "loadscope", "loadgroup", "loadfile"])
 def test_models_that_end_workers(project, distribution):
     result = run(project, ENDING, "-n2", "--dist", distribution)
     assert outcomes(result) == expected(ENDING)
-    if distribution != "worksteal":  # xdist's own, which runs all of them
-        rows = json.loads((project.path / "out.json").read_text())["models"]
-        assert {row["model"]: len(row["cases"]) for row in rows} == dict.fromkeys(
-            (f"deadly.{name}" for name in [*ENDING, "Net", "Broken"]), len(CASES)
-        )
-        result.stdout.fnmatch_lines(["--nobuco-isolate shows where*"])
+    result.stdout.fnmatch_lines(["--nobuco-isolate shows where*"])
+    check_files(project, ENDING)
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
@@ -103,6 +114,7 @@ def test_isolated_models(project, workers):
             "  output 0: off by 0.5; allowed 0.0001 (default of the dtype).",
         ]
     )
+    check_files(project, names)
     if workers == "-n0":  # two workers have met two of the four items each
         result.stdout.fnmatch_lines_random(["not run: 2 items of this model ended their process"])
 
@@ -131,6 +143,27 @@ def test_an_isolated_model_is_converted_once_and_its_fixtures_end(project):
     result.stdout.fnmatch_lines(["2 conversions for 4 items"])
     assert (project.path / "ended").read_text() == "x"
     assert (project.path / "out.xml").read_text().count("<testcase") == 5
+
+
+def test_a_model_that_dies_after_its_item(project):
+    project.makepyfile(
+        test_own="""
+        import os, pytest
+        from fake_backend import Net
+
+        @pytest.fixture
+        def prepared():
+            yield
+            os._exit(5)
+
+        @pytest.mark.convert(orders=["nhwc"], runtimes=["keras"])
+        def net(prepared):
+            return Net()
+        """
+    )
+    result = project.runpytest_subprocess("test_own.py", "--nobuco-isolate")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["its process ended with exit code 5 while running it in keras"])
 
 
 def test_a_child_that_cannot_start_says_why(project):

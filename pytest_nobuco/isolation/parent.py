@@ -74,15 +74,17 @@ class Isolation:
         if self._deaths[key] >= MOST_DEATHS:
             yield _failing(item, GIVEN_UP)
             return
-        started = time.monotonic()
+        started, has_run = time.monotonic(), False
         try:
             child = self._child_of(key)
             for data in child.run(item.nodeid, nextitem.nodeid if nextitem else None, self.limits):
-                yield self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+                report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+                has_run = has_run or report.when == "call"
+                yield report
         except DeathError as death:
             self._end()
             self._deaths[key] += 1
-            yield _failing(item, str(death), time.monotonic() - started)
+            yield _failing(item, str(death), time.monotonic() - started, "teardown" if has_run else "???")
 
     def _child_of(self, key: str) -> Process:
         if self._child is None or self._child.key != key:
@@ -102,13 +104,13 @@ def _model_of(item: pytest.Item) -> str | None:
     return item.nodeid.removesuffix(f"{case.id}]") if case is not None else None
 
 
-def _failing(item: pytest.Item, message: str, seconds: float = 0) -> pytest.TestReport:
+def _failing(item: pytest.Item, message: str, seconds: float = 0, when: str = "???") -> pytest.TestReport:
     """The report of an item whose child did not report, with what the tables need of it."""
     case = case_of(item)
     assert case is not None
     model = model_name(item) or label_of(item, case)
     command = reproducing(item, case, model_name(item))
-    report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds)
+    report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds, when)
     report.user_properties += [("nobuco_model", model), ("nobuco_case", case.id)]
     report.nobuco = to_wire(ItemResult("parity", model, case.id, asdict(case), command=command))  # type: ignore[attr-defined]
     return report
