@@ -172,7 +172,8 @@ with a bound above. With a PyTorch or TensorFlow newer than those below, nobuco 
 
 What was run, each row in an environment of its own. `demo` is the first command of the [README](../README.md), `slice`
 what depends most on versions, `tests` and `conformance` (without what is marked `full`) are the second command. In a
-cell: passed, then failed and known gaps where there are some, and the date; a dash where it was not run.
+cell: passed, then failed and known gaps where there are some, and the date; a dash where it was not run. A test that
+failed and was mended was run again in its row's environment by itself, and counts as it was then.
 
 | row | Python | PyTorch | TensorFlow, Keras | transformers | triton | {" | ".join(CHECKS)} |
 |---|---|---|---|---|---|{"---|" * len(CHECKS)}
