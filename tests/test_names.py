@@ -17,7 +17,7 @@ from nobuco.registry import operation_name
 # By the name of the operation, the first PyTorch that does not have it any more. A wrong name stands in no list.
 DROPPED = {"torch.ops.aten.cholesky.default": (2, 14)}
 # The first that has it.
-ADDED: dict[str, tuple[int, int]] = {}
+ADDED = {"torch.nn.functional.grouped_mm": (2, 10)}
 VERSION = tuple(int(part) for part in torch.__version__.split(".")[:2])
 
 POOR = """

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
+from nobuco.versions import release
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X = torch.tensor([[0.5, -1.25, 3.0, 8.5], [-2.0, 0.0, 1.5, -7.0]])
@@ -66,6 +67,10 @@ def test_reductions_in_a_type(name, dtype, dim):
     if (name, dtype) == ("nansum", torch.bool):
         pytest.skip("PyTorch has none of truth values")
     options = {"dtype": dtype} if dim is None else {"dtype": dtype, "dim": dim}
+    if name == "nansum" and not dtype.is_floating_point and release(torch.__version__) < (2, 10):
+        with pytest.raises(NotImplementedError):
+            torch.nansum(X, **options)
+        return  # PyTorch 2.9 has it of floating-point numbers alone
     assert_same(lambda x: getattr(torch, name)(x, **options), X.abs())
 
 
