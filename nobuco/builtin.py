@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -17,7 +16,6 @@ from torch import nn
 from nobuco.errors import ConverterRegistrationError, UnknownConverterError
 from nobuco.kinds import FLAG, FUNCTION, NOTHING, Kind, member_of, takes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
-from nobuco.names import Lacking
 from nobuco.registry import Converter, Named, Operation, Registry, Samples, code_of, operation_name, registry
 
 STRATEGY = member_of(ChannelOrderingStrategy, "nobuco.ChannelOrderingStrategy") | FUNCTION
@@ -121,12 +119,7 @@ def find_converter(operation: Operation) -> Converter | None:
 
 def registered_converters() -> list[Converter]:
     """All converters of what this PyTorch has, in order of registration, each once."""
-    found = [replace(converter, operations=_had(converter)) for converter in _loaded()]
-    return [converter for converter in found if converter.operations]
-
-
-def _had(converter: Converter) -> tuple[Operation | str, ...]:
-    return tuple(operation for operation in converter.operations if not isinstance(operation, Lacking))
+    return [converter for converter in _loaded() if converter.callables]
 
 
 def _loaded() -> Registry:

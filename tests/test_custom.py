@@ -386,5 +386,5 @@ class TestHelpers:
 
     def test_every_converter_can_be_located(self):
         for found in registered_converters():
-            link, source = nobuco.locate_converter(found.operations[0])
+            link, source = nobuco.locate_converter(found.callables[0])
             assert link.startswith('File "') and source

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any
@@ -143,7 +144,7 @@ class Process:
         with ThreadPoolExecutor(1) as pool:
             accepted = pool.submit(listener.accept)
             while self._process.poll() is None:
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(NotYetError):  # the built-in one from Python 3.11 on
                     return accepted.result(_GLANCE)
             if not accepted.done():
                 Client(listener.address, authkey=secret).close()  # a call of our own ends the waiting
