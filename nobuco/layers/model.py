@@ -31,6 +31,13 @@ class ConvertedModel(keras.Model):
     axes: Mapping[str, tuple[int, tuple[int, ...]]] = MappingProxyType({})
     check_conditions: bool = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> ConvertedModel:
+        """Keras' own, of inputs that something uses: Keras 3.12, the last for Python 3.10, refuses any other."""
+        for tensor in keras.tree.flatten(args[0] if args else kwargs.get("inputs")):
+            if isinstance(tensor, keras.KerasTensor) and not tensor._keras_history.operation._outbound_nodes:
+                keras.layers.Identity()(tensor)  # outside the model
+        return super().__new__(cls, *args, **kwargs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' own call, of inputs at whose sizes the model is right.
 
