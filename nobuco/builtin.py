@@ -16,6 +16,7 @@ from torch import nn
 from nobuco.errors import ConverterRegistrationError, UnknownConverterError
 from nobuco.kinds import FLAG, FUNCTION, NOTHING, Kind, member_of, takes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
+from nobuco.names import Lacking
 from nobuco.registry import Converter, Named, Operation, Registry, Samples, code_of, operation_name, registry
 
 STRATEGY = member_of(ChannelOrderingStrategy, "nobuco.ChannelOrderingStrategy") | FUNCTION
@@ -119,7 +120,7 @@ def find_converter(operation: Operation) -> Converter | None:
 
 def registered_converters() -> list[Converter]:
     """All converters of what this PyTorch has, in order of registration, each once."""
-    return [converter for converter in _loaded() if converter.callables]
+    return [c for c in _loaded() if not all(isinstance(operation, Lacking) for operation in c.operations)]
 
 
 def _loaded() -> Registry:
