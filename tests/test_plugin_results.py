@@ -109,6 +109,14 @@ def test_a_line_cut_short_costs_its_item_alone(project):
     assert outcomes(report(project, "out.jsonl")) == expected(2)
 
 
+def test_a_message_with_ends_of_lines_of_all_kinds(project):
+    project.makepyfile(test_own=r"""def test_own(): assert "a\u2028b\x85c\x0bd\udcff" == 1""")
+    project.runpytest_subprocess(*words(1, "test_own.py", "--nobuco-results", "out.jsonl"))
+    again = project.runpytest_subprocess(*words(1, "test_own.py", "--nobuco-resume", "out.jsonl"))
+    again.stdout.fnmatch_lines(["*5 deselected*"])
+    assert outcomes(report(project, "out.jsonl")) == expected(1)
+
+
 def test_an_interrupted_session_is_told(project):
     project.runpytest_subprocess(*words(1, "--nobuco-results", "out.jsonl"))
     file = project.path / "out.jsonl"

@@ -30,6 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the reports and print a line per model; 1 if something failed, or the results are not whole."""
     try:
+        import pytest
+
         from pytest_nobuco.report.files import check_path, write_report
         from pytest_nobuco.report.lines import merged
         from pytest_nobuco.summary import summarize
@@ -37,9 +39,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"reports need pytest ({error}): pip install 'nobuco[pytest]'") from None
     try:
         paths = [check_path(name, Path.cwd()) for name in options.to]
-    except Exception as error:
-        if type(error).__name__ != "UsageError":
-            raise
+    except pytest.UsageError as error:
         raise InputError(str(error).replace("--nobuco-report", "--to")) from None
     found = merged(options.files)
     for path in paths:

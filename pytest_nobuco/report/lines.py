@@ -1,8 +1,7 @@
 """The results of a session as they come: a file of JSON lines, of which an end at any moment loses one item at most.
 
 The first line of a session has its command and environment, the last says that it ended, each other what one phase of
-an item told. Sessions append:
-a later result of an item stands in for the earlier one.
+an item told. Sessions append: a later result of an item stands in for the earlier one.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class ResultsFile:
         """Say what session this is."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         cut = self.path.exists() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
-        self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file = self.path.open("a", encoding="ascii", newline="\n")
         if cut:  # the last session was killed in the middle of a line
             self._file.write("\n")
         self._write({"session": {"format": FORMAT, **facts}})
@@ -49,7 +48,8 @@ class ResultsFile:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         assert self._file is not None, "begin comes first"
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        # All of it in ASCII: a message may hold half of a surrogate pair, or what Python takes for the end of a line.
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -70,8 +70,9 @@ class Lines:
 
     def into(self, gathered: Gathered) -> Gathered:
         """Add what was told of the items that came to their end."""
+        done = self.done
         for told in self.told:
-            if told.nodeid in self.done:
+            if told.nodeid in done:
                 gathered.add(told)
         return gathered
 
@@ -139,4 +140,9 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
 
 def _told(line: Mapping[str, Any]) -> Told:
     result = line.get("result")
-    return Told(**{**line, "result": from_wire(result) if result else None})
+    try:
+        return Told(**{**line, "result": from_wire(result) if result else None})
+    except (TypeError, KeyError):
+        raise InputError(
+            f"the results of {line['nodeid']} are of another version of nobuco: write them again"
+        ) from None
