@@ -263,6 +263,15 @@ def seen_by(first: Graph, second: Graph) -> dict[int, Any]:
     }
 
 
+def seen_before(first: Graph, second: Graph, way: tuple[Node, int] | None) -> dict[int, Any]:
+    """What `seen_by` tells, of a run that went another way from `way` on: what was made before."""
+    seen = seen_by(first, second)
+    made = [node.id for node in first.walk()]
+    if way is None or way[1] >= len(made):
+        return seen
+    return {id: shape for id, shape in seen.items() if id < made[way[1]]}
+
+
 def _back(first: Graph, second: Graph) -> dict[int, Value]:
     """The first run's values by the ids of the second's."""
     return {
