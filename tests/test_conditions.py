@@ -238,7 +238,7 @@ def test_an_axis_left_out_for_its_length_is_left_out_in_any_order():
         model = nobuco.pytorch_to_keras(squeezed, [x], input_shapes={x: (None, 4, None, 4)}, verbose=False)
     longer = torch.rand(1, 4, 7, 4)
     given = longer.permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(model(given).numpy(), squeezed(longer).permute(1, 2, 0).numpy(), rtol=1e-5)
+    np.testing.assert_allclose(model(given).numpy(), squeezed(longer).permute(0, 2, 1).numpy(), rtol=1e-5)
 
 
 def test_the_same_axis_of_two_inputs_is_told_apart():

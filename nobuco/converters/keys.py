@@ -157,7 +157,7 @@ def sliced(x: tf.Tensor, spec: Sequence[Any]) -> tf.Tensor:
 def _nothing_taken(x: tf.Tensor, spec: Sequence[Any], taken: tf.Tensor) -> tf.Tensor:
     """What is `taken`, where that is nothing of an axis: XNNPACK's kernel takes `:0` for all of it."""
     kept = [i for i, entry in enumerate(spec) if entry is None or isinstance(entry, slice)]
-    empty = [size == 0 or _takes_nothing(spec[i]) for i, size in zip(kept, taken.shape)]
+    empty = [size == 0 or takes_nothing(spec[i]) for i, size in zip(kept, taken.shape)]
     if not any(empty):
         return taken
     whole = {i for i, n in zip(kept, empty) if n}
@@ -167,7 +167,7 @@ def _nothing_taken(x: tf.Tensor, spec: Sequence[Any], taken: tf.Tensor) -> tf.Te
     return tf.slice(rest, [0] * len(empty), [0 if n else -1 for n in empty])
 
 
-def _takes_nothing(entry: Any) -> bool:
+def takes_nothing(entry: Any) -> bool:
     """Whether a slice is empty at any size, so also where TensorFlow does not know the size."""
     if entry is None or not all(n is None or isinstance(n, int) for n in (entry.start, entry.stop, entry.step)):
         return False
