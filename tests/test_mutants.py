@@ -88,4 +88,4 @@ def test_an_item_of_a_model_fails_and_names_the_layer(pytester: pytest.Pytester,
     options = ["--nobuco-model=mypkg.Net", "--nobuco-runtime=keras", "--nobuco-order=nhwc", "--nobuco-dynamic=none"]
     result = pytester.runpytest_subprocess(*options)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*keras differs from PyTorch*", "*worst node: down (torch.nn.Conv2d)*"])
+    result.stdout.fnmatch_lines(["*keras differs from PyTorch*", "*culprit: down (torch.nn.Conv2d)*"])

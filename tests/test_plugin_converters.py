@@ -122,7 +122,7 @@ def test_a_failure_tells_all_and_its_command_reproduces_it(project):
             "mypkg.wrong[[]nhwc-static-tflite]: 2 of 8 samples differ from PyTorch",
             "  sample: mypkg.wrong(float32[[]2, 3])",
             "    output 0: off by 0.5.",
-            "  worst node: relu, off by 0.5",
+            "  culprit: relu, off by 0.5",
             "  also: mypkg.wrong(float32[[]4]): output 0: off by 0.1.",
             "  channel order: inputs nhwc, outputs nhwc",
             "  reproduce: pytest --nobuco-converters mypkg.wrong *",
@@ -281,7 +281,7 @@ def test_own_converters(pytester):
             "mypkg.tripled[[]nhwc-static-keras]: 1 of 2 samples differ from PyTorch",
             "  sample: mypkg.tripled(float32[[]7])",
             "    output 0: Values differ in 7 of 7 elements, worst at (0,): expected 3, got 4, off by 1.0e+00*",
-            "  worst node: mypkg.tripled*",
+            "  culprit: mypkg.tripled*",
             "  reproduce: pytest --nobuco-converters mypkg.tripled --nobuco-converters-from mypkg -k nhwc-static-keras",
             "mypkg.unsampled[[]nhwc-static-keras]: no sample: give samples=... in @nobuco.converter, *mypkg.py*",
             # Random numbers are never the same twice, but have a mean.
