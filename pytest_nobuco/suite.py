@@ -149,7 +149,7 @@ class _Result:
             title = title if problems else "calls are imprecise, as --nobuco-strict-nodes forbids"
             problems, imprecise = [*problems, *imprecise], []
         empty = subjects[0].witness.emptiness if subjects[0].witness is not None else None
-        return cls(title, tuple(problems), culprit, (*((empty,) if empty else ()), *imprecise))
+        return cls(title, tuple(problems), culprit, (*((empty,) if empty else ()), *(() if problems else imprecise)))
 
 
 _Found = tuple[list[Judged], list[tuple[str, Bound]]]
