@@ -84,11 +84,14 @@ def _label(node: NodeReport) -> str:
 
 
 def _fault(node: NodeReport) -> str:
-    if node.own is None or node.own.is_broken or not node.own.matches:
-        told = node.message if node.own is None else node.own.describe()
-        return f"on PyTorch's own inputs: {told}"
-    of_peak = f", {node.own.relative_to_peak:.1e} of the peak {node.own.peak:.6g}" if node.own.peak else ""
-    return f"off by {node.own.max_abs:.1e}{of_peak} on PyTorch's own inputs"
+    """How far a call is off by itself."""
+    own = node.own
+    if own is None:
+        return f"on PyTorch's own inputs: {node.message}"
+    if own.is_broken or not own.eps:
+        return f"on PyTorch's own inputs: {own.describe()}"
+    of_peak = f" ({own.relative_to_peak:.1e} of the peak {own.peak:.6g})" if own.peak else ""
+    return f"off by {own.max_abs:.1e}{of_peak} on PyTorch's own inputs"
 
 
 def _none_here(report: Report) -> str:

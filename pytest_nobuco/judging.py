@@ -95,7 +95,7 @@ def _problem_by(comparator: Callable[[Any, Any], Any], ours: Any, theirs: Any) -
     try:
         found = comparator(ours, theirs)
     except AssertionError as error:
-        return f"The comparator says: {str(error).strip() or 'they differ'}"
+        return "The comparator says: " + (str(error).strip() or "they differ").replace("\n", "\n    ")
     if found is None or isinstance(found, bool) or type(found).__name__ in ("bool_", "bool"):
         return None if found is None or found else "The comparator says that they differ."
     raise SuiteError(f"the comparator gives {found!r}; it takes (got, expected) and gives True or False, or asserts")
