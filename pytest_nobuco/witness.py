@@ -14,41 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
+
+    from nobuco.parity.pointing import Pointed
 
 _RUNS = 3
-
-
-@dataclass(frozen=True)
-class Pointed:
-    """The tensor whose elements an output of indices points to, along `dim`.
-
-    `operation` is PyTorch's name of what found them; `is_first` whether of equal elements it says which to take,
-    `is_distinct` whether no index comes twice.
-    """
-
-    operation: str
-    values: torch.Tensor
-    dim: int
-    is_first: bool
-    is_distinct: bool
-
-    def at(self, indices: np.ndarray) -> np.ndarray | None:
-        """The elements that these point to; None where that is none, or one twice."""
-        import torch
-
-        from nobuco.bridge import to_numpy
-
-        found = torch.as_tensor(indices).long()
-        if self.values.dim() == 1:
-            found = found.flatten()
-        if found.dim() == self.values.dim() - 1:
-            found = found.unsqueeze(self.dim)
-        if found.numel() and (found.min() < 0 or found.max() >= self.values.shape[self.dim]):
-            return None
-        if self.is_distinct and (found.sort(self.dim).values.diff(dim=self.dim) == 0).any():
-            return None
-        return to_numpy(self.values.gather(self.dim, found))
 
 
 @dataclass(frozen=True)

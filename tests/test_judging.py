@@ -190,6 +190,11 @@ class TestTies:
         (output,) = converted_as(lambda x: x + self.nudge, lambda x: step(x).argmax(-1) + 1)
         assert not output.fits
 
+    def test_a_call_whose_ties_are_open_is_not_imprecise(self):
+        subject = subject_of(lambda x: (x.sort(-1)[1], x.topk(3)[1], x.argsort(-1)), SCORES.repeat(1, 16))
+        converted = BACKEND.convert(subject, Form("", ""), {})
+        assert imprecise_calls(converted.report) == {}
+
     def test_an_argmax_that_takes_the_last_is_wrong(self):
         def last(x, dim=None, keepdim=False):
             return lambda x, dim=None, keepdim=False: tf.constant([2, 3], tf.int64)

@@ -128,7 +128,7 @@ def found_by_models(samples: Iterable[tuple[Mutant, Sequence[Call]]]) -> dict[st
     Where a network does not show the fault on the first sample, it is tried on the next.
     """
     left = {mutant.name: (mutant, list(calls)) for mutant, calls in samples}
-    found = {name: "no sample" for name in left}
+    found = dict.fromkeys(left, "no sample")
     while any(calls for _, calls in left.values()):
         trials = {name: ModelTrial(mutant, calls.pop(0)) for name, (mutant, calls) in left.items() if calls}
         failures = failures_of(trials)
