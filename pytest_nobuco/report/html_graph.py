@@ -33,6 +33,8 @@ def _lesson(view: View, cell: Cell) -> list[str | Markup]:
         return ["Goes wrong first in ", link, f": {MEANINGS[view.culprit.status]}."]
     if cell.fails and cell.worst_node:
         return [f"Culprit: {cell.worst_node}."]
-    if cell.fails and runtime_of(cell) != "keras":
+    if cell.fails and runtime_of(cell) == "keras":
+        return ["Each call of the Keras model is within its bound by itself; see what the failure says."]
+    if cell.fails:
         return ["Each call of the Keras model is within its bound, so look at the runtime, not at a converter."]
     return ["Each call is within its bound."]
