@@ -216,4 +216,13 @@ def blame(
     if told is None and runtime != "keras":
         name = next((node.name for node in report.walk() if node.converted == converter.location), converter.location)
         told = f"{name} is within its bound in Keras, so it is the way to {runtime}, or what runs it"
-    return told, report_to_dict(report)
+    return told, _without_own_paths(report_to_dict(report))
+
+
+def _without_own_paths(graph: dict[str, Any]) -> dict[str, Any]:
+    """A graph in which a sample's module has no path: it would be the one that this plugin keeps it at."""
+    for key in ("nodes", "children"):
+        for node in graph.get(key, ()):
+            node["path"] = "" if node["path"].startswith("calls.") else node["path"]
+            _without_own_paths(node)
+    return graph

@@ -58,8 +58,8 @@ def table(
     raised = sum(verdict.raised for verdict in found)
     yield f"first sample that caught it. **{caught} of {len(found)} are caught**, {raised} of them since they raise."
     named = sum(not amiss[verdict.mutant.name] for verdict in found)
-    yield "*In a model*: a network that calls the operation between two scalings is an item of `pytest`, its failure names"
-    yield f"the mutated call as the culprit. **{named} of {len(found)} are named.**"
+    yield "*In a model*: a network that calls the operation between two scalings is an item of `pytest`, whose failure"
+    yield f"names the mutated call as the culprit. **{named} of {len(found)} are named.**"
     yield ""
     yield "| converter | fault | outcome | in a model | by |"
     yield "|---|---|---|---|---|"
