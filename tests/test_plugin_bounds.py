@@ -201,11 +201,14 @@ class TestImpreciseCalls:
     LINE = "imprecise: layer.exp (torch.exp), off by a little"
 
     def test_are_a_warning(self, project):
-        result = project.runpytest("--nobuco-model=nets.Imprecise", "--nobuco-report=all.json")
+        reports = [f"--nobuco-report=all.{suffix}" for suffix in ("json", "md", "html")]
+        result = project.runpytest("--nobuco-model=nets.Imprecise", *reports)
         result.assert_outcomes(passed=1)
         result.stdout.fnmatch_lines(["✓ nets.Imprecise * 1 of 1 match *", f"  ! {self.LINE}"])
         (model,) = json.loads((project.path / "all.json").read_text())["models"]
         assert model["cases"][0]["warnings"] == [self.LINE]
+        pages = [(project.path / f"all.{suffix}").read_text() for suffix in ("md", "html")]
+        assert all("imprecise: layer.exp" in page and "1 model has a warning." in page for page in pages)
 
     def test_are_failures_where_nodes_are_held_to_their_bounds(self, project):
         result = project.runpytest("--nobuco-model=nets.Imprecise", "--nobuco-strict-nodes")
