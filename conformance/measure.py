@@ -20,7 +20,7 @@ from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
 from nobuco.report import Report
 
-BOUND = Tolerance(float("inf"), 1e-4, "the suite's bound, relative to the largest output")
+BOUND = Tolerance(0.0, 1e-4, "the suite's bound, relative to the largest output")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ plugin's own tests put a pure-Python one in its place.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_nobuco.dynamic import FreeAxes, Shape
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound, Difference
 from pytest_nobuco.runtimes import Artefacts, run
+from pytest_nobuco.witness import Witness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,8 @@ class Subject:
     output_shapes: tuple[Shape, ...] = ()
     samples: tuple[Any, ...] = ()
     """Further arguments that the model is called with, from which a runtime that quantises takes its ranges."""
+    witness: Witness | None = None
+    """What else PyTorch tells of these outputs."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,14 @@ class Backend(Protocol):
     def compare(self, got: Any, expected: Any, bound: Bound) -> Difference:
         """How far one output is from PyTorch's."""
 
-    def worst_node(self, converted: Any) -> str | None:
-        """Where in the model the error is largest, in words; None if it was not measured."""
+    def culprit(self, converted: Any, subject: Subject, bound: Bound, runtime: str) -> str | None:
+        """The call that is off by its own fault where the model leaves this bound, in words; None if none was measured.
+
+        `subject` is the one on which it leaves it.
+        """
+
+    def imprecise(self, converted: Any) -> Mapping[str, str]:
+        """The calls that are off by themselves, whether the outputs show it or not: operations, in words, by name."""
 
     def graph(self, converted: Any) -> Mapping[str, Any] | None:
         """The report of the conversion as JSON can hold it; None if there is none."""
@@ -103,6 +111,8 @@ class Converted:
     inputs: ChannelOrder
     outputs: ChannelOrder
     artefacts: Artefacts
+    shapes: tuple[Shape, ...] = ()
+    """Those of the inputs that it was converted with."""
 
 
 class NobucoBackend:
@@ -166,7 +176,7 @@ class NobucoBackend:
                 return_report=True,
                 **arguments,
             )
-        return Converted(keras_model, report, inputs, outputs, Artefacts(keras_model))
+        return Converted(keras_model, report, inputs, outputs, Artefacts(keras_model), subject.shapes)
 
     def run(self, converted: Converted, subject: Subject, runtime: str) -> list[np.ndarray]:
         """See `Backend`."""
@@ -188,14 +198,17 @@ class NobucoBackend:
             return fidelity(got, expected, bound.min_snr, bound.source)
         return compare(got, expected, _tolerance(expected, bound))
 
-    def worst_node(self, converted: Converted) -> str | None:
+    def culprit(self, converted: Converted, subject: Subject, bound: Bound, runtime: str) -> str | None:
         """See `Backend`."""
-        node = converted.report.worst_node()
-        if node is None or node.accumulated is None:
-            return None
-        label = f"{node.path} ({node.name})" if node.path else node.name
-        off = f"off by {node.accumulated.max_abs:.1e} in the Keras model"
-        return f"{label}, {off if node.accumulated.matches else node.accumulated.describe()} {node.invoked}"
+        from pytest_nobuco.culprit import culprit_of
+
+        return culprit_of(converted, subject, bound, runtime)
+
+    def imprecise(self, converted: Converted) -> Mapping[str, str]:
+        """See `Backend`."""
+        from pytest_nobuco.culprit import imprecise_calls
+
+        return imprecise_calls(converted.report)
 
     def graph(self, converted: Converted) -> dict[str, Any]:
         """See `Backend`."""
@@ -237,6 +250,7 @@ def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
     return Subject(
         model, args, kwargs, expected,
         tuple(tuple(tensor.shape) for tensor in tensors), tuple(array.shape for array in expected),
+        witness=Witness(model, args, kwargs, outputs),
     )  # fmt: skip
 
 
@@ -278,10 +292,30 @@ def _refuse_vacuous(index: int, expected: np.ndarray) -> None:
         )
 
 
-def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:
-    from nobuco.parity import Tolerance, default_tolerance
+# How often the noise of PyTorch's own rounding a default bound allows: what its outputs move by as each result on the
+# way is rounded anew, of which another order of summation makes more than a single rounding.
+_NOISES = 16
+_TIGHT = ("float32", "float64", "complex64", "complex128")
 
+
+def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:
     # A bound relative to the largest element says nothing of a tensor of zeros.
     if bound.is_default or (bound.max_abs is None and not expected.any()):
-        return default_tolerance(expected.dtype.name)
-    return Tolerance(math.inf if bound.max_abs is None else bound.max_abs, bound.max_rel, bound.source)
+        return default_bound(expected.dtype.name, bound.noise)
+    from nobuco.parity import Tolerance
+
+    return Tolerance(bound.max_abs or 0.0, bound.max_rel, bound.source)
+
+
+def default_bound(dtype_name: str, noise: float | None) -> Tolerance:
+    """The bound that nobody set: the dtype's, of the scale of what is compared, however small, but above its noise."""
+    import numpy as np
+
+    from nobuco.parity import default_tolerance
+
+    tolerance = default_tolerance(dtype_name)
+    if dtype_name not in _TIGHT or noise is None:
+        return tolerance
+    # Numbers below the least normal one are zero to TensorFlow.
+    floor = max(_NOISES * noise, float(np.finfo(dtype_name).tiny))
+    return replace(tolerance, smallest=min(floor / tolerance.max_abs, tolerance.smallest))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nobuco.baseline import Baseline
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.options import Options
 
@@ -40,6 +41,7 @@ class Bench:
     _backend: Backend | None = None
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     conversions: int = 0
+    baseline: Baseline = field(default_factory=Baseline)
 
     @property
     def backend(self) -> Backend:

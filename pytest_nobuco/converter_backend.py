@@ -100,7 +100,7 @@ class NobucoConverters:
                 list(itertools.compress(subjects, judged_here)),
                 list(itertools.compress(found, judged_here)),
             )
-        finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case))
+        finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case, bound))
         known = self._varied.get(entry.name)
         if known is None or case.shape != "static":
             return finding
@@ -175,8 +175,8 @@ class NobucoConverters:
         left_out |= {"tied"} if _has(entry, IN_BLOCKS) else set()
         return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
 
-    def _blame(self, entry: Entry, case: ConverterCase, subject: Call | Resized) -> Blame:
-        return blame(self._registered[entry.name][0], subject, case.order)
+    def _blame(self, entry: Entry, case: ConverterCase, bound: Bound, subject: Call | Resized) -> Blame:
+        return blame(self._registered[entry.name][0], subject, case.order, case.runtime, bound)
 
 
 def _with_other_arguments(samples: Sequence[Sample], chosen: Sequence[Call]) -> list[Sample]:
@@ -240,7 +240,7 @@ def _finding(
     graph = None
     if bad:
         node, graph = blame(bad[0][1])
-        samples[0] = replace(samples[0], worst_node=node)
+        samples[0] = replace(samples[0], culprit=node)
     return Finding(len(subjects), tuple(outputs), tuple(samples), bound.source, conversion, graph)
 
 

@@ -27,6 +27,7 @@ from nobuco.select import select
 from nobuco.trace import trace
 from pytest_nobuco.builtin_samples import BOUNDS, PASSIVE
 from pytest_nobuco.calls import SHORT, Call, again, fresh, in_float32, run
+from pytest_nobuco.culprit import blamed
 from pytest_nobuco.gate import Bound
 from pytest_nobuco.resize import Resized
 
@@ -190,8 +191,7 @@ def _means(draws: np.ndarray) -> np.ndarray:
 def _difference(call: Call, got: np.ndarray, expected: np.ndarray, bound: Bound) -> Difference:
     if bound.is_default or (bound.max_abs is None and not expected.any()):
         return compare(got, expected, _default(call.name, expected))
-    limit = math.inf if bound.max_abs is None else bound.max_abs
-    return compare(got, expected, Tolerance(limit, bound.max_rel, bound.source))
+    return compare(got, expected, Tolerance(bound.max_abs or 0.0, bound.max_rel, bound.source))
 
 
 def _default(name: str, expected: np.ndarray) -> Tolerance:
@@ -203,13 +203,26 @@ def _default(name: str, expected: np.ndarray) -> Tolerance:
     return default_tolerance(dtype)
 
 
-def blame(converter: Converter, subject: Call | Resized, order: str) -> tuple[str | None, dict[str, Any] | None]:
-    """Where in a call's conversion the error is largest, in words, and its graph: once more, checking every node."""
+def blame(
+    converter: Converter, subject: Call | Resized, order: str, runtime: str, bound: Bound
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Which operation is off in a call's conversion, in words, and its graph: once more, checking every node."""
     try:
         report = convert(converter, [subject], order, validate=True).report
     except Exception:
         return None, None  # why it cannot be converted has been told
-    node = report.worst_node()
-    if node is None or node.accumulated is None:
-        return None, report_to_dict(report)
-    return f"{node.path or node.name}, {node.accumulated.describe()}", report_to_dict(report)
+    # A sample's module has the path that this plugin keeps it at.
+    told = blamed(report, bound, label=lambda node: node.name)
+    if told is None and runtime != "keras":
+        name = next((node.name for node in report.walk() if node.converted == converter.location), converter.location)
+        told = f"{name} is within its bound in Keras, so it is the way to {runtime}, or what runs it"
+    return told, _without_own_paths(report_to_dict(report))
+
+
+def _without_own_paths(graph: dict[str, Any]) -> dict[str, Any]:
+    """A graph in which a sample's module has no path: it would be the one that this plugin keeps it at."""
+    for key in ("nodes", "children"):
+        for node in graph.get(key, ()):
+            node["path"] = "" if node["path"].startswith("calls.") else node["path"]
+            _without_own_paths(node)
+    return graph

@@ -21,7 +21,7 @@ from nobuco.subject.resolve import resolve
 from pytest_nobuco.bench import BENCH, cap_threads
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.options import Options
-from pytest_nobuco.results import RESULT, ItemResult, OutputResult
+from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 
 ORDERS = ("nchw", "nhwc")
 SHAPES = ("dynamic", "static")
@@ -61,7 +61,7 @@ class BadSample:
 
     sample: str
     problems: tuple[str, ...]
-    worst_node: str | None = None
+    culprit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,10 @@ class ConverterItem(pytest.Item):
         else:
             self._record(finding)
             failure = _failure_text(self, finding) if finding.bad else None
+            limit = catalogue.options.max_abs_limit
+            above = [one.text for one in finding.outputs if limit is not None and (one.max_abs or 0.0) > limit]
+            if above:
+                self.stash[ABOVE_LIMIT] = above
         # Outside the handlers, so that pytest does not show the message twice, as an error during another.
         if skipped:
             pytest.skip(skipped)
@@ -234,7 +238,7 @@ class ConverterItem(pytest.Item):
             outputs=finding.outputs,
             bound=finding.bound,
             conversion=finding.conversion,
-            worst_node=finding.bad[0].worst_node if finding.bad else None,
+            worst_node=finding.bad[0].culprit if finding.bad else None,
             graph=finding.graph,
         )
 
@@ -243,8 +247,8 @@ def _failure_text(item: ConverterItem, finding: Finding) -> str:
     first, *others = finding.bad
     lines = [f"{item.name}: {len(finding.bad)} of {finding.samples} samples differ from PyTorch"]
     lines += [f"  sample: {first.sample}", *(f"    {problem}" for problem in first.problems)]
-    if first.worst_node:
-        lines.append(f"  worst node: {first.worst_node}")
+    if first.culprit:
+        lines.append(f"  culprit: {first.culprit}")
     lines += [f"  also: {bad.sample}: {bad.problems[0]:.300}" for bad in others]
     lines.append(f"  channel order: inputs {item.case.order}, outputs {item.case.order}")
     lines.append(f"  reproduce: {item.command}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.matrix import QUANTISED
 from pytest_nobuco.options import Options
 
@@ -41,9 +42,11 @@ def snr_of(difference: Difference) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class Bound:
-    """The largest difference allowed; with neither bound set, the default of each output's dtype holds.
+    """The largest difference allowed, `max_abs + max_rel * peak`; with neither set, the default of an output's dtype.
 
-    Of a runtime that quantises, it is the least signal-to-noise ratio, in decibels, and that alone.
+    Of a runtime that quantises, it is the least signal-to-noise ratio, in decibels, and that alone; a comparator of
+    the user's own stands in place of both. `noise` is how far rounding alone takes PyTorch from itself, which a default
+    bound allows for; None where it is not known.
     """
 
     max_abs: float | None
@@ -51,14 +54,17 @@ class Bound:
     source: str
     ceiling: float | None = None
     min_snr: float | None = None
+    comparator: Callable[[Any, Any], Any] | None = None
+    noise: float | None = 0.0
 
     def __str__(self) -> str:
+        if self.comparator is not None:
+            return self.source
         if self.min_snr is not None:
             return f"min SNR {self.min_snr:g} dB, {self.source}"
         figures = [("abs", self.max_abs), ("rel", self.max_rel)]
-        return " ".join(
-            [*(f"max {kind} diff {figure:g}," for kind, figure in figures if figure is not None), self.source]
-        )
+        told = " + ".join(f"max {kind} diff {figure:g}" for kind, figure in figures if figure is not None)
+        return f"{told}, {self.source}" if told else self.source
 
     @property
     def is_default(self) -> bool:
@@ -70,11 +76,12 @@ class Bound:
         return difference.matches and not self.exceeded_by(difference)
 
     def exceeded_by(self, difference: Difference) -> bool:
-        """Whether the difference is above the ceiling, whatever the bound says."""
-        return self.ceiling is not None and difference.max_abs > self.ceiling
+        """Whether the difference is above the ceiling, whatever the bound says; one without a figure is above any."""
+        return self.ceiling is not None and (difference.is_broken or difference.max_abs > self.ceiling)
 
 
 _BOUNDS = ("max_abs_diff", "max_rel_diff", "min_snr")
+OF_OUTPUT = (*_BOUNDS, "comparator")
 
 
 @dataclass(frozen=True)
@@ -86,26 +93,27 @@ class Failure:
     orders: str
     sizes: str | None
     outputs: tuple[str, ...]
-    worst_node: str | None
+    culprit: str | None
     command: str
 
 
-def bound_for(markers: Iterable[Mapping[str, Any]], options: Options, runtime: str = "") -> Bound:
+def bound_for(
+    markers: Iterable[Mapping[str, Any]], options: Options, runtime: str = "", output: tuple[str, int] = ("", 0)
+) -> Bound:
     """Nearest marker, then command line, then ini, then the default of the dtype; each bound on its own.
 
-    `markers` are the keyword arguments of the `convert` markers, nearest first. A runtime that quantises has another
-    kind of bound, whose default is its own.
+    `markers` are the keyword arguments of the `convert` markers, nearest first; what one says of an output, by its name
+    or number, goes before what it says of all. A runtime that quantises has another kind of bound, whose default is its
+    own.
     """
-    layers: list[tuple[str, Mapping[str, Any]]] = [("marker", given) for given in markers]
-    layers += [
-        ("command line", {key: getattr(options, key) for key in _BOUNDS}),
-        ("ini file", {key: getattr(options, f"ini_{key}") for key in _BOUNDS}),
-    ]
-    found: dict[str, tuple[float, str]] = {}
-    for source, given in layers:
-        for key in _BOUNDS:
+    found: dict[str, tuple[Any, str]] = {}
+    for source, given in _layers(markers, options, output):
+        for key in OF_OUTPUT:
             if given.get(key) is not None:
-                found.setdefault(key, (given[key], f"{key} of the {source}"))
+                found.setdefault(key, (given[key], f"{key} of {source}"))
+    if "comparator" in found:
+        compares, source = found["comparator"]
+        return Bound(None, None, source, options.max_abs_limit, comparator=compares)
     min_snr = found.pop("min_snr", None)
     if runtime in QUANTISED:
         least, source = min_snr or (QUANTISED[runtime], f"default of {runtime}")
@@ -119,12 +127,42 @@ def bound_for(markers: Iterable[Mapping[str, Any]], options: Options, runtime: s
     )
 
 
-def describe_output(index: int, difference: Difference, bound: Bound) -> str:
+def _layers(
+    markers: Iterable[Mapping[str, Any]], options: Options, output: tuple[str, int]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """What bounds an output, each with who says so, nearest first."""
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    for given in markers:
+        of_outputs = given.get("outputs") or {}
+        for key in output:
+            if key in of_outputs:
+                layers.append((f"the marker for output {key}", of_outputs[key]))
+        layers.append(("the marker", given))
+    return [
+        *layers,
+        ("the command line", {key: getattr(options, key) for key in _BOUNDS}),
+        ("the ini file", {key: getattr(options, f"ini_{key}") for key in _BOUNDS}),
+    ]
+
+
+def check_outputs(markers: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Refuse bounds of an output that the model does not have; `SuiteError` names those that it has."""
+    for given in markers:
+        unknown = [key for key in given.get("outputs") or {} if key not in names and key not in range(len(names))]
+        if unknown:
+            raise SuiteError(f"outputs={{{unknown[0]!r}: ...}}: the model's outputs are {', '.join(names)}")
+
+
+def describe_output(name: int | str, difference: Difference, bound: Bound) -> str:
     """One line about one output."""
-    text = f"output {index}: {difference.describe()}"
+    text = f"output {name}: {difference.describe()}"
     if bound.exceeded_by(difference):
-        text += f" {difference.max_abs:.1e} is above --nobuco-max-abs-limit {bound.ceiling:.1e}."
+        text += f" {_figure(difference)} is above --nobuco-max-abs-limit {bound.ceiling:.1e}."
     return text
+
+
+def _figure(difference: Difference) -> str:
+    return "What has no figure" if difference.is_broken else f"{difference.max_abs:.1e}"
 
 
 def render_failure(failure: Failure) -> str:
@@ -133,7 +171,7 @@ def render_failure(failure: Failure) -> str:
     if failure.sizes:
         lines.append(f"  sizes: {failure.sizes}")
     lines += [f"  {output}" for output in failure.outputs]
-    if failure.worst_node:
-        lines.append(f"  worst node: {failure.worst_node}")
+    if failure.culprit:
+        lines.append(f"  culprit: {failure.culprit}")
     lines.append(f"  reproduce: {failure.command}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from pytest_nobuco.baseline import add_baseline_options
 from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
@@ -22,7 +23,7 @@ REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
 MARKER = (
     "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, "
-    "min_snr, representative, xfail, and "
+    "outputs, comparator, min_snr, representative, xfail, and "
     "arguments of nobuco.pytorch_to_keras): convert the PyTorch model that this function returns (or this "
     "torch.nn.Module class) to Keras and TFLite, and compare each with PyTorch. On a module or a test class it "
     "sets what its functions inherit."
@@ -45,6 +46,7 @@ class Options:
     max_abs_limit: float | None = None
     min_snr: float | None = None
     ini_min_snr: float | None = None
+    strict_nodes: bool = False
     seed: int = 0
     backend: str = REAL_BACKEND
     converters: tuple[str, ...] = ()
@@ -65,7 +67,7 @@ class Options:
         words = [
             (option, value if isinstance(value, str) else f"{value:g}") for option, value in given if value is not None
         ]
-        return [word for pair in words for word in pair]
+        return [*(word for pair in words for word in pair), *(["--nobuco-strict-nodes"] if self.strict_nodes else [])]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -115,7 +117,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--nobuco-max-abs-diff",
         type=_bound,
         metavar="BOUND",
-        help="the largest absolute difference of an output element from PyTorch's",
+        help="the largest absolute difference of an output element from PyTorch's; with --nobuco-max-rel-diff the "
+        "bound is the sum, MAX_ABS + MAX_REL * peak of the output (default: the dtype's, of the output's own scale)",
     )
     group.addoption(
         "--nobuco-max-rel-diff",
@@ -127,7 +130,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--nobuco-max-abs-limit",
         type=_bound,
         metavar="BOUND",
-        help="a ceiling on the absolute difference that no marker and no ini file can loosen",
+        help="a ceiling on the absolute difference that no marker, no ini file and no known gap can loosen",
     )
     group.addoption(
         "--nobuco-min-snr",
@@ -182,6 +185,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="known gaps, one a line: PATTERN  # REASON [; CONDITION], the pattern matched with what an id has "
         "behind '::'. Strict: what passes is a failure until its line goes. Repeatable.",
     )
+    group.addoption(
+        "--nobuco-strict-nodes",
+        action="store_true",
+        help="fail where a call of a model is imprecise by itself, though the outputs are within their bounds",
+    )
+    add_baseline_options(group)
     add_part_options(group)
     add_isolation_options(group)
     add_latency_options(group)
@@ -212,6 +221,7 @@ def read_options(config: pytest.Config) -> Options:
         max_abs_limit=config.getoption("nobuco_max_abs_limit"),
         min_snr=config.getoption("nobuco_min_snr"),
         ini_min_snr=_checked(config, "nobuco_min_snr", _bound),
+        strict_nodes=config.getoption("nobuco_strict_nodes"),
         seed=config.getoption("nobuco_seed"),
         backend=config.getini("nobuco_backend"),
         converters=tuple(dict.fromkeys(config.getoption("nobuco_converters"))),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nobuco.baseline import read_baseline
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
 from pytest_nobuco.isolation import child
@@ -48,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and let the models stand in for the paths where none was given."""
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
-    config.stash[BENCH] = Bench(options)
+    config.stash[BENCH] = Bench(options, baseline=read_baseline(config))
     find_done(config)
     hooks.register(config)
     latency.register(config)

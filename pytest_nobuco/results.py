@@ -26,6 +26,8 @@ class OutputResult:
     snr: float | None = None
     """Signal-to-noise ratio in dB, and the cosine, where a runtime quantises."""
     cosine: float | None = None
+    name: str = ""
+    """The output's, or its number."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class ItemResult:
     bound: the bound that held and who set it, in words.
     conversion: the same for all items that share one conversion; empty where none was made.
     graph: `nobuco.report.report_to_dict` of the conversion; only on the first item that used it, and on failures.
-    worst_node, command: as in the text of a failure.
+    worst_node: the culprit; it and command are as in the text of a failure.
+    warnings: what a reader should know though the item may pass.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class ItemResult:
     graph: Mapping[str, Any] | None = None
     worst_node: str | None = None
     command: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class LatencyRow:
 
 
 RESULT = pytest.StashKey[ItemResult]()
+ABOVE_LIMIT = pytest.StashKey[list[str]]()
+"""What an item found above `--nobuco-max-abs-limit`, which a known gap does not excuse."""
 
 
 def to_wire(result: ItemResult) -> dict[str, Any]:
@@ -84,4 +90,10 @@ def to_wire(result: ItemResult) -> dict[str, Any]:
 
 def from_wire(data: Mapping[str, Any]) -> ItemResult:
     """The result that `to_wire` wrote."""
-    return ItemResult(**{**data, "outputs": tuple(OutputResult(**output) for output in data["outputs"])})
+    return ItemResult(
+        **{
+            **data,
+            "outputs": tuple(OutputResult(**output) for output in data["outputs"]),
+            "warnings": tuple(data.get("warnings", ())),
+        }
+    )

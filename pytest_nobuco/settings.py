@@ -12,12 +12,13 @@ import pytest
 from nobuco.subject.inputs import read_inputs, tensor_leaves
 from pytest_nobuco.dynamic import AUTO, NONE, FreeAxes, Shape, Wish, free_axes, name_of, read_letters, read_shapes
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.gate import OF_OUTPUT
 from pytest_nobuco.matrix import STATIC, Case, cases
 from pytest_nobuco.options import Options
 
 MARKER_ARGUMENTS = (
     "inputs", "kwargs", "input_shapes", "dynamic", "orders", "runtimes", "max_abs_diff", "max_rel_diff", "min_snr",
-    "representative", "xfail",
+    "outputs", "comparator", "representative", "xfail",
 )  # fmt: skip
 # Of `pytorch_to_keras`, as they are there; the others are the suite's to choose.
 CONVERSION_ARGUMENTS = (
@@ -115,7 +116,33 @@ def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
         what = f"no argument {unknown[0]!r}" if unknown else "no positional arguments"
         known = ", ".join(MARKER_ARGUMENTS + CONVERSION_ARGUMENTS)
         raise SuiteError(f"pytest.mark.convert takes {what}; it takes {known}")
+    _check_bounds("", marker.kwargs)
+    outputs = marker.kwargs.get("outputs")
+    if outputs is not None and not (
+        isinstance(outputs, Mapping) and all(isinstance(b, Mapping) for b in outputs.values())
+    ):
+        raise SuiteError(
+            f"outputs={outputs!r}: give a dict of bounds by output, such as {{'boxes': {{'max_abs_diff': 1e-2}}}}"
+        )
+    for name, bounds in (outputs or {}).items():
+        where = f"outputs[{name!r}]: "
+        unknown = [key for key in bounds if key not in OF_OUTPUT]
+        if unknown:
+            raise SuiteError(f"{where}there is no bound {unknown[0]!r}; there are {', '.join(OF_OUTPUT)}")
+        _check_bounds(where, bounds)
     return marker.kwargs
+
+
+def _check_bounds(where: str, given: Mapping[str, Any]) -> None:
+    for key in OF_OUTPUT:
+        value = given.get(key)
+        if key == "comparator":
+            fits, wanted = value is None or callable(value), "a function of (got, expected)"
+        else:
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            fits, wanted = value is None or (is_number and value >= 0), "a number from 0 up"
+        if not fits:
+            raise SuiteError(f"{where}{key}={value!r}: give {wanted}")
 
 
 def _with_gaps(tensor: Any) -> tuple[int | None, ...]:

@@ -16,9 +16,10 @@ from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
-from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure, snr_of
+from pytest_nobuco.gate import Bound, Failure, bound_for, check_outputs, render_failure, snr_of
+from pytest_nobuco.judging import Judged, judged, names_of
 from pytest_nobuco.matrix import STATIC, Case
-from pytest_nobuco.results import RESULT, ItemResult, OutputResult
+from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
 
 
@@ -97,43 +98,84 @@ def _measure(trial: Trial) -> str | None:
     finally:
         made = bench.conversions - before
         trial.item.user_properties.append(("nobuco_conversions", made))
-    bound = bound_for(trial.settings.markers, bench.options, trial.case.runtime)
-    found: list[Difference] = []
-    problems: list[str] = []
-    for subject in subjects:
-        differences, wrong = _compared(trial, converted, subject, bound)
-        found += differences
-        problems += [f"at inputs {_sizes(subject)}, {text}" if len(subjects) > 1 else text for text in wrong]
-    worst_node = bench.backend.worst_node(converted) if problems else None
-    _record(trial, found, bound, form)
-    if made or problems:
-        graph = bench.backend.graph(converted)
-        trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], graph=graph, worst_node=worst_node)
-    if not problems:
+    found = [_judged(trial, converted, subject) for subject in subjects]
+    _record(trial, [one for outputs, _ in found for one in outputs], form)
+    result = _Result.of(trial, converted, subjects, found)
+    _leave(trial, converted, result, made)
+    if not result.problems:
         return None
+    random = next((told for subject in subjects if (told := _randomness(subject))), None)
+    if random is not None:
+        return f"{trial.item.name}: {random}\n  model: {trial.model}\n  reproduce: {trial.command}"
     return render_failure(
         Failure(
-            title=f"{trial.item.name}: {trial.case.runtime} differs from PyTorch",
+            title=f"{trial.item.name}: {result.title}",
             model=trial.model,
             orders=f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
             sizes=_sizes_of_form(form, subjects),
-            outputs=tuple(problems),
-            worst_node=worst_node,
+            outputs=result.problems,
+            culprit=result.culprit,
             command=trial.command,
         )
     )
 
 
-def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> tuple[list[Difference], list[str]]:
-    """How far each output is from PyTorch's, and what is wrong, in words."""
-    backend = trial.bench.backend
+@dataclass(frozen=True)
+class _Result:
+    """What there is to say of an item beside its figures."""
+
+    title: str
+    problems: tuple[str, ...]
+    culprit: str | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, trial: Trial, converted: Any, subjects: Sequence[Subject], found: Sequence[_Found]) -> _Result:
+        backend, runtime = trial.bench.backend, trial.case.runtime
+        at = [f"at inputs {_sizes(subject)}, " if len(subjects) > 1 else "" for subject in subjects]
+        wrong = [
+            (f"{where}{text}", subject, bound)
+            for where, subject, (outputs, problems) in zip(at, subjects, found)
+            for text, bound in (*problems, *((one.text, one.bound) for one in outputs if not one.fits))
+        ]
+        culprit = backend.culprit(converted, wrong[0][1], wrong[0][2], runtime) if wrong else None
+        problems = [text for text, _, _ in wrong]
+        imprecise = [f"imprecise: {call}" for call in backend.imprecise(converted).values()]
+        title = f"{runtime} differs from PyTorch"
+        if not problems:
+            problems = trial.bench.baseline.grown(trial.item.nodeid, [one for outputs, _ in found for one in outputs])
+            title = f"{runtime} differs more from PyTorch than it did"
+        if imprecise and trial.bench.options.strict_nodes:
+            title = title if problems else "calls are imprecise, as --nobuco-strict-nodes forbids"
+            problems, imprecise = [*problems, *imprecise], []
+        empty = subjects[0].witness.emptiness if subjects[0].witness is not None else None
+        return cls(title, tuple(problems), culprit, (*((empty,) if empty else ()), *(() if problems else imprecise)))
+
+
+_Found = tuple[list[Judged], list[tuple[str, Bound]]]
+
+
+def _judged(trial: Trial, converted: Any, subject: Subject) -> _Found:
+    """What became of each output, and what is wrong with all of them together."""
+    backend, settings = trial.bench.backend, trial.settings
+    check_outputs(settings.markers, names_of(subject))
     trial.bench.tell(f"running it in {trial.case.runtime}")
     got = backend.run(converted, subject, trial.case.runtime)
-    differences = [backend.compare(ours, theirs, bound) for ours, theirs in zip(got, subject.expected)]
-    problems = [describe_output(i, d, bound) for i, d in enumerate(differences) if not bound.admits(d)]
-    if len(got) != len(subject.expected):
-        problems.insert(0, f"{len(got)} outputs, PyTorch gives {len(subject.expected)}")
-    return differences, problems
+
+    def bound_of(name: str, number: int) -> Bound:
+        return bound_for(settings.markers, trial.bench.options, trial.case.runtime, (name, number))
+
+    outputs = list(judged(backend, subject, got, bound_of, lambda: backend.imprecise(converted)))
+    miscounted = f"{len(got)} outputs, PyTorch gives {len(subject.expected)}"
+    return outputs, [] if len(got) == len(subject.expected) else [(miscounted, bound_of("", 0))]
+
+
+def _randomness(subject: Subject) -> str | None:
+    told = subject.witness.randomness if subject.witness is not None else None
+    return told and (
+        f"the model itself is random: two runs in PyTorch on the same inputs differ, {told}, which says nothing of the "
+        "conversion; call .eval(), fix what it draws, or give comparator=... in the convert marker"
+    )
 
 
 def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
@@ -182,23 +224,37 @@ def subject_of(trial: Trial) -> Subject:
     return replace(subject, samples=tuple(samples() if callable(samples) else samples))
 
 
-def _record(trial: Trial, found: Sequence[Difference], bound: Bound, form: Form) -> None:
+def _record(trial: Trial, found: Sequence[Judged], form: Form) -> None:
     """Leave the figures where the reports find them; scalars alone where JUnit does."""
-    worst = max((math.inf if d.is_broken else d.max_abs for d in found), default=math.inf)
-    trial.item.user_properties += [("nobuco_max_abs_diff", worst), ("nobuco_bound", bound.source)]
-    outputs = tuple(
-        OutputResult(
-            None if d.is_broken else d.max_abs,
-            None if d.is_broken else d.relative_to_peak,
-            bound.admits(d),
-            d.describe(),
-            *(snr_of(d) or ()),
-        )
-        for d in found
-    )
+    figures = [math.inf if one.difference.is_broken else one.difference.max_abs for one in found]
+    bounds = list(dict.fromkeys(one.bound for one in found))
+    source = "; ".join(dict.fromkeys(bound.source for bound in bounds))
+    trial.item.user_properties += [("nobuco_max_abs_diff", max(figures, default=math.inf)), ("nobuco_bound", source)]
+    above = [one.text for one in found if one.bound.exceeded_by(one.difference)]
+    if above:
+        trial.item.stash[ABOVE_LIMIT] = above
     result = trial.item.stash[RESULT]
-    conversion = f"{trial.key}{form.name}"
-    trial.item.stash[RESULT] = replace(result, outputs=outputs, bound=str(bound), conversion=conversion)
+    trial.item.stash[RESULT] = replace(
+        result,
+        outputs=tuple(map(output_result, found)),
+        bound="; ".join(dict.fromkeys(map(str, bounds))),
+        conversion=f"{trial.key}{form.name}",
+    )
+
+
+def output_result(one: Judged) -> OutputResult:
+    """An output as reports have it."""
+    d = one.difference
+    max_abs, max_rel = (None, None) if d.is_broken else (d.max_abs, d.relative_to_peak)
+    snr, cosine = snr_of(d) or (None, None)
+    return OutputResult(max_abs, max_rel, one.fits, d.describe(), snr, cosine, one.name)
+
+
+def _leave(trial: Trial, converted: Any, result: _Result, made: int) -> None:
+    """Leave the rest for the reports."""
+    graph = trial.bench.backend.graph(converted) if made or result.problems else None
+    told = trial.item.stash[RESULT]
+    trial.item.stash[RESULT] = replace(told, graph=graph, worst_node=result.culprit, warnings=result.warnings)
 
 
 def _sizes(subject: Subject) -> str:

@@ -11,7 +11,8 @@ _SMALLEST_NAME = 12
 
 
 def summarize(report: SuiteReport, verbosity: int, width: int) -> Iterator[tuple[str, str]]:
-    """Lines of at most `width` columns, each with its colour; with verbosity, a line for every item too.
+    """Lines of at most `width` columns (warnings as long as they are), each with its colour; with verbosity, a line
+    for every item too.
 
     Converters are many, so those that match share a line unless there is verbosity.
     """
@@ -24,6 +25,8 @@ def summarize(report: SuiteReport, verbosity: int, width: int) -> Iterator[tuple
     for (row, _), tail in zip(table, tails):
         line = f"{mark_of(row)} {elided(row.model, names):{names}}  {tail}"
         yield _COLOURS[mark_of(row)], _cut(line, width)
+        for text in row.warnings:
+            yield "yellow", f"  ! {' '.join(text.split())}"
         if verbosity > 0:
             yield from _items(row, width)
     if rolled:

@@ -37,6 +37,10 @@ class Nan(Net):
         super().__init__(error=math.nan)
 
 
+class Imprecise(Net):
+    pass
+
+
 class NoKeras(Net):
     pass
 
@@ -115,5 +119,8 @@ class FakeBackend:
     def graph(self, converted: Any) -> Any:
         return {"model": type(converted.model).__name__, "nodes": [], "ok": not converted.model.error}
 
-    def worst_node(self, converted: Any) -> str | None:
+    def culprit(self, converted: Any, subject: Subject, bound: Any, runtime: str) -> str | None:
         return "layer.conv (Conv2d): off by a lot"
+
+    def imprecise(self, converted: Any) -> dict[str, str]:
+        return {"torch.exp": "layer.exp (torch.exp), off by a little"} if isinstance(converted.model, Imprecise) else {}

@@ -245,11 +245,16 @@ class TestExact:
 
 
 class TestTolerance:
-    def test_both_bounds_hold(self) -> None:
-        got, expected = f32(100.5), f32(100.0)  # 0.5 absolute, 0.5 % of the peak
-        assert compare(got, expected, Tolerance(1.0, 0.01, "t")).matches
-        assert not compare(got, expected, Tolerance(0.1, 0.01, "t")).matches
-        assert not compare(got, expected, Tolerance(1.0, 0.001, "t")).matches
+    def test_a_bound_is_the_sum_of_both(self) -> None:
+        expected = f32(100.0, 1.0)
+        bound = Tolerance(0.25, 0.01, "t")  # 0.25 + 0.01 · 100 for each element
+        assert compare(expected + 1.25, expected, bound).matches
+        assert not compare(expected + f32(0, 1.375), expected, bound).matches
+        found = compare(expected - 1.5, expected, bound)
+        assert found.bound == 1.25
+        assert found.describe().endswith(
+            "off by 1.5e+00 (1.5% of the peak 100); allowed 1.2e+00: max abs 2.5e-01 + max rel 1.0e-02 · peak 100 (t)."
+        )
 
     def test_a_relative_bound_says_nothing_of_zeros(self) -> None:
         assert compare(f32(1e-6), f32(0), Tolerance(1e-3, 1e-3, "t")).matches
@@ -273,8 +278,22 @@ class TestTolerance:
     def test_a_match_says_by_how_much(self) -> None:
         found = compare(f32(4.5), f32(4.0), Tolerance(1.0, 0.5, "t"))
         assert found.describe() == (
-            "Matches: max abs difference 5.0e-01, 1.2e-01 of the peak 4; allowed max abs 1.0e+00, max rel 5.0e-01 (t)."
+            "Matches: max abs difference 5.0e-01, 1.2e-01 of the peak 4; allowed max abs 1.0e+00 + max rel 5.0e-01 (t)."
         )
+
+
+class TestWords:
+    def test_digits_are_as_many_as_it_takes_to_see_a_difference(self) -> None:
+        found = compare(np.float32([1.0000001]), f32(1.0), Tolerance(1e-8, None, "t"))
+        assert "expected 1, got 1.00000012, off by 1.2e-07 (1.2e-07 of the peak 1)" in found.describe()
+
+    def test_a_bound_below_what_the_dtype_can_tell_is_told(self) -> None:
+        # From 4 to 8 the numbers of float32 are 2**-21 apart.
+        found = compare(np.float32([5.0 + 2**-21]), f32(5.0), Tolerance(1e-7, None, "t"))
+        assert found.resolution == 2**-21
+        hint = "The bound is below float32's resolution here: numbers near 5 are 4.8e-07 apart."
+        assert found.describe().endswith(hint)
+        assert "resolution" not in compare(f32(5.5), f32(5.0), Tolerance(1e-6, None, "t")).describe()
 
 
 class TestScaledTolerance:
@@ -313,6 +332,18 @@ class TestScaledTolerance:
 
     def test_does_not_take_rounding_noise_for_an_error(self) -> None:
         assert compare(np.array([3e-7]), np.array([1e-7]), self.scaled).matches
+
+    def test_how_small_a_tensor_it_shrinks_with_can_be_said(self) -> None:
+        tight = Tolerance(1e-4, None, "t", scaled=True, smallest=1e-20)
+        expected = np.array([1e-9, -2e-9])
+        assert compare(expected * (1 + 0.5e-4), expected, tight).matches
+        found = compare(expected * 1.01, expected, tight)
+        assert found.outside == 2
+        assert found.describe().endswith(
+            "(1.0% of the peak 2e-09); allowed 2.0e-13: max abs 1.0e-04 · scale 2.0e-09 (t)."
+        )
+        assert not compare(np.array([1e-20]), np.array([0.0]), tight).matches
+        assert compare(np.zeros(2), np.zeros(2), tight).matches
 
     @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
     def test_default_allows_a_few_units_in_the_last_place(self, dtype: str) -> None:

@@ -6,10 +6,13 @@ A slice of `conformance.mutants`, which tries them all (`conformance/MUTANTS.md`
 from __future__ import annotations
 
 import fnmatch
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from conformance.mutants.in_models import names_it
 from conformance.mutants.rules import Mutant
 from conformance.mutants.run import verdicts
 from conformance.mutants.table import MUTANTS
@@ -38,6 +41,53 @@ def test_an_item_of_the_converter_fails(pattern):
     assert mutants
     found = list(verdicts(mutants, Options()))
     assert [verdict.mutant.name for verdict in found if not verdict.caught or verdict.raised] == []
+
+
+IN_MODELS = (
+    "torch.nn.Conv2d: circular *",
+    "torch.nn.LSTM: the *",
+    "torch.round: half is rounded up",
+    "torch.argmax: *",
+    "torch.clamp: *",
+    "torch.nn.functional.pad: reflected *",
+)
+
+
+def test_a_model_s_test_fails_and_names_it():
+    """In a session of its own, since a pytest inside this one would share its modules."""
+    code = f"""
+import fnmatch
+
+import torch
+
+from conformance.mutants.in_models import found_by_models
+from conformance.mutants.rules import Mutant
+from conformance.mutants.run import verdicts
+from conformance.mutants.table import MUTANTS
+from nobuco.registry import Sample
+from pytest_nobuco.calls import attempt
+from pytest_nobuco.options import Options
+
+chosen = [m for m in MUTANTS if any(fnmatch.fnmatch(m.name, pattern) for pattern in {IN_MODELS!r})]
+found = found_by_models((verdict.mutant, verdict.calls) for verdict in verdicts(chosen, Options()))
+assert len(found) >= 9, found
+assert not any(found.values()), found
+right = Mutant(torch.relu, "nothing is wrong", lambda converter: converter)
+found = found_by_models([(right, [attempt(torch.relu, Sample((torch.ones(2, 3),)))])])
+assert list(found.values()) == ["passes"], found
+"""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failure_that_names_another_call_does_not_count():
+    (mutant,) = chosen("torch.round: half is rounded up")
+    assert names_it("  culprit: torch.round, off by 1.0e+00", mutant)
+    assert names_it("  culprit: head (torch.Tensor.round), off by 1.0e+00", mutant)
+    assert names_it("x: the model cannot be converted: torch.round at line 3: the converter at raised", mutant)
+    assert not names_it("  culprit: torch.floor, off by 1.0e+00", mutant)
+    assert not names_it("  output 0: torch.round differs", mutant)
 
 
 def test_there_are_many_and_no_two_of_one_name():
@@ -88,4 +138,4 @@ def test_an_item_of_a_model_fails_and_names_the_layer(pytester: pytest.Pytester,
     options = ["--nobuco-model=mypkg.Net", "--nobuco-runtime=keras", "--nobuco-order=nhwc", "--nobuco-dynamic=none"]
     result = pytester.runpytest_subprocess(*options)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*keras differs from PyTorch*", "*worst node: down (torch.nn.Conv2d)*"])
+    result.stdout.fnmatch_lines(["*keras differs from PyTorch*", "*culprit: down (torch.nn.Conv2d)*"])

@@ -501,7 +501,7 @@ def test_the_failure_tells_all_and_its_command_reproduces_it(project):
             "  model: nets:Broken",
             "  channel order: inputs nhwc, outputs nhwc",
             "  output 0: off by 0.5; allowed 0.1 (max_abs_diff of the command line).",
-            "  worst node: layer.conv (Conv2d): off by a lot",
+            "  culprit: layer.conv (Conv2d): off by a lot",
             "  reproduce: pytest *",
         ]
     )
@@ -709,7 +709,7 @@ def test_real_models(pytester):
             "Nan[[]nhwc-nhwc-static-keras]: output 0 float32[[]1, 3, 9, 9] is NaN or infinite everywhere in PyTorch*",
             "Wrong[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch",
             "  output 0: Values differ in * of 196 elements, worst at (0, *): expected *, got *, off by *",
-            "  worst node: *scale*nets.py*line*",
+            "  culprit: *scale*nets.py*line*",
             "  reproduce: pytest --nobuco-model nets.Wrong --nobuco-input 1,3,9,9 -k nhwc-nhwc-static-tflite",
             "✓ nets.Fine * 16 of 16 match *",
         ]

@@ -88,7 +88,7 @@ def test_named_models(project, flags):
         [
             "Wrong[[]nhwc-nhwc-static-keras]: keras differs from PyTorch",
             "  output 0: Values differ in * of 144 elements, worst at (*): expected *, got *, off by *",
-            "  worst node: nets.scale*nets.py*line*",
+            "  culprit: nets.scale*nets.py*line*",
             "Nan[[]nhwc-nhwc-static-keras]: keras differs from PyTorch",
             "  output 0: NaN in 0 elements where * expected*",
             "  reproduce: pytest --nobuco-model nets.Nan --nobuco-input 1,3,8,8 -k nhwc-nhwc-static-keras *",

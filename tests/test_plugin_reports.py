@@ -14,7 +14,8 @@ from nobuco.report.html.calls import ancestors, read_graph
 from pytest_nobuco.report.as_html import to_html
 from pytest_nobuco.report.as_json import to_json
 from pytest_nobuco.report.as_markdown import to_markdown
-from pytest_nobuco.report.data import SuiteReport, rows_of
+from pytest_nobuco.report.data import SuiteReport, rows_of, runtime_of
+from pytest_nobuco.report.html_graph import graph_html
 from pytest_nobuco.report.verdict import verdict
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.summary import summarize
@@ -291,8 +292,12 @@ def test_html_strip_has_a_bar_for_each_measured_call_on_a_log_scale(graph):
 
 def test_html_says_so_when_no_call_is_off(graph):
     fine = {"name": "torch.relu", "status": "DONE", "accumulated": graph["outputs"][0] | {"matches": True}}
-    report = full_report({"model": "Wrong", "nodes": [fine]})
-    assert "look at the runtime, not at a converter" in to_html(report)
+    cells = {runtime_of(cell): cell for cell in full_report(graph).cells if cell.fails}
+    pages = {runtime: str(graph_html({"nodes": [fine]}, cell, "g", 0)) for runtime, cell in cells.items()}
+    assert "look at the runtime, not at a converter" in pages["tflite"]
+    assert "look at the runtime" not in pages["keras"]
+    told = replace(cells["keras"], worst_node="scale (nets.scale), off by 1.0e-02")
+    assert "Culprit: scale (nets.scale), off by 1.0e-02." in str(graph_html({"nodes": [fine]}, told, "g", 0))
 
 
 def test_html_escapes_everything():

@@ -114,6 +114,8 @@ def altered(module: nn.Module, **attributes: Any) -> nn.Module:
     """A copy of a module, on its own tensors, with other attributes."""
     changed = copy.copy(module)
     changed._parameters = dict(module._parameters)
+    if isinstance(module, nn.RNNBase):  # its list of weights is written to, too
+        changed.__dict__["_flat_weights"] = list(module._flat_weights)
     for name, value in attributes.items():
         setattr(changed, name, value)
     return changed

@@ -10,21 +10,28 @@ from dataclasses import dataclass
 from conformance.mutants.rules import Mutant
 from nobuco.builtin import find_converter
 from nobuco.registry import Converter, registry
+from pytest_nobuco.calls import Call
 from pytest_nobuco.converter_backend import NobucoConverters, Subjects, attempted, judged, measured
 from pytest_nobuco.converters import ConverterCase
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import bound_for
 from pytest_nobuco.options import Options
 
+_KEPT = 3
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the item found; `by` is the sample that caught it, `problem` what was wrong there."""
+    """What the item found; `by` is the sample that caught it, `problem` what was wrong there.
+
+    `calls` are the first samples that caught it.
+    """
 
     mutant: Mutant
     caught: bool
     by: str
     problem: str = ""
+    calls: tuple[Call, ...] = ()
 
     @property
     def raised(self) -> bool:
@@ -52,14 +59,18 @@ def samples_of(converter: Converter, options: Options) -> tuple[ConverterCase, S
 
 
 def tried(mutant: Mutant, built_in: Converter, case: ConverterCase, subjects: Subjects, options: Options) -> Verdict:
-    """The first sample on which a mutant differs from PyTorch."""
+    """The first samples on which a mutant differs from PyTorch."""
     bound = bound_for([], options)
     with installed(mutant.change(built_in)) as converter:
         results = measured(converter, case, subjects, attempted(converter, subjects, case), bound)
-        for subject, result in zip(subjects, results):
-            _, problems, _ = judged(result, bound)
-            if problems:
-                return Verdict(mutant, True, subject.describe(), problems[0])
+        wrong = (
+            (subject, problems[0])
+            for subject, result in zip(subjects, results)
+            if (problems := judged(result, bound)[1]) and isinstance(subject, Call)
+        )
+        first = list(itertools.islice(wrong, _KEPT))
+    if first:
+        return Verdict(mutant, True, first[0][0].describe(), first[0][1], tuple(call for call, _ in first))
     return Verdict(mutant, False, f"passes {len(subjects)} samples")
 
 

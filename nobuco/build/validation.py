@@ -18,6 +18,8 @@ from nobuco.layout.order import ChannelOrder
 from nobuco.layout.planner import Plan
 from nobuco.layout.strategy import Signature
 from nobuco.parity import Difference, Tolerance, compare, worst
+from nobuco.parity.pointing import pointed
+from nobuco.registry import operation_name
 from nobuco.select import Unit
 
 Live = Sequence[tuple[Value, ChannelOrder]]
@@ -83,7 +85,22 @@ class Validator:
         self, unit: Unit, signature: Signature, got: Sequence[Any], alone: bool = False
     ) -> list[Difference]:
         dtypes = [coarsest_inside(unit.node, v) if alone else self._computed.get(v.id, v.dtype) for v in unit.outputs]
-        return [self._difference(*output) for output in zip(unit.outputs, signature.outputs, got, dtypes)]
+        return [self._of_output(unit, *output) for output in zip(unit.outputs, signature.outputs, got, dtypes)]
+
+    def _of_output(self, unit: Unit, value: Value, order: ChannelOrder, tensor: Any, dtype: str) -> Difference:
+        """How far an output is off; indices by what they point to, if PyTorch leaves open which of equal elements."""
+        difference = self._difference(value, order, tensor, dtype)
+        first = next(iter(unit.node.args), None)
+        if difference.matches or difference.is_broken or value.dtype != "int64" or not isinstance(first, Value):
+            return difference
+        known = pointed(operation_name(unit.node.op), self._expected(first), unit.node.args, unit.node.kwargs)
+        if known is None or known.is_first:
+            return difference
+        ours, theirs = known.at(logical(tensor, order)), known.at(self._expected(value))
+        if ours is None or theirs is None:
+            return difference
+        by_value = compare(ours, theirs, self.tolerance(first.dtype))
+        return by_value if by_value.matches else difference
 
     def _difference(self, value: Value, order: ChannelOrder, tensor: Any, dtype: str) -> Difference:
         """How far a tensor is from a value that was computed in that dtype."""

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from nobuco.parity.difference import Difference, Index, Places, Scalar, Tolerance, is_exact
 
-# A tensor much smaller than one is held to its own scale, down to this: below it lies what is left where
-# larger numbers cancelled out, and that is rounding noise in both frameworks.
-_SMALLEST_SCALE = 1e-2
 # A tensor of numbers much larger than one has that noise, too, in those of its elements that happen to be small.
 _LARGEST_SCALE = 1e2
 _SAMPLED = 1 << 12
+# Of zeros, which have no size; the square root of the least double, so that ratios stay finite.
+_TINY = 1e-154
 
 
 def compare(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> Difference:
@@ -38,7 +37,7 @@ def compare(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> 
 
     pairs = list(zip(_stretches(got), _stretches(expected)))
     peak = max((_peak(theirs) for _, theirs in pairs), default=0.0)
-    usual = _usual_size(expected, peak) if tolerance.scaled else 1.0
+    usual = _usual_size(expected, peak, tolerance.smallest) if tolerance.scaled else 1.0
     pieces = [_measured(ours, theirs, tolerance, peak, usual) for ours, theirs in pairs]
     nan = _merged([piece.nan for piece in pieces], got, expected)
     inf = _merged([piece.inf for piece in pieces], got, expected)
@@ -57,6 +56,7 @@ def compare(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> 
         got=_scalar(got[worst_index]),
         expected=_scalar(expected[worst_index]),
         bound=nearest.bound,
+        scale=nearest.scale,
         outside=sum(piece.outside for piece in pieces),
         nan=nan,
         inf=inf,
@@ -87,6 +87,7 @@ class _Piece:
     rank: float = -1.0
     worst: int | None = None
     bound: float = 0.0
+    scale: float = 1.0
     outside: int = 0
     nan: _Special = _Special()
     inf: _Special = _Special()
@@ -119,6 +120,7 @@ def _measured(got: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance, p
         rank=float(rank[worst]),
         worst=int(np.flatnonzero(finite)[worst]),
         bound=float(np.broadcast_to(allowed, apart.shape)[worst]),
+        scale=float(np.broadcast_to(scale, apart.shape)[worst]),
         outside=int(np.count_nonzero(apart > allowed)),
         nan=nan,
         inf=inf,
@@ -165,7 +167,7 @@ def _distance(
         return np.abs(ours - theirs)
 
 
-def _usual_size(expected: NDArray[Any], peak: float) -> float:
+def _usual_size(expected: NDArray[Any], peak: float, smallest: float) -> float:
     """What the elements of a tensor are held to that are smaller: its own size if that is below one, else one.
 
     More than one where most elements are larger: small ones among them are sums of large terms, rounded as those
@@ -174,14 +176,11 @@ def _usual_size(expected: NDArray[Any], peak: float) -> float:
     sizes = np.abs(_widened(expected.reshape(-1)[:: max(1, expected.size // _SAMPLED)]))
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     usual = float(np.quantile(sizes, 0.25, method="lower")) if sizes.size else 0.0
-    return max(min(usual, _LARGEST_SCALE), min(max(peak, _SMALLEST_SCALE), 1.0))
+    return max(min(usual, _LARGEST_SCALE), min(max(peak, smallest), 1.0), _TINY)
 
 
 def _allowed(tolerance: Tolerance, peak: float, scale: NDArray[np.float64]) -> NDArray[np.float64]:
-    absolute = tolerance.max_abs * scale
-    if tolerance.max_rel is None or peak == 0:
-        return absolute
-    return np.minimum(absolute, tolerance.max_rel * peak)
+    return tolerance.max_abs * scale + (tolerance.max_rel or 0.0) * peak
 
 
 def _special(got: NDArray[np.bool_], expected: NDArray[np.bool_], ours: NDArray[Any], theirs: NDArray[Any]) -> _Special:

@@ -20,22 +20,34 @@ _DEFAULT_MAX_ABS = {
     "float8": 0.5,
 }
 
+# Between 1 and the next number.
+_EPS = {
+    "float64": 2.0**-52,
+    "complex128": 2.0**-52,
+    "float32": 2.0**-23,
+    "complex64": 2.0**-23,
+    "float16": 2.0**-10,
+    "complex32": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
+
 
 @dataclass(frozen=True)
 class Tolerance:
     """How large a difference may be, and who said so.
 
-    Both bounds hold at once, so that neither loosens the other. `max_abs` bounds |got - expected|; `max_rel`,
-    where it is given, bounds it as a fraction of the largest finite |expected| (it says nothing of a tensor
-    of zeros). With `scaled`, `max_abs` is meant for numbers of order one: it grows with an element beyond
-    that, and with a tensor most of which is, and shrinks with a tensor that stays below. Integers and booleans
-    are compared exactly, always.
+    |got - expected| may be `max_abs + max_rel * peak`, where the peak is the largest finite |expected|. With `scaled`,
+    `max_abs` is meant for numbers of order one: it grows with an element beyond that, and with a tensor most of which
+    is, and shrinks with a tensor that stays below, down to the size `smallest`. Integers and booleans are compared
+    exactly, always.
     """
 
     max_abs: float
     max_rel: float | None
     source: str
     scaled: bool = False
+    # Below it lies what is left where larger numbers cancelled out, and that is rounding noise in both frameworks.
+    smallest: float = 1e-2
 
     def __post_init__(self) -> None:
         for name, bound in (("max_abs", self.max_abs), ("max_rel", self.max_rel)):
@@ -44,8 +56,18 @@ class Tolerance:
 
     def __str__(self) -> str:
         absolute = f"max abs {self.max_abs:.1e}" + (" scaled" if self.scaled else "")
-        relative = "" if self.max_rel is None else f", max rel {self.max_rel:.1e}"
-        return f"{absolute}{relative} ({self.source})"
+        relative = "" if self.max_rel is None else f"max rel {self.max_rel:.1e}"
+        return (
+            f"{' + '.join(filter(None, (absolute if self.max_abs or not relative else '', relative)))} ({self.source})"
+        )
+
+    def in_figures(self, peak: float, scale: float) -> str:
+        """The bound of an element, as it is made up for an element of this scale in a tensor with this peak."""
+        absolute = f"max abs {self.max_abs:.1e}" + (f" · scale {scale:.1e}" if self.scaled else "")
+        if self.max_rel is None:
+            return f"{absolute} ({self.source})"
+        relative = f"max rel {self.max_rel:.1e} · peak {peak:.6g}"
+        return f"{absolute} + {relative} ({self.source})" if self.max_abs else f"{relative} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -133,6 +155,8 @@ class Difference:
     outside: int = 0
     nan: Places = Places()
     inf: Places = Places()
+    scale: float = 1.0
+    """What a scaled tolerance took for the size of the worst element."""
 
     @property
     def matches(self) -> bool:
@@ -155,6 +179,16 @@ class Difference:
         if self.is_broken:
             return math.inf
         return self.max_abs if self.peak == 0 else self.relative_to_peak
+
+    @property
+    def eps(self) -> float:
+        """How far apart the numbers of the dtype are at 1; 0 of integers."""
+        return _EPS.get(self.expected_dtype, 0.0)
+
+    @property
+    def resolution(self) -> float:
+        """How far apart the numbers of the dtype are at the peak; 0 of integers."""
+        return math.ldexp(self.eps, math.frexp(self.peak)[1] - 1) if self.peak else 0.0
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -184,15 +218,20 @@ class Difference:
     def _value_problem(self) -> str:
         total = _count(math.prod(self.expected_shape), "element")
         where = f" at {self.worst_index}" if self.worst_index else ""
-        text = (
-            f"Values differ in {self.outside} of {total}, worst{where}: "
-            f"expected {_number(self.expected)}, got {_number(self.got)}"
-        )
+        expected, got = _apart(self.expected, self.got)
+        text = f"Values differ in {self.outside} of {total}, worst{where}: expected {expected}, got {got}"
         if is_exact(self.got_dtype) and is_exact(self.expected_dtype):
             return f"{text}; {'booleans' if self.expected_dtype == 'bool' else 'integers'} must be equal."
         off = abs(complex(self.got or 0) - complex(self.expected or 0))
-        of_peak = "" if self.peak == 0 else f" ({off / self.peak:.1%} of the peak {_number(self.peak)})"
-        return f"{text}, off by {off:.1e}{of_peak}; allowed {self.bound:.1e}: {self.tolerance}."
+        of_peak = "" if self.peak == 0 else f" ({_share(off / self.peak)} of the peak {_number(self.peak)})"
+        allowed = f"allowed {self.bound:.1e}: {self.tolerance.in_figures(self.peak, self.scale)}."
+        return f"{text}, off by {off:.1e}{of_peak}; {allowed}{self._hint_at_resolution()}"
+
+    def _hint_at_resolution(self) -> str:
+        if self.tolerance.scaled or self.bound >= self.resolution:
+            return ""
+        apart = f"numbers near {_number(self.peak)} are {self.resolution:.1e} apart"
+        return f" The bound is below {self.expected_dtype}'s resolution here: {apart}."
 
 
 def worst(differences: Iterable[Difference]) -> Difference | None:
@@ -214,6 +253,20 @@ def _shape_problem(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
 
 def _number(value: Scalar | None) -> str:
     return str(value) if value is None or isinstance(value, int) else f"{value:.6g}"
+
+
+def _apart(one: Scalar | None, other: Scalar | None) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to tell them apart."""
+    found = _number(one), _number(other)
+    for digits in (9, 12, 17):
+        if found[0] != found[1] or isinstance(one, int) or one is None or other is None:
+            break
+        found = f"{one:.{digits}g}", f"{other:.{digits}g}"
+    return found
+
+
+def _share(part: float) -> str:
+    return f"{part:.1%}" if part >= 1e-3 else f"{part:.1e}"
 
 
 def _count(number: int, noun: str) -> str:

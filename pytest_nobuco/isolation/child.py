@@ -33,6 +33,8 @@ def is_child() -> bool:
 
 def leave_to_parent(config: pytest.Config) -> None:
     """Turn off what only the parent's session is to do."""
+    if config.option.nobuco_baseline_write:
+        config.option.nobuco_baseline, config.option.nobuco_baseline_write = None, False
     for name, value in _LEFT_TO_PARENT.items():
         if hasattr(config.option, name):
             setattr(config.option, name, value)

@@ -66,8 +66,8 @@ def _timed(
         refuse_workers()
         case = _case(runtime, threads)
         deployed = _deployed(bench, request.node.nodeid, model, inputs)
-        bound = bound_for((), bench.options)
-        return measure(request.node, benchmark, runtimes_of(request.config), deployed, case, bench.backend, bound)
+        runtimes, bound = runtimes_of(request.config), bound_for((), bench.options)
+        return measure(request.node, benchmark, runtimes, deployed, case, bench.backend, lambda *output: bound)
     except UnavailableError as error:
         skipped = str(error)
     except SuiteError as error:

@@ -116,7 +116,7 @@ def run_latency_item(item: pytest.Function, case: LatencyCase) -> None:
             _deployed(trial),
             case,
             bench.backend,
-            bound_for(settings.markers, bench.options),
+            lambda *output: bound_for(settings.markers, bench.options, output=output),
         )
     except UnavailableError as error:
         skipped = str(error)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from nobuco.subject.resolve import resolve
-from pytest_nobuco.backend import Backend
+from pytest_nobuco.backend import Backend, Subject
 from pytest_nobuco.errors import SuiteError, UnavailableError
-from pytest_nobuco.gate import Bound, describe_output
+from pytest_nobuco.gate import Bound
+from pytest_nobuco.judging import judged
 from pytest_nobuco.latency.deployed import Deployed
 from pytest_nobuco.latency.gpu import Budget
 from pytest_nobuco.latency.runtimes import Prepared, Runtimes
@@ -38,7 +39,7 @@ def measure(
     deployed: Deployed,
     case: LatencyCase,
     backend: Backend,
-    bound: Bound,
+    bound_of: Callable[[str, int], Bound],
 ) -> LatencyRow:
     """Time a model on a runtime, record it with all that the table tells, and hold its outputs against PyTorch's.
 
@@ -48,7 +49,7 @@ def measure(
     """
     refuse_workers()
     with runtimes.prepare(deployed, case, _budget(item, benchmark)) as prepared:
-        compared = _compared(deployed, prepared, backend, bound)
+        compared = _compared(deployed, prepared, backend, bound_of)
         benchmark.group = benchmark.group or deployed.label
         benchmark.extra_info.update(
             model=deployed.label,
@@ -112,17 +113,21 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _compared(deployed: Deployed, prepared: Prepared, backend: Backend, bound: Bound) -> dict[str, Any]:
+def _compared(
+    deployed: Deployed, prepared: Prepared, backend: Backend, bound_of: Callable[[str, int], Bound]
+) -> dict[str, Any]:
     if prepared.outputs is None:
         return {}
     expected = deployed.expected
+    subject = deployed.subject or Subject(None, (), {}, tuple(expected))
     if len(prepared.outputs) != len(expected):
         raise SuiteError(f"{len(prepared.outputs)} outputs, PyTorch gives {len(expected)}")
-    differences = [backend.compare(ours, theirs, bound) for ours, theirs in zip(prepared.outputs, expected)]
-    wrong = [describe_output(i, d, bound) for i, d in enumerate(differences) if not bound.admits(d)]
+    imprecise = {} if deployed.converted is None else backend.imprecise(deployed.converted)
+    found = list(judged(backend, subject, prepared.outputs, bound_of, lambda: imprecise))
+    wrong = [one.text for one in found if not one.fits]
     if wrong:
         raise SuiteError("\n  ".join([f"wrong on {prepared.device}, so its time says nothing:", *wrong]))
-    return {"max_abs_diff": max((float(d.max_abs) for d in differences), default=0.0)}
+    return {"max_abs_diff": max((float(one.difference.max_abs) for one in found), default=0.0)}
 
 
 def _budget(item: pytest.Item, benchmark: Any) -> Budget:

@@ -140,7 +140,7 @@ def _row(report: SuiteReport, row: Row, layout: Columns) -> Markup:
         class_="line",
     )
     details = _failures(report, row) if row.failing else [_graph(report, row)]
-    body = [None if layout.are_cases else _forms(row), _skips(row), details]
+    body = [None if layout.are_cases else _forms(row), _warnings(row), _skips(row), details]
     return tag(
         "details",
         summary,
@@ -194,6 +194,11 @@ def _failure(cell: Cell, is_open: bool) -> Markup:
         open=is_open,
         class_="failure",
     )
+
+
+def _warnings(row: Row) -> Markup | None:
+    """What a reader should know though the model may match."""
+    return tag("ul", [tag("li", f"! {text}") for text in row.warnings], class_="reasons") if row.warnings else None
 
 
 def _skips(row: Row) -> Markup | None:

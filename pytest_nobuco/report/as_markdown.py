@@ -25,6 +25,7 @@ def to_markdown(report: SuiteReport) -> str:
     for kind, title in _TITLES.items():
         if rows := report.of_kind(kind):
             lines += [f"### {title}", "", *_matrix(rows, kind), ""]
+    lines += _warnings(report)
     lines += _failures(report)
     if report.latency:
         lines += ["### Latency", "", *_latency(report), ""]
@@ -60,6 +61,12 @@ def _cell(cells: Sequence[Cell]) -> str:
         return ""
     worst = cells[0]
     return f"{MARKS[worst.outcome]} {_escaped(worst.figure)}"
+
+
+def _warnings(report: SuiteReport) -> Iterator[str]:
+    told = [f"- **{_escaped(row.model)}**: {_escaped(text)}" for row in report.rows for text in row.warnings]
+    if told:
+        yield from ("### Warnings", "", *told, "")
 
 
 def _failures(report: SuiteReport) -> Iterator[str]:

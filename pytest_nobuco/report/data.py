@@ -48,6 +48,7 @@ class Cell:
     conversion: str = ""
     worst_node: str | None = None
     command: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def fails(self) -> bool:
@@ -105,6 +106,11 @@ class Row:
     def worst(self) -> Cell:
         """The cell to look at first."""
         return worst_first(self.cells)[0]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader should know of it though it may match, each once."""
+        return tuple(dict.fromkeys(text for cell in self.cells for text in cell.warnings))
 
     @property
     def matching(self) -> int:

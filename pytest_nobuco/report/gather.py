@@ -114,6 +114,7 @@ class Gathered:
                 conversion=result.conversion,
                 worst_node=result.worst_node,
                 command=result.command,
+                warnings=result.warnings,
             )
             for nodeid, item in self.items.items()
             if (result := item.result) is not None and item.outcome in MARKS

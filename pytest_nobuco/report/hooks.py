@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nobuco.bench import BENCH
 from pytest_nobuco.parts import DONE, results_path
 from pytest_nobuco.report.files import check_path, write_report
-from pytest_nobuco.results import RESULT, ItemResult, to_wire
+from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, to_wire
 
 if TYPE_CHECKING:
     from pytest_nobuco.report.gather import Gathered
@@ -49,6 +50,8 @@ class Sender:
             known = dict(item.user_properties)
             item.user_properties += [entry for entry in _scalars(result) if entry[0] not in known]
         report = yield
+        if report.when == "call":
+            _hold_to_limit(item, report)
         if result is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
             report.nobuco = self._wire(result)
         return report
@@ -128,7 +131,10 @@ class Reporter:
         complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
         if self._lines is not None:
             self._lines.end(complete)
-        if not self.paths or self.config.option.collectonly:
+        if self.config.option.collectonly:
+            return
+        self._write_baseline(session)
+        if not self.paths:
             return
         from pytest_nobuco.latency.table import latency_rows
         from pytest_nobuco.report.environment import environment
@@ -150,6 +156,17 @@ class Reporter:
                 # A job that uploads a report of an earlier run must not be green.
                 session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
+    def _write_baseline(self, session: pytest.Session) -> None:
+        baseline = self.config.stash[BENCH].baseline
+        if baseline.written is None:
+            return
+        try:
+            baseline.write(self.gathered.report().cells)
+            self.written[baseline.written] = None
+        except OSError as error:
+            self.written[baseline.written] = str(error)
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print a line per model, and where the reports are."""
         if self.config.option.collectonly:
@@ -164,6 +181,17 @@ class Reporter:
             terminalreporter.section("nobuco")
         for colour, line in lines:
             terminalreporter.write_line(line, **({colour: True} if colour else {}))
+
+
+def _hold_to_limit(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Fail what is above the ceiling, though it is a known gap."""
+    above = item.stash.get(ABOVE_LIMIT, [])
+    if above and hasattr(report, "wasxfail"):
+        reason = report.wasxfail.removeprefix("reason: ")
+        del report.wasxfail
+        report.outcome = "failed"
+        lines = [f"{item.name}: a known gap ({reason}), but above the ceiling", *(f"  {text}" for text in above)]
+        report.longrepr = "\n".join(lines)
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from nobuco.report.html.markup import Markup, tag
 from nobuco.report.html.strip import strip_html
 from nobuco.report.html.tree import tree_html
 from nobuco.report.html.view import View
-from pytest_nobuco.report.data import Cell
+from pytest_nobuco.report.data import Cell, runtime_of
 
 
 def graph_html(data: Mapping[str, Any], cell: Cell, name: str, more: int) -> Markup | None:
@@ -31,6 +31,10 @@ def _lesson(view: View, cell: Cell) -> list[str | Markup]:
     if view.culprit is not None:
         link = tag("a", view.culprit.label, href=f"#{view.id(view.culprit)}")
         return ["Goes wrong first in ", link, f": {MEANINGS[view.culprit.status]}."]
+    if cell.fails and cell.worst_node:
+        return [f"Culprit: {cell.worst_node}."]
+    if cell.fails and runtime_of(cell) == "keras":
+        return ["Each call of the Keras model is within its bound by itself; see what the failure says."]
     if cell.fails:
         return ["Each call of the Keras model is within its bound, so look at the runtime, not at a converter."]
     return ["Each call is within its bound."]

@@ -39,6 +39,9 @@ def _sentences(report: SuiteReport) -> Iterator[str]:
         number = sum(cell.outcome == outcome for cell in report.cells)
         if number:
             yield f"{number} {one if number == 1 else more}."
+    warned = [row for row in report.rows if row.warnings]
+    if warned:
+        yield f"{count(len(warned), 'model')} {'has a warning' if len(warned) == 1 else 'have warnings'}."
     if not report.complete:
         yield "The session was interrupted, so this is not all of it."
 
