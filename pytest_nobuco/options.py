@@ -14,9 +14,12 @@ from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
+from pytest_nobuco.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_named
 from pytest_nobuco.parts import add_part_options
 
 T = TypeVar("T")
+NAMED = "nobuco_named"
+"""Where the command line's models and inputs are, in their order."""
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
 REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
@@ -33,11 +36,11 @@ MARKER = (
 class Options:
     """What the user asked for on the command line and in the ini file; None where nothing was said."""
 
-    models: tuple[str, ...] = ()
-    inputs: tuple[InputSpec, ...] = ()
+    models: tuple[NamedModel, ...] = ()
     orders: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     dynamic: str | None = None
+    quick: bool = False
     max_abs_diff: float | None = None
     max_rel_diff: float | None = None
     ini_max_abs_diff: float | None = None
@@ -73,19 +76,34 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("nobuco", "PyTorch to Keras and TFLite (nobuco)")
     group.addoption(
         "--nobuco-model",
-        action="append",
-        default=[],
+        action=InOrder,
+        const=MODEL,
+        dest=NAMED,
+        default=(),
         metavar="NAME",
         help="convert this model and compare with PyTorch; a dotted name or module:attribute of a class, a "
         "factory or an instance; repeatable. Without a path only the models run.",
     )
     group.addoption(
+        "--nobuco-models",
+        action=InOrder,
+        const=FILE,
+        dest=NAMED,
+        default=(),
+        metavar="FILE",
+        help="the models of a file, a line each: its name, its inputs, and options such as --runtime tflite or "
+        "--max-abs-diff 1e-4; or a list in YAML of `model` and the marker's arguments; repeatable",
+    )
+    group.addoption(
         "--nobuco-input",
-        action="append",
-        default=[],
+        action=InOrder,
+        const=INPUT,
+        dest=NAMED,
+        default=(),
         type=_input,
         metavar="SPEC",
-        help=f"one input of the models, {FORM}; once per input, in order. Left out: the model's own example_inputs().",
+        help=f"one input of the models in front of it, {FORM}; once per input, in order. Left out: the model's own "
+        "example_inputs(), or the inputs that stand in front of all models.",
     )
     group.addoption(
         "--nobuco-order",
@@ -110,6 +128,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="the axes that are dynamic in the dynamic half of the matrix: letters such as NHW; auto: height and "
         "width of images, of other inputs the batch, where the model takes other sizes; none: no such half "
         "(default: auto). A ? behind a size in --nobuco-input says it for one input.",
+    )
+    group.addoption(
+        "--nobuco-quick",
+        action="store_true",
+        help="a first look: of the matrix one pair of channel orders, as Keras and TFLite",
     )
     group.addoption(
         "--nobuco-max-abs-diff",
@@ -200,11 +223,11 @@ def add_options(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
     return Options(
-        models=tuple(dict.fromkeys(config.getoption("nobuco_model"))),
-        inputs=tuple(config.getoption("nobuco_input")),
+        models=read_named(config.getoption(NAMED), config.invocation_params.dir),
         orders=tuple(config.getoption("nobuco_order")) or tuple(config.getini("nobuco_orders").split()),
         runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(config.getini("nobuco_runtimes").split()),
         dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
+        quick=config.getoption("nobuco_quick"),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
         max_rel_diff=config.getoption("nobuco_max_rel_diff"),
         ini_max_abs_diff=_checked(config, "nobuco_max_abs_diff", _bound),

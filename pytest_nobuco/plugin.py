@@ -15,10 +15,11 @@ import pytest
 
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
+from pytest_nobuco.ids import keep_ids, take_ids
 from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import limits_of
 from pytest_nobuco.latency import setup as latency
-from pytest_nobuco.options import MARKER, add_options, read_options
+from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
 from pytest_nobuco.parts import DONE, find_done, keep_part
 from pytest_nobuco.report import hooks
 
@@ -40,7 +41,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     latency.turn_off_xdist(config)
     if child.is_child():
         child.leave_to_parent(config)
-    elif config.getoption("nobuco_model") and getattr(config.option, "maxworkerrestart", "") is None:
+    elif config.getoption(NAMED) and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = str(_RESTARTS)
 
 
@@ -58,8 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
+    take_ids(config, options)
     if not options.models and not options.converters:
         return
+    if options.models:
+        from pytest_nobuco.collect import check_named
+
+        check_named(options)
     # As `python -m` does: a package under development is found without being installed.
     directory = str(config.invocation_params.dir)
     if directory not in sys.path:
@@ -100,6 +106,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
         ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
         items += xfails.mark(session, ours)
+    keep_ids(session.config, items)
     keep_part(session.config, items)
 
 
@@ -163,15 +170,15 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
     """
     from nobuco.errors import InputError
     from nobuco.subject.resolve import resolve
-    from pytest_nobuco.collect import model_name
+    from pytest_nobuco.collect import named_model
     from pytest_nobuco.errors import SuiteError
 
-    name = model_name(request.node)
-    assert name is not None, "nobuco_imported is for the suites of --nobuco-model"
+    model = named_model(request.node)
+    assert model is not None, "nobuco_imported is for the suites of --nobuco-model"
     try:
-        return resolve(name)
+        return resolve(model.name)
     except InputError as error:
-        message = f"--nobuco-model {error}"
+        message = f"{model.place or '--nobuco-model'} {error}"
         if error.__cause__ is not None:
             raise SuiteError(message) from error.__cause__
     pytest.fail(message, pytrace=False)

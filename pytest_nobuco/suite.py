@@ -14,6 +14,7 @@ import pytest
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
+from pytest_nobuco.collect import named_model
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure, snr_of
@@ -24,7 +25,7 @@ from pytest_nobuco.settings import Settings, settings_of
 
 @dataclass(frozen=True)
 class Trial:
-    """One item: a case of a model; `name` is what `--nobuco-model` called it, None for a marked factory."""
+    """One item: a case of a model; `name` is what reports call it if it was named, None for a marked factory."""
 
     item: pytest.Function
     case: Case
@@ -45,23 +46,18 @@ class Trial:
     @property
     def command(self) -> str:
         """The command line that runs this item alone."""
-        return reproducing(self.item, self.case, self.name)
+        return reproducing(self.item)
 
 
-def reproducing(item: pytest.Item, case: Case, name: str | None) -> str:
+def reproducing(item: pytest.Item) -> str:
     """The command line that runs this item alone, with everything that its outcome depends on."""
-    options = item.config.stash[BENCH].options
-    words = ["pytest", *options.words()]
-    if name is None:
-        words.insert(1, item.nodeid)
-    else:
-        inputs = [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
-        words[1:1] = ["--nobuco-model", name, *inputs, "-k", case.id]
+    model = named_model(item)
+    words = ["pytest", *(model.words if model else ()), *item.config.stash[BENCH].options.words(), item.nodeid]
     return shlex.join(words)
 
 
 def run_item(item: pytest.Function, name: str | None) -> None:
-    """Run an item of a suite; `name` is what `--nobuco-model` called the model, None for a marked factory."""
+    """Run an item of a suite; `name` is what reports call a model that was named, None for a marked factory."""
     __tracebackhide__ = True
     case, bench = case_of(item), item.config.stash[BENCH]
     assert case is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nobuco.errors import InputError, NobucoError
-from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from nobuco.subject.inputs import FORM, InputSpec, arranged, parse_input, tensor_leaves
 from nobuco.subject.resolve import resolve
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def free_shapes(tensors: Sequence[Any], specs: Sequence[InputSpec]) -> dict[Any,
     """`input_shapes` for the inputs that have a dynamic axis."""
     return {
         tensor: tuple(None if axis in spec.free else size for axis, size in enumerate(spec.shape))
-        for tensor, spec in zip(tensors, specs)
+        for tensor, spec in zip(tensors, tensor_leaves(arranged(specs)))
         if spec.free
     }

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from nobuco.errors import InputError
-from nobuco.subject.inputs import FLOATS, InputSpec, read_inputs
+from nobuco.subject.inputs import FLOATS, InputSpec, arranged, read_inputs
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -35,9 +35,12 @@ def arguments(model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any
     """The arguments to try a model on: `inputs` as `read_inputs` gives them, drawn; None takes its `example_inputs()`.
 
     Raises:
-        InputError: None was given, and the model has no such method.
+        InputError: None was given, and the model has no such method; or two inputs have one name.
     """
-    given, named = _example_inputs(model) if inputs is None else (tuple(inputs), {})
+    try:
+        given, named = _example_inputs(model) if inputs is None else arranged(inputs)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     seeds = count(seed)
     args, named = pytree.tree_map(
         lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (given, {**named, **kwargs})
@@ -72,5 +75,5 @@ def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         )
     example = method()
     if isinstance(example, Mapping):
-        return (), dict(example)
+        return (), dict(read_inputs([example])[0])
     return read_inputs(example), {}

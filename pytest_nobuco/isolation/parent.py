@@ -110,7 +110,7 @@ def _failing(item: pytest.Item, message: str, seconds: float = 0, when: str = "?
     case = case_of(item)
     assert case is not None
     model = model_name(item) or label_of(item, case)
-    command = reproducing(item, case, model_name(item))
+    command = reproducing(item)
     report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds, when)
     report.user_properties += [("nobuco_model", model), ("nobuco_case", case.id)]
     report.nobuco = to_wire(ItemResult("parity", model, case.id, asdict(case), command=command))  # type: ignore[attr-defined]
