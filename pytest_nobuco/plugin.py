@@ -53,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     find_done(config)
     hooks.register(config)
     latency.register(config)
-    if child.is_child():
+    in_child = child.is_child()
+    if in_child:
         child.register(config)
     elif (limits := limits_of(config)) is not None:
         from pytest_nobuco.isolation.parent import Isolation
@@ -73,6 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: sys.path.remove(directory) if directory in sys.path else None)
     if config.args_source is not config.ArgsSource.ARGS:
         config.args, config.args_source = [], config.ArgsSource.ARGS
+    if options.models and not in_child:
+        from pytest_nobuco import preflight
+
+        preflight.register(config)
 
 
 # First, since xdist starts its workers here.
@@ -168,19 +173,17 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 
     Imported in set-up, so that a wrong name is an error of its own items and not a failed comparison.
     """
-    from nobuco.errors import InputError
-    from nobuco.subject.resolve import resolve
     from pytest_nobuco.collect import named_model
     from pytest_nobuco.errors import SuiteError
 
     model = named_model(request.node)
     assert model is not None, "nobuco_imported is for the suites of --nobuco-model"
     try:
-        return resolve(model.name)
-    except InputError as error:
-        message = f"{model.place or '--nobuco-model'} {error}"
+        return request.config.stash[BENCH].imported(model)
+    except SuiteError as error:
         if error.__cause__ is not None:
-            raise SuiteError(message) from error.__cause__
+            raise
+        message = f"{model.place or '--nobuco-model'}: {error}"
     pytest.fail(message, pytrace=False)
 
 
@@ -201,10 +204,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the suite in place of the factory, which is no test itself."""
     if case_of(pyfuncitem) is None:
         return None
-    from pytest_nobuco.collect import model_name
     from pytest_nobuco.suite import run_item
 
-    run_item(pyfuncitem, model_name(pyfuncitem))
+    run_item(pyfuncitem)
     return True
 
 

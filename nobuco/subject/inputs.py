@@ -86,7 +86,8 @@ def read_inputs(given: Any) -> tuple[Any, ...]:
 
 def arranged(inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Read inputs as positional and keyword arguments; `ValueError` for two of one name."""
-    args, kwargs = [], {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
     for entry in inputs:
         name = entry.name if isinstance(entry, InputSpec) else ""
         if not name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from nobuco.errors import InputError
 from nobuco.subject.inputs import FLOATS, InputSpec, arranged, read_inputs
+from nobuco.subject.mistakes import in_a_line
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -46,6 +48,20 @@ def arguments(model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any
         lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (given, {**named, **kwargs})
     )
     return args, named
+
+
+def ran(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the model gives in PyTorch, on copies, since a model may write to its inputs.
+
+    Raises:
+        InputError: it fails.
+    """
+    try:
+        with torch.no_grad():
+            return copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    except Exception as error:
+        given = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+        raise InputError(f"the model fails in PyTorch itself on inputs {given}: {in_a_line(error)}") from error
 
 
 def draw(spec: InputSpec, seed: int) -> torch.Tensor:

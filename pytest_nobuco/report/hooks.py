@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nobuco.parts import DONE, results_path
+from pytest_nobuco.report.alike import Folding
 from pytest_nobuco.report.files import check_path, write_report
 from pytest_nobuco.results import RESULT, ItemResult, to_wire
 
@@ -33,6 +34,10 @@ def register(config: pytest.Config) -> None:
     paths = [check_path(name, config.invocation_params.dir) for name in config.getoption("nobuco_report")]
     reporter = Reporter(config, tuple(dict.fromkeys(paths)), results_path(config))
     config.pluginmanager.register(reporter, "nobuco-reporter")
+    config.pluginmanager.register(Folding(), "nobuco-folding")
+
+
+_UNFINISHED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
 class Sender:
@@ -125,7 +130,7 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the files that were asked for."""
-        complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        complete = exitstatus not in _UNFINISHED
         if self._lines is not None:
             self._lines.end(complete)
         if not self.paths or self.config.option.collectonly:
