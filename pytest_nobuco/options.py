@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -18,6 +18,8 @@ from pytest_nobuco.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_na
 from pytest_nobuco.parts import add_part_options
 
 T = TypeVar("T")
+# A number in pytest's own TOML; older ones know only text there.
+_FLOAT: Literal["float"] | None = "float" if pytest.version_tuple >= (8, 4) else None
 NAMED = "nobuco_named"
 """Where the command line's models and inputs are, in their order."""
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
@@ -208,11 +210,12 @@ def add_options(parser: pytest.Parser) -> None:
     add_part_options(group)
     add_isolation_options(group)
     add_latency_options(group)
-    parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
-    parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")
-    parser.addini("nobuco_min_snr", "as --nobuco-min-snr, which overrides it")
-    parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: orders with spaces between")
-    parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: runtimes with spaces between")
+    for bound in ("max_abs_diff", "max_rel_diff", "min_snr"):
+        option = f"--nobuco-{bound.replace('_', '-')}"
+        parser.addini(f"nobuco_{bound}", f"as {option}, which overrides it", type=_FLOAT, default=None)
+    parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: a list of orders", type="args")
+    parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: a list of runtimes", type="args")
+    parser.addini("nobuco_quick", "as --nobuco-quick", type="bool", default=False)
     parser.addini("nobuco_dynamic", "as --nobuco-dynamic, which overrides it")
     parser.addini("nobuco_xfails", "files of known gaps, as --nobuco-xfails, which adds to them", type="paths")
     parser.addini("nobuco_converters_backend", "for the plugin's own tests", default=REAL_CONVERTERS)
@@ -224,10 +227,10 @@ def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
     return Options(
         models=read_named(config.getoption(NAMED), config.invocation_params.dir),
-        orders=tuple(config.getoption("nobuco_order")) or tuple(config.getini("nobuco_orders").split()),
-        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(config.getini("nobuco_runtimes").split()),
+        orders=tuple(config.getoption("nobuco_order")) or tuple(_ini(config, "nobuco_orders")),
+        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(_ini(config, "nobuco_runtimes")),
         dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
-        quick=config.getoption("nobuco_quick"),
+        quick=config.getoption("nobuco_quick") or _ini(config, "nobuco_quick"),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
         max_rel_diff=config.getoption("nobuco_max_rel_diff"),
         ini_max_abs_diff=_checked(config, "nobuco_max_abs_diff", _bound),
@@ -274,11 +277,19 @@ def _axes(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _ini(config: pytest.Config, key: str) -> Any:
+    """What the ini file says, in the form that its type has there."""
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"ini key {key}: {error}") from None
+
+
 def _checked(config: pytest.Config, key: str, read: Callable[[str], T]) -> T | None:
-    text = config.getini(key)
-    if not text:
+    value = _ini(config, key)
+    if value is None or value == "":
         return None
     try:
-        return read(text)
+        return read(value if isinstance(value, str) else f"{value:g}")
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"ini key {key}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +106,16 @@ class Row:
     def worst(self) -> Cell:
         """The cell to look at first."""
         return worst_first(self.cells)[0]
+
+    @property
+    def tally(self) -> str:
+        """How many forms match of those that were compared, and why the others were not."""
+        numbers = Counter("gap" if cell.outcome in ("xfailed", "xpassed") else cell.outcome for cell in self.cells)
+        compared = len(self.cells) - numbers["gap"] - numbers["skipped"]
+        words = [f"{self.matching} of {compared} match"] if compared else []
+        words += [f"{numbers['skipped']} skipped"] if numbers["skipped"] else []
+        words += [count(numbers["gap"], "known gap")] if numbers["gap"] else []
+        return ", ".join(words)
 
     @property
     def matching(self) -> int:

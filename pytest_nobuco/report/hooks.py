@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,12 @@ def register(config: pytest.Config) -> None:
     config.pluginmanager.register(Folding(), "nobuco-folding")
 
 
+# Information and warnings of TensorFlow's and TFLite's loggers, as they write them.
+_NOISE = re.compile(
+    r"^(WARNING: All log messages before absl::.*|[IW]\d{4} [\d:.]+ .*|[\d-]+ [\d:.]+: [IW] .*"
+    r"|INFO: (Created|Initialized|Applying) .*TensorFlow Lite.*)\n?",
+    re.MULTILINE,
+)
 _UNFINISHED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
@@ -56,6 +63,8 @@ class Sender:
         report = yield
         if result is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
             report.nobuco = self._wire(result)
+        if result is not None:
+            report.sections = list(_without_noise(report.sections))
         return report
 
     def _wire(self, result: ItemResult) -> dict[str, Any]:
@@ -169,6 +178,14 @@ class Reporter:
             terminalreporter.section("nobuco")
         for colour, line in lines:
             terminalreporter.write_line(line, **({colour: True} if colour else {}))
+
+
+def _without_noise(sections: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What an item has written to standard error, without what TensorFlow says of itself on every machine."""
+    for name, text in sections:
+        kept = _NOISE.sub("", text) if "stderr" in name else text
+        if kept.strip():
+            yield name, kept
 
 
 def _now() -> str:
