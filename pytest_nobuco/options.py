@@ -281,7 +281,7 @@ def _ini(config: pytest.Config, key: str) -> Any:
     """What the ini file says, in the form that its type has there."""
     try:
         return config.getini(key)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, pytest.UsageError) as error:
         raise pytest.UsageError(f"ini key {key}: {error}") from None
 
 
