@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nobuco.quiet import load_tensorflow
 from pytest_nobuco.dynamic import FreeAxes, Shape
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound, Difference
@@ -229,21 +230,15 @@ def _as_suite_error(before: str = "", hint: str = "") -> Iterator[None]:
 
 
 def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
-    """Run the model in PyTorch, on copies, since a model may write to its inputs."""
-    import torch
-    from torch.utils import _pytree as pytree
-
-    from nobuco.subject.model import summary
+    """Run the model in PyTorch."""
+    from nobuco.errors import InputError
+    from nobuco.subject.model import ran
 
     tensors = _tensors((args, kwargs))
-    with torch.no_grad():
-        try:
-            outputs = copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-        except Exception as error:
-            shapes = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
-            raise SuiteError(
-                f"the model fails in PyTorch itself on inputs {shapes}: {type(error).__name__}: {error}"
-            ) from error
+    try:
+        outputs = ran(model, args, kwargs)
+    except InputError as error:
+        raise SuiteError(str(error)) from error.__cause__
     expected = tuple(_arrays(outputs))
     for index, array in enumerate(expected):
         _refuse_vacuous(index, array)
@@ -272,6 +267,7 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 
 def _arrays(tree: Any) -> list[np.ndarray]:
+    load_tensorflow()  # which the bridge to it would load with all that it says of itself
     from nobuco.bridge import flat_outputs, to_numpy
 
     return [to_numpy(tensor) for tensor in flat_outputs(tree)]

@@ -6,7 +6,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,10 +17,22 @@ from pytest_nobuco.options import Options
 
 if TYPE_CHECKING:
     from pytest_nobuco.backend import Backend, Form, Subject
+    from pytest_nobuco.named import NamedModel
 
 # Items of one model follow one another, so a few models at a time are enough, and a long list of large ones
 # does not fill the memory. More than one, for a plugin that shuffles items.
 _KEPT = 4
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An error to raise again, with the traceback that it had, which grows each time."""
+
+    error: Exception
+    trace: TracebackType | None
+
+    def again(self) -> NoReturn:
+        raise self.error.with_traceback(self.trace)
 
 
 @dataclass
@@ -27,7 +40,7 @@ class Entry:
     """A model of this session, at its own sizes and at others, with its conversions (or why one failed)."""
 
     subject: Subject
-    elsewhere: dict[Form, Subject | SuiteError] = field(default_factory=dict)
+    elsewhere: dict[Form, Subject | _Failed] = field(default_factory=dict)
     conversions: dict[Form, Any] = field(default_factory=dict)
 
 
@@ -39,7 +52,8 @@ class Bench:
     tell: Callable[[str], None] = lambda stage: None
     """Takes what the running item is about, for whoever watches this process."""
     _backend: Backend | None = None
-    _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
+    _entries: OrderedDict[str, Entry | _Failed] = field(default_factory=OrderedDict)
+    _unimportable: dict[str, _Failed] = field(default_factory=dict)
     conversions: int = 0
     baseline: Baseline = field(default_factory=Baseline)
 
@@ -52,14 +66,35 @@ class Bench:
             self._backend = resolve(self.options.backend)()
         return self._backend
 
+    def imported(self, model: NamedModel) -> Any:
+        """What a name stands for, `SuiteError` if there is no such thing; an import that fails is not tried again."""
+        from nobuco.errors import InputError
+        from nobuco.subject.resolve import resolve
+
+        if model.name in self._unimportable:
+            self._unimportable[model.name].again()
+        try:
+            return resolve(model.name)
+        except InputError as error:
+            failed = SuiteError(str(error))
+            failed.__cause__ = error.__cause__
+        self._unimportable[model.name] = _Failed(failed, None)
+        raise failed
+
     def entry(self, key: str, make: Callable[[], Subject]) -> Entry:
-        """The model of this key, made if it is not there."""
+        """The model of this key, made if it is not there; one that cannot be made fails again, by the same error."""
         if key not in self._entries:
-            self._entries[key] = Entry(make())
+            try:
+                self._entries[key] = Entry(make())
+            except Exception as error:
+                self._entries[key] = _Failed(error, error.__traceback__)
         self._entries.move_to_end(key)
         while len(self._entries) > _KEPT:
             self._entries.popitem(last=False)
-        return self._entries[key]
+        found = self._entries[key]
+        if isinstance(found, _Failed):
+            found.again()
+        return found
 
     def converted(self, entry: Entry, form: Form, arguments: dict[str, Any]) -> Any:
         """The conversion of a model to this form, made if it is not there; a failed one fails again."""
@@ -83,10 +118,11 @@ def _remembered(found: dict[Form, Any], form: Form, make: Callable[[], Any]) -> 
         try:
             found[form] = make()
         except SuiteError as error:
-            found[form] = error
-    if isinstance(found[form], SuiteError):
-        raise found[form]
-    return found[form]
+            found[form] = _Failed(error, error.__traceback__)
+    made = found[form]
+    if isinstance(made, _Failed):
+        made.again()
+    return made
 
 
 def cap_threads(environ: MutableMapping[str, str]) -> None:

@@ -26,7 +26,7 @@ def label_of(item: pytest.Item, case: Any) -> str:
 def marked_factory(obj: object) -> Any:
     """The function or `torch.nn.Module` class that has the `convert` marker itself; None for anything else."""
     # Exact types and no getattr: a test file may hold proxies that do surprising things when asked.
-    factory = obj.__func__ if type(obj) is staticmethod else obj
+    factory = obj.__func__ if type(obj) is staticmethod or type(obj) is classmethod else obj
     if type(factory) is not FunctionType and not isinstance(factory, type):
         return None
     if vars(factory).get("__test__") is True or not any(mark.name == "convert" for mark in marks_of(factory)):

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -19,48 +18,70 @@ import pytest
 from pytest_nobuco.bench import BENCH
 from pytest_nobuco.cases import marked_factory, marks_of
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.matrix import Case
+from pytest_nobuco.named import NamedModel
 from pytest_nobuco.options import Options
-from pytest_nobuco.settings import check_xfail, settings_of
+from pytest_nobuco.settings import Settings, check_xfail, settings_of
 
 Collected = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
 
 
 class ModelModule(pytest.Module):
-    """The module in memory; `names` has what `--nobuco-model` said, by the name that the model has in ids."""
+    """The module in memory; `models` has what the command line named, by the name that it has in ids."""
 
-    names: dict[str, str]
+    models: dict[str, NamedModel]
 
     @classmethod
     def of(cls, session: pytest.Session, options: Options) -> ModelModule:
         """Collect the models that were named on the command line."""
         # No such file exists; the path is only what ids begin with.
         module = cls.from_parent(session, path=session.config.rootpath / "nobuco", nodeid="nobuco")
-        module.names = dict(zip(short_names(options.models), options.models))
+        module.models = {model.short: model for model in options.models}
         module.obj = ModuleType("nobuco_models", "The models that --nobuco-model names.")
-        for short in module.names:
-            setattr(module.obj, short, _factory(short, options))
+        for model in options.models:
+            setattr(module.obj, model.short, _factory(model))
         return module
 
 
-def short_names(names: Sequence[str]) -> list[str]:
-    """The last part of each name, or all of it where two would be the same."""
-    lasts = [name.replace(":", ".").rpartition(".")[2] for name in names]
-    count = Counter(lasts)
-    return [last if count[last] == 1 else name for last, name in zip(lasts, names)]
+def named_model(item: pytest.Item) -> NamedModel | None:
+    """What the command line named, of which this is an item; None for a marked factory."""
+    parent = item.parent
+    return parent.models[item.originalname] if isinstance(parent, ModelModule) else None  # type: ignore[attr-defined]
 
 
 def model_name(item: pytest.Item) -> str | None:
-    """What `--nobuco-model` called the model of this item; None for a marked factory."""
-    parent = item.parent
-    return parent.names[item.originalname] if isinstance(parent, ModelModule) else None  # type: ignore[attr-defined]
+    """What reports call the model of this item; None for a marked factory."""
+    model = named_model(item)
+    return None if model is None else model.label
 
 
-def _factory(short: str, options: Options) -> Callable[..., Any]:
+def _factory(model: NamedModel) -> Callable[..., Any]:
     def factory(nobuco_imported: Any) -> Any:
         return nobuco_imported
 
-    factory.__name__ = factory.__qualname__ = short
-    return pytest.mark.convert(inputs=options.inputs or None)(factory)
+    factory.__name__ = factory.__qualname__ = model.short
+    return pytest.mark.convert(inputs=model.inputs or None, **model.arguments)(factory)
+
+
+def check_named(options: Options) -> None:
+    """Refuse what can be told to be wrong of the named models from their words alone.
+
+    Raises:
+        pytest.UsageError: naming the model, and the line of its file.
+    """
+    for model in options.models:
+        try:
+            _matrix(settings_of([_factory(model).pytestmark[0]], options))  # type: ignore[attr-defined]
+        except (SuiteError, ValueError) as error:
+            place = model.place or "--nobuco-model"
+            raise pytest.UsageError(f"{place}: {model.name}: {error}") from None
+
+
+def _matrix(settings: Settings) -> list[Case]:
+    """The cases; `SuiteError` or `ValueError` for settings that do not fit together."""
+    matrix = settings.cases()
+    check_xfail(settings, matrix)
+    return matrix
 
 
 def collect_marked(collector: pytest.Module | pytest.Class, name: str, obj: object) -> Collected:
@@ -88,8 +109,7 @@ def parametrize_cases(metafunc: pytest.Metafunc) -> None:
     problem = None
     try:
         settings = settings_of(definition.iter_markers("convert"), metafunc.config.stash[BENCH].options)
-        matrix = settings.cases()
-        check_xfail(settings, matrix)
+        matrix = _matrix(settings)
     except (SuiteError, ValueError) as error:
         problem = str(error)
     if problem is not None:  # outside the handler, so that pytest does not show it twice

@@ -12,6 +12,7 @@ RUNTIMES = ("keras", "keras_file", "savedmodel", "tflite")
 # signal-to-noise ratio in dB that is allowed where nobody says another: below what well-behaved networks reach
 # (docs/plugin.md), and above what a wrong file gives, which is close to zero or less.
 QUANTISED = {"tflite_fp16": 50.0, "tflite_dynamic": 25.0, "tflite_int8": 20.0, "tflite_int16x8": 25.0}
+_QUICK = ("keras", "tflite")
 # Known by name, so that a suite can be written for it now; its items say why they are skipped.
 LATER = ("tfjs",)
 STATIC = "static"
@@ -49,6 +50,14 @@ def cases(
             raise ValueError(f"unknown runtime {name!r}; there are {', '.join((*RUNTIMES, *QUANTISED))}")
     combinations = itertools.product(pairs, shapes, runtimes or RUNTIMES)
     return sorted({Case(*pair, shape, runtime) for pair, shape, runtime in combinations})
+
+
+def quick(matrix: Sequence[Case]) -> list[Case]:
+    """Of a matrix one pair of orders, and as runtimes Keras and TFLite; others where there are only others."""
+    pairs = [(case.inputs, case.outputs) for case in matrix]
+    pair = (ORDERS[1], ORDERS[1]) if (ORDERS[1], ORDERS[1]) in pairs else pairs[0]
+    kept = [case for case in matrix if (case.inputs, case.outputs) == pair]
+    return [case for case in kept if case.runtime in _QUICK] or kept
 
 
 def _pair(order: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -15,9 +15,14 @@ from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
+from pytest_nobuco.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_named
 from pytest_nobuco.parts import add_part_options
 
 T = TypeVar("T")
+# A number in pytest's own TOML; older ones know only text there.
+_FLOAT: Literal["float"] | None = "float" if pytest.version_tuple >= (8, 4) else None
+NAMED = "nobuco_named"
+"""Where the command line's models and inputs are, in their order."""
 REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
 REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
@@ -34,11 +39,11 @@ MARKER = (
 class Options:
     """What the user asked for on the command line and in the ini file; None where nothing was said."""
 
-    models: tuple[str, ...] = ()
-    inputs: tuple[InputSpec, ...] = ()
+    models: tuple[NamedModel, ...] = ()
     orders: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     dynamic: str | None = None
+    quick: bool = False
     max_abs_diff: float | None = None
     max_rel_diff: float | None = None
     ini_max_abs_diff: float | None = None
@@ -75,19 +80,34 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("nobuco", "PyTorch to Keras and TFLite (nobuco)")
     group.addoption(
         "--nobuco-model",
-        action="append",
-        default=[],
+        action=InOrder,
+        const=MODEL,
+        dest=NAMED,
+        default=(),
         metavar="NAME",
         help="convert this model and compare with PyTorch; a dotted name or module:attribute of a class, a "
         "factory or an instance; repeatable. Without a path only the models run.",
     )
     group.addoption(
+        "--nobuco-models",
+        action=InOrder,
+        const=FILE,
+        dest=NAMED,
+        default=(),
+        metavar="FILE",
+        help="the models of a file, a line each: its name, its inputs, and options such as --runtime tflite or "
+        "--max-abs-diff 1e-4; or a list in YAML of `model` and the marker's arguments; repeatable",
+    )
+    group.addoption(
         "--nobuco-input",
-        action="append",
-        default=[],
+        action=InOrder,
+        const=INPUT,
+        dest=NAMED,
+        default=(),
         type=_input,
         metavar="SPEC",
-        help=f"one input of the models, {FORM}; once per input, in order. Left out: the model's own example_inputs().",
+        help=f"one input of the models in front of it, {FORM}; once per input, in order. Left out: the model's own "
+        "example_inputs(), or the inputs that stand in front of all models.",
     )
     group.addoption(
         "--nobuco-order",
@@ -112,6 +132,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="the axes that are dynamic in the dynamic half of the matrix: letters such as NHW; auto: height and "
         "width of images, of other inputs the batch, where the model takes other sizes; none: no such half "
         "(default: auto). A ? behind a size in --nobuco-input says it for one input.",
+    )
+    group.addoption(
+        "--nobuco-quick",
+        action="store_true",
+        help="a first look: of the matrix one pair of channel orders, as Keras and TFLite",
     )
     group.addoption(
         "--nobuco-max-abs-diff",
@@ -194,11 +219,12 @@ def add_options(parser: pytest.Parser) -> None:
     add_part_options(group)
     add_isolation_options(group)
     add_latency_options(group)
-    parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
-    parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")
-    parser.addini("nobuco_min_snr", "as --nobuco-min-snr, which overrides it")
-    parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: orders with spaces between")
-    parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: runtimes with spaces between")
+    for bound in ("max_abs_diff", "max_rel_diff", "min_snr"):
+        option = f"--nobuco-{bound.replace('_', '-')}"
+        parser.addini(f"nobuco_{bound}", f"as {option}, which overrides it", type=_FLOAT, default=None)
+    parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: a list of orders", type="args")
+    parser.addini("nobuco_runtimes", "as --nobuco-runtime, which overrides it: a list of runtimes", type="args")
+    parser.addini("nobuco_quick", "as --nobuco-quick", type="bool", default=False)
     parser.addini("nobuco_dynamic", "as --nobuco-dynamic, which overrides it")
     parser.addini("nobuco_xfails", "files of known gaps, as --nobuco-xfails, which adds to them", type="paths")
     parser.addini("nobuco_converters_backend", "for the plugin's own tests", default=REAL_CONVERTERS)
@@ -209,11 +235,11 @@ def add_options(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
     return Options(
-        models=tuple(dict.fromkeys(config.getoption("nobuco_model"))),
-        inputs=tuple(config.getoption("nobuco_input")),
-        orders=tuple(config.getoption("nobuco_order")) or tuple(config.getini("nobuco_orders").split()),
-        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(config.getini("nobuco_runtimes").split()),
+        models=read_named(config.getoption(NAMED), config.invocation_params.dir),
+        orders=tuple(config.getoption("nobuco_order")) or tuple(_ini(config, "nobuco_orders")),
+        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(_ini(config, "nobuco_runtimes")),
         dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
+        quick=config.getoption("nobuco_quick") or _ini(config, "nobuco_quick"),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
         max_rel_diff=config.getoption("nobuco_max_rel_diff"),
         ini_max_abs_diff=_checked(config, "nobuco_max_abs_diff", _bound),
@@ -261,11 +287,19 @@ def _axes(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _ini(config: pytest.Config, key: str) -> Any:
+    """What the ini file says, in the form that its type has there."""
+    try:
+        return config.getini(key)
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        raise pytest.UsageError(f"ini key {key}: {error}") from None
+
+
 def _checked(config: pytest.Config, key: str, read: Callable[[str], T]) -> T | None:
-    text = config.getini(key)
-    if not text:
+    value = _ini(config, key)
+    if value is None or value == "":
         return None
     try:
-        return read(text)
+        return read(value if isinstance(value, str) else f"{value:g}")
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"ini key {key}: {error}") from None

@@ -16,10 +16,11 @@ import pytest
 from pytest_nobuco.baseline import read_baseline
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
+from pytest_nobuco.ids import keep_ids, take_ids
 from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import limits_of
 from pytest_nobuco.latency import setup as latency
-from pytest_nobuco.options import MARKER, add_options, read_options
+from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
 from pytest_nobuco.parts import DONE, find_done, keep_part
 from pytest_nobuco.report import hooks
 
@@ -41,7 +42,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     latency.turn_off_xdist(config)
     if child.is_child():
         child.leave_to_parent(config)
-    elif config.getoption("nobuco_model") and getattr(config.option, "maxworkerrestart", "") is None:
+    elif config.getoption(NAMED) and getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = str(_RESTARTS)
 
 
@@ -53,14 +54,20 @@ def pytest_configure(config: pytest.Config) -> None:
     find_done(config)
     hooks.register(config)
     latency.register(config)
-    if child.is_child():
+    in_child = child.is_child()
+    if in_child:
         child.register(config)
     elif (limits := limits_of(config)) is not None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
+    take_ids(config, options)
     if not options.models and not options.converters:
         return
+    if options.models:
+        from pytest_nobuco.collect import check_named
+
+        check_named(options)
     # As `python -m` does: a package under development is found without being installed.
     directory = str(config.invocation_params.dir)
     if directory not in sys.path:
@@ -68,6 +75,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: sys.path.remove(directory) if directory in sys.path else None)
     if config.args_source is not config.ArgsSource.ARGS:
         config.args, config.args_source = [], config.ArgsSource.ARGS
+    if options.models and not in_child:
+        from pytest_nobuco import preflight
+
+        preflight.register(config)
 
 
 # First, since xdist starts its workers here.
@@ -101,6 +112,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
         ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
         items += xfails.mark(session, ours)
+    keep_ids(session.config, items)
     keep_part(session.config, items)
 
 
@@ -162,19 +174,17 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 
     Imported in set-up, so that a wrong name is an error of its own items and not a failed comparison.
     """
-    from nobuco.errors import InputError
-    from nobuco.subject.resolve import resolve
-    from pytest_nobuco.collect import model_name
+    from pytest_nobuco.collect import named_model
     from pytest_nobuco.errors import SuiteError
 
-    name = model_name(request.node)
-    assert name is not None, "nobuco_imported is for the suites of --nobuco-model"
+    model = named_model(request.node)
+    assert model is not None, "nobuco_imported is for the suites of --nobuco-model"
     try:
-        return resolve(name)
-    except InputError as error:
-        message = f"--nobuco-model {error}"
+        return request.config.stash[BENCH].imported(model)
+    except SuiteError as error:
         if error.__cause__ is not None:
-            raise SuiteError(message) from error.__cause__
+            raise
+        message = f"{model.place or '--nobuco-model'}: {error}"
     pytest.fail(message, pytrace=False)
 
 
@@ -195,10 +205,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the suite in place of the factory, which is no test itself."""
     if case_of(pyfuncitem) is None:
         return None
-    from pytest_nobuco.collect import model_name
     from pytest_nobuco.suite import run_item
 
-    run_item(pyfuncitem, model_name(pyfuncitem))
+    run_item(pyfuncitem)
     return True
 
 

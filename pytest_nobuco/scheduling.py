@@ -10,7 +10,6 @@ from xdist.scheduler import LoadFileScheduling, LoadGroupScheduling, LoadScopeSc
 from xdist.workermanage import WorkerController
 
 from pytest_nobuco.bench import BENCH
-from pytest_nobuco.collect import short_names
 from pytest_nobuco.deaths import CASE, GIVEN_UP, MOST_DEATHS, failing, model_of
 from pytest_nobuco.results import ItemResult, to_wire
 
@@ -99,6 +98,5 @@ def _name(report: pytest.TestReport, config: pytest.Config) -> None:
     """Put on a report of xdist's, which knows no more than an id, whose result it is."""
     stem, _, case = report.nodeid.partition("[")
     report.location = (report.location[0], None, report.nodeid.rpartition("::")[2])
-    models = config.stash[BENCH].options.models
-    names = {f"nobuco::{short}": name for short, name in zip(short_names(models), models)}
+    names = {f"nobuco::{model.short}": model.label for model in config.stash[BENCH].options.models}
     report.nobuco = to_wire(ItemResult("parity", names.get(stem, stem), case.removesuffix("]")))  # type: ignore[attr-defined]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from nobuco.subject.inputs import read_inputs, tensor_leaves
+from nobuco.subject.inputs import arranged, read_inputs, tensor_leaves
 from pytest_nobuco.dynamic import AUTO, NONE, FreeAxes, Shape, Wish, free_axes, name_of, read_letters, read_shapes
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import OF_OUTPUT
-from pytest_nobuco.matrix import STATIC, Case, cases
+from pytest_nobuco.matrix import STATIC, Case, cases, quick
 from pytest_nobuco.options import Options
 
 MARKER_ARGUMENTS = (
@@ -51,12 +51,21 @@ class Settings:
         except ValueError as error:
             raise SuiteError(str(error)) from None
 
+    def _tensors(self) -> list[Any] | None:
+        """The tensors among the inputs, by keyword last; None where only running code will tell them."""
+        if callable(self.nearest("inputs")) or (inputs := self.inputs()) is None:
+            return None
+        try:
+            return tensor_leaves(arranged(inputs))
+        except ValueError as error:
+            raise SuiteError(str(error)) from None
+
     def wish(self) -> Wish:
         """Which axes shall be dynamic: shapes before marks in the inputs, and those before letters."""
         shapes, letters = self.nearest("input_shapes"), self.nearest("dynamic")
         if shapes is not None:
             return Wish(shapes=read_shapes(shapes), strict=True)
-        tensors = [] if callable(self.nearest("inputs")) else tensor_leaves(self.inputs() or ())
+        tensors = self._tensors() or []
         if any(getattr(tensor, "free", ()) for tensor in tensors):
             return Wish(shapes=dict(enumerate(map(_with_gaps, tensors))), strict=True)
         if letters is not None:
@@ -72,16 +81,17 @@ class Settings:
         """The matrix; `ValueError` says what is wrong with what was asked for."""
         orders = self.nearest("orders") or self.options.orders or None
         runtimes = self.nearest("runtimes") or self.options.runtimes or None
-        return cases(orders, sorted({STATIC, self._dynamic_name()}), runtimes)
+        matrix = cases(orders, sorted({STATIC, self._dynamic_name()}), runtimes)
+        return quick(matrix) if self.options.quick else matrix
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""
         wish = self.wish()
         if wish.letters == NONE:
             return STATIC
-        inputs = None if callable(self.nearest("inputs")) else self.inputs()
-        if inputs is not None:
-            shapes = [tuple(tensor.shape) for tensor in tensor_leaves(inputs)]
+        tensors = self._tensors()
+        if tensors is not None:
+            shapes = [tuple(tensor.shape) for tensor in tensors]
             return name_of(shapes, self.free_axes(shapes))
         return "dyn" if wish.letters == AUTO else f"dyn{wish.letters}"
 

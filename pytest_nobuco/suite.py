@@ -14,6 +14,7 @@ import pytest
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
+from pytest_nobuco.collect import model_name, named_model
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, Failure, bound_for, check_outputs, render_failure, snr_of
@@ -25,7 +26,7 @@ from pytest_nobuco.settings import Settings, settings_of
 
 @dataclass(frozen=True)
 class Trial:
-    """One item: a case of a model; `name` is what `--nobuco-model` called it, None for a marked factory."""
+    """One item: a case of a model; `name` is what reports call it if it was named, None for a marked factory."""
 
     item: pytest.Function
     case: Case
@@ -46,27 +47,28 @@ class Trial:
     @property
     def command(self) -> str:
         """The command line that runs this item alone."""
-        return reproducing(self.item, self.case, self.name)
+        return reproducing(self.item)
 
 
-def reproducing(item: pytest.Item, case: Case, name: str | None) -> str:
+def reproducing(item: pytest.Item) -> str:
     """The command line that runs this item alone, with everything that its outcome depends on."""
-    options = item.config.stash[BENCH].options
-    words = ["pytest", *options.words()]
-    if name is None:
-        words.insert(1, item.nodeid)
-    else:
-        inputs = [word for spec in options.inputs for word in ("--nobuco-input", str(spec))]
-        words[1:1] = ["--nobuco-model", name, *inputs, "-k", case.id]
+    model = named_model(item)
+    words = ["pytest", *(model.words if model else ()), *item.config.stash[BENCH].options.words(), item.nodeid]
     return shlex.join(words)
 
 
-def run_item(item: pytest.Function, name: str | None) -> None:
-    """Run an item of a suite; `name` is what `--nobuco-model` called the model, None for a marked factory."""
-    __tracebackhide__ = True
+def trial_of(item: pytest.Function) -> Trial:
+    """What an item of a suite tries."""
     case, bench = case_of(item), item.config.stash[BENCH]
     assert case is not None
-    trial = Trial(item, case, name, bench, settings_of(item.iter_markers("convert"), bench.options))
+    return Trial(item, case, model_name(item), bench, settings_of(item.iter_markers("convert"), bench.options))
+
+
+def run_item(item: pytest.Function) -> None:
+    """Run an item of a suite."""
+    __tracebackhide__ = True
+    trial = trial_of(item)
+    case = trial.case
     item.stash[RESULT] = ItemResult("parity", trial.model, case.id, asdict(case), command=trial.command)
     skipped = None
     try:
@@ -214,9 +216,12 @@ def subject_of(trial: Trial) -> Subject:
     backend, seed, item = trial.bench.backend, trial.bench.options.seed, trial.item
 
     def make() -> Any:
+        named = named_model(item)
+        if named is not None:
+            made = trial.bench.imported(named)
+            return made if backend.is_model(made) else made()
         wanted = inspect.signature(item.obj).parameters
-        made = item.obj(**{arg: value for arg, value in item.funcargs.items() if arg in wanted})
-        return made if trial.name is None or backend.is_model(made) else made()
+        return item.obj(**{arg: value for arg, value in item.funcargs.items() if arg in wanted})
 
     inputs, kwargs = trial.settings.inputs(), trial.settings.nearest("kwargs", {})
     samples = trial.settings.nearest("representative", ())

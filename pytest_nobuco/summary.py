@@ -53,8 +53,7 @@ def elided(text: str, room: int) -> str:
 
 def _row_words(row: Row) -> tuple[str, ...]:
     worst = row.worst
-    matching = f"{row.matching} of {len(row.cells)} match"
-    return matching, worst.figure, _reason(worst) if worst.outcome == "skipped" else worst.case
+    return row.tally, worst.figure, _reason(worst) if worst.outcome == "skipped" else worst.case
 
 
 def _items(row: Row, width: int) -> Iterator[tuple[str, str]]:

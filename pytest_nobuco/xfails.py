@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from pytest_nobuco.ids import IDS
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -124,7 +126,7 @@ def _collects_all(session: pytest.Session, path: Path) -> bool:
     """
     config = session.config
     narrowing = ("keyword", "markexpr", "deselect", "lf", "stepwise")
-    if session.testsfailed or any(config.getoption(name, None) for name in narrowing):
+    if session.testsfailed or config.stash[IDS] or any(config.getoption(name, None) for name in narrowing):
         return False
     if set(config.getoption("nobuco_converters")) - {"*"}:
         return False

@@ -12,6 +12,7 @@ import torch
 
 import nobuco.cli.convert
 from nobuco.cli.main import main
+from nobuco.errors import InputError
 
 NETS = """
     import torch
@@ -87,9 +88,11 @@ WRONG = [
     (["convert", "nets.Examples", "-o", "n.keras"], 2, "nets.Examples: its inputs raised KeyError: 'no examples'"),
     (["convert", "nets.Net", "-o", "n.keras"], 2, "nobody said what its inputs are"),
     (["convert", "nets.Net", "-i", "1,4"], 2, "the following arguments are required: -o/--output"),
-    ([*CONVERT, "-i", "1,4"], 2, "args and kwargs do not fit the model, Net.forward"),
-    ([*CONVERT[:3], "1,5", *CONVERT[4:]], 1, r"RuntimeError: mat1 .* \(File \".*nets.py\", line 11\); --traceback"),
-    ([*CONVERT[:3], "1,4:int64", *CONVERT[4:]], 1, r"RuntimeError: .* \(File \".*nets.py\", line 11\)"),
+    ([*CONVERT, "-i", "1,4"], 2, r"the model fails in PyTorch itself .*TypeError: .*forward\(\) takes 2 positional"),
+    ([*CONVERT, "-i", "y=1,4"], 2, r"the model fails in PyTorch itself .*TypeError: .*unexpected keyword argument 'y'"),
+    ([*CONVERT[:3], "1=1,4", *CONVERT[4:]], 2, "'1' is no keyword"),
+    ([*CONVERT[:3], "1,5", *CONVERT[4:]], 2, r"the model fails .*\[1, 5\]: RuntimeError: mat1 .*nets.py\", line 11\)"),
+    ([*CONVERT[:3], "1,4:int64", *CONVERT[4:]], 2, r"the model fails .*\[1, 4\]: RuntimeError: .*nets.py\", line 11\)"),
     ([*CONVERT[:3], "1,-4", *CONVERT[4:]], 2, "a size is never negative"),
     ([*CONVERT, "--seed", "x"], 2, "invalid int value: 'x'"),
     ([*CONVERT, "--seed", str(10**30)], 2, "making the model raised"),
@@ -152,14 +155,14 @@ def test_an_interrupted_conversion(project, capfd, monkeypatch):
 
 
 def test_a_traceback_on_request(project):
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+    with pytest.raises(InputError, match="mat1 and mat2") as error:
         main([*CONVERT[:3], "1,5", *CONVERT[4:], "--traceback"])
+    assert isinstance(error.value.__cause__, RuntimeError)
 
 
 def test_wrong_names_are_told_before_tensorflow_loads(project):
-    wrong = [
-        words for words, code, message in WRONG if message.startswith(("nets", "--weights", "--repres", "torch has"))
-    ]
+    before = ("nets", "--weights", "--repres", "torch has", "the model fails")
+    wrong = [words for words, code, message in WRONG if message.startswith(before)]
     assert len(wrong) > 10
     programme = (
         "import sys\nfrom nobuco.cli.main import main\n"

@@ -90,16 +90,20 @@ def test_several_models_with_one_name_are_told_apart(project):
         ("bad_dependency.Net", "*importing bad_dependency failed: No module named 'no_such_dependency'"),
     ],
 )
-def test_wrong_name_is_an_error_of_the_items_that_says_why(project, name, message):
+def test_wrong_name_is_an_error_that_says_why(project, name, message):
     project.makepyfile(bad_import="raise RuntimeError('not today')", bad_dependency="import no_such_dependency")
     result = project.runpytest("--nobuco-model", name, "-k", "nhwc-nhwc-static-keras")
-    result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines([f"*--nobuco-model {name}: {message}"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --nobuco-model: {name}: {message}"])
+    result = project.runpytest("--nobuco-model", name, "--nobuco-model", "nets.Net", "-k", "nhwc-nhwc-static-keras")
+    result.assert_outcomes(errors=1, passed=1, deselected=6)
+    result.stdout.fnmatch_lines([f"*--nobuco-model: {name}: {message}"])
 
 
 def test_what_is_no_model_fails(project):
-    result = project.runpytest("--nobuco-model", "nets.no_model", "-k", "nhwc-nhwc-static-keras")
-    result.assert_outcomes(failed=1, deselected=3)
+    models = ["--nobuco-model", "nets.no_model", "--nobuco-model", "nets.Net"]
+    result = project.runpytest(*models, "-k", "nhwc-nhwc-static-keras")
+    result.assert_outcomes(failed=1, passed=1, deselected=6)
     result.stdout.fnmatch_lines(["no_model[[]nhwc-nhwc-static-keras]: expected a model, got 3"])
 
 
@@ -506,7 +510,7 @@ def test_the_failure_tells_all_and_its_command_reproduces_it(project):
         ]
     )
     again = reproduced(project, result)
-    again.assert_outcomes(failed=1, deselected=3)
+    again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["Broken[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch"])
 
 
@@ -536,7 +540,7 @@ def test_a_model_that_cannot_be_converted_fails_in_words(project):
     result = project.runpytest("--nobuco-model", "nets.NoKeras")
     result.assert_outcomes(failed=4)
     result.stdout.fnmatch_lines(
-        ["NoKeras[[]nhwc-nhwc-static-keras]: the model cannot be converted: no converter for torch.foo"]
+        ["NoKeras[[]nchw-nchw-static-keras]: the model cannot be converted: no converter for torch.foo"]
     )
     assert result.stdout.str().count("CONVERTED NoKeras") == 2, "a failed conversion is tried once per order"
 
@@ -550,8 +554,9 @@ def test_a_runtime_that_is_missing_here_is_skipped_with_the_reason(project):
 
 def test_an_exception_of_the_users_own_keeps_its_traceback(project):
     project.makepyfile(others="def factory():\n    raise KeyError('of the user')")
-    result = project.runpytest("--nobuco-model", "others.factory", "-k", "nhwc-nhwc-static-keras")
-    result.assert_outcomes(failed=1, deselected=3)
+    models = ["--nobuco-model", "others.factory", "--nobuco-model", "nets.Net"]
+    result = project.runpytest(*models, "-k", "nhwc-nhwc-static-keras")
+    result.assert_outcomes(failed=1, passed=1, deselected=6)
     result.stdout.fnmatch_lines(["others.py:2: KeyError"])
 
 
@@ -702,7 +707,7 @@ def test_real_models(pytester):
     pytester.makepyfile(nets=REAL_NETS)
     models = [word for name in ("Fine", "Nan", "Wrong") for word in ("--nobuco-model", f"nets.{name}")]
     chosen = ["--nobuco-order", "nhwc", "--nobuco-order", "nchw"]
-    result = pytester.runpytest_subprocess(*models, *chosen, "--nobuco-input", "1,3,9,9")
+    result = pytester.runpytest_subprocess(*models, *chosen, "--nobuco-input", "1,3,9,9", "-v")
     result.assert_outcomes(passed=16, failed=32)
     result.stdout.fnmatch_lines_random(
         [
@@ -710,7 +715,7 @@ def test_real_models(pytester):
             "Wrong[[]nhwc-nhwc-static-tflite]: tflite differs from PyTorch",
             "  output 0: Values differ in * of 196 elements, worst at (0, *): expected *, got *, off by *",
             "  culprit: *scale*nets.py*line*",
-            "  reproduce: pytest --nobuco-model nets.Wrong --nobuco-input 1,3,9,9 -k nhwc-nhwc-static-tflite",
+            "  reproduce: pytest --nobuco-model nets.Wrong --nobuco-input 1,3,9,9 'nobuco::Wrong[[]nhwc-nhwc-static-*",
             "✓ nets.Fine * 16 of 16 match *",
         ]
     )

@@ -146,7 +146,7 @@ def test_a_failure_tells_all_and_its_command_reproduces_it(project):
 def test_a_converter_without_sample_fails(project):
     result = project.runpytest("--nobuco-converters=mypkg.bare")
     result.assert_outcomes(failed=8)
-    result.stdout.fnmatch_lines(["mypkg.bare[[]nhwc-static-keras]: no sample: give samples=...", "  reproduce: *"])
+    result.stdout.fnmatch_lines(["mypkg.bare[[]nchw-dynamic-keras]: no sample: give samples=...", "  reproduce: *"])
 
 
 def test_a_form_that_there_is_not_is_skipped_with_the_reason(project):

@@ -222,7 +222,7 @@ def test_wrong_numbers_fail_and_have_no_row(project):
         [
             "Broken[[]latency-tflite-gpu]: wrong on Fake GPU (CPU / Software), so its time says nothing:",
             "  output 0: off by 0.5; allowed 0.0001 (default of the dtype).",
-            "  reproduce: pytest --nobuco-model nets.Broken -k latency-tflite-gpu --benchmark-only",
+            "  reproduce: pytest --nobuco-model nets.Broken 'nobuco::Broken[[]latency-tflite-gpu]' --benchmark-only",
         ]
     )
     result.stdout.no_fnmatch_line("*latency (nobuco)*")

@@ -91,7 +91,7 @@ def test_named_models(project, flags):
             "  culprit: nets.scale*nets.py*line*",
             "Nan[[]nhwc-nhwc-static-keras]: keras differs from PyTorch",
             "  output 0: NaN in 0 elements where * expected*",
-            "  reproduce: pytest --nobuco-model nets.Nan --nobuco-input 1,3,8,8 -k nhwc-nhwc-static-keras *",
+            "  reproduce: pytest --nobuco-model nets.Nan --nobuco-input 1,3,8,8 * 'nobuco::Nan[[]nhwc-nhwc-static-*",
             "3 conversions for 3 items",
         ]
     )

@@ -110,7 +110,7 @@ def test_isolated_models(project, workers):
             "its process took longer than 3 s (--nobuco-timeout) while running the PyTorch model",
             "its process took more than 1 GB of memory (--nobuco-memory) while running the PyTorch model",
             "    Fatal Python error: Aborted",
-            "  reproduce: pytest --nobuco-model deadly.aborts -k nchw-nchw-static-keras*",
+            "  reproduce: pytest --nobuco-model deadly.aborts * 'nobuco::aborts[[]nchw-nchw-static-keras]'",
             "  output 0: off by 0.5; allowed 0.0001 (default of the dtype).",
         ]
     )

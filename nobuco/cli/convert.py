@@ -21,6 +21,7 @@ from typing import Any
 from nobuco.cli.options import ORDERS, add_model_options, bound, free_shapes, model_and_arguments
 from nobuco.errors import InputError, OutputError
 from nobuco.files import file_at, folder_at
+from nobuco.quiet import load_tensorflow
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     _check_words(options)
     samples = _samples(options.representative)
     model, arguments = model_and_arguments(options, options.weights)
-    write = _writer(options, samples)  # loads TensorFlow, which takes long
+    write = _writer(options, samples)
     keras_model, report = _converted(options, model, *arguments)
     if not report.ok and not options.force:
         print(f"the model does not match PyTorch, so {options.output} is not written (--force does)", file=sys.stderr)
@@ -115,6 +116,7 @@ def _place(path: Path, find: Callable[[], Path]) -> Path:
 def _writer(options: argparse.Namespace, samples: list[list[Any]] | None) -> Callable[[Any, Path], None]:
     """What writes a model to the path that was asked for."""
     path = options.output
+    load_tensorflow()
     from nobuco.export import keras_file, tflite, to_saved_model
     from nobuco.export.saved_model import foreign
 

@@ -13,6 +13,7 @@ import shutil
 import sys
 
 from nobuco.cli.options import add_model_options, model_and_arguments
+from nobuco.quiet import load_tensorflow
 from nobuco.subject.resolve import resolve
 
 
@@ -24,15 +25,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the calls, and the converter of each or what it is opened into; 1 if something has neither."""
     import nobuco
-    from nobuco.report import render_coverage
 
-    if _is_operation(resolve(options.model)):
+    named = resolve(options.model)
+    load_tensorflow()
+    if _is_operation(named):
         found = nobuco.coverage(options.model)
     else:
         model, (args, kwargs) = model_and_arguments(options)
         found = nobuco.coverage(model, args, kwargs)
+    from nobuco.report import render_coverage
+    from nobuco.report.console import shows_color
+
     width = min(shutil.get_terminal_size().columns, 120)
-    print(render_coverage(found, width=width, color=sys.stdout.isatty()), end="")
+    print(render_coverage(found, width=width, color=shows_color(sys.stdout)), end="")
     return 0 if found.complete else 1
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from nobuco.quiet import load_tensorflow
 from nobuco.subject.resolve import resolve
 
 
@@ -23,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     import nobuco
 
     named = options.operation  # "torchvision::nms" is how the registry itself calls an operator
-    link, source = nobuco.locate_converter(named if "::" in named else resolve(named))
+    operation = named if "::" in named else resolve(named)
+    load_tensorflow()
+    link, source = nobuco.locate_converter(operation)
     print(f"{link}\n\n{source}", end="")
     return 0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 from nobuco.cli import check, convert, coverage, locate, report
 from nobuco.errors import InputError, NobucoError
+from nobuco.subject.mistakes import in_a_line
 
 COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate, "report": report}
 EXITS = """\
@@ -46,15 +45,7 @@ def _told(error: BaseException) -> tuple[int, str]:
         return (2 if isinstance(error, InputError) else 1), str(error)
     if isinstance(error, OSError):
         return 1, f"{error} (--traceback shows where)"
-    place = _users_line(error)
-    return 1, f"{type(error).__name__}: {error}{f' ({place})' if place else ''}; --traceback shows where"
-
-
-def _users_line(error: BaseException) -> str:
-    """The innermost line that an error passed through in a file of the user's; empty where there is none."""
-    libraries = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]), "<frozen")
-    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(libraries)]
-    return f'File "{lines[-1].filename}", line {lines[-1].lineno}' if lines else ""
+    return 1, f"{in_a_line(error)}; --traceback shows where"
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nobuco.errors import InputError, NobucoError
-from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from nobuco.subject.inputs import FORM, InputSpec, arranged, parse_input, tensor_leaves
+from nobuco.subject.mistakes import in_a_line
 from nobuco.subject.resolve import resolve
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def model_and_arguments(options: argparse.Namespace, weights: Path | None = None
     """The model, with the weights of a file if one is given, and the arguments to try it on.
 
     Raises:
-        InputError: there is no such model or file, or the weights are another model's.
+        InputError: there is no such model or file, the weights are another model's, or it does not take its inputs.
     """
     import torch
 
-    from nobuco.subject.model import arguments, built
+    from nobuco.subject.model import arguments, built, ran
 
     named = resolve(options.model)
     if isinstance(named, torch.nn.Module):
@@ -54,7 +55,9 @@ def model_and_arguments(options: argparse.Namespace, weights: Path | None = None
     if weights is not None:
         _load(model, weights)
     inputs = options.inputs or None
-    return model, _made(f"{options.model}: its inputs", lambda: arguments(model, inputs, {}, options.seed))
+    args, kwargs = _made(f"{options.model}: its inputs", lambda: arguments(model, inputs, {}, options.seed))
+    ran(model, args, kwargs)  # a mistake is told before TensorFlow loads
+    return model, (args, kwargs)
 
 
 def _made(what: str, make: Callable[[], Any]) -> Any:
@@ -63,7 +66,7 @@ def _made(what: str, make: Callable[[], Any]) -> Any:
     except NobucoError:
         raise
     except Exception as error:
-        raise InputError(f"{what} raised {type(error).__name__}: {error}") from error
+        raise InputError(f"{what} raised {in_a_line(error)}; --traceback shows more") from error
 
 
 def _load(model: Any, path: Path) -> None:
@@ -98,6 +101,6 @@ def free_shapes(tensors: Sequence[Any], specs: Sequence[InputSpec]) -> dict[Any,
     """`input_shapes` for the inputs that have a dynamic axis."""
     return {
         tensor: tuple(None if axis in spec.free else size for axis, size in enumerate(spec.shape))
-        for tensor, spec in zip(tensors, specs)
+        for tensor, spec in zip(tensors, tensor_leaves(arranged(specs)))
         if spec.free
     }

@@ -100,7 +100,7 @@ def print_report(
 ) -> None:
     """Write the report to `file`, else to standard error, as wide and as colourful as that can show."""
     file = sys.stderr if file is None else file
-    color = _shows_color(file) if color is None else color
+    color = shows_color(file) if color is None else color
     width = min(shutil.get_terminal_size((100, 24)).columns, _MAX_WIDTH) if width is None else width
     text = render_text(report, width=width, color=color, detail=detail)
     encoding = getattr(file, "encoding", None) or "utf-8"
@@ -136,7 +136,7 @@ def _is_terminal(file: Any) -> bool:
     return bool(isatty and isatty())
 
 
-def _shows_color(file: TextIO) -> bool:
+def shows_color(file: TextIO) -> bool:
     """Colour for a terminal that can show it, unless the user forbids or demands it (no-color.org)."""
     if os.environ.get("NO_COLOR"):
         return False

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
-FORM = "SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or 1,16?:int64:0:1000 with ? after a dynamic size"
+FORM = (
+    "[NAME=]SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or ids=1,16?:int64:0:1000 with the keyword that it goes to in "
+    "front, and ? after a dynamic size"
+)
+_NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,8 @@ class InputSpec:
 
     Floats come from a normal distribution, integers from `low` up to but not including `high`. The default
     range is as small as a range can be, since an integer is most often an index into something. `free` are the
-    axes that shall be dynamic.
+    axes that shall be dynamic. `name` is the keyword that it goes to, empty for a positional argument; with dots, a
+    key in the dict that goes there.
     """
 
     shape: tuple[int, ...]
@@ -26,8 +32,13 @@ class InputSpec:
     low: int = 0
     high: int = 2
     free: tuple[int, ...] = ()
+    name: str = ""
 
     def __str__(self) -> str:
+        return f"{self.name}={self._text}" if self.name else self._text
+
+    @property
+    def _text(self) -> str:
         sizes = ",".join(f"{size}?" if axis in self.free else str(size) for axis, size in enumerate(self.shape))
         if (self.low, self.high) != (0, 2):
             return f"{sizes}:{self.dtype}:{self.low}:{self.high}"
@@ -35,8 +46,15 @@ class InputSpec:
 
 
 def parse_input(text: str) -> InputSpec:
-    """Read `SIZES[:DTYPE[:LOW:HIGH]]`; `ValueError` says what is wrong with it."""
-    sizes, *rest = text.strip().split(":")
+    """Read `[NAME=]SIZES[:DTYPE[:LOW:HIGH]]`; `ValueError` says what is wrong with it."""
+    name, equals, form = text.strip().rpartition("=")
+    if equals and not _NAME.fullmatch(name):
+        raise ValueError(f"{text!r}: {name!r} is no keyword; the form is {FORM}")
+    return replace(_parsed(form, text), name=name)
+
+
+def _parsed(form: str, text: str) -> InputSpec:
+    sizes, *rest = form.split(":")
     if len(rest) not in (0, 1, 3):
         raise ValueError(f"{text!r} is not of the form {FORM}")
     dtype = rest[0] if rest else "float32"
@@ -58,17 +76,40 @@ def parse_input(text: str) -> InputSpec:
 def read_inputs(given: Any) -> tuple[Any, ...]:
     """The `inputs=` of a marker, one entry per positional argument of the model.
 
-    Text and tuples of sizes become an `InputSpec`; anything else (a tensor, a list of tensors) stays as it
-    is. What is no list or tuple of entries is the only input, and so is one shape (`inputs=(1, 3, 8, 8)`).
+    Text and tuples of sizes become an `InputSpec`, text in a dict, too; anything else (a tensor, a list of tensors)
+    stays as it is. What is no list or tuple of entries is the only input, and so is one shape (`inputs=(1, 3, 8, 8)`).
     """
     if not isinstance(given, (list, tuple)) or _is_shape(given):
         given = [given]
     return tuple(_read_input(entry) for entry in given)
 
 
+def arranged(inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Read inputs as positional and keyword arguments; `ValueError` for two of one name."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for entry in inputs:
+        name = entry.name if isinstance(entry, InputSpec) else ""
+        if not name:
+            args.append(entry)
+            continue
+        place: Any = kwargs
+        *outer, last = name.split(".")
+        for key in outer:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{key!r} is a tensor already, so {entry} cannot be in it")
+        if last in place:
+            raise ValueError(f"{name!r} was given twice: {entry}")
+        place[last] = entry
+    return tuple(args), kwargs
+
+
 def _read_input(entry: Any) -> Any:
     if isinstance(entry, str):
         return parse_input(entry)
+    if isinstance(entry, Mapping) and any(isinstance(value, str) for value in entry.values()):
+        return {key: parse_input(value) if isinstance(value, str) else value for key, value in entry.items()}
     return InputSpec(tuple(entry)) if _is_shape(entry) else entry
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
@@ -12,7 +13,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from nobuco.errors import InputError
-from nobuco.subject.inputs import FLOATS, InputSpec, read_inputs
+from nobuco.subject.inputs import FLOATS, InputSpec, arranged, read_inputs
+from nobuco.subject.mistakes import in_a_line
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -35,14 +37,31 @@ def arguments(model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any
     """The arguments to try a model on: `inputs` as `read_inputs` gives them, drawn; None takes its `example_inputs()`.
 
     Raises:
-        InputError: None was given, and the model has no such method.
+        InputError: None was given, and the model has no such method; or two inputs have one name.
     """
-    given, named = _example_inputs(model) if inputs is None else (tuple(inputs), {})
+    try:
+        given, named = _example_inputs(model) if inputs is None else arranged(inputs)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     seeds = count(seed)
     args, named = pytree.tree_map(
         lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (given, {**named, **kwargs})
     )
     return args, named
+
+
+def ran(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the model gives in PyTorch, on copies, since a model may write to its inputs.
+
+    Raises:
+        InputError: it fails.
+    """
+    try:
+        with torch.no_grad():
+            return copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
+    except Exception as error:
+        given = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+        raise InputError(f"the model fails in PyTorch itself on inputs {given}: {in_a_line(error)}") from error
 
 
 def draw(spec: InputSpec, seed: int) -> torch.Tensor:
@@ -72,5 +91,5 @@ def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         )
     example = method()
     if isinstance(example, Mapping):
-        return (), dict(example)
+        return (), dict(read_inputs([example])[0])
     return read_inputs(example), {}

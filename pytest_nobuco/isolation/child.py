@@ -1,7 +1,8 @@
 """In the child: the same session, which runs the items that its parent names, one after another.
 
 The parent's address and key come through the environment. Every message is a list that JSON can hold: from the parent
-`[nodeid, next nodeid or null]`; to it `["stage", words]`, `["report", data]`, and `["end", null]` after each item.
+`[nodeid, next nodeid or null]`, or `[null, null]` to try the first model; to it `["stage", words]`, `["report", data]`
+or `["mistake", words or null]`, and `["end", null]` after each of these orders.
 """
 
 from __future__ import annotations
@@ -61,14 +62,19 @@ class Child:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run items until the parent hangs up."""
+        from pytest_nobuco.preflight import mistake
+
         items = {item.nodeid: item for item in session.items}
         while True:
             try:
                 nodeid, following = json.loads(self.connection.recv_bytes())
             except EOFError:
                 return True
-            item = items[nodeid]
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=items.get(following))
+            if nodeid is None:
+                self.send("mistake", mistake(session.items))
+            else:
+                item = items[nodeid]
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=items.get(following))
             self.send("end", None)
 
     @pytest.hookimpl(trylast=True)

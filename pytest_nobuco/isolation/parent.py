@@ -27,6 +27,7 @@ from pytest_nobuco.collect import model_name
 from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
 from pytest_nobuco.isolation.limits import Limits
+from pytest_nobuco.preflight import is_only
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
@@ -52,6 +53,7 @@ class Isolation:
         self.config, self.limits = config, limits
         self._child: Process | None = None
         self._deaths: Counter[str] = Counter()
+        self._is_tried = hasattr(config, "workerinput")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -59,6 +61,7 @@ class Isolation:
         key = _model_of(item)
         if key is None:
             return None
+        self._try(key)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._reports(item, key, nextitem):
             item.ihook.pytest_runtest_logreport(report=report)
@@ -87,6 +90,19 @@ class Isolation:
             self._deaths[key] += 1
             yield _failing(item, str(death), time.monotonic() - started, "teardown" if has_run else "???")
 
+    def _try(self, key: str) -> None:
+        """Before the first item, where there is one model alone: end the session if it does not run in PyTorch."""
+        if self._is_tried:
+            return
+        self._is_tried = True
+        try:
+            problem = self._child_of(key).mistake(self.limits) if is_only(self.config) else None
+        except DeathError:
+            self._end()  # the item will die as well, and say more
+            return
+        if problem is not None:
+            raise pytest.UsageError(problem)
+
     def _child_of(self, key: str) -> Process:
         if self._child is None or self._child.key != key:
             self._end()
@@ -110,7 +126,7 @@ def _failing(item: pytest.Item, message: str, seconds: float = 0, when: str = "?
     case = case_of(item)
     assert case is not None
     model = model_name(item) or label_of(item, case)
-    command = reproducing(item, case, model_name(item))
+    command = reproducing(item)
     report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds, when)
     report.user_properties += [("nobuco_model", model), ("nobuco_case", case.id)]
     report.nobuco = to_wire(ItemResult("parity", model, case.id, asdict(case), command=command))  # type: ignore[attr-defined]
@@ -152,9 +168,17 @@ class Process:
 
     def run(self, nodeid: str, following: str | None, limits: Limits) -> Iterator[Any]:
         """What the child reports of an item; `DeathError` if it does not come to that."""
+        return self._answers([nodeid, following], limits)
+
+    def mistake(self, limits: Limits) -> str | None:
+        """What keeps the session's first model from running in PyTorch; `DeathError` if it is the child's end."""
+        (found,) = self._answers([None, None], limits)
+        return found
+
+    def _answers(self, order: list[str | None], limits: Limits) -> Iterator[Any]:
         started, self._stage = time.monotonic(), "setting up"
         try:
-            self._connection.send_bytes(json.dumps([nodeid, following]).encode())
+            self._connection.send_bytes(json.dumps(order).encode())
             while True:
                 if not self._connection.poll(_GLANCE):
                     problem = limits.exceeded(self._process.pid, time.monotonic() - started)

@@ -45,7 +45,7 @@ def pytest_pycollect_makeitem(
     options = collector.config.stash[OPTIONS]
     if not options.wanted or not isinstance(items, list) or not any(_is_parity(item) for item in items):
         return items
-    factory = obj.__func__ if type(obj) is staticmethod else obj
+    factory = obj.__func__ if type(obj) is staticmethod or type(obj) is classmethod else obj
     if "__test__" in vars(factory):
         return items  # what the collector shows to pytest in place of the factory, which is collected right now
     shown = _shown(factory, has_benchmark(collector.config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,6 +112,16 @@ class Row:
     def warnings(self) -> tuple[str, ...]:
         """What a reader should know of it though it may match, each once."""
         return tuple(dict.fromkeys(text for cell in self.cells for text in cell.warnings))
+
+    @property
+    def tally(self) -> str:
+        """How many forms match of those that were compared, and why the others were not."""
+        numbers = Counter("gap" if cell.outcome in ("xfailed", "xpassed") else cell.outcome for cell in self.cells)
+        compared = len(self.cells) - numbers["gap"] - numbers["skipped"]
+        words = [f"{self.matching} of {compared} match"] if compared else []
+        words += [f"{numbers['skipped']} skipped"] if numbers["skipped"] else []
+        words += [count(numbers["gap"], "known gap")] if numbers["gap"] else []
+        return ", ".join(words)
 
     @property
     def matching(self) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import pytest
 
 from pytest_nobuco.bench import BENCH
 from pytest_nobuco.parts import DONE, results_path
+from pytest_nobuco.report.alike import Folding
 from pytest_nobuco.report.files import check_path, write_report
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, to_wire
 
@@ -34,6 +36,16 @@ def register(config: pytest.Config) -> None:
     paths = [check_path(name, config.invocation_params.dir) for name in config.getoption("nobuco_report")]
     reporter = Reporter(config, tuple(dict.fromkeys(paths)), results_path(config))
     config.pluginmanager.register(reporter, "nobuco-reporter")
+    config.pluginmanager.register(Folding(), "nobuco-folding")
+
+
+# Information and warnings of TensorFlow's and TFLite's loggers, as they write them.
+_NOISE = re.compile(
+    r"^(WARNING: All log messages before absl::.*|[IW]\d{4} [\d:.]+ .*|[\d-]+ [\d:.]+: [IW] .*"
+    r"|INFO: (Created|Initialized|Applying) .*TensorFlow Lite.*)\n?",
+    re.MULTILINE,
+)
+_UNFINISHED = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 
 
 class Sender:
@@ -54,6 +66,8 @@ class Sender:
             _hold_to_limit(item, report)
         if result is not None and (report.when == "call" or (report.when == "setup" and not report.passed)):
             report.nobuco = self._wire(result)
+        if result is not None:
+            report.sections = list(_without_noise(report.sections))
         return report
 
     def _wire(self, result: ItemResult) -> dict[str, Any]:
@@ -128,7 +142,7 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the files that were asked for."""
-        complete = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        complete = exitstatus not in _UNFINISHED
         if self._lines is not None:
             self._lines.end(complete)
         if self.config.option.collectonly:
@@ -192,6 +206,14 @@ def _hold_to_limit(item: pytest.Item, report: pytest.TestReport) -> None:
         report.outcome = "failed"
         lines = [f"{item.name}: a known gap ({reason}), but above the ceiling", *(f"  {text}" for text in above)]
         report.longrepr = "\n".join(lines)
+
+
+def _without_noise(sections: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What an item has written to standard error, without what TensorFlow says of itself on every machine."""
+    for name, text in sections:
+        kept = _NOISE.sub("", text) if "stderr" in name else text
+        if kept.strip():
+            yield name, kept
 
 
 def _now() -> str:

@@ -1,0 +1,24 @@
+"""An error of the user's own code, told in a line."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+_LONGEST = 300
+_ROOT = Path(__file__).parents[2]
+_LIBRARIES = (sys.prefix, sys.base_prefix, str(_ROOT / "nobuco"), str(_ROOT / "pytest_nobuco"), "<frozen")
+
+
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error, the first line of what it says, and the user's line that it came through."""
+    first = next(iter(str(error).splitlines()), "")
+    place = users_line(error)
+    return f"{type(error).__name__}: {first[:_LONGEST]}" + (f" ({place})" if place else "")
+
+
+def users_line(error: BaseException) -> str:
+    """The innermost line that an error passed through in a file of the user's; empty where there is none."""
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_LIBRARIES)]
+    return f'File "{lines[-1].filename}", line {lines[-1].lineno}' if lines else ""

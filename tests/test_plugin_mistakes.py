@@ -1,0 +1,156 @@
+"""The plugin with a user's mistakes: one line, once, before TensorFlow loads; equal failures stand once."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_plugin_named import project  # noqa: F401  a fixture
+
+NETS = """
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, width=4):
+            super().__init__()
+            self.dense = nn.Linear(width, 2)
+
+        def forward(self, x):
+            return self.dense(x)
+
+        def method(self):
+            return self
+
+    class Sized(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+
+    class Silent(nn.Module):
+        def forward(self, x):
+            return None
+
+    def fails():
+        raise KeyError("no weights")
+
+    number = 3.5
+"""
+INPUT = ["--nobuco-input", "1,4"]
+MISTAKES = [
+    (["nets.Nett", *INPUT], "nets.Nett: nets has no 'Nett'. Did you mean 'Net'?"),
+    (["nowhere.Net", *INPUT], "nowhere.Net: there is no module 'nowhere'*"),
+    (["nets.Net"], "nets.Net: nobody said what its inputs are; *"),
+    (["nets.Sized", *INPUT], "nets.Sized: making the model raised TypeError: *__init__() missing 1 required *'width'"),
+    (["nets.Net.method", *INPUT], "nets.Net.method: making the model raised TypeError: *method() missing *'self'"),
+    (["nets.fails", *INPUT], """nets.fails: making the model raised KeyError: 'no weights' (File "*nets.py", *)"""),
+    (["nets.number", *INPUT], "nets.number: making the model raised TypeError: 'float' object is not callable"),
+    (["torch.relu", *INPUT], "torch.relu: making the model raised TypeError: *"),
+    (["nets.Net", "--nobuco-input", "1,5"], "nets.Net: the model fails in PyTorch itself on inputs float32[[]1, 5]: "
+     """RuntimeError: mat1 and mat2 shapes *nets.py", line *)"""),
+    (["nets.Net", *INPUT, *INPUT], "nets.Net: the model fails in PyTorch itself * takes 2 positional *"),
+    (["nets.Net", "--nobuco-input", "y=1,4"], "nets.Net: the model fails *unexpected keyword argument 'y'*"),
+]  # fmt: skip
+
+
+def told(result: pytest.RunResult) -> str:
+    """The only line that tells of an error; nothing ran."""
+    (line,) = [line for line in result.errlines if line.strip()]
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in result.stdout.str() and "FAILURES" not in result.stdout.str()
+    return line
+
+
+RUN = """
+    import contextlib, io, json, sys
+    import pytest
+
+    told = []
+    for words in json.load(open("words.json")):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = pytest.main(["-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--nobuco-model", *words])
+        loaded = sorted({"tensorflow", "keras"} & set(sys.modules))
+        told.append({"code": int(code), "out": out.getvalue(), "err": err.getvalue(), "loaded": loaded})
+    json.dump(told, open("told.json", "w"))
+"""
+
+
+def test_a_mistake_is_one_line_before_tensorflow_loads(pytester):
+    pytester.makepyfile(nets=NETS, run=RUN)
+    (pytester.path / "words.json").write_text(json.dumps([words for words, _ in MISTAKES]))
+    assert pytester.run(sys.executable, "run.py").ret == 0
+    for (_, message), told in zip(MISTAKES, json.loads((pytester.path / "told.json").read_text()), strict=True):
+        lines = [line for line in told["err"].splitlines() if line.strip()]
+        assert (told["code"], len(lines), told["loaded"]) == (pytest.ExitCode.USAGE_ERROR, 1, []), told
+        assert "Traceback" not in told["out"] and "FAILURES" not in told["out"]
+        pytest.LineMatcher(lines).fnmatch_lines([f"ERROR: --nobuco-model: {message}"])
+
+
+@pytest.mark.parametrize("options", [["-n2"], ["--nobuco-isolate"], ["-n2", "--nobuco-isolate"]], ids=" ".join)
+def test_a_mistake_is_told_once_in_several_processes(project, options):  # noqa: F811
+    project.makepyfile(others="from fake_backend import Net\n\nnumber = 3\n\ndef made():\n    return 3")
+    for name, message in (("others.nothing", "others has no 'nothing'."), ("others.made", "expected a model, got 3")):
+        result = project.runpytest_subprocess("--nobuco-model", name, *options)
+        assert told(result) == f"ERROR: --nobuco-model: {name}: {message}"
+    project.runpytest_subprocess("--nobuco-model", "nets.Net", *options).assert_outcomes(passed=4)
+    project.runpytest_subprocess("--nobuco-model", "nets.Broken", *options).assert_outcomes(failed=4)
+
+
+def test_the_only_model_is_made_and_converted_once(project):  # noqa: F811
+    project.makepyfile(others="from fake_backend import Net\n\ndef made():\n    print('MADE')\n    return Net()")
+    result = project.runpytest("--nobuco-model", "others.made", "-s")
+    assert (result.stdout.str().count("MADE"), result.stdout.str().count("CONVERTED")) == (1, 2)
+
+
+@pytest.mark.parametrize("options", [["-n0"], ["-n2"], ["--nobuco-isolate"]], ids=" ".join)
+def test_of_several_models_a_bad_one_fails_alone_and_is_shown_once(project, options):  # noqa: F811
+    project.makepyfile(others="from fake_backend import Net\n\ndef fails():\n    raise KeyError('of the user')")
+    names = ["nets.Nett", "nets.Net", "others.fails", "nets.Other"]
+    models = [word for name in names for word in ("--nobuco-model", name)]
+    result = project.runpytest_subprocess(*models, *options)
+    result.assert_outcomes(passed=8, failed=4, errors=4)
+    text = result.stdout.str()
+    assert len(re.findall(r"^_+ .* _+$", text, re.MULTILINE)) == 2
+    assert text.count("3 items like this one (-v shows each)") == 2
+    result.stdout.fnmatch_lines(["--nobuco-model: nets.Nett: nets has no 'Nett'. *", "E *KeyError: 'of the user'"])
+    assert text.count("KeyError: 'of the user'") == 2  # in the traceback, and in pytest's list of failures
+
+
+def test_failures_that_differ_in_figures_alone_are_alike(project):  # noqa: F811
+    project.makepyfile(
+        others="""
+        from fake_backend import Net
+
+        class Wrong(Net):
+            def __init__(self):
+                super().__init__(error=0.5)
+        """
+    )
+    models = ["--nobuco-model", "others.Wrong", "--nobuco-model", "nets.Broken"]
+    result = project.runpytest(*models)
+    result.assert_outcomes(failed=8)
+    assert result.stdout.str().count("3 items like this one") == 2, "one of each model"
+    assert result.stdout.str().count("FAILED ") == 2
+    result = project.runpytest(*models, "-v")
+    assert "like this one" not in result.stdout.str()
+    assert sum(line.startswith("FAILED ") for line in result.outlines) == 8
+
+
+def test_failures_of_other_tests_all_stand(project):  # noqa: F811
+    project.makepyfile(test_own="import pytest\n@pytest.mark.parametrize('x', [1, 2])\ndef test_own(x): assert 0")
+    result = project.runpytest("--nobuco-model", "nets.Broken", "test_own.py")
+    result.assert_outcomes(failed=6)
+    assert sum(line.startswith("FAILED test_own.py::test_own[") for line in result.outlines) == 2
+    assert result.stdout.str().count("3 items like this one") == 1
+
+
+def test_a_session_that_ends_by_a_mistake_is_not_complete(project):  # noqa: F811
+    project.runpytest_subprocess("--nobuco-model", "nets.nothing", "--nobuco-results", "out.jsonl")
+    made = subprocess.run(
+        [sys.executable, "-m", "nobuco", "report", "out.jsonl"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 1 and "a session has not come to its end" in made.stderr
