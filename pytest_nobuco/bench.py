@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.isolation.limits import Limits
 from pytest_nobuco.options import Options
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ class Bench:
     options: Options
     tell: Callable[[str], None] = lambda stage: None
     """Takes what the running item is about, for whoever watches this process."""
+    limits: Limits = Limits()
+    """What the processes of other converters may take."""
     _backend: Backend | None = None
+    _others: dict[str, Any] = field(default_factory=dict)
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     conversions: int = 0
 
@@ -49,6 +53,16 @@ class Bench:
 
             self._backend = resolve(self.options.backend)()
         return self._backend
+
+    def serving(self, name: str) -> Any:
+        """What converts and runs under this name, empty for nobuco."""
+        if not name:
+            return self.backend
+        if name not in self._others:
+            from pytest_nobuco.backends.session import serving
+
+            self._others[name] = serving(name, self.backend, self.options, self.limits)
+        return self._others[name]
 
     def entry(self, key: str, make: Callable[[], Subject]) -> Entry:
         """The model of this key, made if it is not there."""
@@ -64,7 +78,7 @@ class Bench:
 
         def convert() -> Any:
             self.conversions += 1
-            return self.backend.convert(entry.subject, form, arguments)
+            return self.serving(form.backend).convert(entry.subject, form, arguments)
 
         return _remembered(entry.conversions, form, convert)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from pytest_nobuco.backends.options import BackendOptions, add_backend_options, read_backend_options
 from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
@@ -22,7 +23,7 @@ REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
 MARKER = (
     "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, "
-    "min_snr, representative, xfail, and "
+    "min_snr, representative, backend, xfail, and "
     "arguments of nobuco.pytorch_to_keras): convert the PyTorch model that this function returns (or this "
     "torch.nn.Module class) to Keras and TFLite, and compare each with PyTorch. On a module or a test class it "
     "sets what its functions inherit."
@@ -51,6 +52,7 @@ class Options:
     converters_from: tuple[str, ...] = ()
     samples: int | None = None
     converters_backend: str = REAL_CONVERTERS
+    others: BackendOptions = BackendOptions()
 
     def words(self) -> list[str]:
         """The words of the command line, for what an item's outcome depends on besides its own markers."""
@@ -65,7 +67,7 @@ class Options:
         words = [
             (option, value if isinstance(value, str) else f"{value:g}") for option, value in given if value is not None
         ]
-        return [word for pair in words for word in pair]
+        return [*self.others.words(), *(word for pair in words for word in pair)]
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -184,6 +186,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add_part_options(group)
     add_isolation_options(group)
+    add_backend_options(parser, group)
     add_latency_options(group)
     parser.addini("nobuco_max_abs_diff", "as --nobuco-max-abs-diff, which overrides it")
     parser.addini("nobuco_max_rel_diff", "as --nobuco-max-rel-diff, which overrides it")
@@ -218,6 +221,7 @@ def read_options(config: pytest.Config) -> Options:
         converters_from=tuple(config.getoption("nobuco_converters_from")),
         samples=config.getoption("nobuco_samples"),
         converters_backend=config.getini("nobuco_converters_backend"),
+        others=read_backend_options(config),
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
 from pytest_nobuco.isolation import child
-from pytest_nobuco.isolation.limits import limits_of
+from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, add_options, read_options
 from pytest_nobuco.parts import DONE, find_done, keep_part
@@ -48,13 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and let the models stand in for the paths where none was given."""
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
-    config.stash[BENCH] = Bench(options)
+    limits = limits_of(config)
+    config.stash[BENCH] = Bench(options, limits=limits or Limits())
     find_done(config)
     hooks.register(config)
     latency.register(config)
     if child.is_child():
         child.register(config)
-    elif (limits := limits_of(config)) is not None:
+    elif limits is not None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")

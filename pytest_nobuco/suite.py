@@ -6,7 +6,7 @@ import inspect
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure, snr_of
-from pytest_nobuco.matrix import STATIC, Case
+from pytest_nobuco.matrix import SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.results import RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
 
@@ -66,10 +66,10 @@ def run_item(item: pytest.Function, name: str | None) -> None:
     case, bench = case_of(item), item.config.stash[BENCH]
     assert case is not None
     trial = Trial(item, case, name, bench, settings_of(item.iter_markers("convert"), bench.options))
-    item.stash[RESULT] = ItemResult("parity", trial.model, case.id, asdict(case), command=trial.command)
+    item.stash[RESULT] = ItemResult("parity", trial.model, case.id, case.axes, command=trial.command)
     skipped = None
     try:
-        failure = _measure(trial)
+        failure = compare_backends(trial) if case.runtime == SIDE_BY_SIDE else _measure(trial)
     except (UnavailableError, InapplicableError) as error:
         skipped, failure = str(error), None
     except SuiteError as error:
@@ -81,6 +81,13 @@ def run_item(item: pytest.Function, name: str | None) -> None:
         pytest.skip(skipped)
     if failure:
         pytest.fail(failure, pytrace=False)
+
+
+def compare_backends(trial: Trial) -> str | None:
+    """The item that puts the backends side by side."""
+    from pytest_nobuco.backends.side_by_side import compare
+
+    return compare(trial)
 
 
 def _measure(trial: Trial) -> str | None:
@@ -104,10 +111,11 @@ def _measure(trial: Trial) -> str | None:
         differences, wrong = _compared(trial, converted, subject, bound)
         found += differences
         problems += [f"at inputs {_sizes(subject)}, {text}" if len(subjects) > 1 else text for text in wrong]
-    worst_node = bench.backend.worst_node(converted) if problems else None
+    backend = bench.serving(trial.case.backend)
+    worst_node = backend.worst_node(converted) if problems else None
     _record(trial, found, bound, form)
     if made or problems:
-        graph = bench.backend.graph(converted)
+        graph = backend.graph(converted)
         trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], graph=graph, worst_node=worst_node)
     if not problems:
         return None
@@ -115,7 +123,7 @@ def _measure(trial: Trial) -> str | None:
         Failure(
             title=f"{trial.item.name}: {trial.case.runtime} differs from PyTorch",
             model=trial.model,
-            orders=f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
+            orders=getattr(converted, "orders", "") or f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
             sizes=_sizes_of_form(form, subjects),
             outputs=tuple(problems),
             worst_node=worst_node,
@@ -126,7 +134,7 @@ def _measure(trial: Trial) -> str | None:
 
 def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> tuple[list[Difference], list[str]]:
     """How far each output is from PyTorch's, and what is wrong, in words."""
-    backend = trial.bench.backend
+    backend = trial.bench.serving(trial.case.backend)
     trial.bench.tell(f"running it in {trial.case.runtime}")
     got = backend.run(converted, subject, trial.case.runtime)
     differences = [backend.compare(ours, theirs, bound) for ours, theirs in zip(got, subject.expected)]
@@ -142,14 +150,14 @@ def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
     inputs = case.inputs if any(len(shape) >= 3 for shape in subject.shapes) else ""
     outputs = case.outputs if any(len(shape) >= 3 for shape in subject.output_shapes) else ""
     if case.shape == STATIC:
-        return Form(inputs, outputs), [subject]
+        return Form(inputs, outputs, backend=case.backend), [subject]
     try:
         free = trial.settings.free_axes(subject.shapes)
     except ValueError as error:
         raise SuiteError(str(error)) from None
     if not any(free):
         raise InapplicableError(f"no axis of inputs {_sizes(subject)} is one that is dynamic by default")
-    form = Form(inputs, outputs, free)
+    form = Form(inputs, outputs, free, case.backend)
     return form, [subject, trial.bench.elsewhere(entry, Form("", "", free), lambda: _elsewhere(trial, subject, free))]
 
 
@@ -179,7 +187,8 @@ def subject_of(trial: Trial) -> Subject:
     inputs, kwargs = trial.settings.inputs(), trial.settings.nearest("kwargs", {})
     samples = trial.settings.nearest("representative", ())
     subject = backend.subject(backend.build(make, seed), inputs, kwargs, seed)
-    return replace(subject, samples=tuple(samples() if callable(samples) else samples))
+    samples = tuple(samples() if callable(samples) else samples)
+    return replace(subject, samples=samples, name=trial.name or "")
 
 
 def _record(trial: Trial, found: Sequence[Difference], bound: Bound, form: Form) -> None:

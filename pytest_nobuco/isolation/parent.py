@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
-from dataclasses import asdict
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any
 
@@ -26,7 +24,7 @@ from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.collect import model_name
 from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
-from pytest_nobuco.isolation.limits import Limits
+from pytest_nobuco.isolation.limits import Limits, how_ended, kill
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
@@ -113,7 +111,7 @@ def _failing(item: pytest.Item, message: str, seconds: float = 0, when: str = "?
     command = reproducing(item, case, model_name(item))
     report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds, when)
     report.user_properties += [("nobuco_model", model), ("nobuco_case", case.id)]
-    report.nobuco = to_wire(ItemResult("parity", model, case.id, asdict(case), command=command))  # type: ignore[attr-defined]
+    report.nobuco = to_wire(ItemResult("parity", model, case.id, case.axes, command=command))  # type: ignore[attr-defined]
     return report
 
 
@@ -148,7 +146,7 @@ class Process:
                     return accepted.result(_GLANCE)
             if not accepted.done():
                 Client(listener.address, authkey=secret).close()  # a call of our own ends the waiting
-        raise DeathError(self._told(_how_ended(self._process.poll()), self._printed, self._said))
+        raise DeathError(self._told(how_ended(self._process.poll()), self._printed, self._said))
 
     def run(self, nodeid: str, following: str | None, limits: Limits) -> Iterator[Any]:
         """What the child reports of an item; `DeathError` if it does not come to that."""
@@ -172,7 +170,7 @@ class Process:
         except (EOFError, OSError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_PATIENCE)
-            raise DeathError(self._told(_how_ended(self._process.poll()), self._said)) from None
+            raise DeathError(self._told(how_ended(self._process.poll()), self._said)) from None
 
     def _told(self, how: str, *files: IO[bytes]) -> str:
         """How the child ended, at which stage, and what these files of it have last."""
@@ -198,18 +196,4 @@ class Process:
 
     def kill(self) -> None:
         """End the child and what it has started, at once."""
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
-def _how_ended(code: int | None) -> str:
-    if code is None:
-        return "hung up"
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"died of {name}" + (", as when memory runs out," if name == "SIGKILL" else "")
-    return f"ended with exit code {code}"
+        kill(self._process)
