@@ -32,7 +32,7 @@ class OutputResult:
 class ItemResult:
     """What one item of a suite found.
 
-    kind: "parity" for a model, "converter" for a registered converter.
+    kind: "parity" for a model, "converter" for a registered converter, "backends" for several side by side.
     model: what the user calls it, the row of a table.
     case: the form, the column of a table, e.g. "nhwc-nhwc-dynHW-tflite".
     axes: the parts of the case by name: inputs, outputs, shape, runtime.
@@ -40,6 +40,7 @@ class ItemResult:
     conversion: the same for all items that share one conversion; empty where none was made.
     graph: `nobuco.report.report_to_dict` of the conversion; only on the first item that used it, and on failures.
     worst_node, command: as in the text of a failure.
+    extra: what else there is to show: the rows of a table of backends, how the tensors of somebody's file lay.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class ItemResult:
     graph: Mapping[str, Any] | None = None
     worst_node: str | None = None
     command: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

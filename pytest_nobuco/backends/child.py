@@ -5,6 +5,7 @@ Started by the path of this file, so that of the session's packages only nobuco'
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def _convert(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     except Exception as error:
         raise TaskError(f"{type(error).__name__}: {_line(error)}") from error
     facts: dict[str, Any] = {"seconds": time.perf_counter() - started, "cpu_seconds": _processor_seconds() - used}
-    facts["peak"] = _peak()
+    facts |= {"peak": _peak(), "version": _versions(task["install"])}
     if not job.artifact.exists():
         raise TaskError(f"its convert function wrote no {backend.artifact}")
     if backend.describe is not None:
@@ -195,6 +197,15 @@ def _rounds(run: Any, seconds: float) -> list[float]:
         run()
         found.append(time.perf_counter() - started)
     return found
+
+
+def _versions(install: str) -> str:
+    """The versions of the packages that are said to be installed for it."""
+    found = []
+    for name in install.split():
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 def _processor_seconds() -> float:

@@ -44,7 +44,7 @@ class Interpreter:
         Raises:
             SuiteError: it could not be done.
         """
-        task = {"do": what, "paths": own_paths(), "modules": self.backend.modules, **_home(self.backend), **task}
+        task = {"do": what, "paths": own_paths(), "modules": self.backend.modules, "install": self.backend.install, **_home(self.backend), **task}
         folder.joinpath("task.json").write_text(json.dumps(task))
         folder.joinpath("result.json").unlink(missing_ok=True)
         with tempfile.TemporaryFile() as said:

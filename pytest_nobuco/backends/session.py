@@ -36,7 +36,7 @@ def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked:
     for label, path in options.artifacts:
         orders = _pairs(asked[0]) if asked[0] else [("", "")]
         found += [Case(*pair, STATIC, str(runtime_of(path)), label) for pair in orders]
-    return sorted(set(found))
+    return list(dict.fromkeys(found))
 
 
 def _pairs(orders: Sequence[str] | None) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import replace
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ from pytest_nobuco.collect import model_name
 from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
 from pytest_nobuco.isolation.limits import Limits, how_ended, kill
+from pytest_nobuco.matrix import SIDE_BY_SIDE
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
@@ -76,7 +78,7 @@ class Isolation:
         started, has_run = time.monotonic(), False
         try:
             child = self._child_of(key)
-            for data in child.run(item.nodeid, nextitem.nodeid if nextitem else None, self.limits):
+            for data in child.run(item.nodeid, nextitem.nodeid if nextitem else None, self._limits_of(item)):
                 report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
                 has_run = has_run or report.when == "call"
                 yield report
@@ -84,6 +86,11 @@ class Isolation:
             self._end()
             self._deaths[key] += 1
             yield _failing(item, str(death), time.monotonic() - started, "teardown" if has_run else "???")
+
+    def _limits_of(self, item: pytest.Item) -> Limits:
+        """Those of one item; what puts several backends side by side holds each of them to the limits itself."""
+        case = case_of(item)
+        return replace(self.limits, seconds=None) if case and case.runtime == SIDE_BY_SIDE else self.limits
 
     def _child_of(self, key: str) -> Process:
         if self._child is None or self._child.key != key:

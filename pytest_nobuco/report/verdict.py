@@ -34,13 +34,19 @@ def _sentences(report: SuiteReport) -> Iterator[str]:
     elif report.rows:
         yield "Nothing matches, though nothing fails."
     else:
-        yield "Only latency was measured." if report.latency else "No model ran, so there is nothing to say of parity."
+        yield _nothing(report)
     for outcome, one, more in _REST:
         number = sum(cell.outcome == outcome for cell in report.cells)
         if number:
             yield f"{number} {one if number == 1 else more}."
     if not report.complete:
         yield "The session was interrupted, so this is not all of it."
+
+
+def _nothing(report: SuiteReport) -> str:
+    if report.backends:
+        return "Backends were put side by side; what each matches is for the items of its own."
+    return "Only latency was measured." if report.latency else "No model ran, so there is nothing to say of parity."
 
 
 def _failing(report: SuiteReport) -> str:
