@@ -180,7 +180,8 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
     ]
     yield f"`python -m conformance.peers`, {dates}, at {commits}: the {len(networks)} networks of `conformance/models.py`"
     yield f"through nobuco, {' and '.join(versions)}, each in an interpreter of its own with the same weights. Inputs and"
-    yield "outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself how outputs lie."
+    yield "outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself how outputs lie, and"
+    yield "is given what `torch.onnx` writes or, where it does not take that, what the older exporter does."
     yield f"{_distinct([network.processor for network in networks])}; other work ran meanwhile, so that times are to be"
     yield f"compared within a row. A conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every"
     yield "node in it. **Bold**: a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at"

@@ -66,7 +66,7 @@ def _convert(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     started, used = time.perf_counter(), _processor_seconds()
     try:
         backend.convert(job)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a command line's code ends its process
         raise TaskError(f"{type(error).__name__}: {_line(error)}") from error
     facts: dict[str, Any] = {"seconds": time.perf_counter() - started, "cpu_seconds": _processor_seconds() - used}
     facts |= {"peak": _peak(), "version": _versions(task["install"])}

@@ -6,31 +6,38 @@ from pytest_nobuco.backends import Backend, Job
 
 
 def convert(job: Job) -> None:
-    """Export to ONNX, and convert that; inputs keep PyTorch's order where that is wanted."""
+    """Convert what `torch.onnx` writes; where that is not taken, what its older exporter does, as a user would."""
+    try:
+        _convert(job, dynamo=True)
+    except (Exception, SystemExit) as refusal:
+        try:
+            _convert(job, dynamo=False)
+        except (Exception, SystemExit):
+            raise refusal from None
+
+
+def _convert(job: Job, dynamo: bool) -> None:
+    """Inputs keep PyTorch's order where that is wanted."""
+    import onnx
     import onnx2tf
     import torch
 
-    folder = job.artifact.with_suffix("")
-    source = job.artifact.with_suffix(".onnx")
-    torch.onnx.export(
-        job.model, job.args, str(source), kwargs=dict(job.kwargs), dynamo=True, external_data=False, verbose=False
-    )
-    names = [node.name for node in onnx2tf_inputs(source)] if job.inputs == "nchw" else None
+    folder = job.artifact.with_name(f"by_{'new' if dynamo else 'old'}_exporter")
+    folder.mkdir()
+    source = folder / "net.onnx"
+    with torch.no_grad():
+        torch.onnx.export(
+            job.model, job.args, str(source), kwargs=dict(job.kwargs), dynamo=dynamo, external_data=False, verbose=False
+        )
+    names = [node.name for node in onnx.load(str(source)).graph.input]
     onnx2tf.convert(
         input_onnx_file_path=str(source),
         output_folder_path=str(folder),
-        keep_shape_absolutely_input_names=names,
+        keep_shape_absolutely_input_names=names if job.inputs == "nchw" else None,
         non_verbose=True,
     )
     (made,) = folder.glob("*_float32.tflite")
     made.replace(job.artifact)
-
-
-def onnx2tf_inputs(source):  # type: ignore[no-untyped-def]
-    """The inputs of an ONNX file."""
-    import onnx
-
-    return onnx.load(str(source), load_external_data=False).graph.input
 
 
 BACKEND = Backend(
