@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -178,14 +179,21 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
         f"{name} ({_distinct([row.version for n in networks if (row := n.row(name)) and row.version])})"
         for name in BACKENDS[1:]
     ]
-    yield f"`python -m conformance.peers`, {dates}, at {commits}: the {len(networks)} networks of `conformance/models.py`"
-    yield f"through nobuco, {' and '.join(versions)}, each in an interpreter of its own with the same weights. Inputs and"
-    yield "outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself how outputs lie, and"
-    yield "is given what `torch.onnx` writes or, where it does not take that, what the older exporter does."
-    yield f"{_distinct([network.processor for network in networks])}; other work ran meanwhile, so that times are to be"
-    yield f"compared within a row. A conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every"
-    yield "node in it. **Bold**: a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at"
-    yield "time and memory by 10 %, at latency by 5 %."
+    processors = _distinct([network.processor for network in networks])
+    peers = " and ".join(versions)
+    yield from textwrap.wrap(
+        f"`python -m conformance.peers`, {dates}, at {commits}: the {len(networks)} networks of "
+        f"`conformance/models.py` through nobuco, {peers}, each in an interpreter of its own with the same weights. "
+        "Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself "
+        "how outputs lie, and is given what `torch.onnx` writes or, where it does not take that, what the older "
+        f"exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a row. A "
+        f"conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every node in it. **Bold**: "
+        "a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at time and memory by "
+        "10 %, at latency by 5 %.",
+        width=120,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _table(networks: Sequence[Network], column: Column) -> Iterator[str]:
@@ -252,7 +260,9 @@ def _into_readme(networks: Sequence[Network]) -> None:
 
 def readme_table(networks: Sequence[Network]) -> Iterator[str]:
     """TRANSPOSE operations and latency, networks that have the same together."""
-    versions = {name: next((row.version for n in networks if (row := n.row(name)) and row.version), "") for name in BACKENDS}
+    versions = {
+        name: next((row.version for n in networks if (row := n.row(name)) and row.version), "") for name in BACKENDS
+    }
     heads = ["this", *(versions[name].partition(",")[0] or name for name in BACKENDS[1:])]
     yield f"| network | {' | '.join(heads)} |"
     yield "|---|" + "---|" * len(heads)

@@ -38,7 +38,7 @@ class Bench:
     options: Options
     tell: Callable[[str], None] = lambda stage: None
     """Takes what the running item is about, for whoever watches this process."""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     """What the processes of other converters may take."""
     _backend: Backend | None = None
     _others: dict[str, Any] = field(default_factory=dict)
@@ -77,8 +77,9 @@ class Bench:
         """The conversion of a model to this form, made if it is not there; a failed one fails again."""
 
         def convert() -> Any:
-            self.conversions += 1
-            return self.serving(form.backend).convert(entry.subject, form, arguments)
+            served = self.serving(form.backend)
+            self.conversions += getattr(served, "conversions", 1)
+            return served.convert(entry.subject, form, arguments)
 
         return _remembered(entry.conversions, form, convert)
 

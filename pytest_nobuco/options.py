@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
@@ -52,7 +52,7 @@ class Options:
     converters_from: tuple[str, ...] = ()
     samples: int | None = None
     converters_backend: str = REAL_CONVERTERS
-    others: BackendOptions = BackendOptions()
+    others: BackendOptions = field(default_factory=BackendOptions)
 
     def words(self) -> list[str]:
         """The words of the command line, for what an item's outcome depends on besides its own markers."""
@@ -67,7 +67,7 @@ class Options:
         words = [
             (option, value if isinstance(value, str) else f"{value:g}") for option, value in given if value is not None
         ]
-        return [*self.others.words(), *(word for pair in words for word in pair)]
+        return [word for pair in words for word in pair]
 
 
 def add_options(parser: pytest.Parser) -> None:

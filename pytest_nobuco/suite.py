@@ -51,7 +51,7 @@ class Trial:
 def reproducing(item: pytest.Item, case: Case, name: str | None) -> str:
     """The command line that runs this item alone, with everything that its outcome depends on."""
     options = item.config.stash[BENCH].options
-    words = ["pytest", *options.words()]
+    words = ["pytest", *options.words(), *options.others.words(case.backend)]
     if name is None:
         words.insert(1, item.nodeid)
     else:
@@ -114,6 +114,9 @@ def _measure(trial: Trial) -> str | None:
     backend = bench.serving(trial.case.backend)
     worst_node = backend.worst_node(converted) if problems else None
     _record(trial, found, bound, form)
+    orders = getattr(converted, "orders", "")
+    if orders:  # found, in somebody's file
+        trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], extra={"orders": orders})
     if made or problems:
         graph = backend.graph(converted)
         trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], graph=graph, worst_node=worst_node)
@@ -123,7 +126,7 @@ def _measure(trial: Trial) -> str | None:
         Failure(
             title=f"{trial.item.name}: {trial.case.runtime} differs from PyTorch",
             model=trial.model,
-            orders=getattr(converted, "orders", "") or f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
+            orders=orders or f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
             sizes=_sizes_of_form(form, subjects),
             outputs=tuple(problems),
             worst_node=worst_node,

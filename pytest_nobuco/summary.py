@@ -69,7 +69,7 @@ def _reason(cell: Cell) -> str:
     """Why the item counts as it does: the bound, or why it was skipped or is a known gap."""
     if cell.outcome in ("skipped", "xfailed", "xpassed"):
         return " ".join(cell.message.split())
-    return cell.bound
+    return "; ".join(filter(None, [cell.bound, cell.extra.get("orders", "")]))
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

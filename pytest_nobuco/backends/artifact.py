@@ -132,7 +132,9 @@ def _saved_model(path: Path) -> Opened:
     signature = loaded.signatures["serving_default"]
     given, made = signature.structured_input_signature[1], signature.structured_outputs
 
-    def run(arrays: Sequence[np.ndarray], keep: Any = loaded) -> list[np.ndarray]:  # a signature does not keep its model
+    def run(
+        arrays: Sequence[np.ndarray], keep: Any = loaded
+    ) -> list[np.ndarray]:  # a signature does not keep its model
         outputs = signature(**{name: tf.constant(array) for name, array in zip(given, arrays)})
         return [outputs[name].numpy() for name in made]
 

@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     task = json.loads((folder / "task.json").read_text())
     sys.path[:] = [*task["paths"], *sys.path[1:]]
-    sys.meta_path.insert(0, _Ours)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Ours)
     try:
         result = _TASKS[task["do"]](task, folder)
     except TaskError as error:
@@ -89,7 +89,8 @@ def _run(task: dict[str, Any], folder: Path) -> dict[str, Any]:
         outputs = [np.asarray(output) for output in run(feeds)]
     except Exception as error:
         raise TaskError(f"{type(error).__name__}: {_line(error)}") from error
-    np.savez(folder / "outputs.npz", **{f"output_{place}": output for place, output in enumerate(outputs)})
+    named: dict[str, Any] = {f"output_{place}": output for place, output in enumerate(outputs)}
+    np.savez(folder / "outputs.npz", **named)
     return {"rounds": _rounds(lambda: run(feeds), task["seconds"]) if task["seconds"] else []}
 
 
@@ -116,7 +117,8 @@ def _loaded(name: str, file: Path) -> Any:
     if name.partition(".")[0] in OURS:
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise TaskError(f"{file} is no Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

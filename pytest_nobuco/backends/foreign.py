@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_nobuco.backend import Backend, Form, Subject
 from pytest_nobuco.backends.artifact import Opened, open_artifact, size_of
@@ -27,6 +27,8 @@ class Foreign:
     frameworks: Backend
     interpreter: Interpreter
     seed: int = 0
+    conversions: ClassVar[int] = 1
+    """How many one call of `convert` makes."""
 
     def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Held:
         """Have the model converted, and hold what comes of it."""
@@ -66,7 +68,8 @@ class Foreign:
 
         with tempfile.TemporaryDirectory(prefix="nobuco-run-") as name:
             folder = Path(name)
-            np.savez(folder / "feeds.npz", **{f"input_{place}": feed for place, feed in enumerate(feeds)})
+            named: dict[str, Any] = {f"input_{place}": feed for place, feed in enumerate(feeds)}
+            np.savez(folder / "feeds.npz", **named)
             task = {"artifact": str(path), "seconds": seconds}
             found = self.interpreter.do("run", folder, task, "running what it made")
             with np.load(folder / "outputs.npz") as file:
@@ -94,6 +97,7 @@ class Given(Foreign):
     """A file that somebody else made: nothing is converted."""
 
     path: Path = Path()
+    conversions: ClassVar[int] = 0
 
     def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Held:
         """Hold the file."""

@@ -50,7 +50,7 @@ class Held:
         given, made = self._places(tensors, names, expected)
         best: tuple[float, list[Any], str] | None = None
         for order, how in self._input_orders(given):
-            lying = [self._order(place, order, "input") for place in given]
+            lying = [self._input_order(place, order) for place in given]
             feeds = [
                 _cast(to_order(tensors[place.index], each), self._dtype(i))
                 for i, (place, each) in enumerate(zip(given, lying))
@@ -70,7 +70,7 @@ class Held:
         given, _ = self._places(tensors, names, expected)
         order = next(iter(self._input_orders(given)))[0]
         return [
-            _cast(to_order(tensors[place.index], self._order(place, order, "input")), self._dtype(i))
+            _cast(to_order(tensors[place.index], self._input_order(place, order)), self._dtype(i))
             for i, place in enumerate(given)
         ]
 
@@ -95,11 +95,19 @@ class Held:
         else:
             yield from ((NHWC, "tried"), (NCHW, "tried"))
 
+    def _input_order(self, place: Place, order: str) -> str:
+        """The order that was wished for; one that is only tried holds where the shape allows it."""
+        if self.inputs:
+            return self._order(place, self.inputs, "input")
+        return order if order in place.orders else place.orders[0]
+
     def _order(self, place: Place, wanted: str, what: str) -> str:
         if wanted in place.orders:
             return wanted
-        if self.strict and wanted:
-            raise SuiteError(f"{what} {place.index} of the file does not lie {wanted}: its shape says {place.orders[0]}")
+        if self.strict and wanted and place.has_channels:
+            raise SuiteError(
+                f"{what} {place.index} of the file does not lie {wanted}: its shape says {place.orders[0]}"
+            )
         return place.orders[0]
 
     def _dtype(self, index: int) -> Any:

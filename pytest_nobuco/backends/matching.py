@@ -29,6 +29,7 @@ class Place:
 
     index: int
     orders: tuple[str, ...]
+    has_channels: bool = True
 
     @property
     def is_ambiguous(self) -> bool:
@@ -47,14 +48,16 @@ def match(theirs: Sequence[Slot], ours: Sequence[Slot], what: str) -> list[Place
     """
     if len(theirs) == len(ours):
         for order in (_by_name(theirs, ours), _by_number(theirs), list(range(len(ours))), _by_shape(theirs, ours)):
-            places = order and [Place(index, orders_of(their.shape, ours[index].shape)) for their, index in
-                                zip(theirs, order)]  # fmt: skip
-            if places and all(place.orders for place in places):
+            places = [place_of(their, index, ours[index]) for their, index in zip(theirs, order or ())]
+            if len(places) == len(ours) and all(place.orders for place in places):
                 return places
-        if not ours:
-            return []
     told = [", ".join(map(str, slots)) or "none" for slots in (theirs, ours)]
     raise SuiteError(f"the {what}s of the file ({told[0]}) are not those of the model ({told[1]})")
+
+
+def place_of(their: Slot, index: int, our: Slot) -> Place:
+    """A tensor of the artifact in this place of PyTorch's."""
+    return Place(index, orders_of(their.shape, our.shape), len(our.shape) >= 3)
 
 
 def orders_of(shape: Sequence[int | None], pytorch: Sequence[int | None]) -> tuple[str, ...]:

@@ -27,11 +27,11 @@ class BackendOptions:
         """Whether nobuco alone converts."""
         return not self.names and not self.artifacts
 
-    def words(self) -> list[str]:
-        """The words of the command line."""
-        pairs = [("--nobuco-backend", name) for name in self.names]
-        pairs += [("--nobuco-python", f"{name}={python}") for name, python in self.pythons]
-        pairs += [("--nobuco-artifact", str(path)) for _, path in self.artifacts]
+    def words(self, only: str = "") -> list[str]:
+        """The words of the command line; where `only` names one of them, what that needs."""
+        pairs = [("--nobuco-backend", name) for name in self.names if only in (name, "")]
+        pairs += [("--nobuco-python", f"{name}={python}") for name, python in self.pythons if only in (name, "")]
+        pairs += [("--nobuco-artifact", str(path)) for label, path in self.artifacts if only in (label, "")]
         return [word for pair in pairs for word in pair]
 
 

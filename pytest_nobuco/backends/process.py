@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Interpreter:
     backend: Backend
     python: str = sys.executable
     given: bool = False
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def do(self, what: str, folder: Path, task: Mapping[str, Any], verb: str) -> dict[str, Any]:
         """Have a task done in this folder, and give what it left; `verb` is what it is about, for messages.
@@ -44,7 +44,14 @@ class Interpreter:
         Raises:
             SuiteError: it could not be done.
         """
-        task = {"do": what, "paths": own_paths(), "modules": self.backend.modules, "install": self.backend.install, **_home(self.backend), **task}
+        task = {
+            "do": what,
+            "paths": own_paths(),
+            "modules": self.backend.modules,
+            "install": self.backend.install,
+            **_home(self.backend),
+            **task,
+        }
         folder.joinpath("task.json").write_text(json.dumps(task))
         folder.joinpath("result.json").unlink(missing_ok=True)
         with tempfile.TemporaryFile() as said:

@@ -49,7 +49,9 @@ def compare(trial: Trial) -> str | None:
     result = trial.item.stash[RESULT]
     trial.item.stash[RESULT] = replace(result, kind="backends", extra={"backends": [asdict(row) for row in rows]})
     problems = [f"{name}: {row.problem}" for name, (_, row) in made.items()]
-    return "\n  ".join(["no backend made anything:", *problems]) if all(row.problem for _, row in made.values()) else None
+    return (
+        "\n  ".join(["no backend made anything:", *problems]) if all(row.problem for _, row in made.values()) else None
+    )
 
 
 def _made(trial: Trial, entry: Entry, backend: Backend) -> tuple[Held | None, BackendRow]:

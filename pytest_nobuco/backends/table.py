@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 EAGER = "PyTorch eager"
 HEADS = ("", "parity", "TRANSPOSE", "ops", "size", "convert", "memory", "latency")
@@ -56,13 +55,14 @@ def words_of(row: BackendRow) -> list[str]:
     ]
 
 
-
 def lines_of(model: str, rows: Sequence[BackendRow]) -> Iterator[str]:
     """The table of one model as text."""
     table = [[model, *HEADS[1:]], *map(words_of, rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for words in table:
-        first, *rest = [f"{word:{'>' if place else '<'}{wide}}" for place, (word, wide) in enumerate(zip(words, widths))]
+        first, *rest = [
+            f"{word:{'>' if place else '<'}{wide}}" for place, (word, wide) in enumerate(zip(words, widths))
+        ]
         yield "  ".join([first, *rest]).rstrip()
     for row in rows:
         if row.problem or row.wrong:

@@ -27,8 +27,8 @@ def to_markdown(report: SuiteReport) -> str:
     for kind, title in _TITLES.items():
         if rows := report.of_kind(kind):
             lines += [f"### {title}", "", *_matrix(rows, kind), ""]
-    for model, rows in report.backends.items():
-        lines += [f"### {_escaped(model)}: backends", "", *_backends(rows), ""]
+    for model, table in report.backends.items():
+        lines += [f"### {_escaped(model)}: backends", "", *_backends(table), ""]
     lines += _failures(report)
     if report.latency:
         lines += ["### Latency", "", *_latency(report), ""]

@@ -25,9 +25,7 @@ def convert(job: Job) -> None:
     model, args = Flat().eval(), list(job.args)
     with torch.no_grad():
         outputs = job.images(model(*pytree.tree_map(torch.clone, args), **job.kwargs)) if job.outputs == "nhwc" else []
-    inputs = [
-        place for place, leaf in enumerate(args) if job.inputs == "nhwc" and getattr(leaf, "ndim", 0) >= 3
-    ]
+    inputs = [place for place, leaf in enumerate(args) if job.inputs == "nhwc" and getattr(leaf, "ndim", 0) >= 3]
     if inputs or outputs:
         model = litert_torch.to_channel_last_io(model, args=inputs, outputs=outputs).eval()
     args = [leaf.movedim(1, -1).contiguous() if place in inputs else leaf for place, leaf in enumerate(args)]
