@@ -22,6 +22,8 @@ from typing import Any
 OURS = ("nobuco", "pytest_nobuco")
 _HOME = str(Path(__file__).parents[2])
 _WARM_UPS = 2
+# Code of a command line ends its process.
+_FAULTS = (Exception, SystemExit)
 
 
 class TaskError(Exception):
@@ -66,7 +68,7 @@ def _convert(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     started, used = time.perf_counter(), _processor_seconds()
     try:
         backend.convert(job)
-    except (Exception, SystemExit) as error:  # a command line's code ends its process
+    except _FAULTS as error:
         raise TaskError(f"{type(error).__name__}: {_line(error)}") from error
     facts: dict[str, Any] = {"seconds": time.perf_counter() - started, "cpu_seconds": _processor_seconds() - used}
     facts |= {"peak": _peak(), "version": _versions(task["install"])}
@@ -87,7 +89,7 @@ def _run(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     try:
         run = backend.load(Path(task["artifact"]))
         outputs = [np.asarray(output) for output in run(feeds)]
-    except Exception as error:
+    except _FAULTS as error:
         raise TaskError(f"{type(error).__name__}: {_line(error)}") from error
     named: dict[str, Any] = {f"output_{place}": output for place, output in enumerate(outputs)}
     np.savez(folder / "outputs.npz", **named)
@@ -104,7 +106,7 @@ def _backend(task: dict[str, Any]) -> Any:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise TaskError(f"lacks {error.name}") from error
-        except Exception as error:
+        except _FAULTS as error:
             raise TaskError(f"cannot import {name}: {type(error).__name__}: {_line(error)}") from error
     found: Any = _loaded(task["module"], Path(task["file"]))
     for part in task["attribute"].split("."):
@@ -146,7 +148,7 @@ def _model(task: dict[str, Any], given: dict[str, Any], folder: Path) -> Any:
         torch.manual_seed(task["seed"])
         found = resolve(task["name"])
         model = found if isinstance(found, torch.nn.Module) else found()
-    except Exception as error:
+    except _FAULTS as error:
         what = task["name"] or "the model"
         raise TaskError(f"cannot import {what}: {type(error).__name__}: {_line(error)}") from error
     if isinstance(model, torch.nn.Module):
@@ -238,7 +240,8 @@ def _line(error: BaseException) -> str:
 
 def _end_with_parent() -> None:
     """Wait for the session to hang up, and leave nothing of this behind then."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not by `sys.stdin`, whose lock would be held at the end
+        pass
     if sys.platform != "win32":
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

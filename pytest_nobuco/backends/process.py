@@ -20,11 +20,10 @@ from typing import Any
 from pytest_nobuco.backends.spec import Backend
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.isolation.limits import Limits, how_ended, kill
+from pytest_nobuco.isolation.words import last_words
 
 _CHILD = Path(__file__).with_name("child.py")
 _GLANCE = 0.05  # seconds
-# How many lines of what a process said last are shown.
-_LAST_WORDS = 8
 # What is the session's own, and would lead another interpreter astray.
 _NOT_ITS = ("PYTHONHOME", "VIRTUAL_ENV", "NOBUCO_PARENT", "NOBUCO_PARENT_KEY", "PYTEST_CURRENT_TEST")
 
@@ -61,7 +60,7 @@ class Interpreter:
         try:
             result: dict[str, Any] = json.loads(folder.joinpath("result.json").read_text())
         except (OSError, ValueError):
-            raise SuiteError(f"{self.backend.name}'s process {ended} while {verb}{_last(words)}") from None
+            raise SuiteError(f"{self.backend.name}'s process {ended} while {verb}{last_words(words)}") from None
         if "problem" in result:
             raise SuiteError(self._told(result["problem"], verb))
         return result
@@ -127,8 +126,3 @@ def _home(backend: Backend) -> dict[str, str]:
     if name is None:
         raise SuiteError(f"backend {backend.name}: it has to stand at the top of {module.__name__}, beside its convert")
     return {"module": module.__name__, "file": str(inspect.getsourcefile(module)), "attribute": name}
-
-
-def _last(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return "".join(f"\n    {line}" for line in lines[-_LAST_WORDS:])

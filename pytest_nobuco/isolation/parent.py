@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -26,16 +25,13 @@ from pytest_nobuco.collect import model_name
 from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
 from pytest_nobuco.isolation.limits import Limits, how_ended, kill
+from pytest_nobuco.isolation.words import last_words
 from pytest_nobuco.matrix import SIDE_BY_SIDE
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
 # Seconds: how often a child is looked at, and how long one has to end by itself.
 _GLANCE, _PATIENCE = 0.1, 10.0
-# Of a stack that Python dumps: the frames below the model, and the list of modules.
-_SAYS_NOTHING = re.compile(r"^\s*$|File \".*\b(_?pytest|pytest_nobuco|pluggy)[/\\]|<frozen runpy>|^Extension modules:")
-# How many lines of what a child said last are shown.
-_LAST_WORDS = 25
 
 
 _OF_A_WORKER = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID")
@@ -181,13 +177,11 @@ class Process:
 
     def _told(self, how: str, *files: IO[bytes]) -> str:
         """How the child ended, at which stage, and what these files of it have last."""
-        lines = []
+        texts = []
         for file in files:
             file.seek(0)
-            lines += [
-                line for line in file.read().decode(errors="replace").splitlines() if not _SAYS_NOTHING.search(line)
-            ]
-        words = "".join(f"\n    {line}" for line in lines[-_LAST_WORDS:])
+            texts.append(file.read().decode(errors="replace"))
+        words = last_words(*texts)
         return f"its process {how} while {self._stage}" + (f"\n  its last words:{words}" if words else "")
 
     def end(self) -> None:
