@@ -189,6 +189,12 @@ def test_a_form_that_one_has_not_is_an_error_that_says_which_it_has(project):
     ])  # fmt: skip
 
 
+def test_among_several_one_may_have_none_of_them(project):
+    backends = ["--nobuco-backend", "off", "--nobuco-backend", "good"]
+    wanted = ["good:nhwc-nhwc-static-npz", "nhwc-nhwc-static-backends"]
+    assert ids(project, *backends, "--nobuco-order", "nhwc") == wanted
+
+
 def test_an_entry_point_that_is_no_backend_is_named(project):
     result = run(project, *models("nets.Scaled"), "--nobuco-backend", "none")
     result.stdout.fnmatch_lines(["*backend none: fake_converter:ORDERS is no pytest_nobuco.backends.Backend"])

@@ -30,6 +30,8 @@ def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked:
     found: list[Case] = []
     for name in names:
         found += _own_cases(asked, len(names)) if name == NOBUCO else _cases(backend_named(name), asked)
+    if names and not found:
+        raise ValueError("; ".join(_refusal(backend_named(name)) for name in names))
     if len(names) > 1:
         inputs, outputs = _pairs(asked[0])[-1]
         found.append(Case(inputs, outputs, STATIC, SIDE_BY_SIDE))
@@ -55,19 +57,20 @@ def _own_cases(asked: Asked, backends: int) -> list[Case]:
 def _cases(backend: Backend, asked: Asked) -> list[Case]:
     orders, shapes, runtimes = asked
     can = [tuple(pair.split("-")) for pair in backend.orders]
-    found = [
+    return [
         Case(*pair, shape, backend.runtime, backend.name)
         for pair in _pairs(orders)
         for shape in shapes
         if pair in can and (shape == STATIC or backend.dynamic) and backend.runtime in (runtimes or [backend.runtime])
     ]
-    if not found:
-        axes = "static or dynamic" if backend.dynamic else "static"
-        raise ValueError(
-            f"backend {backend.name} has no form of what was asked for; it has {' or '.join(backend.orders)}, {axes}, "
-            f"runtime {backend.runtime}"
-        )
-    return found
+
+
+def _refusal(backend: Backend) -> str:
+    axes = "static or dynamic" if backend.dynamic else "static"
+    return (
+        f"backend {backend.name} has no form of what was asked for; it has {' or '.join(backend.orders)}, {axes}, "
+        f"runtime {backend.runtime}"
+    )
 
 
 def serving(name: str, frameworks: Any, options: Any, limits: Limits) -> Any:
