@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def models(*names: str) -> list[str]:
 
 def test_several_are_held_to_the_same_comparison_and_stand_side_by_side(project):
     backends = [word for name in ("good", "off") for word in ("--nobuco-backend", name)]
-    result = run(project, *models("nets.Scaled"), *backends, "--nobuco-report", "out.json", "--nobuco-report", "out.md")
+    reports = [word for suffix in ("json", "md", "html") for word in ("--nobuco-report", f"out.{suffix}")]
+    result = run(project, *models("nets.Scaled"), *backends, *reports)
     assert result.ret == 1
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines([
@@ -124,10 +126,12 @@ def test_several_are_held_to_the_same_comparison_and_stand_side_by_side(project)
     }
     result.stdout.fnmatch_lines(["nets.Scaled *parity*TRANSPOSE*", "good * 0 *", "off *✗*"])
     assert "| good |" in (project.path / "out.md").read_text()
+    assert "<h2>Backends</h2>" in (project.path / "out.html").read_text()
 
 
 def test_models_of_test_files_reach_the_other_interpreter(project):
     project.makepyfile(test_marked=MARKED)
+    project.makeini(f"[pytest]\nnobuco_pythons = good={sys.executable}\n")
     result = run(project, "test_marked.py")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines([
@@ -166,6 +170,17 @@ def test_wrong_options_are_told_before_anything_is_loaded(project, words, messag
     result = run(project, *models("nets.Scaled"), *words)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *{message.replace('[', '[[]')}"])
+
+
+def test_the_backend_of_the_documentation(project):
+    page = (Path(__file__).parents[1] / "docs" / "backends.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    project.makepyfile(export_backend=block)
+    (entries,) = project.path.glob("*.dist-info/entry_points.txt")
+    entries.write_text(f"{entries.read_text()}torch-export = export_backend:BACKEND\n")
+    result = run(project, *models("nets.Scaled"), "--nobuco-backend", "torch-export")
+    result.assert_outcomes(passed=1)
+    assert len(block.splitlines()) < 25
 
 
 def ids(project: pytest.Pytester, *words: str) -> list[str]:
