@@ -59,7 +59,7 @@ class Held:
             off = sum(off for off, _, _ in outputs)
             found = [array for _, array, _ in outputs]
             if best is None or off < best[0]:
-                words = [_words(lying, how, tensors), _words_of_outputs([each for _, _, each in outputs])]
+                words = [_words(given, lying, how), _words_of_outputs([each for _, _, each in outputs])]
                 best = off, found, f"inputs {words[0]}, outputs {words[1]}"
         assert best is not None
         self.orders = best[2]
@@ -177,9 +177,8 @@ def _off(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(off)
 
 
-def _words(orders: Sequence[str], how: str, tensors: Sequence[np.ndarray]) -> str:
-    lying = [order for order, tensor in zip(orders, tensors) if tensor.ndim >= 3]
-    return _joined([f"{order} ({how})" for order in lying])
+def _words(places: Sequence[Place], orders: Sequence[str], how: str) -> str:
+    return _joined([f"{order} ({how})" for place, order in zip(places, orders) if place.has_channels])
 
 
 def _words_of_outputs(told: Sequence[str]) -> str:

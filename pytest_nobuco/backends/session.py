@@ -75,11 +75,12 @@ def _refusal(backend: Backend) -> str:
 
 def serving(name: str, frameworks: Any, options: Any, limits: Limits) -> Any:
     """What converts and runs under a backend's name, or holds the file of this label."""
+    from pytest_nobuco.backends.delivered.onnxruntime import RUNNER
     from pytest_nobuco.backends.foreign import Foreign, Given
 
     path = dict(options.others.artifacts).get(name)
     if path is not None:
-        runner = interpreter_of(backend_named("onnxruntime"), options.others, limits)
+        runner = interpreter_of(RUNNER, options.others, limits)
         return Given(frameworks, runner, options.seed, Path(path))
     return Foreign(frameworks, interpreter_of(backend_named(name), options.others, limits), options.seed)
 

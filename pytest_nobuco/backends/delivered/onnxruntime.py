@@ -35,7 +35,13 @@ def load(artifact: Path) -> Run:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
-    return lambda arrays: session.run(None, dict(zip(names, arrays)))
+
+    def run(arrays):  # type: ignore[no-untyped-def]
+        if len(arrays) != len(names):
+            raise ValueError(f"it takes {len(names)} inputs ({', '.join(names)}), and {len(arrays)} were given")
+        return session.run(None, dict(zip(names, arrays)))
+
+    return run
 
 
 def describe(artifact: Path) -> Mapping[str, int]:
@@ -56,3 +62,7 @@ BACKEND = Backend(
     dynamic=True,
     describe=describe,
 )
+RUNNER = Backend(
+    "onnxruntime", convert, install="onnxruntime", modules=("onnxruntime",), artifact="net.onnx", load=load
+)
+"""For files that are there already."""
