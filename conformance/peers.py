@@ -185,7 +185,7 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
         f"`python -m conformance.peers`, {dates}, at {commits}: the {len(networks)} networks of "
         f"`conformance/models.py` through nobuco, {peers}, each in an interpreter of its own with the same weights. "
         "Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself "
-        "how outputs lie, and is given what `torch.onnx` writes or, where it does not take that, what the older "
+        "how outputs lie, and is given what `torch.onnx` writes or, where that is wrong or not taken, what the older "
         f"exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a row. A "
         f"conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every node in it. **Bold**: "
         "a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at time and memory by "

@@ -46,12 +46,12 @@ def compare(trial: Trial) -> str | None:
     rows = [replace(row, median=medians.get(name)) for name, (_, row) in made.items()]
     if EAGER in medians:
         rows.append(BackendRow(EAGER, median=medians[EAGER]))
-    result = trial.item.stash[RESULT]
-    trial.item.stash[RESULT] = replace(result, kind="backends", extra={"backends": [asdict(row) for row in rows]})
+    fails = all(row.problem for _, row in made.values())
+    result = replace(trial.item.stash[RESULT], extra={"backends": [asdict(row) for row in rows]})
+    # What fails stands among the other items of the model.
+    trial.item.stash[RESULT] = result if fails else replace(result, kind="backends")
     problems = [f"{name}: {row.problem}" for name, (_, row) in made.items()]
-    return (
-        "\n  ".join(["no backend made anything:", *problems]) if all(row.problem for _, row in made.values()) else None
-    )
+    return "\n  ".join(["no backend made anything:", *problems]) if fails else None
 
 
 def _made(trial: Trial, entry: Entry, backend: Backend) -> tuple[Held | None, BackendRow]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 EAGER = "PyTorch eager"
-HEADS = ("", "parity", "TRANSPOSE", "ops", "size", "convert", "memory", "latency")
+HEADS = ("", "parity", "transp.", "ops", "size", "convert", "memory", "latency")
 NOTE = (
-    "parity: the largest difference as a fraction of the output's largest element; convert: seconds, and of the "
-    "processor; latency: the median on one thread, in turns in one process (*: in the backend's own)"
+    "parity: the largest difference as a fraction of the output's largest element; transp.: operations that only "
+    "transpose; latency: the median on one thread, in turns in one process (*: in the backend's own)"
 )
 
 
@@ -49,7 +49,7 @@ def words_of(row: BackendRow) -> list[str]:
         _told(row.transpositions),
         _told(row.operations),
         "" if row.size is None else f"{row.size / 1e6:.1f} MB" if row.size >= 1e5 else f"{row.size / 1e3:.1f} kB",
-        "" if row.seconds is None else f"{row.seconds:.1f} s ({row.cpu_seconds or 0:.1f})",
+        "" if row.seconds is None else f"{row.seconds:.1f} s",
         "" if row.peak is None else f"{row.peak / 1e9:.1f} GB",
         "" if row.median is None else f"{row.median * 1e3:.3g} ms{'*' if row.elsewhere else ''}",
     ]
@@ -57,16 +57,17 @@ def words_of(row: BackendRow) -> list[str]:
 
 def lines_of(model: str, rows: Sequence[BackendRow]) -> Iterator[str]:
     """The table of one model as text."""
-    table = [[model, *HEADS[1:]], *map(words_of, rows)]
+    yield model
+    table = [HEADS, *map(words_of, rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for words in table:
         first, *rest = [
             f"{word:{'>' if place else '<'}{wide}}" for place, (word, wide) in enumerate(zip(words, widths))
         ]
-        yield "  ".join([first, *rest]).rstrip()
+        yield "  ".join(["", first, *rest]).rstrip()
     for row in rows:
         if row.problem or row.wrong:
-            yield f"  {row.backend}: {(row.problem or row.wrong).splitlines()[0]}"
+            yield f"    {row.backend}: {(row.problem or row.wrong).splitlines()[0]}"
 
 
 def _told(number: int | None) -> str:

@@ -85,7 +85,7 @@ class Gathered:
     def report(self, latency: Sequence[LatencyRow] = (), **facts: Any) -> SuiteReport:
         """Everything so far; `facts` are further fields of `SuiteReport`."""
         cells = _with_axes(self._cells())
-        rows = rows_of([cell for cell in cells if cell.kind != SIDE_BY_SIDE or cell.fails])
+        rows = rows_of([cell for cell in cells if cell.kind != SIDE_BY_SIDE])
         wanted = [cell.conversion for row in rows for cell in _shown_with_graph(row)]
         return SuiteReport(
             rows=rows,
