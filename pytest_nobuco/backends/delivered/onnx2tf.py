@@ -8,7 +8,7 @@ from pytest_nobuco.backends import Backend, Job
 
 
 def convert(job: Job) -> None:
-    """Convert what `torch.onnx` writes; where that is wrong or not taken, what its older exporter does, as a user would.
+    """Convert what `torch.onnx` writes; where that is wrong or not taken, what its older one does, as users would.
 
     (PyTorch 2.13 writes a wrong `PixelUnshuffle`, and a GRU whose weights are no constants.)
     """
