@@ -259,7 +259,7 @@ def _into_readme(networks: Sequence[Network]) -> None:
 
 
 def readme_table(networks: Sequence[Network]) -> Iterator[str]:
-    """TRANSPOSE operations and latency, networks that have the same together."""
+    """TRANSPOSE operations, networks that have the same together; bold where a peer has fewer."""
     versions = {
         name: next((row.version for n in networks if (row := n.row(name)) and row.version), "") for name in BACKENDS
     }
@@ -268,16 +268,19 @@ def readme_table(networks: Sequence[Network]) -> Iterator[str]:
     yield "|---|" + "---|" * len(heads)
     grouped: dict[tuple[str, ...], list[str]] = {}
     for network in networks:
-        cells = tuple(_short(network.row(name)) for name in BACKENDS)
+        cells = tuple(_short(network, network.row(name)) for name in BACKENDS)
         grouped.setdefault(cells, []).append(network.name)
     for cells, names in grouped.items():
         yield f"| {', '.join(names)} | {' | '.join(cells)} |"
 
 
-def _short(row: BackendRow | None) -> str:
+def _short(network: Network, row: BackendRow | None) -> str:
     if row is None or row.problem:
         return "fails"
-    return "wrong" if row.wrong else str(row.transpositions)
+    if row.wrong:
+        return "wrong"
+    transpositions = next(column for column in COLUMNS if column.name == "TRANSPOSE")
+    return f"**{row.transpositions}**" if is_better(network, row, transpositions) else str(row.transpositions)
 
 
 def _range(words: Sequence[str]) -> str:

@@ -43,6 +43,14 @@ def test_another_number_of_tensors_is_refused():
         places([("x", (2,)), ("y", (2,))], [("x", (2,))])
 
 
+@pytest.mark.parametrize("names", [["c", "a"], ["p", "q"]])
+def test_an_input_that_is_not_used_may_be_lacking(names):
+    theirs = [(names[0], (5,)), (names[1], (2, 3))]
+    assert [index for index, _ in places(theirs, [("a", (2, 3)), ("b", (4,)), ("c", (5,))])] == [2, 0]
+    with pytest.raises(SuiteError, match="the outputs of the file"):
+        match([Slot("a", (2, 3))], [Slot("a", (2, 3)), Slot("b", (4,))], "output")
+
+
 @pytest.mark.parametrize("form", ["{}", "serving_default_{}:0"])
 def test_names_count_before_shapes(form):
     theirs = [(form.format("b"), (2, 4)), (form.format("a"), (2, 4))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_nobuco.errors import SuiteError
@@ -40,19 +40,27 @@ class Place:
 def match(theirs: Sequence[Slot], ours: Sequence[Slot], what: str) -> list[Place]:
     """For each tensor of the artifact, its place in PyTorch.
 
-    By name where all names are the same; in order where the shapes allow that, with a common stem by number
-    (`args_0`, `args_1`); otherwise by shape.
+    By name where all names are known; in order where the shapes allow that, with a common stem by number
+    (`args_0`, `args_1`); otherwise by shape. A file may lack inputs that the model makes no use of.
 
     Raises:
         SuiteError: they do not fit each other.
     """
-    if len(theirs) == len(ours):
-        for order in (_by_name(theirs, ours), _by_number(theirs), list(range(len(ours))), _by_shape(theirs, ours)):
-            places = [place_of(their, index, ours[index]) for their, index in zip(theirs, order or ())]
-            if len(places) == len(ours) and all(place.orders for place in places):
-                return places
+    for order in _orders(theirs, ours, what):
+        places = [place_of(their, index, ours[index]) for their, index in zip(theirs, order)]
+        if all(place.orders for place in places):
+            return places
     told = [", ".join(map(str, slots)) or "none" for slots in (theirs, ours)]
     raise SuiteError(f"the {what}s of the file ({told[0]}) are not those of the model ({told[1]})")
+
+
+def _orders(theirs: Sequence[Slot], ours: Sequence[Slot], what: str) -> Iterator[list[int]]:
+    """In which orders the artifact's tensors may be PyTorch's, the likeliest first."""
+    is_whole = len(theirs) == len(ours)
+    if not is_whole and (what != "input" or len(theirs) > len(ours)):
+        return
+    in_order = [_by_number(theirs), list(range(len(ours)))] if is_whole else []
+    yield from (order for order in (_by_name(theirs, ours), *in_order, _by_shape(theirs, ours)) if order is not None)
 
 
 def place_of(their: Slot, index: int, our: Slot) -> Place:
@@ -80,7 +88,7 @@ def _fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
 def _by_name(theirs: Sequence[Slot], ours: Sequence[Slot]) -> list[int] | None:
     names = [_plain(slot.name) for slot in ours]
     wanted = [_plain(slot.name) for slot in theirs]
-    if len(set(names)) < len(names) or not all(names) or sorted(wanted) != sorted(names):
+    if len(set(names)) < len(names) or len(set(wanted)) < len(wanted) or not set(wanted) <= set(names):
         return None
     return [names.index(name) for name in wanted]
 
