@@ -15,7 +15,8 @@ from pytest_nobuco.isolation.limits import Limits
 from pytest_nobuco.options import Options
 
 if TYPE_CHECKING:
-    from pytest_nobuco.backend import Backend, Form, Subject
+    from pytest_nobuco.backend import Form, Subject
+    from pytest_nobuco.backends.session import All
 
 # Items of one model follow one another, so a few models at a time are enough, and a long list of large ones
 # does not fill the memory. More than one, for a plugin that shuffles items.
@@ -40,29 +41,20 @@ class Bench:
     """Takes what the running item is about, for whoever watches this process."""
     limits: Limits = field(default_factory=Limits)
     """What the processes of other converters may take."""
-    _backend: Backend | None = None
-    _others: dict[str, Any] = field(default_factory=dict)
+    _backend: All | None = None
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     conversions: int = 0
 
     @property
-    def backend(self) -> Backend:
-        """The frameworks; the first to ask loads them."""
+    def backend(self) -> All:
+        """The frameworks, and other converters; the first to ask loads them."""
         if self._backend is None:
             from nobuco.subject.resolve import resolve
+            from pytest_nobuco.backends.session import All
 
-            self._backend = resolve(self.options.backend)()
+            frameworks = resolve(self.options.backend)()
+            self._backend = All(frameworks, self.options.others, self.options.seed, self.limits)
         return self._backend
-
-    def serving(self, name: str) -> Any:
-        """What converts and runs under this name, empty for nobuco."""
-        if not name:
-            return self.backend
-        if name not in self._others:
-            from pytest_nobuco.backends.session import serving
-
-            self._others[name] = serving(name, self.backend, self.options, self.limits)
-        return self._others[name]
 
     def entry(self, key: str, make: Callable[[], Subject]) -> Entry:
         """The model of this key, made if it is not there."""
@@ -77,9 +69,8 @@ class Bench:
         """The conversion of a model to this form, made if it is not there; a failed one fails again."""
 
         def convert() -> Any:
-            served = self.serving(form.backend)
-            self.conversions += getattr(served, "conversions", 1)
-            return served.convert(entry.subject, form, arguments)
+            self.conversions += form.backend not in dict(self.options.others.artifacts)
+            return self.backend.convert(entry.subject, form, arguments)
 
         return _remembered(entry.conversions, form, convert)
 

@@ -111,14 +111,13 @@ def _measure(trial: Trial) -> str | None:
         differences, wrong = _compared(trial, converted, subject, bound)
         found += differences
         problems += [f"at inputs {_sizes(subject)}, {text}" if len(subjects) > 1 else text for text in wrong]
-    backend = bench.serving(trial.case.backend)
-    worst_node = backend.worst_node(converted) if problems else None
+    worst_node = bench.backend.worst_node(converted) if problems else None
     _record(trial, found, bound, form)
     orders = getattr(converted, "orders", "")
     if orders:  # found, in somebody's file
         trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], extra={"orders": orders})
     if made or problems:
-        graph = backend.graph(converted)
+        graph = bench.backend.graph(converted)
         trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], graph=graph, worst_node=worst_node)
     if not problems:
         return None
@@ -137,7 +136,7 @@ def _measure(trial: Trial) -> str | None:
 
 def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> tuple[list[Difference], list[str]]:
     """How far each output is from PyTorch's, and what is wrong, in words."""
-    backend = trial.bench.serving(trial.case.backend)
+    backend = trial.bench.backend
     trial.bench.tell(f"running it in {trial.case.runtime}")
     got = backend.run(converted, subject, trial.case.runtime)
     differences = [backend.compare(ours, theirs, bound) for ours, theirs in zip(got, subject.expected)]

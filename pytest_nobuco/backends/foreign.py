@@ -7,30 +7,26 @@ import inspect
 import pickle
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pytest_nobuco.backend import Backend, Form, Subject
+from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.backends.artifact import Opened, open_artifact, size_of
 from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.process import Interpreter, is_installed
 from pytest_nobuco.errors import SuiteError
-from pytest_nobuco.gate import Bound, Difference
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A converter in an interpreter of its own; PyTorch and the comparison are those of `frameworks`."""
+    """A converter in an interpreter of its own."""
 
-    frameworks: Backend
     interpreter: Interpreter
     seed: int = 0
-    conversions: ClassVar[int] = 1
-    """How many one call of `convert` makes."""
 
-    def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Held:
+    def convert(self, subject: Subject, form: Form) -> Held:
         """Have the model converted, and hold what comes of it."""
         backend = self.interpreter.backend
         home = tempfile.TemporaryDirectory(prefix=f"nobuco-{backend.name}-")
@@ -49,10 +45,6 @@ class Foreign:
         path = folder / backend.artifact
         facts = {**found["facts"], "size": size_of(path), **_facts(path)}
         return Held(path, lambda: self._opened(path), form.inputs, form.outputs, facts=facts, keep=home)
-
-    def run(self, converted: Held, subject: Subject, runtime: str) -> Sequence[Any]:
-        """See `Backend`."""
-        return run_held(converted, subject)
 
     def timed(self, held: Held, subject: Subject, seconds: float) -> list[float]:
         """How long runs take in the backend's interpreter, for artifacts that are not run here."""
@@ -75,31 +67,14 @@ class Foreign:
             with np.load(folder / "outputs.npz") as file:
                 return [file[name] for name in file.files], found["rounds"]
 
-    def is_model(self, candidate: Any) -> bool:
-        """See `Backend`."""
-        return self.frameworks.is_model(candidate)
-
-    def compare(self, got: Any, expected: Any, bound: Bound) -> Difference:
-        """See `Backend`."""
-        return self.frameworks.compare(got, expected, bound)
-
-    def worst_node(self, converted: Held) -> str | None:
-        """Other converters do not tell."""
-        return None
-
-    def graph(self, converted: Held) -> Mapping[str, Any] | None:
-        """Other converters do not tell."""
-        return None
-
 
 @dataclass(frozen=True)
 class Given(Foreign):
     """A file that somebody else made: nothing is converted."""
 
     path: Path = Path()
-    conversions: ClassVar[int] = 0
 
-    def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Held:
+    def convert(self, subject: Subject, form: Form) -> Held:
         """Hold the file."""
         facts = {"size": size_of(self.path), **_facts(self.path)}
         return Held(self.path, lambda: self._opened(self.path), form.inputs, form.outputs, True, facts)

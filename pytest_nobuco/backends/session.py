@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_nobuco.backends.artifact import runtime_of
+from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.options import BackendOptions
 from pytest_nobuco.backends.process import Interpreter
 from pytest_nobuco.backends.registry import NOBUCO, backend_named
-from pytest_nobuco.backends.spec import Backend
+from pytest_nobuco.backends.spec import Backend as Converter
 from pytest_nobuco.isolation.limits import Limits
 from pytest_nobuco.matrix import LATER, QUANTISED, RUNTIMES, SIDE_BY_SIDE, STATIC, Case, cases
+
+if TYPE_CHECKING:
+    from pytest_nobuco.backend import Backend, Form, Subject
+    from pytest_nobuco.backends.foreign import Foreign
 
 Asked = tuple[Sequence[str] | None, Sequence[str], Sequence[str] | None]
 """Orders, shapes and runtimes; None for all."""
@@ -54,7 +60,7 @@ def _own_cases(asked: Asked, backends: int) -> list[Case]:
     return cases(orders, shapes, runtimes)
 
 
-def _cases(backend: Backend, asked: Asked) -> list[Case]:
+def _cases(backend: Converter, asked: Asked) -> list[Case]:
     orders, shapes, runtimes = asked
     can = [tuple(pair.split("-")) for pair in backend.orders]
     return [
@@ -65,7 +71,7 @@ def _cases(backend: Backend, asked: Asked) -> list[Case]:
     ]
 
 
-def _refusal(backend: Backend) -> str:
+def _refusal(backend: Converter) -> str:
     axes = "static or dynamic" if backend.dynamic else "static"
     return (
         f"backend {backend.name} has no form of what was asked for; it has {' or '.join(backend.orders)}, {axes}, "
@@ -73,19 +79,59 @@ def _refusal(backend: Backend) -> str:
     )
 
 
-def serving(name: str, frameworks: Any, options: Any, limits: Limits) -> Any:
-    """What converts and runs under a backend's name, or holds the file of this label."""
-    from pytest_nobuco.backends.delivered.onnxruntime import RUNNER
-    from pytest_nobuco.backends.foreign import Foreign, Given
+@dataclass
+class All:
+    """The suite's own backend and the others as one: what a conversion is of says which of them serves it."""
 
-    path = dict(options.others.artifacts).get(name)
-    if path is not None:
-        runner = interpreter_of(RUNNER, options.others, limits)
-        return Given(frameworks, runner, options.seed, Path(path))
-    return Foreign(frameworks, interpreter_of(backend_named(name), options.others, limits), options.seed)
+    frameworks: Backend
+    options: BackendOptions
+    seed: int
+    limits: Limits
+    _others: dict[str, Foreign] = field(default_factory=dict)
+
+    def serving(self, name: str) -> Foreign:
+        """What converts and runs under a backend's name, or holds the file of this label."""
+        if name not in self._others:
+            self._others[name] = self._made(name)
+        return self._others[name]
+
+    def _made(self, name: str) -> Foreign:
+        from pytest_nobuco.backends.delivered.onnxruntime import RUNNER
+        from pytest_nobuco.backends.foreign import Foreign, Given
+
+        path = dict(self.options.artifacts).get(name)
+        if path is not None:
+            return Given(interpreter_of(RUNNER, self.options, self.limits), self.seed, Path(path))
+        return Foreign(interpreter_of(backend_named(name), self.options, self.limits), self.seed)
+
+    def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Any:
+        """See `Backend`."""
+        if form.backend:
+            return self.serving(form.backend).convert(subject, form)
+        return self.frameworks.convert(subject, form, arguments)
+
+    def run(self, converted: Any, subject: Subject, runtime: str) -> Sequence[Any]:
+        """See `Backend`."""
+        if isinstance(converted, Held):
+            from pytest_nobuco.backends.foreign import run_held
+
+            return run_held(converted, subject)
+        return self.frameworks.run(converted, subject, runtime)
+
+    def worst_node(self, converted: Any) -> str | None:
+        """See `Backend`; other converters do not tell."""
+        return None if isinstance(converted, Held) else self.frameworks.worst_node(converted)
+
+    def graph(self, converted: Any) -> Mapping[str, Any] | None:
+        """See `Backend`; other converters do not tell."""
+        return None if isinstance(converted, Held) else self.frameworks.graph(converted)
+
+    def __getattr__(self, name: str) -> Any:
+        """What has to do with PyTorch and with numbers is the frameworks', whatever converts."""
+        return getattr(self.frameworks, name)
 
 
-def interpreter_of(backend: Backend, options: BackendOptions, limits: Limits) -> Interpreter:
+def interpreter_of(backend: Converter, options: BackendOptions, limits: Limits) -> Interpreter:
     """The Python that a backend runs in: the one that was given, or this."""
     given = dict(options.pythons).get(backend.name)
     return Interpreter(backend, given or sys.executable, given is not None, limits)

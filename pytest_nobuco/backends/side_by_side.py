@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_nobuco.backends.foreign import Foreign, arrays_of, run_held
+from pytest_nobuco.backends.foreign import arrays_of, run_held
 from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.registry import backend_named
 from pytest_nobuco.backends.spec import Backend
@@ -94,8 +94,8 @@ def _medians(trial: Trial, subject: Subject, made: dict[str, Held]) -> dict[str,
     here: dict[str, Timed] = {}
     found = {}
     for name, held in made.items():
-        served = trial.bench.serving(name)
-        if isinstance(served, Foreign) and served.interpreter.backend.load is not None:
+        served = trial.bench.backend.serving(name)
+        if served.interpreter.backend.load is not None:
             found[name] = statistics.median(served.timed(held, subject, _SECONDS))
         else:
             here[name] = _ready(held, subject)
