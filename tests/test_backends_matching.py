@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_nobuco.backends.artifact import Opened
-from pytest_nobuco.backends.held import Held
+from pytest_nobuco.backends.held import Held, Tensors
 from pytest_nobuco.backends.matching import Slot, match
 from pytest_nobuco.errors import SuiteError
 
@@ -88,13 +88,17 @@ def held(run, shape, **orders):
     return Held(None, lambda: Opened(run, slot, slot), **orders)
 
 
+def run(file, given, expected):
+    return file.run(Tensors([given], ["x"], [expected]))[0]
+
+
 CUBE = np.random.default_rng(0).standard_normal((1, 4, 4, 4)).astype("float32")
 SCALE = np.array([1, 2, 3, 4], "float32")
 EXPECTED = CUBE * SCALE[:, None, None]
 
 
 @pytest.mark.parametrize(
-    ("run", "orders"),
+    ("runs", "orders"),
     [
         (lambda x: [x[0] * SCALE], "inputs nhwc (tried), outputs nhwc (tried)"),
         (lambda x: [x[0] * SCALE[:, None, None]], "inputs nchw (tried), outputs nchw (tried)"),
@@ -102,34 +106,57 @@ EXPECTED = CUBE * SCALE[:, None, None]
         (lambda x: [first(x[0] * SCALE)], "inputs nhwc (tried), outputs nchw (tried)"),
     ],
 )
-def test_orders_that_no_shape_tells_are_tried_and_told(run, orders):
-    file = held(run, (1, 4, 4, 4))
-    np.testing.assert_array_equal(file.run([CUBE], ["x"], [EXPECTED])[0], EXPECTED)
+def test_orders_that_no_shape_tells_are_tried_and_told(runs, orders):
+    file = held(runs, (1, 4, 4, 4))
+    np.testing.assert_array_equal(run(file, CUBE, EXPECTED), EXPECTED)
     assert file.orders == orders
 
 
 def test_trying_makes_no_wrong_file_right():
     file = held(lambda x: [x[0] * SCALE + 0.1], (1, 4, 4, 4))
-    assert np.abs(file.run([CUBE], ["x"], [EXPECTED])[0] - EXPECTED).max() > 0.09
+    assert np.abs(run(file, CUBE, EXPECTED) - EXPECTED).max() > 0.09
 
 
 def test_an_order_that_is_given_holds():
     file = held(lambda x: [x[0] * SCALE], (1, 4, 4, 4), inputs="nchw", outputs="nchw", strict=True)
-    assert np.abs(file.run([CUBE], ["x"], [EXPECTED])[0] - EXPECTED).max() > 0.1
+    assert np.abs(run(file, CUBE, EXPECTED) - EXPECTED).max() > 0.1
     file = held(lambda x: [x[0]], (1, 4, 5, 3), inputs="nchw", outputs="nchw", strict=True)
     image = np.zeros((1, 3, 4, 5), "float32")
     with pytest.raises(SuiteError, match="input 0 of the file does not lie nchw: its shape says nhwc"):
-        file.run([image], ["x"], [image])
+        run(file, image, image)
 
 
 def test_integers_of_another_width_are_compared_by_value():
     slot = (Slot("x", (2,)),)
     file = Held(None, lambda: Opened(lambda x: [x[0] + 1], slot, slot, ("int32",)))
-    (got,) = file.run([np.array([1, 2], "int64")], ["x"], [np.array([2, 3], "int64")])
+    got = run(file, np.array([1, 2], "int64"), np.array([2, 3], "int64"))
     assert got.dtype == "int64" and got.tolist() == [2, 3]
 
 
 def test_another_number_of_outputs_is_refused():
     file = held(lambda x: [], (2, 3))
     with pytest.raises(SuiteError, match="it gives 0 outputs, PyTorch 1"):
-        file.run([np.zeros((2, 3))], ["x"], [np.zeros((2, 3))])
+        run(file, np.zeros((2, 3)), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("names", [("scores", "boxes"), ("q", "p")])
+def test_outputs_are_matched_by_their_keys(names):
+    """Two of one shape, in another order than PyTorch's; without the keys they are taken in order."""
+    slots = tuple(Slot(name, (2, 3)) for name in names)
+    file = Held(None, lambda: Opened(lambda x: [x[0] * 2, x[0]], (Slot("x", (2, 3)),), slots))
+    x = np.ones((2, 3), "float32")
+    got = file.run(Tensors([x], ["x"], [x, x * 2], ["boxes", "scores"]))
+    assert [float(array[0, 0]) for array in got] == ([1.0, 2.0] if names[0] == "scores" else [2.0, 1.0])
+
+
+def test_names_of_outputs_are_their_keys():
+    import torch
+
+    from pytest_nobuco.backend import Subject
+    from pytest_nobuco.backends.foreign import output_names
+
+    def model(x):
+        return {"boxes": x, "heads": [x, (x, 3)], "none": None}
+
+    subject = Subject(model, (torch.ones(2),), {}, ())
+    assert output_names(subject) == ("boxes", "heads.0", "heads.1.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import pickle
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.backends.artifact import Opened, open_artifact, size_of
-from pytest_nobuco.backends.held import Held
+from pytest_nobuco.backends.held import Held, Tensors
 from pytest_nobuco.backends.process import Interpreter, is_installed
 from pytest_nobuco.errors import SuiteError
 
@@ -48,7 +49,7 @@ class Foreign:
 
     def timed(self, held: Held, subject: Subject, seconds: float) -> list[float]:
         """How long runs take in the backend's interpreter, for artifacts that are not run here."""
-        return self._run(held.path, held.feeds(arrays_of(subject), (), subject.expected), seconds)[1]
+        return self._run(held.path, held.feeds(tensors_of(subject)), seconds)[1]
 
     def _opened(self, path: Path) -> Opened:
         if self.interpreter.backend.load is None:
@@ -86,7 +87,7 @@ class Given(Foreign):
 def run_held(held: Held, subject: Subject) -> list[Any]:
     """Run an artifact on a subject's inputs; `SuiteError` where it does not run."""
     try:
-        return held.run(arrays_of(subject), input_names(subject), subject.expected)
+        return held.run(tensors_of(subject))
     except SuiteError:
         raise
     except Exception as error:
@@ -101,6 +102,38 @@ def arrays_of(subject: Subject) -> list[Any]:
 
     leaves = pytree.tree_leaves((subject.args, dict(subject.kwargs)))
     return [leaf.detach().cpu().numpy() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def tensors_of(subject: Subject) -> Tensors:
+    """What a file is held against: inputs and outputs, with their names."""
+    outputs = output_names(subject) if len(subject.expected) > 1 else ()
+    return Tensors(arrays_of(subject), input_names(subject), subject.expected, outputs)
+
+
+def output_names(subject: Subject) -> tuple[str, ...]:
+    """What PyTorch calls the outputs, by their keys; the model is run once more for that."""
+    import torch
+
+    model, args, kwargs = copy.deepcopy((subject.model, subject.args, dict(subject.kwargs)))
+    with torch.no_grad():
+        return tuple(_named(model(*args, **kwargs), ""))
+
+
+def _named(outputs: Any, name: str) -> list[str]:
+    """The names of the tensors in what a model returned, in the order of `nobuco.bridge.flat_outputs`."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return [name]
+    if dataclasses.is_dataclass(outputs):
+        items = [(field.name, getattr(outputs, field.name)) for field in dataclasses.fields(outputs)]
+    elif hasattr(outputs, "items"):
+        items = list(outputs.items())
+    elif isinstance(outputs, (list, tuple)):
+        items = list(zip(getattr(outputs, "_fields", map(str, range(len(outputs)))), outputs))
+    else:
+        return []
+    return [one for key, item in items for one in _named(item, f"{name}.{key}" if name else str(key))]
 
 
 def input_names(subject: Subject) -> tuple[str, ...]:

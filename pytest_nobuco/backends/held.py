@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+@dataclass(frozen=True)
+class Tensors:
+    """What PyTorch takes and gives, in its order, with names as far as there are any."""
+
+    inputs: Sequence[np.ndarray]
+    input_names: Sequence[str]
+    outputs: Sequence[np.ndarray]
+    output_names: Sequence[str] = ()
+
+
 @dataclass
 class Held:
     """An artifact with how its inputs and outputs are wanted to lie.
@@ -42,20 +52,20 @@ class Held:
         """The artifact, opened."""
         return self.open()
 
-    def run(self, tensors: Sequence[np.ndarray], names: Sequence[str], expected: Sequence[np.ndarray]) -> list[Any]:
+    def run(self, tensors: Tensors) -> list[Any]:
         """Its outputs in PyTorch's places and order, for inputs in PyTorch's.
 
         Where neither a shape nor a wish tells an order, each is tried, and the one nearer to PyTorch holds.
         """
-        given, made = self._places(tensors, names, expected)
+        given, made = self._places(tensors)
         best: tuple[float, list[Any], str] | None = None
         for order, how in self._input_orders(given):
             lying = [self._input_order(place, order) for place in given]
             feeds = [
-                _cast(to_order(tensors[place.index], each), self._dtype(i))
+                _cast(to_order(tensors.inputs[place.index], each), self._dtype(i))
                 for i, (place, each) in enumerate(zip(given, lying))
             ]
-            outputs = self._outputs(self.opened.run(feeds), made, expected)
+            outputs = self._outputs(self.opened.run(feeds), made, tensors.outputs)
             off = sum(off for off, _, _ in outputs)
             found = [array for _, array, _ in outputs]
             if best is None or off < best[0]:
@@ -65,24 +75,21 @@ class Held:
         self.orders = best[2]
         return best[1]
 
-    def feeds(self, tensors: Sequence[np.ndarray], names: Sequence[str], expected: Sequence[np.ndarray]) -> list[Any]:
+    def feeds(self, tensors: Tensors) -> list[Any]:
         """The inputs as the artifact takes them, in the order that it is wanted in or that shapes tell."""
-        given, _ = self._places(tensors, names, expected)
+        given, _ = self._places(tensors)
         order = next(iter(self._input_orders(given)))[0]
         return [
-            _cast(to_order(tensors[place.index], self._input_order(place, order)), self._dtype(i))
+            _cast(to_order(tensors.inputs[place.index], self._input_order(place, order)), self._dtype(i))
             for i, place in enumerate(given)
         ]
 
-    def _places(
-        self, tensors: Sequence[np.ndarray], names: Sequence[str], expected: Sequence[np.ndarray]
-    ) -> tuple[list[Place], list[Place]]:
-        ours = [Slot(name, array.shape) for name, array in zip([*names, *[""] * len(tensors)], tensors)]
-        theirs = [Slot("", array.shape) for array in expected]
+    def _places(self, tensors: Tensors) -> tuple[list[Place], list[Place]]:
+        ours = _slots(tensors.inputs, tensors.input_names), _slots(tensors.outputs, tensors.output_names)
         opened = self.opened
         if opened.inputs is None or opened.outputs is None:
-            return _in_order(tensors, self.inputs), _in_order(expected, self.outputs)
-        return match(opened.inputs, ours, "input"), match(opened.outputs, theirs, "output")
+            return _in_order(tensors.inputs, self.inputs), _in_order(tensors.outputs, self.outputs)
+        return match(opened.inputs, ours[0], "input"), match(opened.outputs, ours[1], "output")
 
     def _input_orders(self, places: Sequence[Place]) -> Iterator[tuple[str, str]]:
         """The orders to try inputs in, each with how it is known."""
@@ -129,6 +136,11 @@ class Held:
             how = "tried" if len(orders) > 1 else "by shape" if order != self.outputs else "as wanted"
             found[place.index] = off, _cast_integers(ours, theirs), f"{order} ({how})" if theirs.ndim >= 3 else ""
         return [found[index] for index in sorted(found)]
+
+
+def _slots(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[Slot]:
+    named = names if len(names) == len(arrays) else [""] * len(arrays)
+    return [Slot(name, array.shape) for name, array in zip(named, arrays)]
 
 
 def to_order(array: np.ndarray, order: str) -> np.ndarray:

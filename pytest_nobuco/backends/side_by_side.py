@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_nobuco.backends.foreign import arrays_of, run_held
+from pytest_nobuco.backends.foreign import run_held, tensors_of
 from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.registry import backend_named
 from pytest_nobuco.backends.spec import Backend
@@ -103,9 +103,7 @@ def _medians(trial: Trial, subject: Subject, made: dict[str, Held]) -> dict[str,
 
 
 def _ready(held: Held, subject: Subject) -> Timed:
-    from pytest_nobuco.backends.foreign import input_names
-
-    feeds = held.feeds(arrays_of(subject), input_names(subject), subject.expected)
+    feeds = held.feeds(tensors_of(subject))
     if held.path.suffix != ".tflite":
         return lambda: held.opened.run(feeds)
     from ai_edge_litert.interpreter import Interpreter
