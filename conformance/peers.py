@@ -107,7 +107,10 @@ def _measure(case: Case, pythons: Sequence[str]) -> Network | None:
 def _shortened(row: BackendRow) -> BackendRow:
     data = asdict(row)
     for name in ("problem", "wrong"):
-        data[name] = " ".join(data[name].split())[:_MOST_LETTERS]
+        lines = data[name].splitlines()
+        data[name] = " … ".join(
+            " ".join(line.split())[:_MOST_LETTERS] for line in dict.fromkeys([*lines[:1], *lines[-1:]])
+        )
     return BackendRow(**data)
 
 

@@ -15,7 +15,7 @@ NETS = """
     from torch import nn
 
     class Scaled(nn.Module):
-        mode = ""
+        mode, _version = "", 7
 
         def __init__(self):
             super().__init__()
@@ -23,6 +23,17 @@ NETS = """
 
         def forward(self, image):
             return image * self.scale[:, None, None]
+
+        def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+            if local_metadata.get("version") != 7:
+                raise ValueError("weights of another version")
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    class Failing(Scaled):
+        def forward(self, image):
+            if "pytest" not in sys.modules:
+                raise KeyError("only in the session")
+            return super().forward(image)
 
     class Refused(Scaled):
         mode = "refused"
@@ -141,17 +152,21 @@ def test_models_of_test_files_reach_the_other_interpreter(project):
 
 
 def test_what_cannot_be_done_is_told_in_a_line(project):
-    names = ["nets.Refused", "nets.Hidden", "nets.Other", "only_here.Scaled"]
+    names = ["nets.Refused", "nets.Hidden", "nets.Other", "only_here.Scaled", "nets.Failing"]
     result = run(project, *models(*names), "--nobuco-backend", "good", "--nobuco-order", "nchw")
-    result.assert_outcomes(failed=4)
+    result.assert_outcomes(failed=5)
     form = "good:nchw-nchw-static-npz"
-    said = [line for line in result.outlines if line.startswith(("Refused[", "Hidden[", "Other[", "Scaled["))]
+    said = [
+        line for line in result.outlines if line.startswith(("Refused[", "Hidden[", "Other[", "Scaled[", "Failing["))
+    ]
     assert said[0] == f"Refused[{form}]: good failed while converting: ValueError: no rule for aten.scale"
     assert said[1].startswith(f"Hidden[{form}]: good failed while converting: the model computes something else there")
     assert said[2].startswith(f"Other[{form}]: good failed while converting: nets.Other takes other weights")
     assert "only_here" in said[3]
     assert said[3].startswith(f"Scaled[{form}]: good: {sys.executable} cannot import only_here.Scaled: ")
     assert said[3].endswith("only in the session")
+    assert said[4].startswith(f"Failing[{form}]: good failed while converting: the model fails there, in PyTorch ")
+    assert said[4].endswith(": KeyError: 'only in the session'")
 
 
 @pytest.mark.parametrize(

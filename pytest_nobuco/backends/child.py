@@ -155,7 +155,7 @@ def _model(task: dict[str, Any], given: dict[str, Any], folder: Path) -> Any:
         model.eval()
         try:
             model.load_state_dict(given["state"])
-        except RuntimeError as error:
+        except _FAULTS as error:
             raise TaskError(f"{task['name']} takes other weights than in the session: {_line(error)}") from error
     return model
 
@@ -167,8 +167,13 @@ def _outputs(model: Any, given: dict[str, Any]) -> list[Any]:
     args, kwargs = pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, (given["args"], given["kwargs"])
     )
-    with torch.no_grad():
-        made = pytree.tree_leaves(model(*args, **kwargs))
+    try:
+        with torch.no_grad():
+            made = pytree.tree_leaves(model(*args, **kwargs))
+    except _FAULTS as error:
+        raise TaskError(
+            f"the model fails there, in PyTorch {torch.__version__}: {type(error).__name__}: {_line(error)}"
+        ) from error
     return [leaf for leaf in made if isinstance(leaf, torch.Tensor)]
 
 

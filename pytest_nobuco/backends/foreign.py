@@ -161,7 +161,7 @@ def _written(folder: Path, subject: Subject) -> None:
     given = {
         "args": subject.args,
         "kwargs": dict(subject.kwargs),
-        "state": dict(subject.model.state_dict()) if subject.name and is_module else {},
+        "state": subject.model.state_dict() if subject.name and is_module else {},  # with the versions of its parts
         "expected": [torch.from_numpy(array.copy()) for array in subject.expected if array.dtype.kind in "biufc"],
     }
     torch.save(given, folder / "given.pt")
