@@ -115,8 +115,9 @@ def _shortened(row: BackendRow) -> BackendRow:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip()
+    """The last commit that changed the converter."""
+    command = ["git", "-C", str(HERE.parent), "log", "-1", "--format=%h", "--", "nobuco"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def _render() -> None:
@@ -185,8 +186,8 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
     processors = _distinct([network.processor for network in networks])
     peers = " and ".join(versions)
     yield from textwrap.wrap(
-        f"`python -m conformance.peers`, {dates}, at {commits}: the {len(networks)} networks of "
-        f"`conformance/models.py` through nobuco, {peers}, each in an interpreter of its own with the same weights. "
+        f"`python -m conformance.peers`, {dates}, {commits}: the {len(networks)} networks of "
+        f"`conformance/models.py` through nobuco as of that commit, {peers}, each in an interpreter of its own with the same weights. "
         "Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself "
         "how outputs lie, and is given what `torch.onnx` writes or, where that is wrong or not taken, what the older "
         f"exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a row. A "
