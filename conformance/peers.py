@@ -186,8 +186,8 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
     processors = _distinct([network.processor for network in networks])
     peers = " and ".join(versions)
     yield from textwrap.wrap(
-        f"`python -m conformance.peers`, {dates}: the {len(networks)} networks of "
-        f"`conformance/models.py` through nobuco ({commits}), {peers}, each in an interpreter of its own with the same weights. "
+        f"`python -m conformance.peers`, {dates}: the {len(networks)} networks of `conformance/models.py` "
+        f"through nobuco ({commits}), {peers}, each in an interpreter of its own with the same weights. "
         "Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses by itself "
         "how outputs lie, and is given what `torch.onnx` writes or, where that is wrong or not taken, what the older "
         f"exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a row. A "
