@@ -46,6 +46,8 @@ class Subject:
     """Further arguments that the model is called with, from which a runtime that quantises takes its ranges."""
     witness: Witness | None = None
     """What else PyTorch tells of these outputs."""
+    name: str = ""
+    """By which the model can be imported; empty for one that only its object has."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class Form:
     inputs: str
     outputs: str
     free: FreeAxes = ()
+    backend: str = ""
+    """What converts, if it is not nobuco."""
 
     @property
     def name(self) -> str:
         """The form in a word, for reports."""
         axes = ";".join(",".join(map(str, axes)) for axes in self.free)
-        return "-".join(part for part in (self.inputs, self.outputs, axes) if part) or "static"
+        return "-".join(part for part in (self.backend, self.inputs, self.outputs, axes) if part) or "static"
 
 
 class Backend(Protocol):

@@ -13,10 +13,12 @@ import pytest
 
 from pytest_nobuco.baseline import Baseline
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.isolation.limits import Limits
 from pytest_nobuco.options import Options
 
 if TYPE_CHECKING:
-    from pytest_nobuco.backend import Backend, Form, Subject
+    from pytest_nobuco.backend import Form, Subject
+    from pytest_nobuco.backends.session import All
     from pytest_nobuco.named import NamedModel
 
 # Items of one model follow one another, so a few models at a time are enough, and a long list of large ones
@@ -51,19 +53,23 @@ class Bench:
     options: Options
     tell: Callable[[str], None] = lambda stage: None
     """Takes what the running item is about, for whoever watches this process."""
-    _backend: Backend | None = None
+    limits: Limits = field(default_factory=Limits)
+    """What the processes of other converters may take."""
+    _backend: All | None = None
     _entries: OrderedDict[str, Entry | _Failed] = field(default_factory=OrderedDict)
     _unimportable: dict[str, _Failed] = field(default_factory=dict)
     conversions: int = 0
     baseline: Baseline = field(default_factory=Baseline)
 
     @property
-    def backend(self) -> Backend:
-        """The frameworks; the first to ask loads them."""
+    def backend(self) -> All:
+        """The frameworks, and other converters; the first to ask loads them."""
         if self._backend is None:
             from nobuco.subject.resolve import resolve
+            from pytest_nobuco.backends.session import All
 
-            self._backend = resolve(self.options.backend)()
+            frameworks = resolve(self.options.backend)()
+            self._backend = All(frameworks, self.options.others, self.options.seed, self.limits)
         return self._backend
 
     def imported(self, model: NamedModel) -> Any:
@@ -100,7 +106,7 @@ class Bench:
         """The conversion of a model to this form, made if it is not there; a failed one fails again."""
 
         def convert() -> Any:
-            self.conversions += 1
+            self.conversions += form.backend not in dict(self.options.others.artifacts)
             return self.backend.convert(entry.subject, form, arguments)
 
         return _remembered(entry.conversions, form, convert)

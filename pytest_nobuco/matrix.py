@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 ORDERS = ("nchw", "nhwc")
 RUNTIMES = ("keras", "keras_file", "savedmodel", "tflite")
@@ -16,6 +16,8 @@ _QUICK = ("keras", "tflite")
 # Known by name, so that a suite can be written for it now; its items say why they are skipped.
 LATER = ("tfjs",)
 STATIC = "static"
+SIDE_BY_SIDE = "backends"
+"""In a runtime's place: all backends that were asked for, in one table."""
 
 
 @dataclass(frozen=True, order=True)
@@ -26,11 +28,19 @@ class Case:
     outputs: str
     shape: str
     runtime: str
+    backend: str = ""
+    """What another converter is called, or somebody's file; empty for nobuco."""
 
     @property
     def id(self) -> str:
         """How the case is written in a test's id."""
-        return f"{self.inputs}-{self.outputs}-{self.shape}-{self.runtime}"
+        form = "-".join(part for part in (self.inputs, self.outputs, self.shape, self.runtime) if part)
+        return f"{self.backend}:{form}" if self.backend else form
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """The parts by name, without those that say nothing."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def cases(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import pytest
 
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from pytest_nobuco.backends.options import BackendOptions, add_backend_options, read_backend_options
 from pytest_nobuco.baseline import add_baseline_options
 from pytest_nobuco.dynamic import read_letters
 from pytest_nobuco.isolation.limits import add_isolation_options
@@ -28,7 +29,7 @@ REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
 REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
 MARKER = (
     "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, "
-    "outputs, comparator, min_snr, representative, xfail, and "
+    "outputs, comparator, min_snr, representative, backend, xfail, and "
     "arguments of nobuco.pytorch_to_keras): convert the PyTorch model that this function returns (or this "
     "torch.nn.Module class) to Keras and TFLite, and compare each with PyTorch. On a module or a test class it "
     "sets what its functions inherit."
@@ -58,6 +59,7 @@ class Options:
     converters_from: tuple[str, ...] = ()
     samples: int | None = None
     converters_backend: str = REAL_CONVERTERS
+    others: BackendOptions = field(default_factory=BackendOptions)
 
     def words(self) -> list[str]:
         """The words of the command line, for what an item's outcome depends on besides its own markers."""
@@ -218,6 +220,7 @@ def add_options(parser: pytest.Parser) -> None:
     add_baseline_options(group)
     add_part_options(group)
     add_isolation_options(group)
+    add_backend_options(parser, group)
     add_latency_options(group)
     for bound in ("max_abs_diff", "max_rel_diff", "min_snr"):
         option = f"--nobuco-{bound.replace('_', '-')}"
@@ -254,6 +257,7 @@ def read_options(config: pytest.Config) -> Options:
         converters_from=tuple(config.getoption("nobuco_converters_from")),
         samples=config.getoption("nobuco_samples"),
         converters_backend=config.getini("nobuco_converters_backend"),
+        others=read_backend_options(config),
     )
 
 

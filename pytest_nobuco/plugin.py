@@ -18,7 +18,7 @@ from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.cases import case_of, label_of, marked_factory
 from pytest_nobuco.ids import keep_ids, take_ids
 from pytest_nobuco.isolation import child
-from pytest_nobuco.isolation.limits import limits_of
+from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
 from pytest_nobuco.parts import DONE, find_done, keep_part
@@ -50,14 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and let the models stand in for the paths where none was given."""
     options = read_options(config)
     config.addinivalue_line("markers", MARKER)
-    config.stash[BENCH] = Bench(options, baseline=read_baseline(config))
+    limits = limits_of(config)
+    config.stash[BENCH] = Bench(options, baseline=read_baseline(config), limits=limits or Limits())
     find_done(config)
     hooks.register(config)
     latency.register(config)
     in_child = child.is_child()
     if in_child:
         child.register(config)
-    elif (limits := limits_of(config)) is not None:
+    elif limits is not None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")

@@ -34,7 +34,7 @@ class OutputResult:
 class ItemResult:
     """What one item of a suite found.
 
-    kind: "parity" for a model, "converter" for a registered converter.
+    kind: "parity" for a model, "converter" for a registered converter, "backends" for several side by side.
     model: what the user calls it, the row of a table.
     case: the form, the column of a table, e.g. "nhwc-nhwc-dynHW-tflite".
     axes: the parts of the case by name: inputs, outputs, shape, runtime.
@@ -43,6 +43,7 @@ class ItemResult:
     graph: `nobuco.report.report_to_dict` of the conversion; only on the first item that used it, and on failures.
     worst_node: the culprit; it and command are as in the text of a failure.
     warnings: what a reader should know though the item may pass.
+    extra: what else there is to show: the rows of a table of backends, how the tensors of somebody's file lay.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class ItemResult:
     worst_node: str | None = None
     command: str = ""
     warnings: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pytest_nobuco.options import Options
 
 MARKER_ARGUMENTS = (
     "inputs", "kwargs", "input_shapes", "dynamic", "orders", "runtimes", "max_abs_diff", "max_rel_diff", "min_snr",
-    "outputs", "comparator", "representative", "xfail",
+    "outputs", "comparator", "representative", "backend", "xfail",
 )  # fmt: skip
 # Of `pytorch_to_keras`, as they are there; the others are the suite's to choose.
 CONVERSION_ARGUMENTS = (
@@ -81,8 +81,14 @@ class Settings:
         """The matrix; `ValueError` says what is wrong with what was asked for."""
         orders = self.nearest("orders") or self.options.orders or None
         runtimes = self.nearest("runtimes") or self.options.runtimes or None
-        matrix = cases(orders, sorted({STATIC, self._dynamic_name()}), runtimes)
-        return quick(matrix) if self.options.quick else matrix
+        shapes = sorted({STATIC, self._dynamic_name()})
+        others = self.options.others
+        if self.nearest("backend") is None and others.is_default:
+            matrix = cases(orders, shapes, runtimes)
+            return quick(matrix) if self.options.quick else matrix
+        from pytest_nobuco.backends.session import cases_of
+
+        return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes))
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""

@@ -6,7 +6,7 @@ import inspect
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, Failure, bound_for, check_outputs, render_failure, snr_of
 from pytest_nobuco.judging import Judged, judged, names_of
-from pytest_nobuco.matrix import STATIC, Case
+from pytest_nobuco.matrix import SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
 
@@ -52,8 +52,9 @@ class Trial:
 
 def reproducing(item: pytest.Item) -> str:
     """The command line that runs this item alone, with everything that its outcome depends on."""
-    model = named_model(item)
-    words = ["pytest", *(model.words if model else ()), *item.config.stash[BENCH].options.words(), item.nodeid]
+    model, case, options = named_model(item), case_of(item), item.config.stash[BENCH].options
+    backend = options.others.words(case.backend if case else "")
+    words = ["pytest", *(model.words if model else ()), *options.words(), *backend, item.nodeid]
     return shlex.join(words)
 
 
@@ -69,10 +70,10 @@ def run_item(item: pytest.Function) -> None:
     __tracebackhide__ = True
     trial = trial_of(item)
     case = trial.case
-    item.stash[RESULT] = ItemResult("parity", trial.model, case.id, asdict(case), command=trial.command)
+    item.stash[RESULT] = ItemResult("parity", trial.model, case.id, case.axes, command=trial.command)
     skipped = None
     try:
-        failure = _measure(trial)
+        failure = compare_backends(trial) if case.runtime == SIDE_BY_SIDE else _measure(trial)
     except (UnavailableError, InapplicableError) as error:
         skipped, failure = str(error), None
     except SuiteError as error:
@@ -84,6 +85,13 @@ def run_item(item: pytest.Function) -> None:
         pytest.skip(skipped)
     if failure:
         pytest.fail(failure, pytrace=False)
+
+
+def compare_backends(trial: Trial) -> str | None:
+    """The item that puts the backends side by side."""
+    from pytest_nobuco.backends.side_by_side import compare
+
+    return compare(trial)
 
 
 def _measure(trial: Trial) -> str | None:
@@ -104,6 +112,9 @@ def _measure(trial: Trial) -> str | None:
     _record(trial, [one for outputs, _ in found for one in outputs], form)
     result = _Result.of(trial, converted, subjects, found)
     _leave(trial, converted, result, made)
+    orders = getattr(converted, "orders", "")
+    if orders:  # found, in somebody's file
+        trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], extra={"orders": orders})
     if not result.problems:
         return None
     random = next((told for subject in subjects if (told := _randomness(subject))), None)
@@ -113,7 +124,7 @@ def _measure(trial: Trial) -> str | None:
         Failure(
             title=f"{trial.item.name}: {result.title}",
             model=trial.model,
-            orders=f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
+            orders=orders or f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
             sizes=_sizes_of_form(form, subjects),
             outputs=result.problems,
             culprit=result.culprit,
@@ -186,14 +197,14 @@ def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
     inputs = case.inputs if any(len(shape) >= 3 for shape in subject.shapes) else ""
     outputs = case.outputs if any(len(shape) >= 3 for shape in subject.output_shapes) else ""
     if case.shape == STATIC:
-        return Form(inputs, outputs), [subject]
+        return Form(inputs, outputs, backend=case.backend), [subject]
     try:
         free = trial.settings.free_axes(subject.shapes)
     except ValueError as error:
         raise SuiteError(str(error)) from None
     if not any(free):
         raise InapplicableError(f"no axis of inputs {_sizes(subject)} is one that is dynamic by default")
-    form = Form(inputs, outputs, free)
+    form = Form(inputs, outputs, free, case.backend)
     return form, [subject, trial.bench.elsewhere(entry, Form("", "", free), lambda: _elsewhere(trial, subject, free))]
 
 
@@ -226,7 +237,8 @@ def subject_of(trial: Trial) -> Subject:
     inputs, kwargs = trial.settings.inputs(), trial.settings.nearest("kwargs", {})
     samples = trial.settings.nearest("representative", ())
     subject = backend.subject(backend.build(make, seed), inputs, kwargs, seed)
-    return replace(subject, samples=tuple(samples() if callable(samples) else samples))
+    samples = tuple(samples() if callable(samples) else samples)
+    return replace(subject, samples=samples, name=trial.name or "")
 
 
 def _record(trial: Trial, found: Sequence[Judged], form: Form) -> None:

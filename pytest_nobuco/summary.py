@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_nobuco.backends.table import BackendRow, lines_of
 from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, count
 
 _COLOURS = {"✓": "green", "✗": "red", "~": "yellow", "–": ""}
@@ -32,6 +33,9 @@ def summarize(report: SuiteReport, verbosity: int, width: int) -> Iterator[tuple
     if rolled:
         cells = [cell for row in rolled for cell in row.cells]
         yield "green", f"✓ {count(len(rolled), 'converter')} match in {count(len(cells), 'form')}"
+    for model, backends in report.backends.items():
+        yield from (("", _cut(line, width)) for line in lines_of(model, [BackendRow(**row) for row in backends]))
+        yield "", ""
     if report.rows:
         yield "", report.totals
 
@@ -67,7 +71,7 @@ def _reason(cell: Cell) -> str:
     """Why the item counts as it does: the bound, or why it was skipped or is a known gap."""
     if cell.outcome in ("skipped", "xfailed", "xpassed"):
         return " ".join(cell.message.split())
-    return cell.bound
+    return "; ".join(filter(None, [cell.bound, cell.extra.get("orders", "")]))
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

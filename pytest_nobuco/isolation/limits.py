@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -69,6 +72,26 @@ def resident(pid: int) -> float:
         return sum(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
     told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return float(told.stdout or 0) * 1024
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process that leads a group, and what it has started, at once."""
+    with contextlib.suppress(OSError):
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def how_ended(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "hung up"
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"died of {name}" + (", as when memory runs out," if name == "SIGKILL" else "")
+    return f"ended with exit code {code}"
 
 
 def _positive(text: str) -> float:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
-from dataclasses import asdict
+from dataclasses import replace
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any
 
@@ -26,17 +24,15 @@ from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.collect import model_name
 from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
-from pytest_nobuco.isolation.limits import Limits
+from pytest_nobuco.isolation.limits import Limits, how_ended, kill
+from pytest_nobuco.isolation.words import last_words
+from pytest_nobuco.matrix import SIDE_BY_SIDE
 from pytest_nobuco.preflight import is_only
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
 # Seconds: how often a child is looked at, and how long one has to end by itself.
 _GLANCE, _PATIENCE = 0.1, 10.0
-# Of a stack that Python dumps: the frames below the model, and the list of modules.
-_SAYS_NOTHING = re.compile(r"^\s*$|File \".*\b(_?pytest|pytest_nobuco|pluggy)[/\\]|<frozen runpy>|^Extension modules:")
-# How many lines of what a child said last are shown.
-_LAST_WORDS = 25
 
 
 _OF_A_WORKER = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_TESTRUNUID")
@@ -81,7 +77,7 @@ class Isolation:
         started, has_run = time.monotonic(), False
         try:
             child = self._child_of(key)
-            for data in child.run(item.nodeid, nextitem.nodeid if nextitem else None, self.limits):
+            for data in child.run(item.nodeid, nextitem.nodeid if nextitem else None, self._limits_of(item)):
                 report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
                 has_run = has_run or report.when == "call"
                 yield report
@@ -89,6 +85,11 @@ class Isolation:
             self._end()
             self._deaths[key] += 1
             yield _failing(item, str(death), time.monotonic() - started, "teardown" if has_run else "???")
+
+    def _limits_of(self, item: pytest.Item) -> Limits:
+        """Those of one item; what puts several backends side by side holds each of them to the limits itself."""
+        case = case_of(item)
+        return replace(self.limits, seconds=None) if case and case.runtime == SIDE_BY_SIDE else self.limits
 
     def _try(self, key: str) -> None:
         """Before the first item, where there is one model alone: end the session if it does not run in PyTorch."""
@@ -129,7 +130,7 @@ def _failing(item: pytest.Item, message: str, seconds: float = 0, when: str = "?
     command = reproducing(item)
     report = failing(item.nodeid, item.location, f"{message}\n  reproduce: {command}", seconds, when)
     report.user_properties += [("nobuco_model", model), ("nobuco_case", case.id)]
-    report.nobuco = to_wire(ItemResult("parity", model, case.id, asdict(case), command=command))  # type: ignore[attr-defined]
+    report.nobuco = to_wire(ItemResult("parity", model, case.id, case.axes, command=command))  # type: ignore[attr-defined]
     return report
 
 
@@ -164,7 +165,7 @@ class Process:
                     return accepted.result(_GLANCE)
             if not accepted.done():
                 Client(listener.address, authkey=secret).close()  # a call of our own ends the waiting
-        raise DeathError(self._told(_how_ended(self._process.poll()), self._printed, self._said))
+        raise DeathError(self._told(how_ended(self._process.poll()), self._printed, self._said))
 
     def run(self, nodeid: str, following: str | None, limits: Limits) -> Iterator[Any]:
         """What the child reports of an item; `DeathError` if it does not come to that."""
@@ -196,17 +197,15 @@ class Process:
         except (EOFError, OSError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_PATIENCE)
-            raise DeathError(self._told(_how_ended(self._process.poll()), self._said)) from None
+            raise DeathError(self._told(how_ended(self._process.poll()), self._said)) from None
 
     def _told(self, how: str, *files: IO[bytes]) -> str:
         """How the child ended, at which stage, and what these files of it have last."""
-        lines = []
+        texts = []
         for file in files:
             file.seek(0)
-            lines += [
-                line for line in file.read().decode(errors="replace").splitlines() if not _SAYS_NOTHING.search(line)
-            ]
-        words = "".join(f"\n    {line}" for line in lines[-_LAST_WORDS:])
+            texts.append(file.read().decode(errors="replace"))
+        words = last_words(*texts)
         return f"its process {how} while {self._stage}" + (f"\n  its last words:{words}" if words else "")
 
     def end(self) -> None:
@@ -222,18 +221,4 @@ class Process:
 
     def kill(self) -> None:
         """End the child and what it has started, at once."""
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-
-def _how_ended(code: int | None) -> str:
-    if code is None:
-        return "hung up"
-    if code < 0:
-        name = signal.Signals(-code).name
-        return f"died of {name}" + (", as when memory runs out," if name == "SIGKILL" else "")
-    return f"ended with exit code {code}"
+        kill(self._process)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nobuco.report.html.assets import asset
 from nobuco.report.html.markup import Markup, tag
 from pytest_nobuco.report.data import Cell, Columns, Row, SuiteReport, columns, count, form_of, runtime_of
+from pytest_nobuco.report.html_backends import backends_html
 from pytest_nobuco.report.html_graph import graph_html
 from pytest_nobuco.report.html_latency import latency_html
 from pytest_nobuco.report.html_parts import cell_html, command_html, mark_html
@@ -22,6 +23,8 @@ def to_html(report: SuiteReport) -> str:
     """The report as a page."""
     mark, words = verdict(report)
     sections = [_section(report, kind) for kind in _TITLES if report.of_kind(kind)]
+    if report.backends:
+        sections.append(backends_html(report.backends))
     if report.latency:
         sections.append(latency_html(report.latency))
     page = tag(

@@ -33,6 +33,7 @@ def to_dict(report: SuiteReport) -> dict[str, Any]:
         "conversions": report.conversions,
         "environment": dict(report.environment),
         "models": [_row(row) for row in report.rows],
+        "backends": {model: list(rows) for model, rows in report.backends.items()},
         "latency": [asdict(row) for row in report.latency],
         "graphs": dict(report.graphs),
     }

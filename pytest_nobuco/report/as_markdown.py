@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from pytest_nobuco.backends.table import HEADS, NOTE, BackendRow, words_of
 from pytest_nobuco.latency.table import milliseconds
 from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, columns, count
 from pytest_nobuco.report.latency import by_model, facts, notes, runtime_text, speed_up_text
@@ -25,6 +27,8 @@ def to_markdown(report: SuiteReport) -> str:
     for kind, title in _TITLES.items():
         if rows := report.of_kind(kind):
             lines += [f"### {title}", "", *_matrix(rows, kind), ""]
+    for model, table in report.backends.items():
+        lines += [f"### {_escaped(model)}: backends", "", *_backends(table), ""]
     lines += _warnings(report)
     lines += _failures(report)
     if report.latency:
@@ -86,6 +90,19 @@ def _failures(report: SuiteReport) -> Iterator[str]:
     if len(failing) > _FAILURES_AT_MOST:
         yield f"And {len(failing) - _FAILURES_AT_MOST} more."
         yield ""
+
+
+def _backends(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield _table_line(HEADS)
+    yield "|---|" + "---:|" * (len(HEADS) - 1)
+    told = [BackendRow(**row) for row in rows]
+    for row in told:
+        yield _table_line(words_of(row))
+    yield ""
+    for row in told:
+        if row.problem or row.wrong:
+            yield f"- {_escaped(row.backend)}: {_escaped(row.problem or row.wrong)}"
+    yield f"<sub>{_escaped(NOTE)}</sub>"
 
 
 def _latency(report: SuiteReport) -> Iterator[str]:

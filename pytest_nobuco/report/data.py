@@ -50,6 +50,7 @@ class Cell:
     worst_node: str | None = None
     command: str = ""
     warnings: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fails(self) -> bool:
@@ -135,6 +136,7 @@ class SuiteReport:
 
     conversions: how many ran; forms share them.
     graphs: `nobuco.report.report_to_dict` by `Cell.conversion`, of what fails and of each model's worst form.
+    backends: of each model, the rows of the table of backends (`pytest_nobuco.backends.table.BackendRow`).
     environment: versions and processor, by what they are called.
     complete: False if the session was interrupted.
     """
@@ -143,6 +145,7 @@ class SuiteReport:
     conversions: int = 0
     graphs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     latency: tuple[LatencyRow, ...] = ()
+    backends: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     date: str = ""
@@ -217,8 +220,9 @@ def columns(rows: Sequence[Row]) -> Columns:
 
 
 def runtime_of(cell: Cell) -> str:
-    """The runtime; the whole case where the item did not say."""
-    return cell.axes.get("runtime", cell.case)
+    """The runtime, behind the backend if it is not nobuco; the whole case where the item did not say."""
+    runtime, backend = cell.axes.get("runtime", cell.case), cell.axes.get("backend")
+    return f"{backend}:{runtime}" if backend else runtime
 
 
 def form_of(cell: Cell) -> tuple[str, ...]:

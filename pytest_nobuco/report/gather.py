@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_nobuco.matrix import SIDE_BY_SIDE
 from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, rows_of
 from pytest_nobuco.results import ItemResult, LatencyRow, from_wire
 
@@ -83,13 +84,15 @@ class Gathered:
 
     def report(self, latency: Sequence[LatencyRow] = (), **facts: Any) -> SuiteReport:
         """Everything so far; `facts` are further fields of `SuiteReport`."""
-        rows = rows_of(_with_axes(self._cells()))
+        cells = _with_axes(self._cells())
+        rows = rows_of([cell for cell in cells if cell.kind != SIDE_BY_SIDE])
         wanted = [cell.conversion for row in rows for cell in _shown_with_graph(row)]
         return SuiteReport(
             rows=rows,
             conversions=sum(self.conversions.values()),
             graphs={key: self.graphs[key] for key in dict.fromkeys(wanted) if key in self.graphs},
             latency=tuple(latency),
+            backends={cell.model: cell.extra["backends"] for cell in cells if "backends" in cell.extra},
             **facts,
         )
 
@@ -115,6 +118,7 @@ class Gathered:
                 worst_node=result.worst_node,
                 command=result.command,
                 warnings=result.warnings,
+                extra=result.extra,
             )
             for nodeid, item in self.items.items()
             if (result := item.result) is not None and item.outcome in MARKS

@@ -34,7 +34,7 @@ def _sentences(report: SuiteReport) -> Iterator[str]:
     elif report.rows:
         yield "Nothing matches, though nothing fails."
     else:
-        yield "Only latency was measured." if report.latency else "No model ran, so there is nothing to say of parity."
+        yield _nothing(report)
     for outcome, one, more in _REST:
         number = sum(cell.outcome == outcome for cell in report.cells)
         if number:
@@ -44,6 +44,12 @@ def _sentences(report: SuiteReport) -> Iterator[str]:
         yield f"{count(len(warned), 'model')} {'has a warning' if len(warned) == 1 else 'have warnings'}."
     if not report.complete:
         yield "The session was interrupted, so this is not all of it."
+
+
+def _nothing(report: SuiteReport) -> str:
+    if report.backends:
+        return "Backends were put side by side; what each matches is for the items of its own."
+    return "Only latency was measured." if report.latency else "No model ran, so there is nothing to say of parity."
 
 
 def _failing(report: SuiteReport) -> str:
