@@ -330,6 +330,13 @@ class TestTheCulprit:
         converted = BACKEND.convert(subject, Form("nhwc", "nhwc", ((2, 3),)), {})
         elsewhere = BACKEND.resized(subject, [(2, 3, 11, 12)])
         assert "test_judging.step, at these sizes" in BACKEND.culprit(converted, elsewhere, DEFAULT, "keras")
+        assert "test_judging.step, at these sizes" in BACKEND.culprit(converted, elsewhere, DEFAULT, "tflite")
+
+    def test_at_other_sizes_it_is_the_runtime_where_keras_is_right_there(self):
+        subject = BACKEND.subject(Around(lambda y: y.exp()), [IMAGE], {}, 0)
+        converted = BACKEND.convert(subject, Form("nhwc", "nhwc", ((2, 3),)), {})
+        elsewhere = BACKEND.resized(subject, [(2, 3, 11, 12)])
+        assert BACKEND.culprit(converted, elsewhere, DEFAULT, "tflite").startswith("no call: the Keras model is within")
 
     def test_imprecise_calls_are_listed(self):
         wrongly(lambda x: x * 1.01)
