@@ -84,7 +84,8 @@ CASES = {
     "a list of numbers": Case(tabled, (5,), {0}, "x.shape[0] % 3 == 2", ((8,),), ((4,),)),
     "a list of names": Case(named, (1, 1, 4, 4), {2}, "x.shape[2] % 2 == 0", ((1, 1, 6, 4),), ((1, 1, 5, 4),)),
     "chunks": Case(stacked, (8, 3), {0}, "7 <= x.shape[0] <= 8", ((7, 3),), ((9, 3),)),
-    "squeeze": Case(squeezed, (3, 2), {0}, "x.shape[0] > 1", ((7, 2),), ((1, 2),)),
+    "squeeze": Case(squeezed, (3, 2), {0}, "x.shape[0] != 1", ((7, 2),), ((1, 2),)),
+    "squeeze of one element": Case(squeezed, (1, 4, 4, 4), {0, 2}, "x.shape[0] == 1", ((1, 4, 7, 4),), ((2, 4, 4, 4),)),
     "a write to nothing": Case(written_behind, (6, 6), {0}, "x.shape[0] >= 6", ((8, 6),), ((4, 6),)),
     "a mask and a loop": Case(chosen_and_repeated, (3, 2), {0}, "x.shape[0] == 3", (), ((5, 2),)),
     "a far bound": Case(far, (5,), {0}, "x.shape[0] <= 1000", ((1000,),), ((1001,),)),
@@ -229,6 +230,31 @@ def test_a_write_through_a_dropped_dimension():
 def decided_beside_a_window(x):
     x = x + 1 if x.shape[0] > 3 else x
     return F.avg_pool2d(x, 4)
+
+
+def test_an_axis_left_out_for_its_length_is_left_out_in_any_order():
+    x = torch.rand(1, 4, 4, 4)
+    with pytest.warns(NobucoWarning, match=r"x.shape\[0\] == 1"):
+        model = nobuco.pytorch_to_keras(squeezed, [x], input_shapes={x: (None, 4, None, 4)}, verbose=False)
+    longer = torch.rand(1, 4, 7, 4)
+    given = longer.permute(0, 2, 3, 1).numpy()
+    np.testing.assert_allclose(model(given).numpy(), squeezed(longer).permute(0, 2, 1).numpy(), rtol=1e-5)
+
+
+def test_the_same_axis_of_two_inputs_is_told_apart():
+    """Both are as long on the example; where PyTorch takes unequal ones, the model does, too."""
+
+    def program(x, y):
+        return y.reshape(x.shape[2], -1)
+
+    x, y = torch.rand(6, 11, 6), torch.rand(6, 11, 6)
+    model = nobuco.pytorch_to_keras(
+        program, [x, y], input_shapes={x: (None,) * 3, y: (None,) * 3},
+        inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
+    )  # fmt: skip
+    for shapes in (((3, 5, 1), (1, 5, 3)), ((4, 5, 7), (7, 5, 4))):
+        given = [torch.rand(shape) for shape in shapes]
+        np.testing.assert_array_equal(model([t.numpy() for t in given]).numpy(), program(*given).numpy())
 
 
 def test_a_run_that_fails_of_something_else_settles_no_decision():

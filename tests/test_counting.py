@@ -121,7 +121,7 @@ def test_a_loop_over_what_is_chosen_is_refused():
     def program(x):
         return torch.stack([row * 2 for row in x[x > 0]])
 
-    with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):  # noqa: SIM117
+    with pytest.warns(NobucoWarning, match="makes other calls where other numbers of elements"):  # noqa: SIM117
         with pytest.raises(nobuco.ConverterError, match="loop over dimension 0"):
             nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
 
@@ -132,7 +132,7 @@ def test_other_sizes_stay_static_where_the_programme_takes_another_way():
         chosen = small[small > 100]
         return small if len(chosen) == 0 else small + chosen.sum()
 
-    with pytest.warns(NobucoWarning, match="another way at other numbers of elements"):
+    with pytest.warns(NobucoWarning, match="right where shape.0. of what is chosen == 0"):
         model = nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
     assert model.output_shape == (3, 2)
 
@@ -146,3 +146,34 @@ def test_what_had_no_elements_while_tracing_has_some_later():
     x = torch.arange(20.0).view(5, 4)
     for ours, theirs in zip(model(x.numpy()), moved(x), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("chosen", "region"), [(2, "<= 2"), (4, ">= 3")])
+def test_a_branch_on_len_is_reported_though_all_sizes_are_static(chosen, region):
+    """Python's `len` gives a plain number, so that only runs with other numbers of elements show the decision."""
+
+    def program(x):
+        return x * 2 if len(x[x > 0]) > 2 else x
+
+    example = torch.tensor([1.0] * chosen + [-1.0] * (6 - chosen))
+    with pytest.warns(NobucoWarning, match=f"right where shape.0. of what is chosen {region}"):
+        _, report = nobuco.pytorch_to_keras(program, [example], verbose=False, return_report=True)
+    assert [condition.region for condition in report.conditions] == [f"shape[0] of what is chosen {region}"]
+
+
+def test_a_branch_that_moves_a_state_is_reported():
+    """On the first call both sides give the same."""
+
+    class Counter(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(3))
+
+        def forward(self, x):
+            if len(x[x > 0]) > 2:
+                self.count = self.count * 2
+            self.count.add_(1)
+            return self.count * 1
+
+    with pytest.warns(NobucoWarning, match="right where shape.0. of what is chosen <= 2"):
+        nobuco.pytorch_to_keras(Counter(), [torch.tensor([1.0, 2.0, -1.0, -1.0])], verbose=False)

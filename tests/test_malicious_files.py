@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import subprocess
@@ -241,7 +242,8 @@ def test_pickles_are_not_read_and_paths_are_not_followed(files, tmp_path):
     (tmp_path / "inside").mkdir()
     with pytest.raises(Exception):  # noqa: B017, PT011 (whichever error Keras has for it)
         keras.models.load_model(files.write(tmp_path / "inside/p.keras", members=pickled))
-    keras.models.load_model(files.write(tmp_path / "inside/m.keras", members=outside))
+    with contextlib.suppress(AttributeError):  # Keras 3.12 fails while it says that it skips the path
+        keras.models.load_model(files.write(tmp_path / "inside/m.keras", members=outside))
     assert len(CALLED) == count and not list(tmp_path.glob("*.txt"))
     assert pickle.loads(pickle.dumps(1)) == 1
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.ir import map_leaves
-from nobuco.layout.movement import Move, Reshape, shortest
+from nobuco.layout.movement import Move, Reshape, Step, shortest
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
 from nobuco.registry import Converter
@@ -39,9 +39,16 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     dynamic = iter(_STAND_INS)
     # Where there was nothing while tracing, a zero would not tell which axis it stands for.
     physical = [next(dynamic) * (sample or 1) if size is None else size for size, sample in zip(shape, samples)]
-    logical = before.to_logical(physical)
-    steps = reordered(unit.steps(logical), before, after, len(logical), unit.outputs[0].rank)
-    return shortest(physical, steps)
+    taken = unit.steps(before.to_logical(physical))
+    if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example
+        physical = [sample if sample == 1 else size for size, sample in zip(physical, samples)]
+        taken = unit.steps(before.to_logical(physical))
+    return shortest(physical, reordered(taken, before, after, len(physical), unit.outputs[0].rank))
+
+
+def _rank(steps: Sequence[Step], rank: int) -> int:
+    """How many dimensions steps leave of so many."""
+    return next((len(step.shape) for step in reversed(steps) if isinstance(step, Reshape)), rank)
 
 
 def apply_moves(x: tf.Tensor, moves: Sequence[Move], samples: Sequence[int]) -> tf.Tensor:

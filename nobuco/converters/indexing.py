@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.keys import Key, is_full, is_mask, parse, strided
+from nobuco.converters.keys import Key, is_full, is_mask, parse, strided, takes_nothing
 from nobuco.converters.support import agree, cast, laid_out, rank, sizes
 from nobuco.converters.writing import counted, written
 from nobuco.ir import Node, Value, leaves, map_leaves
@@ -219,6 +219,8 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
     One plain slice is cut out and replaced. Else the value is spread over the whole tensor and selected: a
     padding for all axes with step one, a gather for each other, and a mask.
     """
+    if any(isinstance(entry, slice) and takes_nothing(entry) for entry in spec):
+        return tf.identity(x)
     lies = sizes(x)
     spans = {i: _span(e, n) for i, (e, n) in enumerate(zip(spec, lies)) if not _covers_all(e, n)}
     if not spans:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from nobuco.converters import keys
 from nobuco.converters.shaping import varargs
 from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
 from nobuco.ir import Node
@@ -29,9 +30,9 @@ def leaves_in(x: tf.Tensor, sources: Sequence[int | None]) -> ChannelOrder:
     return order
 
 
-def sliced(x: tf.Tensor, along: int, start: Any, stop: Any) -> tf.Tensor:
+def part(x: tf.Tensor, along: int, start: Any, stop: Any) -> tf.Tensor:
     """`x[start:stop]` along one axis; None leaves an end open."""
-    return x[tuple(slice(start, stop) if i == along else slice(None) for i in range(rank(x)))]
+    return keys.sliced(x, [slice(start, stop) if i == along else keys.FULL for i in range(rank(x))])
 
 
 # -- put together ------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, 
             return _pieces(x, [each + (i < longer) for i in pieces], dim)
         return _pieces(x, [each + tf.cast(i < longer, tf.int32) for i in pieces], dim)
     bounds = [None, *indices_or_sections, None]
-    return tuple(sliced(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
+    return tuple(part(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
 
 
 @converter(*spellings("tensor_split"), channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
@@ -282,7 +283,7 @@ def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
         return _window(input, along, start, length)
     stop = start + length
     # Up to the end, where it is counted from there.
-    return sliced(input, along, start, None if isinstance(start, int) and start < 0 and stop == 0 else stop)
+    return part(input, along, start, None if isinstance(start, int) and start < 0 and stop == 0 else stop)
 
 
 def _window(x: tf.Tensor, along: int, start: Any, length: int) -> tf.Tensor:
@@ -368,4 +369,4 @@ def _rolled(x: tf.Tensor, shift: int, along: int) -> tf.Tensor:
     cut = -shift % total if not isinstance(total, int) or total else 0
     if isinstance(cut, int) and cut == 0:
         return x
-    return tf.concat([sliced(x, along, cut, None), sliced(x, along, None, cut)], along)
+    return tf.concat([part(x, along, cut, None), part(x, along, None, cut)], along)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.joining import leaves_in, sliced
+from nobuco.converters.joining import leaves_in, part
 from nobuco.converters.shaping import varargs
 from nobuco.converters.support import agree, axis, rank, sizes, spellings
 from nobuco.ir import Node, Value
@@ -122,7 +122,7 @@ def unfold(input: tf.Tensor, dimension: int, size: int, step: int) -> tf.Tensor:
     dim, lies = dimension % rank(input), sizes(input)
     count = (lies[dim] - size) // step + 1
     if isinstance(size, int) and isinstance(step, int) and step == size:
-        windows = tf.reshape(sliced(input, dim, 0, count * size), [*lies[:dim], count, size, *lies[dim + 1 :]])
+        windows = tf.reshape(part(input, dim, 0, count * size), [*lies[:dim], count, size, *lies[dim + 1 :]])
     else:
         starts = tf.range(count) * step
         windows = tf.gather(input, starts[:, tf.newaxis] + tf.range(size), axis=dim)
@@ -172,7 +172,7 @@ def _diagonal_matrix(x: tf.Tensor, offset: int) -> tf.Tensor:
     before = offset if offset >= 0 else -offset * side
     after = side * side - before - count * (side + 1)
     after = max(after, 0) if isinstance(after, int) else tf.maximum(after, 0)
-    flat = sliced(tf.pad(flat, [*none, [before, after]]), len(batch), None, side * side)
+    flat = part(tf.pad(flat, [*none, [before, after]]), len(batch), None, side * side)
     return tf.reshape(flat, [*batch, side, side])
 
 

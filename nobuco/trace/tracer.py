@@ -40,7 +40,7 @@ from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.site import in_check_of_arguments
 from nobuco.trace.sizes import Kept
-from nobuco.trace.sizes.counting import Fewer, shortened, thinned
+from nobuco.trace.sizes.counting import Count, recounted, shortened
 from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
@@ -62,7 +62,7 @@ def trace(
     kwargs: Mapping[str, Any],
     sizes: Kept = Kept.NONE,
     paths: int = 0,
-    fewer: Fewer | None = None,
+    count: Count | None = None,
 ) -> Graph:
     """Run `function(*args, **kwargs)` once and record it.
 
@@ -76,12 +76,12 @@ def trace(
         kwargs: keyword arguments, likewise.
         sizes: of which sizes to record what becomes of them.
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
-        fewer: how many of n elements those calls shall give that choose some by their values; None: all.
+        count: how many elements those calls shall give that choose some by their values; None: as many as they do.
 
     Raises:
         Exception: whatever the program raises.
     """
-    result = traced(function, args, kwargs, sizes, paths, fewer)
+    result = traced(function, args, kwargs, sizes, paths, count)
     if isinstance(result, Failure):
         raise result.error
     return result
@@ -93,14 +93,14 @@ def traced(
     kwargs: Mapping[str, Any],
     sizes: Kept = Kept.NONE,
     paths: int = 0,
-    fewer: Fewer | None = None,
+    count: Count | None = None,
 ) -> Graph | Failure:
     """What `trace` gives; where the program raises, what was seen until then."""
     loaded = dynamo_is_loaded()
-    result = _traced(function, args, kwargs, sizes, paths, fewer)
+    result = _traced(function, args, kwargs, sizes, paths, count)
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
-        result = _traced(function, args, kwargs, sizes, paths, fewer)
+        result = _traced(function, args, kwargs, sizes, paths, count)
     return result
 
 
@@ -110,9 +110,9 @@ def _traced(
     kwargs: Mapping[str, Any],
     sizes: Kept,
     paths: int,
-    fewer: Fewer | None,
+    count: Count | None,
 ) -> Graph | Failure:
-    tracer = Tracer(function, sizes, paths, fewer)
+    tracer = Tracer(function, sizes, paths, count)
     session = tracer.session
     try:
         session.memory.meet(generators(function, (args, kwargs)))
@@ -137,9 +137,9 @@ def _traced(
 class Tracer(TorchFunctionMode):
     """Records calls while `running()`; a mode of PyTorch's own, so nothing of torch is touched."""
 
-    def __init__(self, root: Any, sizes: Kept = Kept.NONE, paths: int = 0, fewer: Fewer | None = None) -> None:
+    def __init__(self, root: Any, sizes: Kept = Kept.NONE, paths: int = 0, count: Count | None = None) -> None:
         super().__init__()
-        self._fewer = fewer
+        self._count = count
         self.session = Session(root, self, sizes, paths)
         self.states = States(self.session)
         self._sizes = SizeRecorder(self.session)
@@ -208,6 +208,7 @@ class Tracer(TorchFunctionMode):
                 return fill(args[0][args[1]], args[2])
         if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
             return None
+        self._sizes.note_squeeze(func, args, kwargs)
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))
@@ -227,7 +228,7 @@ class Tracer(TorchFunctionMode):
                 return result  # it gave back what it was given: `to` the same dtype, dropout at rest
             with torch._C.DisableTorchFunction():  # at another size it may give a copy: a call of its own at each
                 result = result.view_as(result)
-        repeatable = is_repeatable(func, (args, kwargs)) and self._fewer is None
+        repeatable = is_repeatable(func, (args, kwargs)) and self._count is None
         repeatable = repeatable and torch.equal(state, torch.get_rng_state())
         self._record(func, (args, kwargs), given, result, written, cast, repeatable)
         counted_by = counting(func, given)
@@ -236,18 +237,18 @@ class Tracer(TorchFunctionMode):
         return result
 
     def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What a call gives, or would if it chose fewer elements; with the writes since, those of the call alone.
+        """What a call gives, or would if it chose so many elements; with the writes since, those of the call alone.
 
         Memory that nobody has written to yet holds zeros, as it does in the converted model: else what is compared
         would be chance.
         """
-        if self._fewer is not None:
-            args, kwargs = thinned(func, args, kwargs, self._is_live, self._fewer)
+        if self._count is not None:
+            args, kwargs = recounted(func, args, kwargs, self._is_live, self._count)
         self.session.memory.take_writes()
         result = func(*args, **kwargs)
         if is_uninitialised(func):
             result.detach().zero_()
-        return result if self._fewer is None else shortened(func, result, self._fewer)
+        return result if self._count is None else shortened(func, result, self._count)
 
     def _is_live(self, leaf: Any) -> bool:
         return isinstance(leaf, torch.Tensor) and self.session.record.is_live(self.session.tensors.value_of(leaf))

@@ -12,6 +12,7 @@ import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite import run_tflite, to_tflite
 from tests.converters.ops import check_dynamic, ops_of
+from tests.sizes import check_sizes
 
 X = torch.randn(2, 6, 4, 5)
 I = torch.tensor([0, 3, -1])  # noqa: E741
@@ -310,3 +311,31 @@ def test_indices_into_what_may_have_no_elements_in_tflite():
     data = to_tflite(keras_model)
     for given in ((x, i), (-x.abs(), i[:0])):
         np.testing.assert_array_equal(run_tflite(data, [t.numpy() for t in given])[0], chosen(*given).numpy())
+
+
+NOTHING = {
+    "narrow": lambda x: x.narrow(1, 0, 0),
+    "tensor_split": lambda x: x.tensor_split([0, 2], 1)[0],
+    "from behind": lambda x: x[:, -1:0],
+    "a new axis": lambda x: x[None, :0],
+    "a write": lambda x: x.index_put((torch.zeros(0, dtype=torch.long),), torch.ones(())),
+    "a write to a slice": lambda x: torch.slice_scatter(x, x[:, 2:2] * 3, 1, 2, 2),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize("dynamic", [(0,), (0, 1)])
+def test_nothing_of_a_dynamic_tensor(name, dynamic):
+    """Where an end is 0, XNNPACK's slice takes all that there is."""
+    check_sizes(
+        NOTHING[name], (torch.rand(3, 4),), (torch.rand(5, 4),), free=(dynamic,), orders=(ChannelOrder.PYTORCH,)
+    )
+
+
+def test_a_write_to_no_element_of_a_dynamic_tensor():
+    def program(x):
+        y = x * 1
+        y[:, 2:2] = x[:, 2:2] * 3
+        return y
+
+    check_sizes(program, (torch.rand(3, 4),), (torch.rand(5, 4),), free=((0, 1),), orders=(ChannelOrder.PYTORCH,))

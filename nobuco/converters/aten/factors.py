@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.aten.spelling import aten
-from nobuco.converters.joining import sliced
+from nobuco.converters.joining import part
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import rank, sizes, smallest
 from nobuco.layout import ChannelOrderingStrategy
@@ -157,9 +157,9 @@ def unpacked(lu: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """L, with ones on its diagonal, and U, of both in one matrix."""
     *batch, rows, columns = sizes(lu)
     k = smallest(rows, columns)
-    lower = tf.linalg.band_part(sliced(lu, rank(lu) - 1, None, k), -1, 0)
+    lower = tf.linalg.band_part(part(lu, rank(lu) - 1, None, k), -1, 0)
     lower = tf.linalg.set_diag(lower, tf.ones([*batch, k], lu.dtype))
-    return lower, tf.linalg.band_part(sliced(lu, rank(lu) - 2, None, k), 0, -1)
+    return lower, tf.linalg.band_part(part(lu, rank(lu) - 2, None, k), 0, -1)
 
 
 def as_matrix(permutation: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

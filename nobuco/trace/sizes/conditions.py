@@ -40,8 +40,8 @@ class Story:
 
     `ways` tells of each run that PyTorch could make where it first parts from the example's.
 
-    `same` are the runs at other sizes that made the same calls, `thinned` those with fewer elements chosen; of those
-    among the latter that made other calls, `thinned_apart` has the first call that each did not make.
+    `same` are the runs at other sizes that made the same calls, `recounted` those with other numbers of elements chosen
+    that did; `recounted_apart` are those that made other calls, each with the first that it did not make.
     """
 
     graph: Graph
@@ -51,8 +51,8 @@ class Story:
     runs: Sequence[Rerun]
     ways: Sequence[tuple[Node, int] | None]
     same: Sequence[Graph]
-    thinned: Sequence[Graph]
-    thinned_apart: Sequence[Node]
+    recounted: Sequence[Graph]
+    recounted_apart: Sequence[tuple[Graph, Node]]
 
     @property
     def apart(self) -> list[tuple[Rerun, Node]]:
@@ -72,7 +72,8 @@ class Story:
     @cached_property
     def _numbers(self) -> dict[int, dict[int, Any]]:
         """What the example's sizes were in each other run, as far as that made the same calls, by the id of the run."""
-        graphs = [*(run.graph for run in self.runs if run.graph is not None), *self.same, *self.thinned]
+        resized = [run.graph for run in self.runs if run.graph is not None]
+        graphs = [*resized, *self.same, *self.recounted, *(other for other, _ in self.recounted_apart)]
         return {id(other): dict(_sizes_in(self.graph, other)) for other in graphs}
 
     def sizes(self) -> Iterator[tuple[Value, Formula]]:
@@ -144,9 +145,10 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
     for guard in _decided_by_counts(story):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
         _add(found, reason, "decides by how many elements were chosen", "does as the example did", ())
-    for node in story.thinned_apart if story.same else ():
-        reason = Reason("as many elements are chosen as in the example", node.site)
-        _add(found, reason, "makes other calls where fewer elements are chosen", "does as the example did", ())
+    for other, node in story.recounted_apart:
+        reason = _reason_of_count(story, other, node)
+        what = "makes other calls where other numbers of elements are chosen"
+        _add(found, reason, what, "does as the example did", ())
     return list(found.values())
 
 
@@ -163,7 +165,7 @@ def _add_arguments(
 
 def _decided_by_counts(story: Story) -> Iterator[Guard]:
     """The decisions by how many elements were chosen that may go another way, and never did to no effect."""
-    harmless = {i for other in story.thinned for i in _turned(story.graph.guards, other.guards)}
+    harmless = {i for other in story.recounted for i in _turned(story.graph.guards, other.guards)}
     for number, guard in enumerate(story.graph.guards):
         if story.is_counted(guard) and number not in harmless:
             outcomes = story.formulas.outcomes(guard)
@@ -221,6 +223,24 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     return Reason(region, node.site)
 
 
+def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
+    """Where as many elements are chosen that a call is made, and the line that decided."""
+    guards = story.graph.guards
+    before = [guards[i] for i in _turned(guards, run.guards) if guards[i].position <= node.id]
+    if before:
+        guard = before[-1]
+        return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
+    apart = [other for other, first in story.recounted_apart if first.id == node.id]
+    for size, formula in reversed([known for known in story.sizes() if known[0].id < node.id]):
+        right = [story.graph.samples[size.id], *story.numbers_of(size, story.recounted)]
+        wrong = story.numbers_of(size, apart)
+        if size.id in story.formulas.counted and None not in (*right, *wrong):
+            for text, holds in _patterns(right, wrong):
+                if all(map(holds, right)) and not any(map(holds, wrong)):
+                    return Reason(_said(text, formula.inside(0)), node.site)
+    return Reason("as many elements are chosen as in the example", node.site)
+
+
 def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
     """What the lengths of one axis have in common in just those runs that agree with the example."""
     runs = [run for run, _ in _ran(story)]
@@ -229,14 +249,20 @@ def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
         wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
         for text, holds in _patterns(right, wrong):
             if all(map(holds, right)) and not any(map(holds, wrong)):
-                return text.format(story.name(place)) if "{}" in text else f"{story.name(place)} {text}"
+                return _said(text, story.name(place))
     return None
+
+
+def _said(pattern: str, name: str) -> str:
+    return pattern.format(name) if "{}" in pattern else f"{name} {pattern}"
 
 
 def _patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str, Callable[[int], bool]]]:
     low, high = min(right), max(right)
-    if set(wrong) <= {0, 1}:
+    if set(wrong) <= {0, 1} and low == max(wrong) + 1:
         yield f"> {max(wrong)}", lambda n: n > max(wrong)
+    if high == 0:
+        yield "== 0", lambda n: n == 0
     yield f"<= {high}", lambda n: n <= high
     yield f">= {low}", lambda n: n >= low
     if low < high:

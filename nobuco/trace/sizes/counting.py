@@ -1,7 +1,7 @@
-"""Calls that give as many elements as their arguments' values say, and running them so that they give fewer.
+"""Calls that give as many elements as their arguments' values say, and running them so that they give others.
 
 How many pass a threshold, or stay after `nms`, is known only when a model runs. A programme that is run again with
-some of them left out shows which of its sizes follow from that.
+some of them left out, or with more, shows which of its sizes and decisions follow from that.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.calls import name_of
 
-# How many of n elements a call gives in another run.
-Fewer = Callable[[int], int]
+# How many elements a call gives in another run, where it gives n on the example and could give as many as `most`.
+Count = Callable[[int, int], int]
 _OF_MASKS = {"nonzero", "argwhere", "masked_select", "where", "__getitem__", "__setitem__"}
 _PACKING = "_pack_padded_sequence"  # by the lengths of sequences
 _OF_RESULTS = {"nms", "unique", "unique_consecutive", "bincount"}
@@ -40,18 +40,18 @@ def _is_counting(node: Node) -> bool:
     return bool(_counted(node.op, node.args, node.kwargs, _is_varying)) or _name(node.op) in _OF_RESULTS
 
 
-def thinned(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool], fewer: Fewer) -> Any:
-    """The arguments of such a call with fewer elements in its masks; what is not `live` stays."""
+def recounted(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[Any], bool], count: Count) -> Any:
+    """The arguments of such a call with another number of elements in its masks; what is not `live` stays."""
     masks = {id(mask) for mask in _counted(func, args, kwargs, live)}
-    thin = _shorter if _name(func) == _PACKING else _with_fewer
-    return map_leaves(lambda leaf: thin(leaf, fewer) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
+    change = _shorter if _name(func) == _PACKING else _choosing
+    return map_leaves(lambda leaf: change(leaf, count) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
 
 
-def shortened(func: Any, result: Any, fewer: Fewer) -> Any:
-    """The result of a call that has no mask, with fewer elements."""
+def shortened(func: Any, result: Any, count: Count) -> Any:
+    """The result of a call that has no mask, with so many elements, or fewer where it has not as many."""
     if _name(func) not in _OF_RESULTS or not isinstance(result, torch.Tensor) or len(result) < 2:
         return result
-    return result[: max(fewer(len(result)), 1)]
+    return result[: max(count(len(result), len(result)), 1)]
 
 
 def _name(func: Any) -> str:
@@ -82,18 +82,18 @@ def _is_varying(leaf: Any) -> bool:
     return isinstance(leaf, Value) and leaf.kind in (ValueKind.INPUT, ValueKind.RESULT)
 
 
-def _with_fewer(mask: torch.Tensor, fewer: Fewer) -> torch.Tensor:
-    """A mask that chooses fewer elements, the first of them; one more where it chooses next to nothing."""
-    flat = mask.flatten().clone()
-    chosen = flat.nonzero().flatten()
-    left = (flat == 0).nonzero().flatten()
-    if len(chosen) > 1:
-        flat[chosen[max(fewer(len(chosen)), 1) :]] = 0
-    elif len(left):
-        flat[left[0]] = 1
-    return flat.reshape(mask.shape)
+def _choosing(mask: torch.Tensor, count: Count) -> torch.Tensor:
+    """A mask that chooses so many elements: the first that it chose, then the first that it did not."""
+    flat = mask.flatten()
+    chosen, left = flat.nonzero().flatten(), (flat == 0).nonzero().flatten()
+    wanted = min(count(len(chosen), len(flat)), len(flat))
+    kept = torch.cat([chosen, left])[:wanted]
+    other = torch.zeros_like(flat)
+    other[kept] = torch.where(flat[kept] == 0, 1, flat[kept]).to(flat.dtype)
+    return other.reshape(mask.shape)
 
 
-def _shorter(lengths: torch.Tensor, fewer: Fewer) -> torch.Tensor:
+def _shorter(lengths: torch.Tensor, count: Count) -> torch.Tensor:
     """Lengths of sequences of which the longest are shorter."""
-    return lengths.clamp(max=max(fewer(int(lengths.max())), 1))
+    longest = int(lengths.max())
+    return lengths.clamp(max=max(count(longest, longest), 1))

@@ -14,18 +14,27 @@ from typing import Any
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.sizes.conditions import Finding, Story, conditions, undecided
-from nobuco.trace.sizes.counting import Fewer, counts, sizes_behind
+from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
-from nobuco.trace.sizes.infer import Lost, inferred, seen_by
+from nobuco.trace.sizes.infer import Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, parting, reach_in, reruns
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
 
-# How many of n elements that are chosen by their values to leave in another run, each tried: some of the sizes that
-# follow from that are cut off at a number, which only few elements show.
-_FEWER: tuple[Fewer, ...] = (lambda n: n - 1, lambda n: n // 2, lambda n: min(n - 1, 3))
+# How many elements to choose in another run instead of n, of `most`, each tried: some of the sizes that follow from
+# that are cut off at a number, which only few elements show; and what is decided by a number goes the other way where
+# there are none, or all.
+_COUNTS: tuple[Count, ...] = (
+    lambda n, most: n - 1 if n > 1 else n + 1,
+    lambda n, most: n // 2,
+    lambda n, most: min(n - 1, 3) if n > 1 else 3,
+    lambda n, most: (n + most + 1) // 2,
+    lambda n, most: most,
+    lambda n, most: 1,
+    lambda n, most: 0,
+)
 # How many more runs to make at sizes where a decision would go the other way.
 _MOST_DIRECTED = 6
 
@@ -69,16 +78,16 @@ def trace_dynamic(
     trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
         resized = reruns(program, seconds) if resizes else []
-        thinned = [_thinned_run(program, fewer) for fewer in _FEWER if counts(graph)]
+        recounted = [_recounted_run(program, count) for count in _COUNTS if counts(graph)]
         learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
-        graph = learner.learnt(graph, resized, [run for run in thinned if run is not None])
+        graph = learner.learnt(graph, resized, [run for run in recounted if run is not None])
     return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told))
 
 
-def _thinned_run(program: Program, fewer: Fewer) -> Graph | None:
-    """A trace with fewer elements chosen; None where the program cannot go on with them."""
+def _recounted_run(program: Program, count: Count) -> Graph | None:
+    """A trace with so many elements chosen; None where the program cannot go on with them."""
     try:
-        return lightened(trace(program.function, program.args, program.kwargs, **program.options, fewer=fewer))
+        return lightened(trace(program.function, program.args, program.kwargs, **program.options, count=count))
     except Exception:
         return None
 
@@ -93,17 +102,17 @@ class _Learner:
     resizes: bool
     reach: float
 
-    def learnt(self, graph: Graph, resized: list[Rerun], thinned: Sequence[Graph]) -> Graph:
+    def learnt(self, graph: Graph, resized: list[Rerun], recounted: Sequence[Graph]) -> Graph:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
-        story = self._story(graph, resized, thinned)
+        story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
             sizes = story.other_way(self.reach)
             if sizes is None:
                 break
             resized = [*resized, self.program.at(sizes)]
-            story = self._story(graph, resized, thinned)
-        same = [*story.same, *story.thinned]
-        if (self.resizes and not story.same) or (thinned and not same):
+            story = self._story(graph, resized, recounted)
+        same = [*story.same, *story.recounted]
+        if (self.resizes and not story.same) or (recounted and not same):
             return self._unfollowed(story)
         learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
@@ -124,33 +133,29 @@ class _Learner:
             warnings=(*graph.warnings, *messages),
         )
 
-    def _story(self, graph: Graph, resized: Sequence[Rerun], thinned: Sequence[Graph]) -> Story:
+    def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""
         raw = [run.graph for run in resized if run.graph is not None]
-        first, *others = strip_converted([graph, *raw, *thinned], self.stands_for_all)
+        first, *others = strip_converted([graph, *raw, *recounted], self.stands_for_all)
         ways = [parting(first, other) for other in others[: len(raw)]]
         same = [other for other, way in zip(others, ways) if way is None]
-        fewer = [(other, parting(first, other)) for other in others[len(raw) :]]
-        seen = [seen_by(first, other) for other in same]
-        agreeing = [run for run, way in zip((run for run in resized if run.graph is not None), ways) if way is None]
-        formulas = Formulas(first, self._axes(resized, agreeing), _shapes(first, seen), sizes_behind(first))
+        counted = [(other, parting(first, other)) for other in others[len(raw) :]]
+        seen = [seen_before(first, other, way) for other, way in zip(others, ways)]
+        formulas = Formulas(first, self._axes(resized), _shapes(first, seen), sizes_behind(first))
         return Story(
             first, self.names, self.program.dynamic_axes, formulas, tuple(resized), tuple(ways), tuple(same),
-            tuple(other for other, way in fewer if way is None),
-            tuple(way[0] for _, way in fewer if way is not None),
+            tuple(other for other, way in counted if way is None),
+            tuple((other, way[0]) for other, way in counted if way is not None),
         )  # fmt: skip
 
-    def _axes(self, runs: Sequence[Rerun], agreeing: Sequence[Rerun]) -> list[Axis]:
+    def _axes(self, runs: Sequence[Rerun]) -> list[Axis]:
         """The dynamic axes, those together that were as long as each other in every run."""
         places: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for place, mine in self.program.dynamic_axes.items():
-            places.setdefault((mine, *(run.sizes[place] for run in runs)), []).append(place)
+            ran = (run.sizes[place] for run in runs if run.graph is not None)
+            places.setdefault((mine, *ran), []).append(place)
         return [
-            Axis(
-                f"{self.names[alike[0][0]]}.shape[{alike[0][1]}]",
-                tuple(alike),
-                (lengths[0], *(run.sizes[alike[0]] for run in agreeing)),
-            )
+            Axis(f"{self.names[alike[0][0]]}.shape[{alike[0][1]}]", tuple(alike), lengths)
             for lengths, alike in places.items()
         ]
 
@@ -175,7 +180,11 @@ class _Learner:
 
 
 def _formulas(graph: Graph, story: Story) -> Formulas:
-    return Formulas(graph, story.formulas.axes, _shapes(graph, graph.runs[: len(story.same)]))
+    """The formulas that hold where the program does as on the example."""
+    agreeing = iter(graph.runs)
+    return Formulas(
+        graph, story.formulas.axes, _shapes(graph, [next(agreeing) if way is None else {} for way in story.ways])
+    )
 
 
 def _sizes_of(graph: Graph) -> list[Value]:
@@ -183,11 +192,12 @@ def _sizes_of(graph: Graph) -> list[Value]:
 
 
 def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value], list[Any]]:
-    """For a value of the graph, its shape (or its number) in the example and in each run."""
+    """For a value of the graph, its shape (or its number) in the example and in each run; None: it was not seen."""
 
     def shapes(value: Value) -> list[Any]:
         mine = graph.samples[value.id] if value.kind is ValueKind.SIZE else value.shape
-        return [mine, *(run.get(value.id, mine) for run in runs)]
+        same = mine if value.kind.is_constant else None
+        return [mine, *(run.get(value.id, same) for run in runs)]
 
     return shapes
 

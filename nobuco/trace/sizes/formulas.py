@@ -43,8 +43,7 @@ _ARRAYWISE: dict[Callable[..., Any], Callable[..., Any]] = {
 class Axis:
     """Dynamic axes of inputs that are as long as each other in every run.
 
-    `places` are their inputs and dimensions, `text` the name of the first; `lengths` are the example's and those of the
-    runs that made the same calls.
+    `places` are their inputs and dimensions, `text` the name of the first; `lengths` those in the example and each run.
     """
 
     text: str
@@ -72,8 +71,9 @@ class Formula:
 
 @dataclass
 class Formulas:
-    """The formulas of a graph's sizes; `shapes` tells the shape (or the number) of a value in each run.
+    """The formulas of a graph's sizes.
 
+    `shapes` tells the shape (or the number) of a value in the example and in each run, None where it was not made.
     `counted` are the ids of those sizes that follow from how many elements values have chosen.
     """
 
@@ -121,7 +121,7 @@ class Formulas:
                         return Formula(axis.text, lengths)
             if size.id in self.counted:
                 return self._counted(base, dim)
-            return self.fitted([shape[dim] for shape in self.shapes(base)])
+            return self.fitted([None if shape is None else shape[dim] for shape in self.shapes(base)])
         return _applied(node.op, [self.of(arg) for arg in node.args])
 
     def _counted(self, base: Value, dim: int) -> Formula:
@@ -132,28 +132,34 @@ class Formulas:
         return Formula(f"shape[{dim}] of what is chosen", drawn)
 
     def fitted(self, numbers: Sequence[Any]) -> Formula | None:
-        """The formula of what was these numbers in the runs."""
+        """The formula of what was these numbers in the runs; None in one that did not come so far."""
         key = tuple(numbers)
         if key not in self._fitted:
             self._fitted[key] = self._fit(key)
         return self._fitted[key]
 
     def _fit(self, numbers: tuple[Any, ...]) -> Formula | None:
-        if len(set(numbers)) == 1:
-            return self.of(numbers[0])
-        if len(set(numbers)) < min(_FEWEST_RUNS, len(numbers)) or any(type(n) is not int for n in numbers):
+        known = [i for i, n in enumerate(numbers) if n is not None]
+        seen = [numbers[i] for i in known]
+        if len(set(seen)) == 1:
+            return self.of(seen[0])
+        if len(seen) >= _FEWEST_RUNS and len(set(seen)) == _FEWEST_RUNS - 1:  # too few for any formula but this one
+            equal = (i for i, axis in enumerate(self.axes) if [axis.lengths[k] for k in known] == seen)
+            return next((Formula(self.axes[i].text, self.lengths[i]) for i in equal), None)
+        if len(set(seen)) < min(_FEWEST_RUNS, len(seen)) or any(type(n) is not int for n in seen):
             return None
         for axis, lengths in zip(self.axes, self.lengths):
-            fit = linear_fit(axis.lengths, numbers)
+            fit = linear_fit([axis.lengths[i] for i in known], seen)
             if fit is not None:
                 return _linear(axis.text, lengths, *fit)
         return self._product(numbers)
 
-    def _product(self, numbers: Sequence[int]) -> Formula | None:
+    def _product(self, numbers: Sequence[int | None]) -> Formula | None:
         """The formula of a product, as sizes are that were flattened: one axis times what remains."""
         for axis, lengths in zip(self.axes, self.lengths):
-            if all(length and n % length == 0 for n, length in zip(numbers, axis.lengths)):
-                rest = self.fitted([n // length for n, length in zip(numbers, axis.lengths)])
+            pairs = list(zip(numbers, axis.lengths))
+            if all(n is None or (length and n % length == 0) for n, length in pairs):
+                rest = self.fitted([None if n is None else n // length for n, length in pairs])
                 if rest is not None:
                     return _applied(operator.mul, [Formula(axis.text, lengths), rest])
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -254,10 +254,27 @@ def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float] | None:
 
 
 def seen_by(first: Graph, second: Graph) -> dict[int, Any]:
-    """By the first run's values: the shapes and sizes of the second."""
-    pairs = list(zip(first.inputs, second.inputs))
-    for node, other in zip(first.walk(), second.walk()):
-        pairs += zip(node.results, other.results)
+    """By the first run's values: the shapes and sizes of the second, which made the same calls."""
+    return _seen(second, [*zip(first.inputs, second.inputs), *_made_in_both(zip(first.walk(), second.walk()))])
+
+
+def seen_before(first: Graph, second: Graph, way: tuple[Node, int] | None) -> dict[int, Any]:
+    """What `seen_by` tells, of a run that went another way from `way` on: what was made before."""
+    mine = list(first.walk())
+    if way is None or way[1] >= len(mine):
+        return seen_by(first, second)
+    alike = list(zip(mine, second.walk()))[: way[1]]
+    # A call that was under way has given what it gave since then.
+    made = [pair for pair in _made_in_both(alike) if pair[0].id < mine[way[1]].id]
+    return _seen(second, [*zip(first.inputs, second.inputs), *made])
+
+
+def _made_in_both(nodes: Iterable[tuple[Node, Node]]) -> Iterator[tuple[Value, Value]]:
+    for node, other in nodes:
+        yield from zip(node.results, other.results)
+
+
+def _seen(second: Graph, pairs: Iterable[tuple[Value, Value]]) -> dict[int, Any]:
     return {
         mine.id: second.samples[theirs.id] if mine.kind is ValueKind.SIZE else theirs.shape for mine, theirs in pairs
     }

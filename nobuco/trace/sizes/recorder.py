@@ -37,6 +37,17 @@ class SizeRecorder:
             return math.prod(self._size(args[0], dim, n) for dim, n in enumerate(args[0].shape))
         return answer
 
+    def note_squeeze(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
+        """Note what `squeeze` decides by: which of the dimensions that it is asked about are one element long."""
+        if name_of(func) != "squeeze" or not self._keeps_sizes() or not args or not self._is_live(args[0]):
+            return
+        input, *given = args
+        asked = given[0] if given else kwargs.get("dim", tuple(range(input.dim())))
+        for dim in (asked,) if isinstance(asked, int) else asked:
+            if input.dim():
+                size = self._size(input, dim % input.dim(), input.shape[dim])
+                self.note_guard(size.value, "eq", 1, plain(size) == 1)
+
     def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
         """Record arithmetic on sizes."""
         record, tensors = self._session.record, self._session.tensors

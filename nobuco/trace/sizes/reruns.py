@@ -41,6 +41,8 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
 FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
 # Seconds that one run at much larger sizes may take, by what the run on the example took.
 FAR_SECONDS = 1.0
+# How many axes to try alone, where other inputs have axes that are as long.
+_MOST_ALONE = 8
 
 
 def reach_in(seconds: float) -> float:
@@ -130,11 +132,28 @@ def reruns(program: Program, seconds: float) -> list[Rerun]:
             run = _tried(program, axes, change, found)
             if run.graph is not None:
                 break
+    _tell_apart(program, axes, found)
     for change in FAR:
         if np.prod([change(n, axis) / n for (_, axis), n in axes.items()]) > reach_in(seconds):
             break
         _tried(program, axes, change, found)
     return list(found.values())
+
+
+def _tell_apart(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun]) -> None:
+    """Add runs in which axes are unequal that are equal in all others: the same axis of several inputs.
+
+    All at once; or, since PyTorch may want some to be equal, each alone.
+    """
+    alike: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for place, n in axes.items():
+        alike.setdefault((place[1], n), []).append(place)
+    others = [group[1:] for group in alike.values()]
+    apart = {place: n + 32 * place[0] for place, n in axes.items()}
+    if not any(others) or _added(program, apart, found).graph is not None:
+        return
+    for place in [place for _, place in sorted((i, p) for group in others for i, p in enumerate(group))][:_MOST_ALONE]:
+        _added(program, {**axes, place: axes[place] + 32}, found)
 
 
 def _tried(
@@ -144,6 +163,11 @@ def _tried(
     key = tuple(sizes.values())
     if key == tuple(axes.values()):
         return Rerun(sizes, None)
+    return _added(program, sizes, found)
+
+
+def _added(program: Program, sizes: Sizes, found: dict[tuple[int, ...], Rerun]) -> Rerun:
+    key = tuple(sizes.values())
     if key not in found:
         found[key] = program.at(sizes)
     return found[key]
