@@ -7,13 +7,14 @@ count against it. Imports nobuco, so it is itself imported only where something 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nobuco.parity import Difference, default_tolerance
 from nobuco.report.data import NodeReport, Report, Status
 from pytest_nobuco.gate import Bound
 
 if TYPE_CHECKING:
+    from nobuco.fault import Bisection
     from pytest_nobuco.backend import Converted, Subject
 
 # Rounding leaves a few units in the last place of the largest number that a call reads or gives; of long sums more.
@@ -25,11 +26,19 @@ def culprit_of(converted: Converted, subject: Subject, bound: Bound, runtime: st
     report = converted.report
     if not any(node.own is not None for node in report.walk()):
         return None
-    if subject.shapes != converted.shapes:
-        return blamed(report, bound) or _elsewhere(converted, subject, bound) or _none_here(report)
-    if runtime != "keras" and not any(_exceeds(output, bound) for output in report.outputs):
+    elsewhere = _bisected(converted, subject) if subject.shapes != converted.shapes else None
+    if runtime != "keras" and _is_right_in_keras(converted, subject, elsewhere, bound):
         return f"no call: the Keras model is within the bound, so it is the way to {runtime}, or what runs it"
-    return blamed(report, bound) or _none_here(report)
+    # Calls were run alone at the sizes of the conversion, where the model is right if it fails elsewhere only.
+    there = _first_off(elsewhere, bound) if elsewhere is not None else None
+    return there or blamed(report, bound) or _none_here(report)
+
+
+def _is_right_in_keras(converted: Converted, subject: Subject, elsewhere: Bisection | None, bound: Bound) -> bool:
+    if elsewhere is not None:
+        return not any(_exceeds(output.difference, bound) for output in elsewhere.outputs.outputs)
+    here = subject.shapes == converted.shapes
+    return here and not any(_exceeds(output, bound) for output in converted.report.outputs)
 
 
 def blamed(report: Report, bound: Bound, label: Callable[[NodeReport], str] | None = None) -> str | None:
@@ -106,19 +115,24 @@ def _measured(report: Report) -> Iterator[NodeReport]:
     return (node for node in report.in_order() if node.own is not None)
 
 
-def _elsewhere(converted: Converted, subject: Subject, bound: Bound) -> str | None:
-    """The first call whose result leaves the bound at other sizes than those of the conversion."""
+def _bisected(converted: Converted, subject: Subject) -> Bisection | None:
+    """The calls of the running model at other sizes than those of the conversion; None where it only raises."""
     import nobuco
 
     try:
-        found: Any = nobuco.bisect(
+        return nobuco.bisect(
             subject.model, converted.model, list(subject.args), dict(subject.kwargs) or None,
             inputs_channel_order=converted.inputs,
         )  # fmt: skip
-    except Exception:  # what the model does at these sizes may be no more than to raise
+    except Exception:  # whatever a TensorFlow operation raises at a size that it cannot take
         return None
-    point = next((point for point in found.points if _exceeds(point.difference, bound)), None)
-    if point is None:
+
+
+def _first_off(found: Bisection, bound: Bound) -> str | None:
+    """The first call whose result leaves its bound in the running model."""
+    off = [point for point in found.points if not point.difference.matches]
+    off += [point for point in found.points if _exceeds(point.difference, bound)]
+    if not off:
         return None
-    label = f"{point.path} ({point.name})" if point.path else point.name
-    return f"{label}, at these sizes: {point.difference.describe()} {point.invoked}"
+    label = f"{off[0].path} ({off[0].name})" if off[0].path else off[0].name
+    return f"{label}, at these sizes: {off[0].difference.describe()} {off[0].invoked}"

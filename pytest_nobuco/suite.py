@@ -17,8 +17,9 @@ from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.collect import model_name, named_model
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
-from pytest_nobuco.gate import Bound, Failure, bound_for, check_outputs, render_failure, snr_of
-from pytest_nobuco.judging import Judged, judged, names_of
+from pytest_nobuco.findings import Result, result_of, sizes_of, tried
+from pytest_nobuco.gate import Failure, render_failure, snr_of
+from pytest_nobuco.judging import Judged
 from pytest_nobuco.matrix import SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
@@ -108,18 +109,17 @@ def _measure(trial: Trial) -> str | None:
     finally:
         made = bench.conversions - before
         trial.item.user_properties.append(("nobuco_conversions", made))
-    found = [_judged(trial, converted, subject) for subject in subjects]
-    _record(trial, [one for outputs, _ in found for one in outputs], form)
-    result = _Result.of(trial, converted, subjects, found)
+    found = [tried(trial, converted, subject) for subject in subjects]
+    _record(trial, [one for attempt in found for one in attempt.outputs], form)
+    result = result_of(trial, converted, found)
     _leave(trial, converted, result, made)
     orders = getattr(converted, "orders", "")
     if orders:  # found, in somebody's file
         trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], extra={"orders": orders})
     if not result.problems:
         return None
-    random = next((told for subject in subjects if (told := _randomness(subject))), None)
-    if random is not None:
-        return f"{trial.item.name}: {random}\n  model: {trial.model}\n  reproduce: {trial.command}"
+    if result.randomness is not None:
+        return f"{trial.item.name}: {result.randomness}\n  model: {trial.model}\n  reproduce: {trial.command}"
     return render_failure(
         Failure(
             title=f"{trial.item.name}: {result.title}",
@@ -130,64 +130,6 @@ def _measure(trial: Trial) -> str | None:
             culprit=result.culprit,
             command=trial.command,
         )
-    )
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What there is to say of an item beside its figures."""
-
-    title: str
-    problems: tuple[str, ...]
-    culprit: str | None
-    warnings: tuple[str, ...]
-
-    @classmethod
-    def of(cls, trial: Trial, converted: Any, subjects: Sequence[Subject], found: Sequence[_Found]) -> _Result:
-        backend, runtime = trial.bench.backend, trial.case.runtime
-        at = [f"at inputs {_sizes(subject)}, " if len(subjects) > 1 else "" for subject in subjects]
-        wrong = [
-            (f"{where}{text}", subject, bound)
-            for where, subject, (outputs, problems) in zip(at, subjects, found)
-            for text, bound in (*problems, *((one.text, one.bound) for one in outputs if not one.fits))
-        ]
-        culprit = backend.culprit(converted, wrong[0][1], wrong[0][2], runtime) if wrong else None
-        problems = [text for text, _, _ in wrong]
-        imprecise = [f"imprecise: {call}" for call in backend.imprecise(converted).values()]
-        title = f"{runtime} differs from PyTorch"
-        if not problems:
-            problems = trial.bench.baseline.grown(trial.item.nodeid, [one for outputs, _ in found for one in outputs])
-            title = f"{runtime} differs more from PyTorch than it did"
-        if imprecise and trial.bench.options.strict_nodes:
-            title = title if problems else "calls are imprecise, as --nobuco-strict-nodes forbids"
-            problems, imprecise = [*problems, *imprecise], []
-        empty = subjects[0].witness.emptiness if subjects[0].witness is not None else None
-        return cls(title, tuple(problems), culprit, (*((empty,) if empty else ()), *(() if problems else imprecise)))
-
-
-_Found = tuple[list[Judged], list[tuple[str, Bound]]]
-
-
-def _judged(trial: Trial, converted: Any, subject: Subject) -> _Found:
-    """What became of each output, and what is wrong with all of them together."""
-    backend, settings = trial.bench.backend, trial.settings
-    check_outputs(settings.markers, names_of(subject))
-    trial.bench.tell(f"running it in {trial.case.runtime}")
-    got = backend.run(converted, subject, trial.case.runtime)
-
-    def bound_of(name: str, number: int) -> Bound:
-        return bound_for(settings.markers, trial.bench.options, trial.case.runtime, (name, number))
-
-    outputs = list(judged(backend, subject, got, bound_of, lambda: backend.imprecise(converted)))
-    miscounted = f"{len(got)} outputs, PyTorch gives {len(subject.expected)}"
-    return outputs, [] if len(got) == len(subject.expected) else [(miscounted, bound_of("", 0))]
-
-
-def _randomness(subject: Subject) -> str | None:
-    told = subject.witness.randomness if subject.witness is not None else None
-    return told and (
-        f"the model itself is random: two runs in PyTorch on the same inputs differ, {told}, which says nothing of the "
-        "conversion; call .eval(), fix what it draws, or give comparator=... in the convert marker"
     )
 
 
@@ -203,7 +145,7 @@ def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
     except ValueError as error:
         raise SuiteError(str(error)) from None
     if not any(free):
-        raise InapplicableError(f"no axis of inputs {_sizes(subject)} is one that is dynamic by default")
+        raise InapplicableError(f"no axis of inputs {sizes_of(subject)} is one that is dynamic by default")
     form = Form(inputs, outputs, free, case.backend)
     return form, [subject, trial.bench.elsewhere(entry, Form("", "", free), lambda: _elsewhere(trial, subject, free))]
 
@@ -216,7 +158,7 @@ def _elsewhere(trial: Trial, subject: Subject, free: FreeAxes) -> Subject:
             return trial.bench.backend.resized(subject, shapes)
         except SuiteError as error:
             refusals.append(str(error))
-    text = f"it takes no other sizes than {_sizes(subject)}: {refusals[0]}"
+    text = f"it takes no other sizes than {sizes_of(subject)}: {refusals[0]}"
     if trial.settings.wish().strict:
         raise SuiteError(text)
     raise InapplicableError(text)
@@ -267,21 +209,17 @@ def output_result(one: Judged) -> OutputResult:
     return OutputResult(max_abs, max_rel, one.fits, d.describe(), snr, cosine, one.name)
 
 
-def _leave(trial: Trial, converted: Any, result: _Result, made: int) -> None:
+def _leave(trial: Trial, converted: Any, result: Result, made: int) -> None:
     """Leave the rest for the reports."""
     graph = trial.bench.backend.graph(converted) if made or result.problems else None
     told = trial.item.stash[RESULT]
     trial.item.stash[RESULT] = replace(told, graph=graph, worst_node=result.culprit, warnings=result.warnings)
 
 
-def _sizes(subject: Subject) -> str:
-    return " and ".join("×".join(map(str, shape)) or "()" for shape in subject.shapes)
-
-
 def _sizes_of_form(form: Form, subjects: Sequence[Subject]) -> str | None:
     if len(subjects) == 1:
         return None
-    return f"converted at {_sizes(subjects[0])}, tried at {_sizes(subjects[1])}, too"
+    return f"converted at {sizes_of(subjects[0])}, tried at {sizes_of(subjects[1])}, too"
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -37,21 +37,20 @@ class Witness:
     @cached_property
     def randomness(self) -> str | None:
         """How two runs on the same inputs differ; None where they do not."""
-        import numpy as np
-
-        for name, one, other in zip(self.names, self._arrays(self.outputs), self._arrays(self._again())):
+        try:
+            others = self._arrays(self._again())
+        except Exception as error:
+            return f"the second raises {type(error).__name__}: {error}"
+        for name, one, other in zip(self.names, self._arrays(self.outputs), others):
             if one.shape != other.shape:
                 return f"output {name} has shape {one.shape} once and {other.shape} another time"
-            if not np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"):
-                apart = np.abs(one.astype(np.complex128) - other.astype(np.complex128))
-                return f"output {name} by {np.max(apart[np.isfinite(apart)], initial=0.0):.1e}"
+            if not _equal(one, other):
+                return f"output {name} by {_apart(one, other):.1e}"
         return None
 
     @cached_property
     def emptiness(self) -> str | None:
         """Why nothing that the model does would show in its outputs; None where it would."""
-        import numpy as np
-
         arrays = self._arrays(self.outputs)
         if not any(array.size for array in arrays):
             return "every output is empty, so nothing was compared"
@@ -62,10 +61,8 @@ class Witness:
             others = self._arrays(self._again(*changed))
         except Exception:  # these values may be beyond what the model takes
             return None
-        same = [
-            a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(arrays, others)
-        ]
-        return "the outputs are the same for other inputs, so a wrong conversion may not show" if all(same) else None
+        same = len(arrays) == len(others) and all(map(_equal, arrays, others))
+        return "the outputs are the same for other inputs, so a wrong conversion may not show" if same else None
 
     @cached_property
     def noise(self) -> tuple[float | None, ...]:
@@ -75,22 +72,14 @@ class Witness:
         another kernel does (Monte Carlo arithmetic). So numbers that are left where larger ones cancelled out show how
         much of them is chance.
         """
-        import numpy as np
-
         arrays = self._arrays(self.outputs)
-        found: list[float | None] = [0.0] * len(arrays)
-        for seed in range(_RUNS):
-            try:
-                moved = self._arrays(self._again(rounding=seed))
-            except Exception:  # a model may refuse to run under a dispatch mode
-                return (None,) * len(arrays)
-            for i, (plain, other) in enumerate(zip(arrays, moved)):
-                if plain.shape != other.shape:
-                    found[i] = None
-                elif found[i] is not None and plain.dtype.kind in "fc":
-                    apart = np.abs(plain.astype(np.complex128) - other.astype(np.complex128))
-                    found[i] = max(found[i] or 0.0, float(np.max(apart[np.isfinite(apart)], initial=0.0)))
-        return tuple(found)
+        try:
+            runs = [self._arrays(self._again(rounding=seed)) for seed in range(_RUNS)]
+        except Exception:  # a model may refuse to run under a dispatch mode
+            return (None,) * len(arrays)
+        if any(len(run) != len(arrays) for run in runs):
+            return (None,) * len(arrays)
+        return tuple(_largest_move(plain, [run[i] for run in runs]) for i, plain in enumerate(arrays))
 
     @cached_property
     def pointed(self) -> Mapping[int, Pointed]:
@@ -98,8 +87,11 @@ class Witness:
         from nobuco.bridge import flat_outputs
         from pytest_nobuco.pointing import Finding
 
-        with Finding() as finding:
-            outputs = flat_outputs(self._again())
+        try:
+            with Finding() as finding:
+                outputs = flat_outputs(self._again())
+        except Exception:  # a model may refuse to run under a function mode
+            return {}
         known = {i: finding.of(output) for i, output in enumerate(outputs)}
         return {i: pointed for i, pointed in known.items() if pointed is not None}
 
@@ -124,6 +116,25 @@ class Witness:
         from nobuco.bridge import flat_outputs, to_numpy
 
         return [to_numpy(tensor) for tensor in flat_outputs(outputs)]
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are the same, NaN where the other has it."""
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference that is finite."""
+    import numpy as np
+
+    apart = np.abs(one.astype(np.complex128) - other.astype(np.complex128))
+    return float(np.max(apart, where=np.isfinite(apart), initial=0.0))
+
+
+def _largest_move(plain: np.ndarray, moved: Sequence[np.ndarray]) -> float | None:
+    if any(other.shape != plain.shape for other in moved):
+        return None
+    return max(_apart(plain, other) for other in moved)
 
 
 def _paths(outputs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

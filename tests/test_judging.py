@@ -209,6 +209,7 @@ class TestChance:
         found = subject_of(lambda y: (y, F.dropout(y, 0.5, True))).witness.randomness
         assert found.startswith("output 1 by ")
         assert subject_of(lambda y: y).witness.randomness is None
+        assert subject_of(lambda x: (x.bfloat16() / x, x / x), torch.arange(3.0)).witness.randomness is None
 
     def test_what_a_model_remembers_is_no_chance(self):
         model = nn.BatchNorm2d(3).train()
@@ -221,6 +222,7 @@ class TestChance:
         assert "same for other inputs" in subject_of(lambda y: (y * 0 + 1).relu()).witness.emptiness
         assert subject_of(lambda y: (y * 0, y)).witness.emptiness is None
         assert subject_of(lambda x: x.sum(), torch.ones(3)).witness.emptiness is None
+        assert "same for other" in subject_of(lambda x: x.bool().bfloat16(), torch.arange(1.0, 4)).witness.emptiness
         ids = torch.zeros(2, 3, dtype=torch.int64)  # no other values can be made of these
         assert subject_of(nn.Embedding(1, 4), ids).witness.emptiness is None
 
@@ -330,6 +332,13 @@ class TestTheCulprit:
         converted = BACKEND.convert(subject, Form("nhwc", "nhwc", ((2, 3),)), {})
         elsewhere = BACKEND.resized(subject, [(2, 3, 11, 12)])
         assert "test_judging.step, at these sizes" in BACKEND.culprit(converted, elsewhere, DEFAULT, "keras")
+        assert "test_judging.step, at these sizes" in BACKEND.culprit(converted, elsewhere, DEFAULT, "tflite")
+
+    def test_at_other_sizes_it_is_the_runtime_where_keras_is_right_there(self):
+        subject = BACKEND.subject(Around(lambda y: y.exp()), [IMAGE], {}, 0)
+        converted = BACKEND.convert(subject, Form("nhwc", "nhwc", ((2, 3),)), {})
+        elsewhere = BACKEND.resized(subject, [(2, 3, 11, 12)])
+        assert BACKEND.culprit(converted, elsewhere, DEFAULT, "tflite").startswith("no call: the Keras model is within")
 
     def test_imprecise_calls_are_listed(self):
         wrongly(lambda x: x * 1.01)
