@@ -20,7 +20,7 @@ from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
-from pytest_nobuco.parts import DONE, find_done, keep_part
+from pytest_nobuco.parts import DONE, DURATIONS, find_done, keep_part
 from pytest_nobuco.report import hooks
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def pytest_configure_node(node: Any) -> None:
 
     node.workerinput["nobuco_paths"] = paths_given(node.config)
     node.workerinput["nobuco_done"] = sorted(node.config.stash[DONE])
+    node.workerinput["nobuco_durations"] = dict(node.config.stash[DURATIONS])
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
