@@ -60,6 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
+    if options.fuzz:
+        from pytest_nobuco.fuzz import check_hypothesis
+
+        check_hypothesis()
     take_ids(config, options)
     if not options.models and not options.converters:
         return

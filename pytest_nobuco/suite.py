@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from nobuco.subject.inputs import InputSpec
+from nobuco.subject.mistakes import in_a_line
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.collect import model_name, named_model
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
+from pytest_nobuco.fuzz import Found, smallest_failure
 from pytest_nobuco.gate import Bound, Difference, Failure, bound_for, describe_output, render_failure, snr_of
-from pytest_nobuco.matrix import STATIC, Case
+from pytest_nobuco.matrix import QUANTISED, STATIC, Case
 from pytest_nobuco.results import RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
 
@@ -102,10 +105,20 @@ def _measure(trial: Trial) -> str | None:
     bound = bound_for(trial.settings.markers, bench.options, trial.case.runtime)
     found: list[Difference] = []
     problems: list[str] = []
+    if bench.options.tries:
+        subjects = [*subjects, bench.backend.redrawn(entry.subject, bench.options.tries)]
     for subject in subjects:
         differences, wrong = _compared(trial, converted, subject, bound)
         found += differences
         problems += [f"at inputs {_sizes(subject)}, {text}" if len(subjects) > 1 else text for text in wrong]
+    drawn = None if problems else _drawn(trial, entry, form, converted, bound)
+    command = trial.command
+    if drawn is not None:
+        command = f"{command} {shlex.join(drawn.words)}"
+        trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], command=command)
+        again, _ = _compared(trial, converted, bench.backend.redrawn(entry.subject, drawn.inputs), bound)
+        found += again
+        problems += [f"at drawn inputs {' '.join(map(str, drawn.inputs))}, {text}" for text in drawn.problems]
     worst_node = bench.backend.worst_node(converted) if problems else None
     _record(trial, found, bound, form)
     if made or problems:
@@ -121,9 +134,26 @@ def _measure(trial: Trial) -> str | None:
             sizes=_sizes_of_form(form, subjects),
             outputs=tuple(problems),
             worst_node=worst_node,
-            command=trial.command,
+            command=command,
         )
     )
+
+
+def _drawn(trial: Trial, entry: Entry, form: Form, converted: Any, bound: Bound) -> Found | None:
+    """The smallest failing input of those that `--nobuco-fuzz` draws; what quantises is right near its samples only."""
+    bench = trial.bench
+    if not bench.options.fuzz or trial.case.runtime in QUANTISED:
+        return None
+
+    def problems_of(specs: tuple[InputSpec, ...]) -> list[str]:
+        subject = bench.backend.redrawn(entry.subject, specs)
+        try:
+            return _compared(trial, converted, subject, bound)[1]
+        except Exception as error:
+            return [f"{trial.case.runtime} raises {in_a_line(error)}"]
+
+    domains = bench.backend.domains(entry.subject, form.free)
+    return smallest_failure(domains, problems_of, bench.options.fuzz, bench.options.seed)
 
 
 def _compared(trial: Trial, converted: Any, subject: Subject, bound: Bound) -> tuple[list[Difference], list[str]]:

@@ -22,7 +22,8 @@ ADDRESS, KEY = "NOBUCO_PARENT", "NOBUCO_PARENT_KEY"
 _LEFT_TO_PARENT: dict[str, Any] = {
     "xmlpath": None, "htmlpath": None, "report_log": None, "nobuco_report": [],
     "nobuco_results": None, "nobuco_resume": None, "nobuco_shard": None, "nobuco_durations": [],
-    "lf": False, "failedfirst": False, "stepwise": False, "stepwise_skip": False, "maxfail": 0, "usepdb": False, "trace": False, "durations": None,
+    "lf": False, "failedfirst": False,
+    "stepwise": False, "stepwise_skip": False, "maxfail": 0, "usepdb": False, "trace": False, "durations": None,
     "numprocesses": 0, "dist": "no", "tx": [],
 }  # fmt: skip
 
