@@ -11,8 +11,8 @@ FLOATS = ("float32", "float16", "bfloat16", "float64")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 FORM = (
-    "[NAME=]SIZES[:DTYPE[:LOW:HIGH]][@VALUES], e.g. 1,3,224,224 or ids=1,16?:int64:0:1000 with the keyword that it goes "
-    "to in front, and ? after a dynamic size; values such as @0 or @1,1,0 are repeated"
+    "[NAME=]SIZES[:DTYPE[:LOW:HIGH]][@VALUES], e.g. 1,3,224,224 or ids=1,16?:int64:0:1000 with the keyword that it "
+    "goes to in front, and ? after a dynamic size; values such as @0 or @1,1,0 are repeated"
 )
 _NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 
