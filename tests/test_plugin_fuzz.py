@@ -139,7 +139,8 @@ def test_without_hypothesis(pytester):
         import pytest
 
         sys.modules["hypothesis"] = None  # as if it were not installed
-        sys.exit(pytest.main(["--assert=plain", "-p", "no:hypothesispytest", "--nobuco-fuzz", "3", "--nobuco-model", "nets.Net"]))
+        words = ["--assert=plain", "-p", "no:hypothesispytest", "--nobuco-fuzz", "3", "--nobuco-model", "nets.Net"]
+        sys.exit(pytest.main(words))
         """
     )
     result = pytester.run(sys.executable, "run.py")
