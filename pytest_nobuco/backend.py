@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nobuco.quiet import load_tensorflow
 from pytest_nobuco.dynamic import FreeAxes, Shape
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.fuzz import Domain, domains_of, in_place_of
 from pytest_nobuco.gate import Bound, Difference
 from pytest_nobuco.runtimes import Artefacts, run
 from pytest_nobuco.witness import Witness
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from nobuco import ChannelOrder
     from nobuco.parity import Tolerance
     from nobuco.report.data import Report
+    from nobuco.subject.inputs import InputSpec
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class Backend(Protocol):
 
     def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
         """The same on inputs of these shapes; `SuiteError` if the model does not take them."""
+
+    def domains(self, subject: Subject, free: FreeAxes) -> list[Domain]:
+        """What other inputs the model may get, by those that it has."""
+
+    def redrawn(self, subject: Subject, specs: Sequence[InputSpec]) -> Subject:
+        """The same on these inputs in the place of its tensors; `SuiteError` if the model does not take them."""
 
     def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Any:
         """The converted model, in whatever form `run` takes; `SuiteError` if it cannot be converted."""
@@ -146,15 +154,18 @@ class NobucoBackend:
 
     def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
         """See `Backend`."""
-        import torch
-        from torch.utils import _pytree as pytree
+        tensors = _tensors((subject.args, dict(subject.kwargs)))
+        return _on(subject, [_repeated(tensor, shape) for tensor, shape in zip(tensors, shapes)])
 
-        following = iter(shapes)
-        args, kwargs = pytree.tree_map(
-            lambda leaf: _repeated(leaf, next(following)) if isinstance(leaf, torch.Tensor) else leaf,
-            (subject.args, dict(subject.kwargs)),
-        )
-        return _tried(subject.model, args, kwargs)
+    def domains(self, subject: Subject, free: FreeAxes) -> list[Domain]:
+        """See `Backend`."""
+        return domains_of(_tensors((subject.args, dict(subject.kwargs))), free)
+
+    def redrawn(self, subject: Subject, specs: Sequence[InputSpec]) -> Subject:
+        """See `Backend`."""
+        from nobuco.subject.model import draw
+
+        return _on(subject, in_place_of(_tensors((subject.args, dict(subject.kwargs))), specs, draw))
 
     def convert(self, subject: Subject, form: Form, arguments: Mapping[str, Any]) -> Converted:
         """See `Backend`."""
@@ -251,6 +262,18 @@ def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
         tuple(tuple(tensor.shape) for tensor in tensors), tuple(array.shape for array in expected),
         witness=Witness(model, args, kwargs, outputs),
     )  # fmt: skip
+
+
+def _on(subject: Subject, tensors: Sequence[torch.Tensor]) -> Subject:
+    """The model on these tensors in the place of its own."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    following = iter(tensors)
+    args, kwargs = pytree.tree_map(
+        lambda leaf: next(following) if isinstance(leaf, torch.Tensor) else leaf, (subject.args, dict(subject.kwargs))
+    )
+    return _tried(subject.model, args, kwargs)
 
 
 def _repeated(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:

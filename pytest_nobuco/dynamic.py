@@ -104,11 +104,11 @@ def other_shapes(shapes: Sequence[Shape], free: FreeAxes) -> Iterator[tuple[Shap
     Axes that were equal stay equal where they have the same place (a mask is as long as its sequence), and height
     and width become unequal, so that a mistaken one for the other is seen.
     """
-    keys = list(dict.fromkeys(_axis_key(shape, axis) for shape, axes in zip(shapes, free) for axis in axes))
+    keys = list(dict.fromkeys(axis_key(shape, axis) for shape, axes in zip(shapes, free) for axis in axes))
     for change in (_alternating, _longer, _doubled):
         sizes = {key: change(key[1], place) for place, key in enumerate(keys)}
         yield tuple(
-            tuple(sizes[_axis_key(shape, axis)] if axis in axes else size for axis, size in enumerate(shape))
+            tuple(sizes[axis_key(shape, axis)] if axis in axes else size for axis, size in enumerate(shape))
             for shape, axes in zip(shapes, free)
         )
 
@@ -117,7 +117,8 @@ def _letters(shape: Shape) -> str:
     return _LETTERS_OF_RANK.get(len(shape), "N" + "?" * (len(shape) - 1))
 
 
-def _axis_key(shape: Shape, axis: int) -> tuple[int, int]:
+def axis_key(shape: Shape, axis: int) -> tuple[int, int]:
+    """What dynamic axes that have one size in all inputs have in common: their place, and their size."""
     return (axis - len(shape) if len(shape) > 3 else axis, shape[axis])
 
 

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run on the inputs of a subject; `got` is how many outputs there were, `bound` what holds for any."""
+    """A run on the inputs of a subject.
+
+    `got` is how many outputs there were, `bound` what holds for any; `where` says what the inputs are, unless that is
+    their sizes; `raised` is how it ended where it gave nothing.
+    """
 
     subject: Subject
     outputs: tuple[Judged, ...]
     got: int
     bound: Bound
+    where: str = ""
+    raised: str | None = None
 
     @property
     def wrong(self) -> Iterator[tuple[str, Bound]]:
         """What is wrong, each with the bound that it leaves."""
-        if self.got != len(self.subject.expected):
+        if self.raised is not None:
+            yield self.raised, self.bound
+        elif self.got != len(self.subject.expected):
             yield f"{self.got} outputs, PyTorch gives {len(self.subject.expected)}", self.bound
         yield from ((one.text, one.bound) for one in self.outputs if not one.fits)
 
@@ -59,15 +67,22 @@ def tried(trial: Trial, converted: Any, subject: Subject) -> Attempt:
     return Attempt(subject, tuple(outputs), len(got), bound_of("", 0))
 
 
+def raising(trial: Trial, subject: Subject, how: str) -> Attempt:
+    """A run that has given nothing."""
+    bound = bound_for(trial.settings.markers, trial.bench.options, trial.case.runtime, ("", 0))
+    return Attempt(subject, (), 0, bound, raised=how)
+
+
 def result_of(trial: Trial, converted: Any, attempts: Sequence[Attempt]) -> Result:
     """The verdict of an item: its outputs first, then an earlier session's, then its calls one by one."""
     backend, runtime = trial.bench.backend, trial.case.runtime
     imprecise = tuple(f"imprecise: {call}" for call in backend.imprecise(converted).values())
     held_to_calls = imprecise if trial.bench.options.strict_nodes else ()
-    wrong = next(((attempt.subject, bound) for attempt in attempts for _, bound in attempt.wrong), None)
+    wrong = next(((attempt, bound) for attempt in attempts for _, bound in attempt.wrong), None)
     if wrong is not None:
+        attempt, bound = wrong
         problems = (*_problems(attempts), *held_to_calls)
-        culprit = backend.culprit(converted, *wrong, runtime)
+        culprit = None if attempt.raised else backend.culprit(converted, attempt.subject, bound, runtime)
         title = f"{runtime} differs from PyTorch"
         return Result(title, problems, culprit, _emptiness(attempts), _randomness(attempts))
     outputs = [one for attempt in attempts for one in attempt.outputs]
@@ -87,7 +102,7 @@ def sizes_of(subject: Subject) -> str:
 
 def _problems(attempts: Sequence[Attempt]) -> Iterator[str]:
     for attempt in attempts:
-        where = f"at inputs {sizes_of(attempt.subject)}, " if len(attempts) > 1 else ""
+        where = attempt.where or (f"at inputs {sizes_of(attempt.subject)}, " if len(attempts) > 1 else "")
         yield from (f"{where}{text}" for text, _ in attempt.wrong)
 
 

@@ -54,6 +54,8 @@ class Options:
     ini_min_snr: float | None = None
     strict_nodes: bool = False
     seed: int = 0
+    fuzz: int = 0
+    tries: tuple[InputSpec, ...] = ()
     backend: str = REAL_BACKEND
     converters: tuple[str, ...] = ()
     converters_from: tuple[str, ...] = ()
@@ -174,6 +176,23 @@ def add_options(parser: pytest.Parser) -> None:
         help="seed of random weights and inputs (default: 0)",
     )
     group.addoption(
+        "--nobuco-fuzz",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="run each converted model on N inputs that Hypothesis draws, of other sizes where axes are dynamic, and "
+        "show the smallest that fails",
+    )
+    group.addoption(
+        "--nobuco-try",
+        action="append",
+        default=[],
+        type=_input,
+        metavar="SPEC",
+        help="run the converted model on this input, too; once per input, in order. What --nobuco-fuzz finds is so "
+        "run again.",
+    )
+    group.addoption(
         "--nobuco-report",
         action="append",
         default=[],
@@ -252,6 +271,8 @@ def read_options(config: pytest.Config) -> Options:
         ini_min_snr=_checked(config, "nobuco_min_snr", _bound),
         strict_nodes=config.getoption("nobuco_strict_nodes"),
         seed=config.getoption("nobuco_seed"),
+        fuzz=config.getoption("nobuco_fuzz"),
+        tries=tuple(config.getoption("nobuco_try")),
         backend=config.getini("nobuco_backend"),
         converters=tuple(dict.fromkeys(config.getoption("nobuco_converters"))),
         converters_from=tuple(config.getoption("nobuco_converters_from")),
@@ -270,7 +291,7 @@ def _input(text: str) -> InputSpec:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of samples; it is a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of them; it is a whole number from 1 up")
     return int(text)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from nobuco.errors import InputError
 from pytest_nobuco.deaths import CASE, model_of
 
+DURATIONS = pytest.StashKey[Mapping[str, float]]()
+"""How long items took in earlier sessions, in seconds by id."""
 DONE = pytest.StashKey[Collection[str]]()
 """The ids of the items that an earlier session has done."""
 
@@ -25,21 +28,46 @@ class Shard:
     number: int
     count: int
 
-    def of(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """Its items: of models and converters every `count`th graph, so that none is converted twice.
+    def of(self, items: Sequence[pytest.Item], seconds: Mapping[str, float]) -> list[pytest.Item]:
+        """Its items: of models and converters whole graphs, so that none is converted twice.
 
-        All that is not of a model or a converter is in the first shard.
+        `seconds` are what items took earlier, by id; with them all shards take about as long. All that is not of a
+        model or a converter is in the first.
         """
-        graphs: dict[str, int] = {}
-        kept = []
+        graphs: dict[str, list[str]] = {}
         for item in items:
-            if model_of(item.nodeid) is None:
-                place = 0
-            else:
-                place = graphs.setdefault(CASE.sub(r"\1-\2]", item.nodeid), len(graphs))
-            if place % self.count == self.number - 1:
-                kept.append(item)
-        return kept
+            if model_of(item.nodeid) is not None:
+                graphs.setdefault(_graph_of(item.nodeid), []).append(item.nodeid)
+        others = sum(seconds.get(item.nodeid, 0.0) for item in items if model_of(item.nodeid) is None)
+        shard_of = _dealt({graph: _duration(ids, seconds) for graph, ids in graphs.items()}, self.count, others)
+        return [item for item in items if shard_of.get(_graph_of(item.nodeid), 0) == self.number - 1]
+
+
+def _graph_of(nodeid: str) -> str:
+    return CASE.sub(r"\1-\2]", nodeid) if model_of(nodeid) is not None else ""
+
+
+def _duration(ids: Sequence[str], seconds: Mapping[str, float]) -> float | None:
+    """How long a graph's items took; None for a new one."""
+    known = [seconds[nodeid] for nodeid in ids if nodeid in seconds]
+    return sum(known) * len(ids) / len(known) if known else None
+
+
+def _dealt(durations: Mapping[str, float | None], count: int, others: float) -> dict[str, int]:
+    """Which shard each graph goes to: the longest first, each to where least is; a new one counts as the mean.
+
+    Without durations, one after another.
+    """
+    known = [duration for duration in durations.values() if duration is not None]
+    mean = sum(known) / len(known) if known else 1.0
+    loads = [others if known else 0.0, *[0.0] * (count - 1)]
+    dealt = {}
+    for graph in sorted(durations, key=lambda graph: -(mean if (found := durations[graph]) is None else found)):
+        shard = loads.index(min(loads))
+        duration = durations[graph]
+        loads[shard] += mean if duration is None else duration
+        dealt[graph] = shard
+    return dealt
 
 
 def add_part_options(group: Any) -> None:
@@ -50,6 +78,13 @@ def add_part_options(group: Any) -> None:
         metavar="I/N",
         help="run the I-th of N parts of the items of models and converters, each graph's together; the parts of N "
         "sessions are all of them, each once",
+    )
+    group.addoption(
+        "--nobuco-durations",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="results of an earlier session, by which the parts of --nobuco-shard take about as long; repeatable",
     )
     group.addoption(
         "--nobuco-results",
@@ -74,10 +109,12 @@ def results_path(config: pytest.Config) -> Path | None:
 
 
 def find_done(config: pytest.Config) -> None:
-    """Learn which items are done already: of xdist's controller, or from the file."""
+    """Learn which items are done already, and how long they took: of xdist's controller, or from files."""
     if hasattr(config, "workerinput"):
         config.stash[DONE] = frozenset(config.workerinput["nobuco_done"])
+        config.stash[DURATIONS] = config.workerinput["nobuco_durations"]
         return
+    config.stash[DURATIONS] = _durations(config)
     path = results_path(config)
     config.stash[DONE] = frozenset()
     if not config.getoption("nobuco_resume") or path is None or not path.exists():
@@ -90,10 +127,26 @@ def find_done(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--nobuco-resume {error}") from None
 
 
+def _durations(config: pytest.Config) -> Mapping[str, float]:
+    names = config.getoption("nobuco_durations")
+    if not names:
+        return {}
+    from pytest_nobuco.report.lines import read_lines
+
+    try:
+        told = read_lines([Path(config.invocation_params.dir, name) for name in names]).told
+    except InputError as error:
+        raise pytest.UsageError(f"--nobuco-durations {error}") from None
+    seconds = Counter[str]()
+    for phase in told:
+        seconds[phase.nodeid] += phase.seconds  # type: ignore[assignment]
+    return dict(seconds)
+
+
 def keep_part(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what is not of the shard, or is done."""
     shard, done = config.getoption("nobuco_shard"), config.stash[DONE]
-    kept = shard.of(items) if shard else items
+    kept = shard.of(items, config.stash[DURATIONS]) if shard else items
     kept = [item for item in kept if item.nodeid not in done]
     if len(kept) < len(items):
         chosen = set(map(id, kept))

@@ -21,7 +21,7 @@ from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
-from pytest_nobuco.parts import DONE, find_done, keep_part
+from pytest_nobuco.parts import DONE, DURATIONS, find_done, keep_part
 from pytest_nobuco.report import hooks
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_nobuco.isolation.parent import Isolation
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
+    if options.fuzz:
+        from pytest_nobuco.fuzz import check_hypothesis
+
+        check_hypothesis()
     take_ids(config, options)
     if not options.models and not options.converters:
         return
@@ -103,6 +107,7 @@ def pytest_configure_node(node: Any) -> None:
 
     node.workerinput["nobuco_paths"] = paths_given(node.config)
     node.workerinput["nobuco_done"] = sorted(node.config.stash[DONE])
+    node.workerinput["nobuco_durations"] = dict(node.config.stash[DURATIONS])
 
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:

@@ -6,7 +6,8 @@ Of several models a bad one fails by its own items: the others shall run.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
@@ -70,9 +71,27 @@ class _Here:
         if self._tried:
             return
         self._tried = True
-        problem = mistake([item])
+        with _captured(item):
+            problem = mistake([item])
         if problem is not None:
             raise pytest.UsageError(problem)
+
+
+@contextmanager
+def _captured(item: pytest.Item) -> Iterator[None]:
+    """Give what is written meanwhile to the item, as if it had been its set-up."""
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+        return
+    capture.resume_global_capture()
+    try:
+        yield
+    finally:
+        capture.suspend_global_capture(in_=False)
+        for name, text in zip(("stdout", "stderr"), capture.read_global_capture()):
+            if text:
+                item.add_report_section("setup", name, text)
 
 
 class _Beside:

@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
+from nobuco.subject.inputs import InputSpec
+from nobuco.subject.mistakes import in_a_line
 from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.bench import BENCH, Bench, Entry
 from pytest_nobuco.cases import case_of, label_of
 from pytest_nobuco.collect import model_name, named_model
 from pytest_nobuco.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
-from pytest_nobuco.findings import Result, result_of, sizes_of, tried
+from pytest_nobuco.findings import Attempt, Result, raising, result_of, sizes_of, tried
+from pytest_nobuco.fuzz import Found, smallest_failure
 from pytest_nobuco.gate import Failure, render_failure, snr_of
 from pytest_nobuco.judging import Judged
-from pytest_nobuco.matrix import SIDE_BY_SIDE, STATIC, Case
+from pytest_nobuco.matrix import QUANTISED, SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.settings import Settings, settings_of
 
@@ -109,7 +112,15 @@ def _measure(trial: Trial) -> str | None:
     finally:
         made = bench.conversions - before
         trial.item.user_properties.append(("nobuco_conversions", made))
+    if bench.options.tries:
+        subjects = [*subjects, bench.backend.redrawn(entry.subject, bench.options.tries)]
     found = [tried(trial, converted, subject) for subject in subjects]
+    drawn = None if any(any(attempt.wrong) for attempt in found) else _drawn(trial, entry, form, converted)
+    command = trial.command
+    if drawn is not None:
+        command = f"{command} {shlex.join(drawn[0].words)}"
+        trial.item.stash[RESULT] = replace(trial.item.stash[RESULT], command=command)
+        found.append(drawn[1])
     _record(trial, [one for attempt in found for one in attempt.outputs], form)
     result = result_of(trial, converted, found)
     _leave(trial, converted, result, made)
@@ -128,9 +139,32 @@ def _measure(trial: Trial) -> str | None:
             sizes=_sizes_of_form(form, subjects),
             outputs=result.problems,
             culprit=result.culprit,
-            command=trial.command,
+            command=command,
         )
     )
+
+
+def _drawn(trial: Trial, entry: Entry, form: Form, converted: Any) -> tuple[Found, Attempt] | None:
+    """The smallest failing input of those that `--nobuco-fuzz` draws; what quantises is right near its samples only."""
+    bench = trial.bench
+    if not bench.options.fuzz or trial.case.runtime in QUANTISED:
+        return None
+
+    def attempt_on(specs: tuple[InputSpec, ...]) -> Attempt:
+        subject = bench.backend.redrawn(entry.subject, specs)
+        try:
+            return tried(trial, converted, subject)
+        except Exception as error:
+            return raising(trial, subject, f"{trial.case.runtime} raises {in_a_line(error)}")
+
+    def problems_of(specs: tuple[InputSpec, ...]) -> list[str]:
+        return [text for text, _ in attempt_on(specs).wrong]
+
+    domains = bench.backend.domains(entry.subject, form.free)
+    found = smallest_failure(domains, problems_of, bench.options.fuzz, bench.options.seed)
+    if found is None:
+        return None
+    return found, replace(attempt_on(found.inputs), where=f"at drawn inputs {' '.join(map(str, found.inputs))}, ")
 
 
 def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:

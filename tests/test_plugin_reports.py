@@ -19,7 +19,7 @@ from pytest_nobuco.report.html_graph import graph_html
 from pytest_nobuco.report.verdict import verdict
 from pytest_nobuco.results import OutputResult
 from pytest_nobuco.summary import summarize
-from tests.browser import dom, needs_chromium, screenshot
+from tests.browser import dom, needs_chromium, probe, screenshot
 from tests.html_page import Page
 from tests.report_fixture import converter_cell, full_report, matrix, model_cell
 
@@ -363,12 +363,12 @@ def test_browser_keeps_what_is_open_and_brings_the_comforts_to_life(page):
 
 
 @needs_chromium
-@pytest.mark.parametrize("width", [500, 1200])
+@pytest.mark.parametrize("width", [420, 1200])
 def test_browser_filters_walks_and_never_scrolls_sideways(page, tmp_path, width):
     script = """<script>
         const box = document.querySelector(".filter");
-        box.value = "op_1";
-        box.dispatchEvent(new Event("input"));
+        box.elements.name.value = "op_1";
+        box.elements.name.dispatchEvent(new Event("input", { bubbles: true }));
         const bar = document.querySelector(".bars [tabindex='0']");
         bar.focus();
         bar.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
@@ -384,6 +384,51 @@ def test_browser_filters_walks_and_never_scrolls_sideways(page, tmp_path, width)
     converters = [row for row in rendered.by_class("row") if row[1]["data-name"].startswith("torch.")]
     assert len([row for row in converters if "hidden" not in row[1]]) == 10
     assert "open" in rendered.by_class("rollup")[0][1]
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"outcome": "xfailed"}, {"xfailed": 20, "all": 20}),
+        ({"runtime": "tflite", "outcome": "failed"}, {"failed": 10, "all": 10}),
+        ({"runtime": "keras", "outcome": "failed"}, {"all": 0}),
+        ({"name": "net7", "outcome": "skipped"}, {"skipped": 10, "all": 10}),
+        ({}, {"all": 200}),
+    ],
+)
+def test_browser_filters_800_items_by_name_runtime_and_outcome(tmp_path, chosen, expected):
+    cells = []
+    for model in range(200):
+        outcome = {0: "failed", 1: "xfailed", 11: "xfailed"}.get(model % 20, "passed")
+        for runtime in ("keras", "keras_file", "savedmodel", "tflite"):
+            its = "skipped" if runtime == "keras" and model >= 70 else outcome if runtime == "tflite" else "passed"
+            case = ("nhwc", "nhwc", "static", runtime)
+            cell = model_cell(f"nets.Net{model}", case, 1e-6, fails=its == "failed")
+            cells.append(replace(cell, outcome=its, axes={"runtime": runtime}))
+    page = tmp_path / "many.html"
+    page.write_text(to_html(SuiteReport(rows_of(cells))), encoding="utf-8")
+    said = probe(
+        page,
+        f"""const filter = document.querySelector(".filter");
+        for (const [name, value] of Object.entries({json.dumps(chosen)})) filter.elements[name].value = value;
+        filter.elements.runtime.dispatchEvent(new Event("input", {{ bubbles: true }}));
+        const rows = [...document.querySelectorAll(".row:not([hidden])")];
+        said.rows = rows.map((row) => row.dataset.forms);
+        said.told = filter.querySelector("output").textContent;""",
+        width=420,
+    )
+    assert said["errors"] == []
+    assert len(said["rows"]) == expected["all"]
+    assert said["told"] == (f"{expected['all']} of 200" if chosen else "")
+    for outcome, count in expected.items():
+        assert outcome == "all" or sum(f":{outcome}" in forms for forms in said["rows"]) == count
+
+
+def test_bars_say_their_scale_where_there_are_no_heads_too():
+    text = to_html(full_report())
+    assert re.findall(r'<p class="scale dim">bars: (?:linear|logarithmic), [\d.]+ ms to [\d.]+ ms</p>', text)
+    assert "log scale" not in text
 
 
 @needs_chromium

@@ -149,3 +149,88 @@ def test_a_report_of_what_is_no_results_is_refused(project, name, message):
     made = project.run(sys.executable, "-m", "nobuco", "report", name)
     assert made.ret == 2
     made.stderr.fnmatch_lines([message])
+
+
+# --- balance
+
+
+def shard_seconds(project: pytest.Pytester, count: int, models: int, *options: str) -> list[tuple[float, set[str]]]:
+    """How long each shard takes by the results of earlier sessions, and its items."""
+    lines = [json.loads(line) for line in (project.path / "old.jsonl").read_text().splitlines()]
+    took = {line["nodeid"]: line["seconds"] for line in lines if line.get("when") == "call"}
+    shards = []
+    for i in range(1, count + 1):
+        found = project.runpytest(*words(models, "--nobuco-shard", f"{i}/{count}", *options, "--collect-only", "-q"))
+        ids = {line for line in found.outlines if line.startswith("nobuco::")}
+        shards.append((sum(took.get(nodeid, 0.0) for nodeid in ids), ids))
+    return shards
+
+
+def test_shards_take_as_long_by_earlier_results(project):
+    project.runpytest_subprocess(*words(8, "--nobuco-results", "old.jsonl"))
+    path = project.path / "old.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if "seconds" in line:  # the first model takes as long as all others together
+            line["seconds"] = (7.0 if "Net0[" in line["nodeid"] else 1.0) * (line["when"] == "call")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    balanced = shard_seconds(project, 2, 10, "--nobuco-durations", "old.jsonl")
+    assert [seconds for seconds, _ in balanced] == [28, 28], "Net8 and Net9 are new"
+    assert not balanced[0][1] & balanced[1][1]
+    assert len(balanced[0][1] | balanced[1][1]) == 40
+    plain = shard_seconds(project, 2, 10)
+    assert [len(ids) for _, ids in plain] == [20, 20]
+    options = ["--nobuco-shard", "1/2", "--nobuco-durations", "old.jsonl"]
+    for workers in ("-n0", "-n2"):
+        result = project.runpytest_subprocess(*words(10, *options, workers, "-rA", "-v"))
+        ran = {
+            line.partition(" ")[2].partition(" - ")[0]
+            for line in result.outlines
+            if line.startswith(("PASSED nob", "FAILED nob"))
+        }
+        assert ran == balanced[0][1]
+
+
+def test_durations_of_no_results(project):
+    result = project.runpytest(*words(1, "--nobuco-shard", "1/2", "--nobuco-durations", "nets.py"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --nobuco-durations *nets.py: this is no file of --nobuco-results: *"])
+
+
+# --- memory
+
+MEASURED = """
+    import gc, sys, tracemalloc
+    import pytest
+    from fake_backend import FakeBackend
+
+    class LargeGraphs(FakeBackend):
+        def graph(self, converted):
+            return {"nodes": ["x" * 1_000_000], "ok": True}
+
+    class Watch:
+        count, sizes = 0, {}
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_runtest_logfinish(self):
+            self.count += 1
+            if self.count in (60, 240):
+                gc.collect()
+                self.sizes[self.count] = tracemalloc.get_traced_memory()[0]
+
+    if __name__ == "__main__":
+        tracemalloc.start()
+        watch = Watch()
+        pytest.main(sys.argv[1:], plugins=[watch])
+        print("BYTES", (watch.sizes[240] - watch.sizes[60]) // 180)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl"]], ids=len)
+def test_models_that_are_done_leave_little_behind(project, options):
+    """With what pytest itself keeps of an item's report; a graph, 1 MB here, is gone."""
+    project.makepyfile(measured=MEASURED)
+    project.makeini(INI.replace("fake_backend:FakeBackend", "measured:LargeGraphs"))
+    result = project.run(sys.executable, "measured.py", *words(60, "-q", *options))
+    (size,) = [int(line.split()[1]) for line in result.outlines if line.startswith("BYTES")]
+    assert size < 4000

@@ -11,8 +11,8 @@ FLOATS = ("float32", "float16", "bfloat16", "float64")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 FORM = (
-    "[NAME=]SIZES[:DTYPE[:LOW:HIGH]], e.g. 1,3,224,224 or ids=1,16?:int64:0:1000 with the keyword that it goes to in "
-    "front, and ? after a dynamic size"
+    "[NAME=]SIZES[:DTYPE[:LOW:HIGH]][@VALUES], e.g. 1,3,224,224 or ids=1,16?:int64:0:1000 with the keyword that it "
+    "goes to in front, and ? after a dynamic size; values such as @0 or @1,1,0 are repeated"
 )
 _NAME = re.compile(r"[^\W\d]\w*(\.\w+)*")
 
@@ -24,7 +24,8 @@ class InputSpec:
     Floats come from a normal distribution, integers from `low` up to but not including `high`. The default
     range is as small as a range can be, since an integer is most often an index into something. `free` are the
     axes that shall be dynamic. `name` is the keyword that it goes to, empty for a positional argument; with dots, a
-    key in the dict that goes there.
+    key in the dict that goes there. `values` are numbers that fill it again and again, in place of random ones, or
+    `random:SEED:SCALE` for floats from another seed.
     """
 
     shape: tuple[int, ...]
@@ -33,9 +34,11 @@ class InputSpec:
     high: int = 2
     free: tuple[int, ...] = ()
     name: str = ""
+    values: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}={self._text}" if self.name else self._text
+        values = f"@{self.values}" if self.values else ""
+        return (f"{self.name}=" if self.name else "") + self._text + values
 
     @property
     def _text(self) -> str:
@@ -46,11 +49,26 @@ class InputSpec:
 
 
 def parse_input(text: str) -> InputSpec:
-    """Read `[NAME=]SIZES[:DTYPE[:LOW:HIGH]]`; `ValueError` says what is wrong with it."""
+    """Read `[NAME=]SIZES[:DTYPE[:LOW:HIGH]][@VALUES]`; `ValueError` says what is wrong with it."""
     name, equals, form = text.strip().rpartition("=")
     if equals and not _NAME.fullmatch(name):
         raise ValueError(f"{text!r}: {name!r} is no keyword; the form is {FORM}")
-    return replace(_parsed(form, text), name=name)
+    form, at, values = form.partition("@")
+    if at:
+        _check_values(values, text)
+    return replace(_parsed(form, text), name=name, values=values)
+
+
+def _check_values(values: str, text: str) -> None:
+    numbers = values.removeprefix("random:").split(":") if values.startswith("random:") else values.split(",")
+    try:
+        found = list(map(float, numbers))
+    except ValueError:
+        found = []
+    if not found or (values.startswith("random:") and len(found) != 2):
+        raise ValueError(
+            f"{text!r}: {values!r} are no values; give numbers such as @0 or @1,1,0, or @random:SEED:SCALE"
+        )
 
 
 def _parsed(form: str, text: str) -> InputSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
@@ -65,12 +66,23 @@ def ran(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def draw(spec: InputSpec, seed: int) -> torch.Tensor:
-    """A random tensor: floats from a normal distribution, integers from the range."""
+    """A tensor of the values that were given, or random: floats from a normal distribution, integers from the range."""
+    dtype, scale = getattr(torch, spec.dtype), 1.0
+    if spec.values.startswith("random:"):
+        seed, scale = int(spec.values.split(":")[1]), float(spec.values.split(":")[2])
+    elif spec.values:
+        return _repeated(spec).to(dtype)
     generator = torch.Generator().manual_seed(seed)
-    dtype = getattr(torch, spec.dtype)
     if spec.dtype in FLOATS:
-        return torch.randn(spec.shape, generator=generator).to(dtype)
+        return (scale * torch.randn(spec.shape, generator=generator)).to(dtype)
     return torch.randint(spec.low, spec.high, spec.shape, generator=generator).to(dtype)
+
+
+def _repeated(spec: InputSpec) -> torch.Tensor:
+    read = float if spec.dtype in FLOATS else int
+    numbers = torch.tensor([read(number) for number in spec.values.split(",")])
+    count = math.prod(spec.shape)
+    return numbers.repeat(-(-count // len(numbers)))[:count].reshape(spec.shape)
 
 
 def summary(thing: Any) -> str:

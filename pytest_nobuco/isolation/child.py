@@ -21,7 +21,8 @@ ADDRESS, KEY = "NOBUCO_PARENT", "NOBUCO_PARENT_KEY"
 # What other options would write, or decide on, is the parent's to do.
 _LEFT_TO_PARENT: dict[str, Any] = {
     "xmlpath": None, "htmlpath": None, "report_log": None, "nobuco_report": [],
-    "nobuco_results": None, "nobuco_resume": None, "nobuco_shard": None, "lf": False, "failedfirst": False,
+    "nobuco_results": None, "nobuco_resume": None, "nobuco_shard": None, "nobuco_durations": [],
+    "lf": False, "failedfirst": False,
     "stepwise": False, "stepwise_skip": False, "maxfail": 0, "usepdb": False, "trace": False, "durations": None,
     "numprocesses": 0, "dist": "no", "tx": [],
 }  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nobuco.report.html.assets import asset
 from nobuco.report.html.markup import Markup, tag
-from pytest_nobuco.report.data import Cell, Columns, Row, SuiteReport, columns, count, form_of, runtime_of
+from pytest_nobuco.report.data import MEANINGS, Cell, Columns, Row, SuiteReport, columns, count, form_of, runtime_of
 from pytest_nobuco.report.html_backends import backends_html
 from pytest_nobuco.report.html_graph import graph_html
 from pytest_nobuco.report.html_latency import latency_html
@@ -92,9 +92,27 @@ def _section(report: SuiteReport, kind: str) -> Markup:
 
 
 def _filter(title: str, rows: Sequence[Row]) -> Markup:
-    """Hidden until the script that makes it work says otherwise."""
+    """By name, runtime and outcome; hidden until the script that makes it work says otherwise."""
     hint = f"Filter {len(rows)} {title.lower()}"
-    return tag("input", type="search", placeholder=hint, aria_label=hint, class_="filter", hidden=True)
+    cells = [cell for row in rows for cell in row.cells]
+    return tag(
+        "form",
+        tag("input", type="search", name="name", placeholder=hint, aria_label=hint),
+        _choice("runtime", dict.fromkeys((runtime_of(cell) for cell in cells), "")),
+        _choice("outcome", {outcome: words for outcome, words in MEANINGS.items() if _any(cells, outcome)}),
+        tag("output", class_="dim"),
+        class_="filter",
+        hidden=True,
+    )
+
+
+def _any(cells: Sequence[Cell], outcome: str) -> bool:
+    return any(cell.outcome == outcome for cell in cells)
+
+
+def _choice(name: str, options: Mapping[str, str]) -> Markup:
+    shown = [tag("option", words or value, value=value) for value, words in options.items()]
+    return tag("select", tag("option", f"any {name}", value=""), shown, name=name, aria_label=name)
 
 
 def _legend(rows: Sequence[Row]) -> Markup:
@@ -139,7 +157,7 @@ def _row(report: SuiteReport, row: Row, layout: Columns) -> Markup:
         mark_html(row.worst.outcome),
         tag("span", _breakable_name(row.model), class_="name", title=row.model),
         cells,
-        tag("span", f"{row.matching} of {len(row.cells)}", class_="count"),
+        tag("span", f"{row.matching} of {row.compared}" if row.compared else None, class_="count", title=row.tally),
         class_="line",
     )
     details = _failures(report, row) if row.failing else [_graph(report, row)]
@@ -151,6 +169,7 @@ def _row(report: SuiteReport, row: Row, layout: Columns) -> Markup:
         class_="row" + (" bad" if row.failing else ""),
         open=bool(row.failing),
         data_name=row.model.lower(),
+        data_forms=" ".join(dict.fromkeys(f"{runtime_of(cell)}:{cell.outcome}" for cell in row.cells)),
     )
 
 

@@ -25,6 +25,7 @@ _KINDS = (("Shape is", "shape"), ("Dtype is", "dtype"), ("NaN in", "NaN"), ("Inf
 # From fine to grave; what is skipped says nothing, so it comes last in a table that begins with the worst.
 _GRAVITY = {"skipped": 0, "passed": 1, "xfailed": 2, "xpassed": 3, "failed": 4, "error": 4}
 _COLUMNS_AT_MOST = 8
+_GAPS = ("xfailed", "xpassed")
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,16 @@ class Row:
     @property
     def tally(self) -> str:
         """How many forms match of those that were compared, and why the others were not."""
-        numbers = Counter("gap" if cell.outcome in ("xfailed", "xpassed") else cell.outcome for cell in self.cells)
-        compared = len(self.cells) - numbers["gap"] - numbers["skipped"]
-        words = [f"{self.matching} of {compared} match"] if compared else []
+        numbers = Counter("gap" if cell.outcome in _GAPS else cell.outcome for cell in self.cells)
+        words = [f"{self.matching} of {self.compared} match"] if self.compared else []
         words += [f"{numbers['skipped']} skipped"] if numbers["skipped"] else []
         words += [count(numbers["gap"], "known gap")] if numbers["gap"] else []
         return ", ".join(words)
+
+    @property
+    def compared(self) -> int:
+        """How many forms were to match."""
+        return sum(cell.outcome not in ("skipped", *_GAPS) for cell in self.cells)
 
     @property
     def matching(self) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from pytest_nobuco.matrix import SIDE_BY_SIDE
 from pytest_nobuco.report.data import MARKS, Cell, Row, SuiteReport, rows_of
-from pytest_nobuco.results import ItemResult, LatencyRow, from_wire
+from pytest_nobuco.results import ItemResult, LatencyRow, from_wire, to_wire
 
 _PHASES = ("setup", "call", "teardown")
 
@@ -19,7 +22,6 @@ _PHASES = ("setup", "call", "teardown")
 class _Item:
     """What the phases of one item have told so far."""
 
-    result: ItemResult | None = None
     outcome: str = ""
     message: str = ""
     seconds: float = 0.0
@@ -55,10 +57,39 @@ class Told:
             conversions=next((value for name, value in report.user_properties if name == "nobuco_conversions"), None),
         )
 
+    def without_graph(self) -> Told:
+        """The same for who shows no graphs, one of which can be megabytes."""
+        return replace(self, result=replace(self.result, graph=None)) if self.result else self
+
     @property
     def ends(self) -> bool:
         """Whether the item has no further phase."""
         return self.when == "teardown" or self.when not in _PHASES
+
+
+class Shelf:
+    """Data by key on the disk: graphs and results of many models are more than the memory should have to hold."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[int, int]] = {}
+        self._file: IO[bytes] | None = None
+
+    def add(self, key: str, data: Mapping[str, Any]) -> None:
+        """Keep what JSON can hold."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as this
+        start = self._file.seek(0, os.SEEK_END)
+        self._places[key] = start, self._file.write(json.dumps(data).encode())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> Mapping[str, Any]:
+        start, size = self._places[key]
+        assert self._file is not None, "there is a place, so there is a file"
+        self._file.seek(start)
+        found: Mapping[str, Any] = json.loads(self._file.read(size))
+        return found
 
 
 @dataclass
@@ -66,7 +97,8 @@ class Gathered:
     """The items of a session, in the order in which they ended; only the controller has one."""
 
     items: dict[str, _Item] = field(default_factory=dict)
-    graphs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: Shelf = field(default_factory=Shelf)
+    graphs: Shelf = field(default_factory=Shelf)
     conversions: dict[str, int] = field(default_factory=dict)
 
     def add(self, told: Told) -> None:
@@ -74,9 +106,9 @@ class Gathered:
         item = self.items.setdefault(told.nodeid, _Item())
         item.seconds += told.seconds
         if told.result is not None:
-            item.result = self._without_graph(told.result)
+            self._keep(told.nodeid, told.result)
         elif told.when not in _PHASES:
-            item.result = _crashed(told.nodeid)
+            self._keep(told.nodeid, _crashed(told.nodeid))
         if told.conversions is not None:
             self.conversions[told.nodeid] = told.conversions
         if told.category and (told.category == "error" or item.outcome != "error"):
@@ -96,10 +128,10 @@ class Gathered:
             **facts,
         )
 
-    def _without_graph(self, result: ItemResult) -> ItemResult:
-        if result.graph is not None:
-            self.graphs.setdefault(result.conversion, result.graph)
-        return replace(result, graph=None)
+    def _keep(self, nodeid: str, result: ItemResult) -> None:
+        if result.graph is not None and result.conversion not in self.graphs:
+            self.graphs.add(result.conversion, result.graph)
+        self.results.add(nodeid, to_wire(replace(result, graph=None)))
 
     def _cells(self) -> list[Cell]:
         return [
@@ -121,7 +153,7 @@ class Gathered:
                 extra=result.extra,
             )
             for nodeid, item in self.items.items()
-            if (result := item.result) is not None and item.outcome in MARKS
+            if nodeid in self.results and item.outcome in MARKS and (result := from_wire(self.results[nodeid]))
         ]
 
 

@@ -11,7 +11,6 @@ import re
 import shlex
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +67,8 @@ class Sender:
             report.nobuco = self._wire(result)
         if result is not None:
             report.sections = list(_without_noise(report.sections))
+        if result is not None and call.when == "teardown":
+            _forget(item)  # which pytest keeps to the end
         return report
 
     def _wire(self, result: ItemResult) -> dict[str, Any]:
@@ -125,6 +126,8 @@ class Reporter:
         except OSError as error:
             raise pytest.UsageError(f"{self.results}: {error.strerror}") from None
 
+    # Last, since the report is slimmed.
+    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in a report."""
         from pytest_nobuco.report.gather import Told
@@ -132,11 +135,22 @@ class Reporter:
         # Whoever knows another outcome says so there; without a terminal nobody may.
         status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
         told = Told.by(report, status[0] if status else report.outcome)
-        self.gathered.add(told)
+        self.gathered.add(told if self.paths else told.without_graph())
         if self._lines is not None:
             self._lines.add(told)
-        if told.result is not None:  # pytest keeps every report to the end; one graph can be megabytes
-            report.nobuco = to_wire(replace(told.result, graph=None))  # type: ignore[attr-defined]
+        self._slim(report)
+
+    def _slim(self, report: Any) -> None:
+        """Take from a report what has been read: pytest keeps each to the end, and there are three for each item."""
+        result = getattr(report, "nobuco", None)
+        if result:
+            report.nobuco = {name: result[name] for name in ("model", "case", "axes")} if report.failed else {}
+            report.keywords = {}
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        uncounted = terminal.stats.get("", ()) if terminal and report.nodeid in self.gathered.results else ()
+        # Set-up and tear-down that passed, which only --durations looks at again.
+        if uncounted and uncounted[-1] is report and not self.config.option.durations:
+            uncounted.pop()
 
     # Last, since what other plugins measured belongs into the report too.
     @pytest.hookimpl(trylast=True)
@@ -206,6 +220,13 @@ def _hold_to_limit(item: pytest.Item, report: pytest.TestReport) -> None:
         report.outcome = "failed"
         lines = [f"{item.name}: a known gap ({reason}), but above the ceiling", *(f"  {text}" for text in above)]
         report.longrepr = "\n".join(lines)
+
+
+def _forget(item: pytest.Item) -> None:
+    """Let go of what an item has found, once it is reported."""
+    item.user_properties.clear()
+    if RESULT in item.stash:
+        del item.stash[RESULT]
 
 
 def _without_noise(sections: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -29,11 +29,13 @@ def _model(model: str, rows: Sequence[LatencyRow]) -> Markup:
     logarithmic = min(times) > 0 and max(times) / min(times) > _LOGARITHMIC_FROM
     start = 10.0 ** math.floor(math.log10(min(times)) - 0.01) if logarithmic else 0.0
     lines = [_line(row, rows, start, max(times)) for row in rows]
-    scale = f"log scale from {milliseconds(start)}" if logarithmic else "linear scale"
+    ends = f"{milliseconds(start)} to {milliseconds(max(times))}"
+    scale = f"logarithmic, {ends}" if logarithmic else f"linear, {ends}"
     heads = ["runtime", scale, "median", "± IQR", "speed-up", "what ran"]
     head = tag("tr", [tag("th", word, scope="col", class_=_CLASSES.get(word)) for word in heads])
     table = tag("table", tag("thead", head), tag("tbody", lines))
-    return tag("div", tag("h3", model), table, class_="latency")
+    # Narrow screens have no heads.
+    return tag("div", tag("h3", model), tag("p", f"bars: {scale}", class_="scale dim"), table, class_="latency")
 
 
 def _line(row: LatencyRow, rows: Sequence[LatencyRow], start: float, longest: float) -> Markup:

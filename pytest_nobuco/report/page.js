@@ -12,10 +12,27 @@ for (const button of document.querySelectorAll(".copy")) {
 for (const filter of document.querySelectorAll(".filter")) {
   const section = filter.closest("section");
   const rollup = section.querySelector(".rollup");
+  const rows = [...section.querySelectorAll(".row")];
+  const { name, runtime, outcome } = filter.elements;
+  const fits = (row) =>
+    row.dataset.name.includes(name.value.trim().toLowerCase()) &&
+    row.dataset.forms.split(" ").some((form) => {
+      const [its, came] = form.split(":");
+      return (!runtime.value || its === runtime.value) && (!outcome.value || came === outcome.value);
+    });
   filter.hidden = false;
+  filter.addEventListener("submit", (event) => event.preventDefault());
   filter.addEventListener("input", () => {
-    const sought = filter.value.trim().toLowerCase();
-    for (const row of section.querySelectorAll(".row")) row.hidden = !row.dataset.name.includes(sought);
-    if (rollup) rollup.open = sought !== "";
+    const asked = name.value.trim() || runtime.value || outcome.value;
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = !fits(row);
+      if (!row.hidden) shown += 1;
+    }
+    if (rollup) {
+      rollup.open = Boolean(asked);
+      rollup.hidden = Boolean(asked) && !rollup.querySelector(".row:not([hidden])");
+    }
+    filter.querySelector("output").textContent = asked ? `${shown} of ${rows.length}` : "";
   });
 }
