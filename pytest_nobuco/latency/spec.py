@@ -27,6 +27,8 @@ class LatencyCase:
 
     runtime: str
     threads: int | None = None
+    backend: ClassVar[str] = ""
+    """What nobuco makes is timed."""
 
     @property
     def id(self) -> str:
