@@ -256,8 +256,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
+    models = read_named(config.getoption(NAMED), config.invocation_params.dir)
     return Options(
-        models=read_named(config.getoption(NAMED), config.invocation_params.dir),
+        models=models,
         orders=tuple(config.getoption("nobuco_order")) or tuple(_ini(config, "nobuco_orders")),
         runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(_ini(config, "nobuco_runtimes")),
         dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
@@ -278,7 +279,7 @@ def read_options(config: pytest.Config) -> Options:
         converters_from=tuple(config.getoption("nobuco_converters_from")),
         samples=config.getoption("nobuco_samples"),
         converters_backend=config.getini("nobuco_converters_backend"),
-        others=read_backend_options(config),
+        others=read_backend_options(config, [model.name for model in models]),
     )
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_nobuco.backends.matching import Slot
+from pytest_nobuco.backends.spec import RUNTIMES
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.latency.deployed import run_interpreter
 
 if TYPE_CHECKING:
     import numpy as np
 
-_RUNTIMES = {".tflite": "tflite", ".keras": "keras_file", ".onnx": "onnx"}
 FORMS = "a .tflite, .keras or .onnx file, or the folder of a SavedModel"
 
 
@@ -33,7 +33,7 @@ def runtime_of(path: Path) -> str | None:
     """What runs a file, by its suffix; None for what nothing here runs."""
     if path.is_dir():
         return "savedmodel" if path.joinpath("saved_model.pb").exists() else None
-    return _RUNTIMES.get(path.suffix)
+    return RUNTIMES.get(path.suffix)
 
 
 def open_artifact(path: Path) -> Opened:

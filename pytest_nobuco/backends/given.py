@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,11 @@ def pythons_of(given: Sequence[str], config: pytest.Config) -> tuple[tuple[str, 
     return tuple(found.items())
 
 
-def artifact_paths(given: Sequence[str], config: pytest.Config) -> tuple[tuple[str, Path], ...]:
+def artifact_paths(
+    given: Sequence[str], models: Collection[str], config: pytest.Config
+) -> tuple[tuple[str, Path], ...]:
     """The files by their labels; `pytest.UsageError` for one that nothing runs, or without the one model."""
-    if given and len(set(config.getoption("nobuco_model"))) != 1:
+    if given and len(set(models)) != 1:
         raise pytest.UsageError("--nobuco-artifact: name the model that the file is held against, by --nobuco-model")
     paths = [Path(config.invocation_params.dir, name) for name in dict.fromkeys(given)]
     for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,12 @@ def add_backend_options(parser: pytest.Parser, group: Any) -> None:
     parser.addini("nobuco_pythons", "as --nobuco-python, which goes before them: a line each", type="linelist")
 
 
-def read_backend_options(config: pytest.Config) -> BackendOptions:
-    """What was given; `pytest.UsageError` for what there is not."""
+def read_backend_options(config: pytest.Config, models: Collection[str]) -> BackendOptions:
+    """What was given for the models of these names; `pytest.UsageError` for what there is not."""
     wanted = [*config.getini("nobuco_pythons"), *config.getoption("nobuco_python")]
     names, files = config.getoption("nobuco_backend"), config.getoption("nobuco_artifact")
     if not (wanted or names or files):
         return BackendOptions()
     from pytest_nobuco.backends.given import artifact_paths, backend_names, pythons_of
 
-    return BackendOptions(backend_names(names), pythons_of(wanted, config), artifact_paths(files, config))
+    return BackendOptions(backend_names(names), pythons_of(wanted, config), artifact_paths(files, models, config))

@@ -110,7 +110,7 @@ def is_installed(path: Path) -> bool:
     return any(path.resolve().is_relative_to(Path(home).resolve()) for home in homes)
 
 
-def check_function(function: Callable[..., Any], backend: str) -> None:
+def _check_function(function: Callable[..., Any], backend: str) -> None:
     """Refuse what another interpreter could not find by its file and name; `SuiteError` says so."""
     name = getattr(function, "__qualname__", "")
     if not name or "<" in name:
@@ -119,7 +119,7 @@ def check_function(function: Callable[..., Any], backend: str) -> None:
 
 def _home(backend: Backend) -> dict[str, str]:
     """Where the backend's functions are, and a name that leads to the backend itself there."""
-    check_function(backend.convert, backend.name)
+    _check_function(backend.convert, backend.name)
     module = inspect.getmodule(backend.convert)
     assert module is not None
     name = next((key for key, value in vars(module).items() if value is backend), None)

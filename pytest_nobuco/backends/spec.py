@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-_RUNTIMES = {".keras": "keras_file", "": "savedmodel"}
+RUNTIMES = {".tflite": "tflite", ".keras": "keras_file", ".onnx": "onnx"}
+"""What runs a file, by its suffix."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ class Backend:
     load: Callable[[Path], Run] | None = None
     orders: tuple[str, ...] = ("nchw-nchw",)
     dynamic: bool = False
-    describe: Callable[[Path], Mapping[str, int]] | None = field(default=None)
+    describe: Callable[[Path], Mapping[str, int]] | None = None
 
     @property
     def runtime(self) -> str:
         """What the runtime is called in a test's id."""
         suffix = Path(self.artifact).suffix
-        return _RUNTIMES.get(suffix, suffix.removeprefix("."))
+        return RUNTIMES.get(suffix, suffix.removeprefix(".") or "savedmodel")

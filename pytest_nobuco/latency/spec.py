@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -27,6 +28,8 @@ class LatencyCase:
 
     runtime: str
     threads: int | None = None
+    backend: ClassVar[str] = ""
+    """What nobuco makes is timed."""
 
     @property
     def id(self) -> str:
