@@ -217,6 +217,6 @@ class TestImpreciseCalls:
             [
                 "*calls are imprecise, as --nobuco-strict-nodes forbids",
                 f"  {self.LINE}",
-                "*reproduce: *--nobuco-strict-nodes",
+                "*reproduce: *--nobuco-strict-nodes*",
             ]
         )

@@ -78,7 +78,7 @@ class Child:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=items.get(following))
             self.send("end", None)
 
-    @pytest.hookimpl(trylast=True)
+    # Before the reporter, which takes from a report what has been read.
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Pass a report on."""
         self.send("report", self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
