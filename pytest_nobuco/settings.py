@@ -85,10 +85,11 @@ class Settings:
         others = self.options.others
         if self.nearest("backend") is None and others.is_default:
             matrix = cases(orders, shapes, runtimes)
-            return quick(matrix) if self.options.quick else matrix
-        from pytest_nobuco.backends.session import cases_of
+        else:
+            from pytest_nobuco.backends.session import cases_of
 
-        return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes))
+            matrix = cases_of(self.nearest("backend"), others, (orders, shapes, runtimes))
+        return quick(matrix) if self.options.quick else matrix
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""
