@@ -85,11 +85,10 @@ class Settings:
         others = self.options.others
         if self.nearest("backend") is None and others.is_default:
             matrix = cases(orders, shapes, runtimes)
-        else:
-            from pytest_nobuco.backends.session import cases_of
+            return quick(matrix) if self.options.quick else matrix
+        from pytest_nobuco.backends.session import cases_of
 
-            matrix = cases_of(self.nearest("backend"), others, (orders, shapes, runtimes))
-        return quick(matrix) if self.options.quick else matrix
+        return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes), self.options.quick)
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""
