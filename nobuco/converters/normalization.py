@@ -277,7 +277,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
             return tf.nn.local_response_normalization(input, size // 2, k, alpha / size, beta)
         lead = [[0, 0]] * (rank(input) - 1)
         squares = tf.pad(tf.square(input), [*lead, [size // 2, (size - 1) // 2]])
-        channels = input.shape[-1]
+        channels = sizes(input)[-1]
         window = tf.add_n([squares[..., i : i + channels] for i in range(size)])
         # The average of integers is one, in PyTorch.
         share, factor = (window // size, alpha) if window.dtype.is_integer else (window, alpha / size)

@@ -131,11 +131,14 @@ def aminmax(input: tf.Tensor, *, dim: int | None = None, keepdim: bool = False) 
 
 
 def _position(x: tf.Tensor, over: int, keepdim: bool, extreme: Callable[..., tf.Tensor]) -> tf.Tensor:
-    """The index, as int64, of the first element along an axis that equals the extreme one.
-
-    In PyTorch NaN is the extreme; here it is none, since TFLite's one operation beats three that look for it.
-    """
+    """The index, as int64, of the first element along an axis that equals the extreme one; in PyTorch NaN is that."""
     find = tf.argmax if extreme is _largest else tf.argmin
+    if x.dtype.is_floating:
+        # NaN stands as infinity, and infinity as the largest number, so that it does not come before.
+        if extreme is _largest:
+            x = tf.where(tf.math.is_nan(x), tf.constant(math.inf, x.dtype), tf.minimum(x, x.dtype.max))
+        else:
+            x = tf.where(tf.math.is_nan(x), tf.constant(-math.inf, x.dtype), tf.maximum(x, x.dtype.min))
     if x.dtype in (tf.int64, tf.bool):  # whose ARG_MAX TFLite lacks
         x, find = tf.cast(tf.equal(x, extreme(x, [over], True)), tf.int32), tf.argmax
     index = find(x, over, output_type=tf.int64)

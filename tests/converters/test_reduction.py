@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from nobuco import ChannelOrder
+from tests.converters.ops import check_dynamic
 from tests.tflite_operations import tflite_operations
 
 LAST = (ChannelOrder.TENSORFLOW,)
@@ -300,7 +301,7 @@ def test_running_in_place(check):
         (lambda x: x.mean((-2, -1), keepdim=True), ["MEAN"]),
         (lambda x: x.sum(2), ["SUM"]),
         (lambda x: x.amax(1, True), ["REDUCE_MAX"]),
-        (lambda x: x.argmax(2), ["ARG_MAX"]),
+        (lambda x: x.argmax(2), ["NOT_EQUAL", "MINIMUM", "SELECT_V2", "ARG_MAX"]),  # NaN is the largest in PyTorch
         (lambda x: F.normalize(x, dim=1), ["L2_NORMALIZATION"]),
         (lambda x: x.var((2, 3), unbiased=False), ["MEAN", "SQUARED_DIFFERENCE", "MEAN"]),
         (lambda x: x.topk(2, 1).values, ["TOPK_V2"]),
@@ -328,3 +329,22 @@ def test_means_of_no_complex_numbers(check):
         return torch.mean(x), *torch.var_mean(x, False), x.mean(0)
 
     check(several, torch.zeros(0, 3, dtype=torch.complex64), orders=(ChannelOrder.PYTORCH,))
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin", "max", "min", "max of all"])
+def test_where_nan_is(check, name):
+    """It is the extreme, and the first of several; infinity before it is not."""
+    nan, inf = float("nan"), float("inf")
+    x = torch.tensor([[1.0, nan, nan, 9.0], [inf, nan, -inf, 0.0], [-inf, 2.0, inf, inf], [3.0, -inf, 1.0, nan]])
+    programs = {
+        "argmax": lambda x: (x.argmax(1), x.argmax(0)),
+        "argmin": lambda x: (x.argmin(1), x.argmin(0)),
+        "max": lambda x: x.max(1)[1],
+        "min": lambda x: x.min(0)[1],
+        "max of all": lambda x: x.argmax(),
+    }
+    check(programs[name], x)
+
+
+def test_a_response_is_normalised_over_dynamic_channels():
+    check_dynamic(torch.nn.LocalResponseNorm(1, alpha=0.1), torch.rand(2, 2, 4), torch.rand(3, 5, 4), free=(0, 1))
