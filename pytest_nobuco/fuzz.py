@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nobuco.subject.inputs import FLOATS, InputSpec
+from nobuco.subject.inputs import DTYPES, FLOATS, InputSpec
 from pytest_nobuco.dynamic import FreeAxes, Shape, axis_key
 from pytest_nobuco.errors import SuiteError
 
@@ -82,6 +82,8 @@ def smallest_failure(
         try_one()
     except _FailsError:
         return found[-1]  # Hypothesis runs the smallest last
+    except hypothesis.errors.Flaky:
+        return found[-1] if found else None  # it does not fail each time, which is a failure as well
     except hypothesis.errors.Unsatisfiable:
         return None  # PyTorch took none of them
     return None
@@ -110,12 +112,13 @@ def _drawn(draw: Callable[[Any], Any], strategies: Any, domains: Sequence[Domain
 def _values(strategies: Any, domain: Domain) -> Any:
     """Some values one after another, or many at random."""
     if domain.dtype in FLOATS:
-        stretch = _STRETCH * max(abs(domain.low), abs(domain.high), 1.0)
-        low, high = (0.0 if domain.low >= 0 else -stretch), (0.0 if domain.high <= 0 else stretch)
+        largest = max(abs(domain.low), abs(domain.high), 1.0)
         width = 16 if domain.dtype == "float16" else 32
-        low, high = math.ceil(low), math.floor(high)
+        # A power of two, which every dtype has exactly.
+        stretch = int(2 ** min(math.log2(_STRETCH * largest) // 1, width - 1)) if math.isfinite(largest) else 4
+        low, high = (0 if domain.low >= 0 else -stretch), (0 if domain.high <= 0 else stretch)
         value = strategies.floats(low, high, width=width, allow_subnormal=False) | strategies.integers(low, high)
-        scale = strategies.sampled_from([1.0, high / 4 or 1.0, 1e-3]) if low < 0 else strategies.nothing()
+        scale = strategies.sampled_from([1.0, high / 4 or 1.0, 1e-3]) if low < 0 < high else strategies.nothing()
         spread = strategies.builds(lambda seed, by: f"random:{seed}:{by:g}", strategies.integers(0, 999), scale)
     else:
         value = strategies.integers(int(domain.low), int(domain.high))
@@ -129,13 +132,19 @@ def _text(value: float) -> str:
 
 
 def domains_of(tensors: Sequence[Any], free: FreeAxes) -> list[Domain]:
-    """What inputs like these may be."""
+    """What inputs like these may be.
+
+    Raises:
+        SuiteError: there is one of a dtype that is not drawn.
+    """
     found = []
     for position, tensor in enumerate(tensors):
-        low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
         dtype = str(tensor.dtype).removeprefix("torch.")
-        if dtype == "bool":
-            low, high = 0.0, 1.0
+        if dtype not in DTYPES:
+            raise SuiteError(f"--nobuco-fuzz draws no inputs of {dtype}")
+        low, high = 0.0, 1.0
+        if dtype != "bool" and tensor.numel():
+            low, high = float(tensor.min()), float(tensor.max())
         axes = free[position] if position < len(free) else ()
         found.append(Domain(tuple(tensor.shape), axes, dtype, low, high))
     return found

@@ -63,11 +63,16 @@ def cases(
 
 
 def quick(matrix: Sequence[Case]) -> list[Case]:
-    """Of a matrix one pair of orders, and as runtimes Keras and TFLite; others where there are only others."""
+    """Of each backend's matrix one pair of orders, and as runtimes Keras and TFLite where there are these."""
+    of_backends = [[case for case in matrix if case.backend == name] for name in {case.backend for case in matrix}]
+    return sorted(case for cases_ in of_backends for case in _quick(cases_))
+
+
+def _quick(matrix: Sequence[Case]) -> list[Case]:
     pairs = [(case.inputs, case.outputs) for case in matrix]
     pair = (ORDERS[1], ORDERS[1]) if (ORDERS[1], ORDERS[1]) in pairs else pairs[0]
     kept = [case for case in matrix if (case.inputs, case.outputs) == pair]
-    return [case for case in kept if case.runtime in _QUICK] or kept
+    return [case for case in kept if case.runtime in (*_QUICK, SIDE_BY_SIDE)] or kept
 
 
 def _pair(order: str) -> tuple[str, str]:

@@ -188,9 +188,9 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
     try:
         return request.config.stash[BENCH].imported(model)
     except SuiteError as error:
-        if error.__cause__ is not None:
-            raise
         message = f"{model.place or '--nobuco-model'}: {error}"
+        if error.__cause__ is not None:
+            raise SuiteError(message) from error.__cause__
     pytest.fail(message, pytrace=False)
 
 

@@ -88,7 +88,7 @@ class Settings:
             return quick(matrix) if self.options.quick else matrix
         from pytest_nobuco.backends.session import cases_of
 
-        return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes))
+        return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes), self.options.quick)
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""

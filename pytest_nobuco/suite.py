@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -160,7 +161,11 @@ def _drawn(trial: Trial, entry: Entry, form: Form, converted: Any) -> tuple[Foun
     def problems_of(specs: tuple[InputSpec, ...]) -> list[str]:
         return [text for text, _ in attempt_on(specs).wrong]
 
-    domains = bench.backend.domains(entry.subject, form.free)
+    try:
+        domains = bench.backend.domains(entry.subject, form.free)
+    except SuiteError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
     found = smallest_failure(domains, problems_of, bench.options.fuzz, bench.options.seed)
     if found is None:
         return None

@@ -214,9 +214,19 @@ def test_each_is_tried_in_the_forms_that_it_has(project):
 
 def test_a_form_that_one_has_not_is_an_error_that_says_which_it_has(project):
     result = run(project, *models("nets.Scaled"), "--nobuco-backend", "off", "--nobuco-order", "nhwc")
-    result.stdout.fnmatch_lines([
+    result.stderr.fnmatch_lines([
         "*backend off has no form of what was asked for; it has nchw-nchw, static, runtime npz"
     ])  # fmt: skip
+
+
+def test_quick_holds_for_each(project):
+    backends = ["--nobuco-backend", "good", "--nobuco-backend", "nobuco", "--nobuco-quick"]
+    assert ids(project, *backends, "--nobuco-dynamic", "none") == [
+        "good:nhwc-nhwc-static-npz",
+        "nhwc-nhwc-static-keras",
+        "nhwc-nhwc-static-tflite",
+        "nhwc-nhwc-static-backends",
+    ]
 
 
 def test_among_several_one_may_have_none_of_them(project):
@@ -227,4 +237,4 @@ def test_among_several_one_may_have_none_of_them(project):
 
 def test_an_entry_point_that_is_no_backend_is_named(project):
     result = run(project, *models("nets.Scaled"), "--nobuco-backend", "none")
-    result.stdout.fnmatch_lines(["*backend none: fake_converter:ORDERS is no pytest_nobuco.backends.Backend"])
+    result.stderr.fnmatch_lines(["*backend none: fake_converter:ORDERS is no pytest_nobuco.backends.Backend"])

@@ -147,16 +147,3 @@ def test_outputs_are_matched_by_their_keys(names):
     x = np.ones((2, 3), "float32")
     got = file.run(Tensors([x], ["x"], [x, x * 2], ["boxes", "scores"]))
     assert [float(array[0, 0]) for array in got] == ([1.0, 2.0] if names[0] == "scores" else [2.0, 1.0])
-
-
-def test_names_of_outputs_are_their_keys():
-    import torch
-
-    from pytest_nobuco.backend import Subject
-    from pytest_nobuco.backends.foreign import output_names
-
-    def model(x):
-        return {"boxes": x, "heads": [x, (x, 3)], "none": None}
-
-    subject = Subject(model, (torch.ones(2),), {}, ())
-    assert output_names(subject) == ("boxes", "heads.0", "heads.1.0")

@@ -542,7 +542,7 @@ def test_a_model_that_cannot_be_converted_fails_in_words(project):
     result.stdout.fnmatch_lines(
         ["NoKeras[[]nchw-nchw-static-keras]: the model cannot be converted: no converter for torch.foo"]
     )
-    assert result.stdout.str().count("CONVERTED NoKeras") == 2, "a failed conversion is tried once per order"
+    result.stdout.fnmatch_lines(["2 conversions for 4 items"])  # a failed one is tried once per order
 
 
 def test_a_runtime_that_is_missing_here_is_skipped_with_the_reason(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 
@@ -10,6 +11,8 @@ import torch
 
 from nobuco.subject.inputs import parse_input
 from nobuco.subject.model import draw
+from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.fuzz import Domain, domains_of, smallest_failure
 
 NETS = """
     import torch
@@ -93,6 +96,56 @@ def test_random_values_of_a_scale():
 def test_values_that_are_none(text):
     with pytest.raises(ValueError, match="are no values; give @0 or @1,1,0"):
         parse_input(text)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("float32", -1e7, 3.3e7), ("float16", -700.3, 1.0), ("bfloat16", 0.0, 0.25), ("float64", -2.0, 0.0),
+        ("float32", 1.0, math.inf), ("int64", -5, 999), ("uint8", 0, 255), ("bool", 0, 1), ("float32", 0.0, 0.0),
+    ],
+)  # fmt: skip
+def test_drawn_inputs_keep_sign_and_range_and_shrink(dtype, low, high):
+    seen = []
+
+    def problems_of(specs):
+        tensor = draw(specs[0], 0)
+        assert draw(parse_input(str(specs[0])), 0).equal(tensor)
+        seen.append(tensor)
+        return ["seven"] if tensor.shape[1] >= 7 else []
+
+    found = smallest_failure([Domain((2, 3), (1,), dtype, low, high)], problems_of, 60, 0)
+    assert found.inputs[0].shape == (2, 7)
+    assert {float(value) for value in draw(found.inputs[0], 0).flatten()} <= {0.0, low if low > 0 else 0.0, -5.0}
+    values = torch.cat([tensor.flatten().double() for tensor in seen])
+    if low >= 0:
+        assert values.min() >= 0
+    if high <= 0:
+        assert values.max() <= 0
+    assert {tensor.shape[0] for tensor in seen} == {2} and len({tensor.shape[1] for tensor in seen}) > 2
+
+
+def test_inputs_that_pytorch_refuses_are_no_failure():
+    def problems_of(specs):
+        raise SuiteError("no")
+
+    assert smallest_failure([Domain((2,), (0,), "float32", -1, 1)], problems_of, 20, 0) is None
+
+
+def test_what_fails_only_at_times_is_a_failure():
+    calls = []
+
+    def problems_of(specs):
+        calls.append(specs)
+        return ["odd"] if len(calls) == 3 else []
+
+    found = smallest_failure([Domain((2,), (0,), "float32", -1, 1)], problems_of, 20, 0)
+    assert found is not None and found.inputs == calls[2]
+
+
+def test_complex_inputs_are_not_drawn():
+    with pytest.raises(SuiteError, match="--nobuco-fuzz draws no inputs of complex64"):
+        domains_of([torch.zeros(2, dtype=torch.complex64)], ())
 
 
 def test_the_smallest_failing_input_and_its_command(project):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 import pickle
 import sys
@@ -18,6 +17,7 @@ from pytest_nobuco.backends.artifact import Opened, open_artifact, size_of
 from pytest_nobuco.backends.held import Held, Tensors
 from pytest_nobuco.backends.process import Interpreter, is_installed
 from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.judging import names_of
 
 
 @dataclass(frozen=True)
@@ -106,34 +106,7 @@ def arrays_of(subject: Subject) -> list[Any]:
 
 def tensors_of(subject: Subject) -> Tensors:
     """What a file is held against: inputs and outputs, with their names."""
-    outputs = output_names(subject) if len(subject.expected) > 1 else ()
-    return Tensors(arrays_of(subject), input_names(subject), subject.expected, outputs)
-
-
-def output_names(subject: Subject) -> tuple[str, ...]:
-    """What PyTorch calls the outputs, by their keys; the model is run once more for that."""
-    import torch
-
-    model, args, kwargs = copy.deepcopy((subject.model, subject.args, dict(subject.kwargs)))
-    with torch.no_grad():
-        return tuple(_named(model(*args, **kwargs), ""))
-
-
-def _named(outputs: Any, name: str) -> list[str]:
-    """The names of the tensors in what a model returned, in the order of `nobuco.bridge.flat_outputs`."""
-    import torch
-
-    if isinstance(outputs, torch.Tensor):
-        return [name]
-    if dataclasses.is_dataclass(outputs):
-        items = [(field.name, getattr(outputs, field.name)) for field in dataclasses.fields(outputs)]
-    elif hasattr(outputs, "items"):
-        items = list(outputs.items())
-    elif isinstance(outputs, (list, tuple)):
-        items = list(zip(getattr(outputs, "_fields", map(str, range(len(outputs)))), outputs))
-    else:
-        return []
-    return [one for key, item in items for one in _named(item, f"{name}.{key}" if name else str(key))]
+    return Tensors(arrays_of(subject), input_names(subject), subject.expected, names_of(subject))
 
 
 def input_names(subject: Subject) -> tuple[str, ...]:

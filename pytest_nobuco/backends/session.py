@@ -15,7 +15,7 @@ from pytest_nobuco.backends.process import Interpreter
 from pytest_nobuco.backends.registry import NOBUCO, backend_named
 from pytest_nobuco.backends.spec import Backend as Converter
 from pytest_nobuco.isolation.limits import Limits
-from pytest_nobuco.matrix import LATER, QUANTISED, RUNTIMES, SIDE_BY_SIDE, STATIC, Case, cases
+from pytest_nobuco.matrix import LATER, QUANTISED, RUNTIMES, SIDE_BY_SIDE, STATIC, Case, cases, quick
 
 if TYPE_CHECKING:
     from pytest_nobuco.backend import Backend, Form, Subject
@@ -26,7 +26,7 @@ Asked = tuple[Sequence[str] | None, Sequence[str], Sequence[str] | None]
 """Orders, shapes and runtimes; None for all."""
 
 
-def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked: Asked) -> list[Case]:
+def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked: Asked, is_quick: bool) -> list[Case]:
     """The matrix of all backends that a marker or the options name, and of other people's files.
 
     Raises:
@@ -36,7 +36,8 @@ def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked:
     names = options.names if wanted is None else (wanted,) if isinstance(wanted, str) else tuple(wanted)
     found: list[Case] = []
     for name in names:
-        found += _own_cases(asked, len(names)) if name == NOBUCO else _cases(backend_named(name), asked)
+        its = _own_cases(asked, len(names)) if name == NOBUCO else _cases(backend_named(name), asked)
+        found += quick(its) if is_quick and its else its
     if names and not found:
         raise ValueError("; ".join(_refusal(backend_named(name)) for name in names))
     if len(names) > 1:

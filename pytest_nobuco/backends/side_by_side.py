@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_nobuco.backends.foreign import run_held, tensors_of
+from pytest_nobuco.backends.foreign import tensors_of
 from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.registry import backend_named
 from pytest_nobuco.backends.spec import Backend
 from pytest_nobuco.backends.table import EAGER, BackendRow
 from pytest_nobuco.bench import Entry
 from pytest_nobuco.errors import SuiteError, UnavailableError
-from pytest_nobuco.gate import bound_for, describe_output
 from pytest_nobuco.latency.deployed import run_interpreter
 from pytest_nobuco.latency.measure import refuse_workers
 from pytest_nobuco.matrix import STATIC, Case
@@ -56,6 +55,7 @@ def compare(trial: Trial) -> str | None:
 
 def _made(trial: Trial, entry: Entry, backend: Backend) -> tuple[Held | None, BackendRow]:
     """What a backend makes of the model, and its row without the latency."""
+    from pytest_nobuco.findings import tried
     from pytest_nobuco.suite import form_of
 
     case = _nearest(trial.case, backend)
@@ -67,12 +67,11 @@ def _made(trial: Trial, entry: Entry, backend: Backend) -> tuple[Held | None, Ba
         return None, BackendRow(backend.name, str(error))
     row = BackendRow(backend.name, **held.facts, elsewhere=backend.load is not None)
     try:
-        got = run_held(held, entry.subject)
+        outputs = tried(replace(trial, case=case), held, entry.subject).outputs
     except SuiteError as error:
         return None, replace(row, problem=str(error))
-    bound = bound_for(trial.settings.markers, trial.bench.options, case.runtime)
-    found = [trial.bench.backend.compare(ours, theirs, bound) for ours, theirs in zip(got, entry.subject.expected)]
-    wrong = [describe_output(i, d, bound) for i, d in enumerate(found) if not bound.admits(d)]
+    found = [one.difference for one in outputs]
+    wrong = [one.text for one in outputs if not one.fits]
     off = None if any(d.is_broken for d in found) else max(float(d.relative_to_peak) for d in found)
     return held, replace(row, max_rel=off, wrong=" ".join(wrong), orders=held.orders)
 

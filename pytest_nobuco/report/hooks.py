@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nobuco.bench import BENCH
+from pytest_nobuco.isolation.child import is_child
 from pytest_nobuco.parts import DONE, results_path
 from pytest_nobuco.report.alike import Folding
 from pytest_nobuco.report.files import check_path, write_report
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 def register(config: pytest.Config) -> None:
     """Add the hooks to a session; `pytest.UsageError` if a report could not be written where it is wanted."""
     config.pluginmanager.register(Sender(), "nobuco-sender")
-    if hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput") or is_child():
         return
     paths = [check_path(name, config.invocation_params.dir) for name in config.getoption("nobuco_report")]
     reporter = Reporter(config, tuple(dict.fromkeys(paths)), results_path(config))
