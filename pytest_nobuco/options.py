@@ -292,7 +292,7 @@ def _input(text: str) -> InputSpec:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of them; it is a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; it is a whole number from 1 up")
     return int(text)
 
 

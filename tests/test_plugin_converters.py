@@ -116,7 +116,7 @@ def test_a_module_that_cannot_be_imported_is_a_usage_error(project):
 def test_a_number_of_samples_that_is_none_is_a_usage_error(project):
     result = project.runpytest("--nobuco-converters", "--nobuco-samples", "0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*'0' is no number of samples*"])
+    result.stderr.fnmatch_lines(["*'0' is no count; it is a whole number from 1 up*"])
 
 
 # --- what an item says
