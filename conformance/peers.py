@@ -188,13 +188,13 @@ def _head(networks: Sequence[Network]) -> Iterator[str]:
     left = [case.name for case in CASES if case.name not in {network.name for network in networks}]
     yield from textwrap.wrap(
         f"`python -m conformance.peers`, {dates}: {len(networks)} of the {len(CASES)} networks of "
-        f"`conformance/models.py` through nobuco ({commits}), {peers}, each in an interpreter of its own "
-        "with the same weights. Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses "
-        "by itself how outputs lie, and is given what `torch.onnx` writes or, where that is wrong or not taken, what the "
-        f"older exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a row. A "
-        f"conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every node in it. **Bold**: "
-        "a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at time and memory by "
-        f"10 %, at latency by 5 %. Not measured yet: {', '.join(left) or 'none'}.",
+        f"`conformance/models.py` through nobuco ({commits}), {peers}, each in an interpreter of its own with the same"
+        " weights. Inputs and outputs lie as in [RESULTS.md](RESULTS.md) where a peer can give that; onnx2tf chooses "
+        "by itself how outputs lie, and is given what `torch.onnx` writes or, where that is wrong or not taken, what "
+        f"the older exporter does. {processors}; other work ran meanwhile, so that times are to be compared within a "
+        f"row. A conversion may take {_SECONDS} s and {_GIGABYTES} GB. nobuco's has the check of every node in it. "
+        "**Bold**: a peer is better than nobuco; at parity by a factor of two, at the file's size by 1 %, at time and"
+        f" memory by 10 %, at latency by 5 %. Not measured yet: {', '.join(left) or 'none'}.",
         width=120,
         break_on_hyphens=False,
         break_long_words=False,
