@@ -99,7 +99,7 @@ def test_models_that_end_workers(project, distribution):
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_isolated_models(project, workers):
     names = [*ENDING, "hangs", "grows"]
-    result = run(project, names, workers, "--nobuco-timeout", "3", "--nobuco-memory", "1")
+    result = run(project, names, workers, "--nobuco-timeout", "8", "--nobuco-memory", "1")
     assert outcomes(result) == expected(names)
     result.stdout.fnmatch_lines_random(
         [
@@ -107,7 +107,7 @@ def test_isolated_models(project, workers):
             "its process died of SIGSEGV while running the PyTorch model",
             "its process died of SIGKILL, as when memory runs out, while running the PyTorch model",
             "its process ended with exit code 3 while running the PyTorch model",
-            "its process took longer than 3 s (--nobuco-timeout) while running the PyTorch model",
+            "its process took longer than 8 s (--nobuco-timeout) while running the PyTorch model",
             "its process took more than 1 GB of memory (--nobuco-memory) while running the PyTorch model",
             "    Fatal Python error: Aborted",
             "  reproduce: pytest --nobuco-model deadly.aborts * 'nobuco::aborts[[]nchw-nchw-static-keras]'",
