@@ -58,7 +58,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 def run(project: pytest.Pytester, names: list[str], *options: str) -> pytest.RunResult:
     models = [word for name in [*names, "Net", "Broken"] for word in ("--nobuco-model", f"deadly.{name}")]
     files = ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl", "--junitxml", "out.xml"]
-    return project.runpytest_subprocess(*models, "-rA", *files, *options, timeout=300)
+    return project.runpytest_subprocess(*models, "-rA", "-v", *files, *options, timeout=300)
 
 
 def outcomes(result: pytest.RunResult) -> Counter[tuple[str, str]]:
