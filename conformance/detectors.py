@@ -37,7 +37,7 @@ _SPREAD = {
     "ssdlite320_mobilenet_v3_large": 0.25,
     "fasterrcnn_mobilenet_v3_large_320_fpn": 100,
 }
-# Of which torchvision starts the convolutions so small that nothing of the image reaches the last of them.
+# torchvision starts their convolutions so small that nothing of the image reaches the last of them.
 _FADING = {"ssdlite320_mobilenet_v3_large"}
 
 

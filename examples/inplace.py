@@ -18,7 +18,7 @@ class Augmented(nn.Module):
 
 
 class ThroughView(nn.Module):
-    """The write goes to a slice that nobody keeps: its base changes all the same."""
+    """The write goes to a slice that is not kept: its base changes all the same."""
 
     def forward(self, x):
         torch.relu_(x[:, 1:2, 16:25, 8::2])

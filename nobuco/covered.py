@@ -91,7 +91,7 @@ def _of_operation(operation: Any) -> Coverage:
 
 
 def _by_itself(call: CallCoverage) -> CallCoverage:
-    """A call of an example that nobody wrote: it has no line, and how often it is made says nothing."""
+    """A call of an example that was generated: it has no line, and how often it is made says nothing."""
     return replace(call, count=0, sites=(), into=tuple(map(_by_itself, call.into)))
 
 

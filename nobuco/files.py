@@ -201,7 +201,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _prefix(path: Path) -> str:
-    """How the folders beside this target are called: by its name, of which a part will do."""
+    """How the folders beside this target are called: by its name, or by a part of it."""
     return f".{path.name[:32]}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}.nobuco-"
 
 

@@ -196,7 +196,7 @@ def operation_name(operation: Any) -> str:
 
 
 def operator_named(name: str) -> Operation | None:
-    """The operator of PyTorch's dispatcher that a name like `"torchvision::nms"` means; None if nobody defined it."""
+    """The operator of PyTorch's dispatcher that a name like `"torchvision::nms"` means; None if there is none."""
     namespace, _, operator = name.partition("::")
     return getattr(getattr(torch.ops, namespace), operator, None)
 

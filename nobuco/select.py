@@ -69,7 +69,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Gap:
-    """A call that nobody converts, the path of the module that it was made in, and the call that was opened into it."""
+    """A call without a converter, the path of the module that it was made in, and the call that was opened into it."""
 
     node: Node
     scope: str
@@ -254,7 +254,7 @@ def _writes_below(node: Node) -> bool:
 
 
 def _merge_movements(units: Sequence[Unit], outputs: Sequence[Value]) -> list[Unit]:
-    """Join a movement to the one before it where nobody else reads what lies between."""
+    """Join a movement to the one before it where nothing else reads what lies between."""
     uses = Counter(v.id for v in outputs)
     for unit in units:
         uses.update(v.id for v in unit.inputs)

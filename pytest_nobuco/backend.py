@@ -79,7 +79,7 @@ class Backend(Protocol):
         """Whether it is a model already, rather than the class or factory of one."""
 
     def build(self, make: Callable[[], Any], seed: int) -> Any:
-        """The model that `make` gives, its random weights seeded; `SuiteError` if that is none."""
+        """The model that `make` gives, its random weights seeded; `SuiteError` if that is no model."""
 
     def subject(self, model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any], seed: int) -> Subject:
         """The model with its inputs drawn and run once in PyTorch; None takes its `example_inputs()`."""
@@ -316,7 +316,7 @@ def _refuse_vacuous(index: int, expected: np.ndarray) -> None:
 
 
 # How often the noise of PyTorch's own rounding a default bound allows: what its outputs move by as each result on the
-# way is rounded anew, of which another order of summation makes more than a single rounding.
+# way is rounded anew; another order of summation makes more than a single rounding.
 _NOISES = 16
 _TIGHT = ("float32", "float64", "complex64", "complex128")
 
@@ -331,7 +331,7 @@ def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:
 
 
 def default_bound(dtype_name: str, noise: float | None) -> Tolerance:
-    """The bound that nobody set: the dtype's, of the scale of what is compared, however small, but above its noise."""
+    """The bound where none is set: the dtype's, of the scale of what is compared, however small, above its noise."""
     import numpy as np
 
     from nobuco.parity import default_tolerance

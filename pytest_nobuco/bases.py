@@ -1,6 +1,6 @@
 """Samples to begin with when parameters are varied: as telling as PyTorch lets them be.
 
-A batch of more than one, odd and unequal sizes, a batch for layers of which PyTorch's samples have none, equal values
+A batch of more than one, odd and unequal sizes, a batch for layers whose samples have none in PyTorch, equal values
 in two tensors that an operation compares, and special values.
 
 Imports PyTorch, so it is itself imported only when converters are listed.
@@ -116,7 +116,7 @@ def _roomy(sample: Sample) -> Iterator[Sample]:
 
 
 def _tied(samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
-    """A few samples of two tensors of which one has values of the other, for what compares them."""
+    """A few samples of two tensors, one with values of the other, for what compares them."""
     seen: set[str] = set()
     for sample in samples[:16]:
         options = str(sorted((name, value) for name, value in sample.kwargs.items() if isinstance(value, bool)))

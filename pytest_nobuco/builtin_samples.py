@@ -68,7 +68,7 @@ def _batch(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
 
 
 def _no_index(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Twice the same indices would write to one place twice, in an order that nobody defines."""
+    """Twice the same indices would write to one place twice, in an order that is not defined."""
     return inputs[i].is_floating_point()
 
 

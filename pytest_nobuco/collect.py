@@ -44,7 +44,7 @@ class ModelModule(pytest.Module):
 
 
 def named_model(item: pytest.Item) -> NamedModel | None:
-    """What the command line named, of which this is an item; None for a marked factory."""
+    """What the command line named that this is an item of; None for a marked factory."""
     parent = item.parent
     return parent.models[item.originalname] if isinstance(parent, ModelModule) else None  # type: ignore[attr-defined]
 

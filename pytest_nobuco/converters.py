@@ -181,7 +181,7 @@ class ConverterItem(pytest.Item):
         self.entry, self.case = entry, case
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Where it is, and what it is called: not as the id ends, of which pytest would print other separators."""
+        """Where it is, and what it is called: not as the id ends, since pytest would print other separators for it."""
         return self.path, None, f"converter {self.name}"
 
     def runtest(self) -> None:

@@ -12,4 +12,4 @@ class UnavailableError(SuiteError):
 
 
 class InapplicableError(SuiteError):
-    """The case asks for what the model does not do in PyTorch either, and nobody asked for it by name."""
+    """The case asks for what the model does not do in PyTorch either, and it was not asked for by name."""

@@ -68,7 +68,7 @@ class Bound:
 
     @property
     def is_default(self) -> bool:
-        """Whether nobody set a bound."""
+        """Whether no bound was set."""
         return self.max_abs is None and self.max_rel is None
 
     def admits(self, difference: Difference) -> bool:

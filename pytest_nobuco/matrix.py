@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 ORDERS = ("nchw", "nhwc")
 RUNTIMES = ("keras", "keras_file", "savedmodel", "tflite")
 # Not part of the matrix unless asked for: they differ from PyTorch on purpose, so their gate is another. With the least
-# signal-to-noise ratio in dB that is allowed where nobody says another: below what well-behaved networks reach
+# signal-to-noise ratio in dB that is allowed where no other is given: below what well-behaved networks reach
 # (docs/plugin.md), and above what a wrong file gives, which is close to zero or less.
 QUANTISED = {"tflite_fp16": 50.0, "tflite_dynamic": 25.0, "tflite_int8": 20.0, "tflite_int16x8": 25.0}
 _QUICK = ("keras", "tflite")

@@ -35,7 +35,7 @@ Accepts = Callable[[Sample], bool]
 class Varied:
     """Samples in which parameters differ from those of others.
 
-    matter: the parameters of which another value gives another output, and is among the samples.
+    matter: the parameters whose other value gives another output, and is among the samples.
     reasons: why the others are not.
     """
 
@@ -117,7 +117,7 @@ class _Trials:
     def with_value(self, parameter: Parameter, samples: Sequence[Sample]) -> Sample | None:
         """A sample in which a parameter has a value that matters: with its default the output is another.
 
-        Or else one of which PyTorch refuses the rest without it.
+        Or else one that PyTorch needs for the rest.
         """
         needing = None
         for sample in samples if parameter.default is not REQUIRED else ():

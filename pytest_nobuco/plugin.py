@@ -27,7 +27,7 @@ from pytest_nobuco.report import hooks
 if TYPE_CHECKING:
     from pytest_nobuco.collect import Collected
 
-# How often xdist replaces a worker: xdist's own few would end a session of many models, each of which is given up soon.
+# How often xdist replaces a worker: xdist's own few would end a session of many models, though each is given up soon.
 _RESTARTS = 10_000
 
 
@@ -89,7 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # First, since xdist starts its workers here.
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse what no item of which could be right: patterns without converters, and unreadable known gaps."""
+    """Refuse what cannot be right in any item: patterns without converters, and unreadable known gaps."""
     if _has_gaps(session.config):
         from pytest_nobuco import xfails
 

@@ -139,7 +139,7 @@ def test_what_does_not_match_is_not_written_unless_forced(project, capfd):
         (["nets.Nett", "-o", "n.keras"], "nobuco convert: nets.Nett: nets has no 'Nett'. Did you mean 'Net'?"),
         (["nets.Net", "-o", "n.onnx"], "-o n.onnx: a model becomes *.tflite, *.keras, or a folder"),
         (["nets.Net", "-o", "no/n.keras"], "-o no/n.keras: there is no folder"),
-        (["nets.Net", "-o", "n.keras"], "nobody said what its inputs are"),
+        (["nets.Net", "-o", "n.keras"], "its inputs are not given"),
         (["nets.Net", "-o", "n.keras", "-i", "1,3,x"], "'x' is no whole number"),
         (["nets.Net", "-o", "n.keras", "-i", "1,3,8,8", "--weights", "none.pt"], "--weights none.pt: "),
         (["nets.Net", "-o", "n.keras", "--precision", "float16"], "--precision and --representative are for *.tflite"),

@@ -753,7 +753,7 @@ def test_real_marker_and_own_inputs(pytester):
     result.assert_outcomes(passed=64, failed=10)
     result.stdout.fnmatch_lines_random(
         [
-            "no_inputs[[]nhwc-nhwc-*]: nobody said what its inputs are; *--nobuco-input, or inputs=*",
+            "no_inputs[[]nhwc-nhwc-*]: its inputs are not given; *--nobuco-input, or inputs=*",
             "*SuiteError: the model fails in PyTorch itself on inputs float32[[]1, 4, 8, 8]: RuntimeError: *",
         ]
     )

@@ -330,7 +330,7 @@ def test_fixture_returns_the_row_and_records_it(project):
         [
             "nobuco_latency was called twice; pytest-benchmark keeps one measurement a test",
             "nobuco_latency: unknown runtime 'abacus'; there are torch, keras, tflite-xnnpack*",
-            "nobuco_latency: threads=2: nobody can choose them for keras",
+            "nobuco_latency: threads=2: they cannot be chosen for keras",
             "nobuco_latency: the TFLite file cannot be read: *nowhere.tflite*",
         ]
     )

@@ -43,7 +43,7 @@ INPUT = ["--nobuco-input", "1,4"]
 MISTAKES = [
     (["nets.Nett", *INPUT], "nets.Nett: nets has no 'Nett'. Did you mean 'Net'?"),
     (["nowhere.Net", *INPUT], "nowhere.Net: there is no module 'nowhere'*"),
-    (["nets.Net"], "nets.Net: nobody said what its inputs are; *"),
+    (["nets.Net"], "nets.Net: its inputs are not given; *"),
     (["nets.Sized", *INPUT], "nets.Sized: making the model raised TypeError: *__init__() missing 1 required *'width'"),
     (["nets.Net.method", *INPUT], "nets.Net.method: making the model raised TypeError: *method() missing *'self'"),
     (["nets.fails", *INPUT], """nets.fails: making the model raised KeyError: 'no weights' (File "*nets.py", *)"""),

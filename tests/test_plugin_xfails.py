@@ -14,7 +14,7 @@ INI = (
 )
 CONVERTERS = ["--nobuco-converters=*", "--nobuco-xfails", "gaps.txt"]
 # What fails, of the fake converters.
-TRUE = "mypkg.bare*  # nobody has written samples yet\nmypkg.wrong*-tflite?  # the kernel is off by a half\n"
+TRUE = "mypkg.bare*  # has no samples yet\nmypkg.wrong*-tflite?  # the kernel is off by a half\n"
 
 
 @pytest.fixture

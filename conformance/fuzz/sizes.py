@@ -1,4 +1,4 @@
-"""Shape arithmetic: Python code on the sizes of tensors, of which one to three axes are dynamic."""
+"""Shape arithmetic: Python code on the sizes of tensors with one to three dynamic axes."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _nodes(unit: Unit) -> Iterator[Node]:
 
 
 def _recognise(variables: Sequence[keras.Variable], candidates: Mapping[str, torch.Tensor]) -> None:
-    """Note of which tensors the variables are made that a user's converter has filled: those that equal one alone."""
+    """Note the tensors behind the variables that a user's converter has filled: those that equal one alone."""
     for variable in variables:
         if sources_of(variable) or not candidates:
             continue

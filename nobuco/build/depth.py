@@ -13,7 +13,7 @@ from typing import Any
 from nobuco.build.names import Names
 from nobuco.layers import Waypoints
 
-# Python allows 1000 calls within each other, some of which the caller of Keras has made already.
+# Python allows 1000 calls within each other; the caller of Keras has made some of them already.
 STAGE = 400
 
 

@@ -22,7 +22,7 @@ from nobuco.trace.sizes.formulas import exact
 
 @dataclass(frozen=True)
 class KeptSize:
-    """A size in place of which the model has a number, and the call that it is an argument of.
+    """A size that is a number in the model, and the call that it is an argument of.
 
     `certainly`: the call is known to need it; else its converter has made nothing of it, and may well be right to.
     """

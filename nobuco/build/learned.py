@@ -1,4 +1,4 @@
-"""Arrays that remember of which PyTorch tensors they are made, so that the weights they fill can be filled again."""
+"""Arrays that remember the PyTorch tensors that they are made of, so that the weights they fill can be filled again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Source = tuple["weakref.ref[torch.Tensor]", tuple[Step, ...]]
 
 @dataclass(frozen=True)
 class Learned:
-    """A value, and the tensors of which it is the sum, each with the steps that lead from it."""
+    """A value, and the tensors that add up to it, each with the steps that lead from it."""
 
     value: np.ndarray
     sources: tuple[Source, ...]
@@ -94,5 +94,5 @@ def remember(variable: keras.Variable, sources: Iterable[Source]) -> None:
 
 
 def sources_of(variable: keras.Variable) -> tuple[Source, ...]:
-    """Of what a variable is made; nothing where nobody said."""
+    """What a variable is made of; nothing where it is not known."""
     return getattr(variable, "_nobuco_sources", ())

@@ -51,7 +51,7 @@ class Trials:
         return found
 
     def on_others(self, is_told_of: Callable[[Trial], bool]) -> tuple[Tried, ...]:
-        """How the model fares on the graph's trials, but for those of which it is told that it need not be right."""
+        """How the model fares on the graph's trials, but for those where a condition says that it need not be right."""
         return tuple(self._tried(trial) for trial in self.graph.trials if not is_told_of(trial))
 
     def refuted(self) -> frozenset[str]:

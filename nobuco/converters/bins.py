@@ -113,7 +113,7 @@ def _edges(low: tf.Tensor, high: tf.Tensor, bins: int) -> tf.Tensor:
 
 
 def _binned(x: tf.Tensor, edges: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The bin of each number, the last of which holds its upper edge, and whether it is in any."""
+    """The bin of each number (the last bin holds its upper edge), and whether it is in any."""
     place = tf.minimum(places_among(edges, x, right=True) - 1, sizes(edges)[0] - 2)
     return place, tf.logical_and(x >= edges[0], x <= edges[-1])
 

@@ -108,7 +108,7 @@ def _stepped(
 def _blank(length: Any, row: tf.Tensor) -> Rows:
     """Room for so many results like `row`.
 
-    An array; where the results' sizes are dynamic, of which TFLite has none, a tensor, which is copied with each row.
+    An array; where the results' sizes are dynamic, as TFLite's arrays cannot be, a tensor, copied with each row.
     """
     if row.shape.is_fully_defined():
         return tf.TensorArray(row.dtype, length, element_shape=row.shape)

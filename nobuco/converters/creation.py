@@ -46,7 +46,7 @@ def _shape(values: tuple[Any, ...], named: Any = None) -> list[Any]:
 def _filled(shape: Sequence[Any], value: Any, dtype: tf.DType) -> tf.Tensor:
     if isinstance(value, (int, float)):
         value = dtype.as_numpy_dtype(value).item()
-    if dtype == tf.float64:  # of which TFLite repeats nothing but the bits
+    if dtype == tf.float64:  # TFLite repeats their bits alone
         return tf.bitcast(_filled(shape, tf.bitcast(cast(value, dtype), tf.int64), tf.int64), dtype)
     return tf.fill(shape or tf.zeros([0], tf.int32), cast(value, dtype))
 

@@ -37,7 +37,7 @@ def scanned(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -
 
 
 def _scanned_in_loop(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -> Parts:
-    """The same along an axis of which only the running model knows how many rounds it takes."""
+    """The same along an axis where only the running model knows the number of rounds."""
     count = sizes(parts[0])[over]
     places = tf.range(count)
     column = [-1 if i == over else 1 for i in range(rank(parts[0]))]

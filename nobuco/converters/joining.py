@@ -260,7 +260,7 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     count, along = size(input, dim), axis(input, dim)
     if not isinstance(count, int):
         raise ValueError(
-            f"a loop over dimension {dim}, of which only the running model knows how long it is, has no end here; "
+            f"a loop over dimension {dim}, whose length only the running model knows, has no end here; "
             "work on the whole tensor, or give the module around it a converter"
         )
     if input.dtype == tf.int64:  # which TFLite slices, but does not unpack

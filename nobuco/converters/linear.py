@@ -41,7 +41,7 @@ def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
 
 
 def flattened_linear(self: nn.Linear, input: torch.Tensor, order: ChannelOrder) -> Chain:
-    """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that nobody turns the tensor."""
+    """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that the tensor is not turned."""
     features, width = self.weight.shape
     unflattened = Learned.of(self.weight).reshape(features, *input.shape[1:])
     kernel = unflattened.transpose(*order.permutation(input.ndim)).reshape(features, width)
@@ -69,9 +69,9 @@ def linear(input: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -
 @expression(F.bilinear, strategy=FORCE_PYTORCH_ORDER)
 def bilinear(input1: tf.Tensor, input2: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
     """bilinear(Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None) -> Tensor"""
-    if rank(input1) == 1:  # of which TFLite makes no product
+    if rank(input1) == 1:  # TFLite has no product of such
         return bilinear(input1[tf.newaxis], input2[tf.newaxis], weight, bias)[0]
-    # Not one einsum, of which TFLite makes a wrong product where there are two batch dimensions.
+    # Not one einsum: TFLite makes a wrong product of it where there are two batch dimensions.
     product = tf.linalg.matvec(tf.tensordot(input1, weight, [[-1], [1]]), input2)
     return product if bias is None else product + bias
 

@@ -77,7 +77,7 @@ def batch_norm(
     """
     if training:
         y = normalized_by_batch(input, weight, bias, eps)
-        if running_mean is None or 0 in input.shape.as_list():  # of which there are no statistics
+        if running_mean is None or 0 in input.shape.as_list():  # without statistics
             return y
         others = [i for i in range(rank(input)) if i != axis(input, 1)]
         return (y, *updated_statistics(input, running_mean, running_var, others, momentum))

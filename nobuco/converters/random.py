@@ -22,7 +22,7 @@ PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
 
 def drawn(*operations: Named, strategy: Strategy = broadcasting) -> Callable[[Callable[..., Any]], Any]:
-    """Register an expression whose values nobody can foresee, so that only shape and dtype are validated."""
+    """Register an expression whose values cannot be foreseen, so that only shape and dtype are validated."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         make = functools.partial(_always, function)
@@ -45,7 +45,7 @@ def _alike(expected: Any, got: Any) -> bool:
 
 
 def _shape(values: Sequence[Any]) -> Any:
-    """Sizes, some of which may be tensors, as what TensorFlow takes for a shape."""
+    """Sizes, tensors among them or not, as what TensorFlow takes for a shape."""
     return list(values) or tf.zeros([0], tf.int32)
 
 

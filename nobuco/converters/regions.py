@@ -54,7 +54,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Callable[..., Any
 
 
 def _with_areas(boxes: tf.Tensor) -> tf.Tensor:
-    """Boxes of which those without an area, which share nothing with any other, are squares that share nothing.
+    """Boxes; those without an area, which share nothing with any other, are replaced by squares that share nothing.
 
     TFLite's operation gives the same box again and again once it has met one without an area. Column by column, since
     its converter crashes on a choice whose mask is one column, broadcast.

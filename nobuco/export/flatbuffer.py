@@ -149,7 +149,7 @@ def _code_of_padding(model: Any) -> int:
 
 
 def _drop_unused_codes(model: Any) -> None:
-    """Leave out kinds of operations of which there is none: the calibrator refuses them."""
+    """Leave out kinds of operations that do not occur: the calibrator refuses them."""
     operators = [operator for graph in model.subgraphs for operator in graph.operators]
     used = sorted({operator.opcodeIndex for operator in operators})
     model.operatorCodes = [model.operatorCodes[index] for index in used]

@@ -60,7 +60,7 @@ def quantised(
     from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
     from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
 
-    if has_loop(data):  # some of which the calibrator runs, and some end the process
+    if has_loop(data):  # the calibrator runs some loops; others end the process
         raise ExportError(
             f"TFLite's calibrator does not look into loops, so there is no precision={precision!r} of this model; "
             "precision='dynamic' and 'float16' need no calibration"

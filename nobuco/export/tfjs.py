@@ -53,7 +53,7 @@ OPERATIONS = frozenset([
     "Zeros", "ZerosLike", "_FusedConv2D", "_FusedMatMul",
 ])
 # fmt: on
-# What may be fused into `_FusedConv2D` and `_FusedMatMul`; the passes of the converter, of which the second fuse.
+# What may be fused into `_FusedConv2D` and `_FusedMatMul`; the second pass of the converter fuses.
 _FUSED = frozenset(["BiasAdd", "Elu", "LeakyRelu", "Prelu", "Relu", "Relu6", "Sigmoid"])
 _FIRST = ("pruning", "constfold", "arithmetic", "dependency") * 2
 _SECOND = ("remap", "constfold", "arithmetic", "dependency")
@@ -70,7 +70,7 @@ def unsupported_in_tfjs(folder: str | os.PathLike[str], signature: str = SIGNATU
 
     Args:
         folder: what `to_saved_model` wrote, or another SavedModel.
-        signature: of which.
+        signature: the one to read.
     """
     if not tf.saved_model.contains_saved_model(os.fspath(folder)):
         raise ExportArgumentError(f"folder is {shown(folder)}; give the folder of a SavedModel")

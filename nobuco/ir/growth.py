@@ -52,7 +52,7 @@ class Sizes:
             return None if self.dynamic and value.kind in (ValueKind.RESULT, ValueKind.SIZE) else ()
         others = [run.get(value.id) for run in self.runs]
         if dim is None and any(isinstance(other, (tuple, torch.Size)) for other in others):
-            return None  # a tensor, of which runs tell the shape alone
+            return None  # a tensor: runs tell its shape alone
         theirs = [mine if other is None else other if dim is None else other[dim] for other in others]
         return tuple(Fraction(n, mine) for n in theirs)
 

@@ -46,7 +46,7 @@ class Term:
 class Checkpoint:
     """What a model's weights have to do with the checkpoint of the PyTorch model that it was made from.
 
-    weights: by layer, for each of its variables the terms of which it is the sum; None where it is not known.
+    weights: by layer, for each of its variables the terms that add up to it; None where they are not known.
     shapes: of each tensor in the checkpoint.
     fixed: digests of the tensors that the conversion itself has computed with, so that no weight holds them.
     tied: keys of tensors that are others by a second name.

@@ -157,7 +157,7 @@ def _refuse_without_numbers(*arrays: NDArray[Any]) -> None:
 def _distance(
     got: NDArray[Any], expected: NDArray[Any], ours: NDArray[Any], theirs: NDArray[Any]
 ) -> NDArray[np.float64]:
-    """|got - expected|, of which `ours` and `theirs` are the values in double precision."""
+    """|got - expected|; `ours` and `theirs` are the values in double precision."""
     if is_exact(got.dtype.name) and got.dtype == expected.dtype and got.dtype.itemsize == 8:
         # As doubles, neighbours beyond 2**53 would be equal. Unsigned subtraction wraps around, so this is
         # right for the full range of int64 too.

@@ -92,7 +92,7 @@ class Tried:
 
 
 def default_tolerance(dtype_name: str) -> Tolerance:
-    """The bound of a dtype that nobody set another for: room for another order of summation, no more."""
+    """The bound of a dtype where no other is set: room for another order of summation, no more."""
     source = f"default of {dtype_name}"
     kind = "float8" if dtype_name.startswith("float8_") else dtype_name
     if kind in _DEFAULT_MAX_ABS:

@@ -74,7 +74,7 @@ class NodeReport:
     `inputs` and `outputs` are tensors in words, as "float32[1, 3, 224, 224] TENSORFLOW": sizes in PyTorch's order,
     then how it lies where that is known and matters. `own` is the node's error on PyTorch's own inputs, `accumulated`
     its error in the running model; None where not measured. `defined` and `converted` are source lines in the form of
-    `Site`. `reads` and `makes` are the ids of the values that enter and leave, of which `turned` are transposed on the
+    `Site`. `reads` and `makes` are the ids of the values that enter and leave; those in `turned` are transposed on the
     way in.
     """
 

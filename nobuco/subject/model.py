@@ -98,7 +98,7 @@ def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     method = getattr(model, "example_inputs", None)
     if method is None:
         raise InputError(
-            "nobody said what its inputs are; give their sizes, e.g. 1,3,224,224, or the model a method "
+            "its inputs are not given; give their sizes, e.g. 1,3,224,224, or the model a method "
             "example_inputs() that returns its arguments"
         )
     example = method()

@@ -12,7 +12,7 @@ from torch import nn
 def aten_calls(
     call: Callable[..., list[torch.Tensor]], given: Sequence[torch.Tensor], decompositions: Mapping[Any, Any]
 ) -> torch.fx.GraphModule:
-    """The ATen calls of a function of these tensors, of which those that have a decomposition give theirs.
+    """The ATen calls of a function of these tensors; one that has a decomposition is replaced by its own calls.
 
     The inside of PyTorch's `make_fx`, which for its duration also replaces `nn.Module.__call__` and makes compiled
     functions raise, in all threads.

@@ -53,7 +53,7 @@ def path_limit(explore: bool | int) -> int:
 
 
 def entry_state(session: Session, holder: Any) -> State | None:
-    """The state in which a call begins, of which the other sides may be traced; None where none are."""
+    """The state in which a call begins, if its other sides may be traced; else None."""
     return State.of(session.memory, holder) if session.explores else None
 
 

@@ -116,7 +116,7 @@ class _Opening:
         return _giving(unrolled.nodes, outputs, node, self._ids)
 
     def _stands_for(self, output: Value | None, result: Value | None) -> bool:
-        """Whether an output of the ATen calls can be a result of the call: like it, or nobody asks for it."""
+        """Whether an output of the ATen calls can be a result of the call: like it, or not asked for."""
         if output is None or result is None:
             return False
         return _are_alike(output, result) or result.id not in self._used
@@ -181,7 +181,7 @@ class _Unchecked(TorchDispatchMode):
         return None if func is torch.ops.aten._linalg_check_errors.default else func(*args, **(kwargs or {}))
 
 
-# A sample need not lie in memory as the tensor did of which a view was traced.
+# A sample need not lie in memory as the tensor did that a view was traced on.
 _STRIDES_ASIDE = {
     torch.ops.aten.view.default: torch.ops.aten.reshape.default,
     torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
@@ -242,7 +242,7 @@ def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: I
     names: dict[int, Value] = {}
     copies = []
     for output, result in zip(outputs, whole.results):
-        if not _are_alike(output, result):  # PyTorch's decomposition gives something else there, which nobody uses
+        if not _are_alike(output, result):  # PyTorch's decomposition gives something else there, which is not used
             continue
         if output.id in made and output.id not in names:
             names[output.id] = result

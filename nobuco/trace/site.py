@@ -40,7 +40,7 @@ def _before_export(frame: FrameType) -> Site | None:
 
 
 def is_library(file: str) -> bool:
-    """Whether a file is PyTorch's or belongs to the tracer, and so is nobody's line to report."""
+    """Whether a file is PyTorch's or belongs to the tracer, and so is no line to report."""
     return file.startswith(_LIBRARIES)
 
 

@@ -74,7 +74,7 @@ def trace(
         function: a module or any callable.
         args: positional arguments, nested as the program takes them.
         kwargs: keyword arguments, likewise.
-        sizes: of which sizes to record what becomes of them.
+        sizes: the sizes that are followed.
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
         count: how many elements those calls shall give that choose some by their values; None: as many as they do.
 
@@ -190,7 +190,7 @@ class Tracer(TorchFunctionMode):
         return self._run(func, args, kwargs)
 
     def _run_below(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a call of which only the ATen calls that it makes mean anything, and have those recorded."""
+        """Run a call that only its ATen calls describe, and have those recorded."""
         if is_traceable(func):
             with self:
                 return func.__wrapped__(*args, **kwargs)
@@ -239,7 +239,7 @@ class Tracer(TorchFunctionMode):
     def _result(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """What a call gives, or would if it chose so many elements; with the writes since, those of the call alone.
 
-        Memory that nobody has written to yet holds zeros, as it does in the converted model: else what is compared
+        Memory that was not written to yet holds zeros, as it does in the converted model: else what is compared
         would be chance.
         """
         if self._count is not None:

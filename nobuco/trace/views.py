@@ -176,7 +176,7 @@ def _chunked(shape: torch.Size, number: int, chunks: int, dim: int = 0) -> tuple
     return _split(shape, number, (shape[dim] + chunks - 1) // chunks, dim)
 
 
-# By name: which part of which dimension a view is, from the base's shape, its number among several, its arguments.
+# By name: the part of a dimension that a view is, from the base's shape, its number among several, its arguments.
 _PARTS: dict[str, Callable[..., tuple[int, Any]]] = {
     "select": _selected,
     "narrow": _narrowed,

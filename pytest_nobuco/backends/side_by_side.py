@@ -146,7 +146,7 @@ def _rounds(runs: dict[str, Timed]) -> dict[str, Sequence[float]]:
     chance = random.Random(0)
     until, turns = time.perf_counter() + _SECONDS * len(runs), 0
     while turns < _LEAST or (turns < _MOST and time.perf_counter() < until):
-        # Each finds the caches as whatever ran before it has left them; so nobody comes behind the same one always.
+        # Each finds the caches as whatever ran before it has left them; so none comes behind the same one always.
         for name, run in chance.sample(list(runs.items()), len(runs)):
             started = time.perf_counter()
             run()

@@ -87,7 +87,7 @@ def _case(runtime: str, threads: int | None) -> LatencyCase:
     if threads is None:
         return case
     if case.runtime not in THREADED:
-        raise SuiteError(f"threads={threads}: nobody can choose them for {case.runtime}")
+        raise SuiteError(f"threads={threads}: they cannot be chosen for {case.runtime}")
     return LatencyCase(case.runtime, threads)
 
 

@@ -24,7 +24,7 @@ OPTIONS = pytest.StashKey["LatencyOptions"]()
 
 @dataclass(frozen=True)
 class LatencyCase:
-    """What runs the model; `threads` is None where nobody can choose."""
+    """What runs the model; `threads` is None where they cannot be chosen."""
 
     runtime: str
     threads: int | None = None

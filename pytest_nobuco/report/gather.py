@@ -58,7 +58,7 @@ class Told:
         )
 
     def without_graph(self) -> Told:
-        """The same for who shows no graphs, one of which can be megabytes."""
+        """The same without the graphs, since one can be megabytes."""
         return replace(self, result=replace(self.result, graph=None)) if self.result else self
 
     @property
@@ -170,7 +170,7 @@ def _shown_with_graph(row: Row) -> tuple[Cell, ...]:
 
 
 def _crashed(nodeid: str) -> ItemResult:
-    """The item that killed its worker, of which xdist knows the id and no more."""
+    """The item that killed its worker; xdist knows its id and no more."""
     model, _, rest = nodeid.partition("[")
     return ItemResult("parity", model, rest.removesuffix("]"))
 

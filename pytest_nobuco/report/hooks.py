@@ -133,7 +133,7 @@ class Reporter:
         """Take in a report."""
         from pytest_nobuco.report.gather import Told
 
-        # Whoever knows another outcome says so there; without a terminal nobody may.
+        # Whoever knows another outcome says so there; without a terminal none does.
         status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
         told = Told.by(report, status[0] if status else report.outcome)
         self.gathered.add(told if self.paths else told.without_graph())

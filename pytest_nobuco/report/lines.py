@@ -1,4 +1,4 @@
-"""The results of a session as they come: a file of JSON lines, of which an end at any moment loses one item at most.
+"""The results of a session as they come: a file of JSON lines; an end at any moment loses one item at most.
 
 The first line of a session has its command and environment, the last says that it ended, each other what one phase of
 an item told. Sessions append: a later result of an item stands in for the earlier one.

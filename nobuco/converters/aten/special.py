@@ -28,7 +28,7 @@ def _unary(name: str, function: Callable[[tf.Tensor], tf.Tensor]) -> None:
 
 
 def _of_positive(function: Callable[[tf.Tensor], tf.Tensor], at_zero: float) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function of positive numbers; of zero, of which TensorFlow may make no number, its limit."""
+    """A function of positive numbers; at zero, where TensorFlow may give NaN, its limit."""
 
     def run(x: tf.Tensor) -> tf.Tensor:
         limit, none = (tf.constant(number, x.dtype) for number in (at_zero, math.nan))

@@ -150,5 +150,5 @@ def _choice(choice: Choice, call: Call, moved: int) -> Markup:
 
 
 def _place(text: str) -> Markup:
-    """A source line, of which the script makes an editor's link, with a button to copy it."""
+    """A source line, which the script makes a link to an editor, with a button to copy it."""
     return tag("span", tag("a", text), class_="place")

@@ -94,6 +94,6 @@ def _choosing(mask: torch.Tensor, count: Count) -> torch.Tensor:
 
 
 def _shorter(lengths: torch.Tensor, count: Count) -> torch.Tensor:
-    """Lengths of sequences of which the longest are shorter."""
+    """Lengths of sequences, the longest cut."""
     longest = int(lengths.max())
     return lengths.clamp(max=max(count(longest, longest), 1))

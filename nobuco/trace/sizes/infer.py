@@ -158,7 +158,7 @@ class _Finder:
     # -- what it must have been -------------------------------------------------------------------------
 
     def _choice(self, stood: tuple[Any, ...]) -> Node | None:
-        """The larger, or the smaller, of two sizes, of which Python took one in each run."""
+        """The larger, or the smaller, of two sizes, where Python took one of them in each run."""
         among = list(dict.fromkeys(stood))
         if None in among or len(among) != 2:
             return None

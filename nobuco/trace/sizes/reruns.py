@@ -21,7 +21,7 @@ Sizes = Mapping[tuple[int, int], int]
 Change = Callable[[int, int], int]
 # Ways to change the size n of an axis, all tried; of the ways in a row the first that the program can take.
 # Doubling keeps whatever divisibility it needs; growing by different multiples of 32 tells axes apart that are
-# equally long; the odd ones, of which one is odd however often it is halved, show what is constant for multiples
+# equally long; the odd ones (one stays odd however often it is halved) show what is constant for multiples
 # alone (padding up to the next one), and, as they let other axes grow most than the multiples do, which of two sizes is
 # chosen when either is the larger. The smaller ones show what a program leaves out where there is little of it.
 CHANGES: tuple[tuple[Change, ...], ...] = (
