@@ -111,6 +111,9 @@ class Backend(Protocol):
     def imprecise(self, converted: Any) -> Mapping[str, str]:
         """The calls that are off by themselves, whether the outputs show it or not: operations, in words, by name."""
 
+    def computed_in(self, converted: Any) -> Sequence[str]:
+        """The coarsest dtype on the way to each output; nothing where it is not known."""
+
     def graph(self, converted: Any) -> Mapping[str, Any] | None:
         """The report of the conversion as JSON can hold it; None if there is none."""
 
@@ -226,6 +229,10 @@ class NobucoBackend:
 
         return imprecise_calls(converted.report)
 
+    def computed_in(self, converted: Converted) -> Sequence[str]:
+        """See `Backend`."""
+        return [port.computed for port in converted.report.results]
+
     def graph(self, converted: Converted) -> dict[str, Any]:
         """See `Backend`."""
         from nobuco.report import report_to_dict
@@ -324,7 +331,7 @@ _TIGHT = ("float32", "float64", "complex64", "complex128")
 def _tolerance(expected: np.ndarray, bound: Bound) -> Tolerance:
     # A bound relative to the largest element says nothing of a tensor of zeros.
     if bound.is_default or (bound.max_abs is None and not expected.any()):
-        return default_bound(expected.dtype.name, bound.noise)
+        return default_bound(bound.dtype or expected.dtype.name, bound.noise)
     from nobuco.parity import Tolerance
 
     return Tolerance(bound.max_abs or 0.0, bound.max_rel, bound.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_nobuco.gate import Bound, bound_for, check_outputs
@@ -60,8 +60,11 @@ def tried(trial: Trial, converted: Any, subject: Subject) -> Attempt:
     trial.bench.tell(f"running it in {trial.case.runtime}")
     got = backend.run(converted, subject, trial.case.runtime)
 
+    dtypes = dict(enumerate(backend.computed_in(converted)))
+
     def bound_of(name: str, number: int) -> Bound:
-        return bound_for(settings.markers, trial.bench.options, trial.case.runtime, (name, number))
+        bound = bound_for(settings.markers, trial.bench.options, trial.case.runtime, (name, number))
+        return replace(bound, dtype=dtypes.get(number, ""))
 
     outputs = judged(backend, subject, got, bound_of, lambda: backend.imprecise(converted))
     return Attempt(subject, tuple(outputs), len(got), bound_of("", 0))

@@ -46,7 +46,7 @@ class Bound:
 
     Of a runtime that quantises, it is the least signal-to-noise ratio, in decibels, and that alone; a comparator of
     the user's own stands in place of both. `noise` is how far rounding alone takes PyTorch from itself, which a default
-    bound allows for; None where it is not known.
+    bound allows for; None where it is not known. `dtype` is what the numbers were computed in; empty: their own.
     """
 
     max_abs: float | None
@@ -56,6 +56,7 @@ class Bound:
     min_snr: float | None = None
     comparator: Callable[[Any, Any], Any] | None = None
     noise: float | None = 0.0
+    dtype: str = ""
 
     def __str__(self) -> str:
         if self.comparator is not None:

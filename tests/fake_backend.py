@@ -116,6 +116,9 @@ class FakeBackend:
         allowed = 1e-4 if bound.max_abs is None else bound.max_abs
         return FakeDifference(abs(got - expected), allowed, bound.source)
 
+    def computed_in(self, converted: Any) -> tuple[str, ...]:
+        return ()
+
     def graph(self, converted: Any) -> Any:
         return {"model": type(converted.model).__name__, "nodes": [], "ok": not converted.model.error}
 

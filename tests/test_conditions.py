@@ -268,3 +268,16 @@ def test_predict_makes_batches_of_its_own():
     with pytest.warns(NobucoWarning, match="x.shape"):
         model, _ = conversion(lambda x: x + 1 if x.shape[0] < 50 else x, (4, 2), {0})
     assert model.predict(np.zeros((64, 2), np.float32), batch_size=8, verbose=0).shape == (64, 2)
+
+
+def test_pytorch_is_not_run_on_sizes_that_it_does_not_check():
+    """`lu_unpack` writes outside of its memory where there are more pivots than rows: that ended the process."""
+    lu, pivots = torch.linalg.lu_factor(torch.randn(3, 4, 4))
+    model = nobuco.pytorch_to_keras(
+        lambda lu, pivots: torch.lu_unpack(lu, pivots), [lu, pivots],
+        input_shapes={lu: (None,) * 3, pivots: (None,) * 2}, inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
+    )  # fmt: skip
+    given = torch.linalg.lu_factor(torch.randn(2, 6, 6))
+    for ours, theirs in zip(model([t.numpy() for t in given]), torch.lu_unpack(*given), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)

@@ -265,6 +265,32 @@ class TestTheSession:
         )
         assert "culprit" not in result.stdout.str()
 
+    @pytest.mark.parametrize(("bound", "passed"), [((), 2), (("--nobuco-max-abs-diff=1e-5",), 0)])
+    def test_float16_made_wider_is_held_to_what_float16_can_be(self, pytester, bound, passed):
+        pytester.makepyfile(
+            nets="""
+            import torch
+            from torch import nn
+
+            class Narrow(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    torch.manual_seed(0)
+                    self.linear = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)).half()
+
+                def forward(self, x):
+                    return self.linear(x.half()).float()
+            """
+        )
+        chosen = [
+            "--nobuco-order=nhwc",
+            "--nobuco-runtime=keras",
+            "--nobuco-runtime=savedmodel",
+            "--nobuco-dynamic=none",
+        ]
+        result = pytester.runpytest_subprocess("--nobuco-model=nets.Narrow", *chosen, "--nobuco-input=4,64", *bound)
+        result.assert_outcomes(passed=passed, failed=2 - passed)
+
     def test_names_the_operation_that_a_converter_of_a_module_is_of(self, pytester):
         pytester.makepyfile(
             mypkg="""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nobuco.errors import ConversionError, ConverterError
-from nobuco.ir import Graph, Node, Value, values
+from nobuco.ir import Graph, Node, Value, computed_in, values
 from nobuco.layout.order import ChannelOrder, is_free
 from nobuco.layout.planner import Plan
 from nobuco.layout.strategy import Signature, has_order
@@ -106,8 +106,8 @@ class _Facts:
     """What is known of a graph's nodes and values.
 
     `units`: by the id of each node that is a unit or part of one; `reads` and `choices`: by the id of a unit's node,
-    how its inputs lie, and how it could have run; `orders`: how each value is made; `messages`: by the id of a node
-    whose converter raised.
+    how its inputs lie, and how it could have run; `orders` and `computed`: how each value lies as it is made, and the
+    dtype that it was computed in; `messages`: by the id of a node whose converter raised.
     """
 
     units: Mapping[int, Any]
@@ -115,6 +115,7 @@ class _Facts:
     reads: Mapping[int, Mapping[int, ChannelOrder]]
     choices: Mapping[int, tuple[Choice, ...]]
     orders: Mapping[int, ChannelOrder]
+    computed: Mapping[int, str]
     folded: frozenset[int]
     dropped: frozenset[int]
     gaps: frozenset[int]
@@ -147,6 +148,7 @@ class _Facts:
             },
             choices=_choices(draft),
             orders=orders,
+            computed=computed_in(draft.graph),
             folded=frozenset(value for selection in selections for value in selection.folded),
             dropped=frozenset(unit.node.id for selection in selections for unit in selection.dropped),
             gaps=frozenset(gap.node.id for selection in selections for gap in selection.gaps),
@@ -200,7 +202,11 @@ class _Facts:
     def result(self, number: int, value: Value, order: ChannelOrder | None, name: str | None) -> Port:
         """An output of the model."""
         return Port(
-            name or f"output {number}", self.described(value, order), value.id, turned=self._is_turned(value, order)
+            name or f"output {number}",
+            self.described(value, order),
+            value.id,
+            turned=self._is_turned(value, order),
+            computed=self.computed.get(value.id, value.dtype),
         )
 
     def _is_turned(self, value: Value, order: ChannelOrder | None) -> bool:

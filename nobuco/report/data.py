@@ -58,13 +58,14 @@ class Choice:
 class Port:
     """An input or an output of the model: its name, its tensor as in `NodeReport`, and the id of the value.
 
-    `turned` is whether an output is transposed before it leaves.
+    `turned` is whether an output is transposed before it leaves, `computed` the coarsest dtype on the way to it.
     """
 
     name: str
     tensor: str
     value: int
     turned: bool = False
+    computed: str = ""
 
 
 @dataclass(frozen=True)

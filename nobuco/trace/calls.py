@@ -98,6 +98,14 @@ def counting(func: Any, given: Any) -> list[Value]:
     return [value for value in values(given) if not value.rank] if name_of(func) == "tensor_split" else []
 
 
+def refuse_unchecked(func: Any, given: Sequence[torch.Tensor]) -> None:
+    """Raise where sizes do not go together and PyTorch does not say so, but writes outside of its memory."""
+    if name_of(func).partition(".")[0] == "lu_unpack":
+        matrix, pivots = given[:2]
+        if (*matrix.shape[:-2], min(matrix.shape[-2:])) != tuple(pivots.shape):
+            raise RuntimeError(f"lu_unpack: matrices {tuple(matrix.shape)} have no pivots {tuple(pivots.shape)}")
+
+
 def is_uninitialised(func: Any) -> bool:
     """Whether what a call gives is whatever its memory held."""
     return name_of(func) in UNINITIALISED

@@ -26,6 +26,7 @@ from nobuco.trace.calls import (
     overload_of,
     placeless,
     question,
+    refuse_unchecked,
     speaking,
     torch_spelled,
 )
@@ -245,6 +246,7 @@ class Tracer(TorchFunctionMode):
         if self._count is not None:
             args, kwargs = recounted(func, args, kwargs, self._is_live, self._count)
         self.session.memory.take_writes()
+        refuse_unchecked(func, tensors((args, kwargs)))
         result = func(*args, **kwargs)
         if is_uninitialised(func):
             result.detach().zero_()

@@ -128,6 +128,10 @@ class All:
         """See `Backend`; other converters do not tell."""
         return {} if isinstance(converted, Held) else self.frameworks.imprecise(converted)
 
+    def computed_in(self, converted: Any) -> Sequence[str]:
+        """See `Backend`; other converters do not tell."""
+        return () if isinstance(converted, Held) else self.frameworks.computed_in(converted)
+
     def graph(self, converted: Any) -> Mapping[str, Any] | None:
         """See `Backend`; other converters do not tell."""
         return None if isinstance(converted, Held) else self.frameworks.graph(converted)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nobuco.ir import Graph, Guard, Node, Samples, Value, ValueKind, leaves, map_tensors, tensors, values
+from nobuco.registry import operation_name
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -41,6 +42,8 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
 FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
 # Seconds that one run at much larger sizes may take, by what the run on the example took.
 FAR_SECONDS = 1.0
+_OPERATORS = "torch.ops."
+_CHECKED = tuple(f"{_OPERATORS}{library}." for library in ("aten", "prims", "torchvision"))
 # How many axes to try alone, where other inputs have axes that are as long.
 _MOST_ALONE = 8
 
@@ -123,8 +126,8 @@ def lightened(graph: Graph) -> Graph:
     return replace(graph, samples=Samples(kept))
 
 
-def reruns(program: Program, seconds: float) -> list[Rerun]:
-    """Runs at other sizes; `seconds` is what the run on the example took."""
+def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
+    """Runs at other sizes; `graph` is the run on the example, which took so many `seconds`."""
     axes = program.dynamic_axes
     found: dict[tuple[int, ...], Rerun] = {}
     for ways in CHANGES:
@@ -132,12 +135,19 @@ def reruns(program: Program, seconds: float) -> list[Rerun]:
             run = _tried(program, axes, change, found)
             if run.graph is not None:
                 break
-    _tell_apart(program, axes, found)
+    if all(map(_checks_sizes, graph.walk())):
+        _tell_apart(program, axes, found)
     for change in FAR:
         if np.prod([change(n, axis) / n for (_, axis), n in axes.items()]) > reach_in(seconds):
             break
         _tried(program, axes, change, found)
     return list(found.values())
+
+
+def _checks_sizes(node: Node) -> bool:
+    """Whether a call that is given sizes that do not go together raises; an operator of somebody's own may not."""
+    name = operation_name(node.op)
+    return not name.startswith(_OPERATORS) or name.startswith(_CHECKED)
 
 
 def _tell_apart(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun]) -> None:
