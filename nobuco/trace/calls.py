@@ -35,6 +35,8 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
+# They take statistics of any size, which `torch.nn.functional.batch_norm` does not.
+_OF_BATCHES = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}
 # What they give is not told by the elements of what they are given.
 _OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
 _PYTORCHS = {"aten", "prim", "prims"}
@@ -100,10 +102,15 @@ def counting(func: Any, given: Any) -> list[Value]:
 
 def refuse_unchecked(func: Any, given: Sequence[torch.Tensor]) -> None:
     """Raise where sizes do not go together and PyTorch does not say so, but writes outside of its memory."""
-    if name_of(func).partition(".")[0] == "lu_unpack":
+    name = name_of(func).partition(".")[0]
+    if name == "lu_unpack":
         matrix, pivots = given[:2]
         if (*matrix.shape[:-2], min(matrix.shape[-2:])) != tuple(pivots.shape):
             raise RuntimeError(f"lu_unpack: matrices {tuple(matrix.shape)} have no pivots {tuple(pivots.shape)}")
+    elif name in _OF_BATCHES:
+        x, *per_channel = given
+        if any(tuple(tensor.shape) != tuple(x.shape[1:2]) for tensor in per_channel):
+            raise RuntimeError(f"{name}: {[tuple(t.shape) for t in per_channel]} are not of {x.shape[1]} channels")
 
 
 def is_uninitialised(func: Any) -> bool:

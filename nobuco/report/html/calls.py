@@ -54,6 +54,7 @@ class Port:
     tensor: str
     value: int
     turned: bool
+    computed: str = ""
 
 
 @dataclass(frozen=True)
