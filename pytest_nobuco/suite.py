@@ -96,7 +96,8 @@ def compare_backends(trial: Trial) -> str | None:
     """The item that puts the backends side by side."""
     from pytest_nobuco.backends.side_by_side import compare
 
-    return compare(trial)
+    entry = trial.bench.entry(trial.key, lambda: subject_of(trial))
+    return compare(trial, entry, lambda case: form_of(replace(trial, case=case), entry)[0])
 
 
 def _measure(trial: Trial) -> str | None:

@@ -20,13 +20,14 @@ from pytest_nobuco.backends.spec import Backend
 from pytest_nobuco.backends.table import EAGER, BackendRow
 from pytest_nobuco.bench import Entry
 from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.findings import tried
 from pytest_nobuco.latency.deployed import run_interpreter
 from pytest_nobuco.latency.measure import refuse_workers
 from pytest_nobuco.matrix import STATIC, Case
 from pytest_nobuco.results import RESULT
 
 if TYPE_CHECKING:
-    from pytest_nobuco.backend import Subject
+    from pytest_nobuco.backend import Form, Subject
     from pytest_nobuco.suite import Trial
 
 Timed = Callable[[], Any]
@@ -34,13 +35,10 @@ Timed = Callable[[], Any]
 _SECONDS, _LEAST, _MOST, _WARM_UPS = 2.0, 5, 300, 2
 
 
-def compare(trial: Trial) -> str | None:
+def compare(trial: Trial, entry: Entry, form_of: Callable[[Case], Form]) -> str | None:
     """Measure every backend, and leave the table with the item; words if nothing could be measured."""
-    from pytest_nobuco.suite import subject_of
-
-    entry = trial.bench.entry(trial.key, lambda: subject_of(trial))
     wanted = trial.settings.nearest("backend") or trial.bench.options.others.names
-    made = {name: _made(trial, entry, backend_named(name)) for name in wanted}
+    made = {name: _made(trial, entry, backend_named(name), form_of) for name in wanted}
     medians = _medians(trial, entry.subject, {name: held for name, (held, _) in made.items() if held is not None})
     rows = [replace(row, median=medians.get(name)) for name, (_, row) in made.items()]
     if EAGER in medians:
@@ -53,16 +51,14 @@ def compare(trial: Trial) -> str | None:
     return "\n  ".join(["no backend made anything:", *problems]) if fails else None
 
 
-def _made(trial: Trial, entry: Entry, backend: Backend) -> tuple[Held | None, BackendRow]:
+def _made(
+    trial: Trial, entry: Entry, backend: Backend, form_of: Callable[[Case], Form]
+) -> tuple[Held | None, BackendRow]:
     """What a backend makes of the model, and its row without the latency."""
-    from pytest_nobuco.findings import tried
-    from pytest_nobuco.suite import form_of
-
     case = _nearest(trial.case, backend)
     trial.bench.tell(f"converting it with {backend.name}")
-    form, _ = form_of(replace(trial, case=case), entry)
     try:
-        held: Held = trial.bench.converted(entry, form, {})
+        held: Held = trial.bench.converted(entry, form_of(case), {})
     except SuiteError as error:
         return None, BackendRow(backend.name, str(error))
     row = BackendRow(backend.name, **held.facts, elsewhere=backend.load is not None)

@@ -97,7 +97,6 @@ def test_median_among_nan(same, pick):
     same(lambda x: (pick(x), x.isnan()), WITH_NAN[2])
 
 
-@pytest.mark.xfail(strict=True, reason="TFLite's one ARG_MAX finds no NaN, and three operations would be slower")
 def test_nan_is_the_extreme_one(same):
     same(lambda x: x.argmax(1), torch.tensor([[1.0, NAN, 3.0]]))
 
