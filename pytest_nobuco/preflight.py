@@ -5,19 +5,13 @@ Of several models a bad one fails by its own items: the others shall run.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from nobuco.subject.mistakes import in_a_line
-from pytest_nobuco.bench import BENCH, cap_threads
-from pytest_nobuco.cases import case_of
-from pytest_nobuco.collect import named_model
-from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.isolation.limits import Limits, limits_of
-from pytest_nobuco.suite import subject_of, trial_of
+from pytest_nobuco.only_model import is_only, mistake
 
 # How long the controller of xdist waits for a verdict; then the items tell.
 _PATIENCE = 60.0
@@ -31,32 +25,6 @@ def register(config: pytest.Config) -> None:
         config.pluginmanager.register(_Beside(config), "nobuco-preflight")
     elif limits_of(config) is None:
         config.pluginmanager.register(_Here(), "nobuco-preflight")
-
-
-def is_only(config: pytest.Config) -> bool:
-    """Whether there is one named model, and nothing else to run."""
-    options = config.stash[BENCH].options
-    return len(options.models) == 1 and not (options.converters or config.args or config.option.collectonly)
-
-
-def mistake(items: Sequence[pytest.Item]) -> str | None:
-    """What keeps the model of the first item that has one from running in PyTorch, in a line."""
-    item = next((item for item in items if case_of(item) and named_model(item)), None)
-    if not isinstance(item, pytest.Function):
-        return None
-    model = named_model(item)
-    assert model is not None
-    cap_threads(os.environ)
-    trial = trial_of(item)
-    try:
-        trial.bench.entry(trial.key, lambda: subject_of(trial))
-    except SuiteError as error:
-        told = str(error).removeprefix(f"{model.name}: ")
-    except Exception as error:
-        told = f"making the model raised {in_a_line(error)}"
-    else:
-        return None
-    return f"{model.place or '--nobuco-model'}: {model.name}: {told}"
 
 
 class _Here:

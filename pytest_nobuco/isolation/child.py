@@ -63,7 +63,7 @@ class Child:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run items until the parent hangs up."""
-        from pytest_nobuco.preflight import mistake
+        from pytest_nobuco.only_model import mistake
 
         items = {item.nodeid: item for item in session.items}
         while True:

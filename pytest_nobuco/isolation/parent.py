@@ -27,7 +27,7 @@ from pytest_nobuco.isolation.child import ADDRESS, KEY
 from pytest_nobuco.isolation.limits import Limits, how_ended, kill
 from pytest_nobuco.isolation.words import last_words
 from pytest_nobuco.matrix import SIDE_BY_SIDE
-from pytest_nobuco.preflight import is_only
+from pytest_nobuco.only_model import is_only
 from pytest_nobuco.results import ItemResult, to_wire
 from pytest_nobuco.suite import reproducing
 
