@@ -26,6 +26,19 @@ cap_threads(os.environ)
 importlib.import_module("torch._dynamo")
 
 
+def pytest_collectstart(collector):
+    """The same random numbers in each run in what a file draws while it is imported, whatever was before it."""
+    if isinstance(collector, pytest.Module):
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def no_worker(monkeypatch):
+    """A session that a test starts is no worker of xdist, though the test may run on one."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """The same random numbers in each run: some would be off by more than a bound allows, once in thousands."""

@@ -87,10 +87,8 @@ MARKED = """
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, no_worker: None) -> pytest.Pytester:
     """A project beside a package that brings the backends."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     fake = (Path(__file__).parent / "fake_converter.py").read_text()
     pytester.makepyfile(fake_converter=fake, nets=NETS, only_here=ONLY_HERE)
     pytester.makeini("[pytest]\naddopts = -p no:cacheprovider\nmarkers = x\n")

@@ -177,3 +177,11 @@ def test_a_branch_that_moves_a_state_is_reported():
 
     with pytest.warns(NobucoWarning, match="right where shape.0. of what is chosen <= 2"):
         nobuco.pytorch_to_keras(Counter(), [torch.tensor([1.0, 2.0, -1.0, -1.0])], verbose=False)
+
+
+def test_a_branch_on_how_many_are_unlike_is_reported_where_the_example_has_few():
+    def program(x):
+        return x * 2 if len(torch.unique(x)) > 3 else x
+
+    with pytest.warns(NobucoWarning, match="right where shape.0. of what is chosen <= 2"):
+        nobuco.pytorch_to_keras(program, [torch.tensor([1.0, 2.0, 1.0, 2.0, 1.0, 2.0])], verbose=False)

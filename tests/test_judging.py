@@ -195,6 +195,17 @@ class TestTies:
         converted = BACKEND.convert(subject, Form("", ""), {})
         assert imprecise_calls(converted.report) == {}
 
+    def test_a_value_that_is_an_integer_is_no_index(self):
+        """0 and 1, taken for indices of [1, 1, 5], would point to equal elements."""
+
+        def zero(x, dim, keepdim=False):
+            return lambda x, dim, keepdim=False: (tf.constant([0], tf.int64), tf.constant([0], tf.int64))
+
+        nobuco.converter(torch.median, channel_ordering_strategy=ANY_ORDER, override=True)(zero)
+        subject = subject_of(lambda x: torch.median(x * 1, 1), torch.tensor([[1, 1, 5]]))
+        report = BACKEND.convert(subject, Form("", ""), {}).report
+        assert not report.ok and "median" in next(iter(imprecise_calls(report)))
+
     def test_an_argmax_that_takes_the_last_is_wrong(self):
         def last(x, dim=None, keepdim=False):
             return lambda x, dim=None, keepdim=False: tf.constant([2, 3], tf.int64)

@@ -40,11 +40,8 @@ PHONES = ["phone-xnnpack-1", "phone-xnnpack-4", "phone-gpu"]
 
 
 @pytest.fixture
-def project(pytester, monkeypatch):
+def project(pytester, no_worker):
     """A project with `nets.py`, whose models are those of the fake backend."""
-    # Or the sessions in here would think themselves workers, where these tests run on one.
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     for name in ("fake_backend", "fake_runtimes"):
         (pytester.path / f"{name}.py").write_text((HERE / f"{name}.py").read_text())
     pytester.makepyfile(

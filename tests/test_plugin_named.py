@@ -25,10 +25,8 @@ NETS = """
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, no_worker: None) -> pytest.Pytester:
     """A project with the models of the fake backend."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(fake_backend=(Path(__file__).parent / "fake_backend.py").read_text(), nets=NETS)
     pytester.makeini(INI)
     pytester.syspathinsert()

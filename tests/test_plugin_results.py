@@ -26,10 +26,8 @@ CASES = 4
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, no_worker: None) -> pytest.Pytester:
     """A project with the models of the fake backend, each also under many names."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     fake = (Path(__file__).parent / "fake_backend.py").read_text()
     pytester.makepyfile(fake_backend=fake, nets=SLOW)
     with (pytester.path / "nets.py").open("a") as file:

@@ -45,10 +45,8 @@ CASES = [f"{order}-{order}-static-{runtime}" for order in ("nchw", "nhwc") for r
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, no_worker: None) -> pytest.Pytester:
     """A project with models that do harm, in front of two that do none."""
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
-        monkeypatch.delenv(name, raising=False)
     fake = (Path(__file__).parent / "fake_backend.py").read_text()
     pytester.makepyfile(fake_backend=fake, deadly=DEADLY)
     pytester.makeini(INI)

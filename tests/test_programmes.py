@@ -54,8 +54,7 @@ def assert_matches(keras_model, reference, *args, atol=1e-5):
     feeds = [x.numpy() for x in args]
     got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds, training=False))
     for ours, theirs in zip(got, expected if isinstance(expected, (tuple, list)) else [expected], strict=True):
-        scale = float(theirs.detach().abs().max()) if theirs.is_floating_point() and theirs.numel() else 1.0
-        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-4, atol=atol * max(1.0, scale))
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-4, atol=atol)
 
 
 def everything(model):

@@ -91,7 +91,8 @@ class Validator:
         """How far an output is off; indices by what they point to, if PyTorch leaves open which of equal elements."""
         difference = self._difference(value, order, tensor, dtype)
         first = next(iter(unit.node.args), None)
-        if difference.matches or difference.is_broken or value.dtype != "int64" or not isinstance(first, Value):
+        is_index = value.dtype == "int64" and value.id == unit.outputs[-1].id  # values come before their indices
+        if difference.matches or difference.is_broken or not is_index or not isinstance(first, Value):
             return difference
         known = pointed(operation_name(unit.node.op), self._expected(first), unit.node.args, unit.node.kwargs)
         if known is None or known.is_first:

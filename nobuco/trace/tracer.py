@@ -41,7 +41,7 @@ from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.site import in_check_of_arguments
 from nobuco.trace.sizes import Kept
-from nobuco.trace.sizes.counting import Count, recounted, shortened
+from nobuco.trace.sizes.counting import Count, as_many, recounted
 from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
@@ -250,7 +250,7 @@ class Tracer(TorchFunctionMode):
         result = func(*args, **kwargs)
         if is_uninitialised(func):
             result.detach().zero_()
-        return result if self._count is None else shortened(func, result, self._count)
+        return result if self._count is None else as_many(func, args, result, self._count)
 
     def _is_live(self, leaf: Any) -> bool:
         return isinstance(leaf, torch.Tensor) and self.session.record.is_live(self.session.tensors.value_of(leaf))

@@ -47,11 +47,13 @@ def recounted(func: Any, args: Any, kwargs: Mapping[str, Any], live: Callable[[A
     return map_leaves(lambda leaf: change(leaf, count) if id(leaf) in masks else leaf, (tuple(args), dict(kwargs)))
 
 
-def shortened(func: Any, result: Any, count: Count) -> Any:
-    """The result of a call that has no mask, with so many elements, or fewer where it has not as many."""
-    if _name(func) not in _OF_RESULTS or not isinstance(result, torch.Tensor) or len(result) < 2:
+def as_many(func: Any, args: Any, result: Any, count: Count) -> Any:
+    """The result of a call that has no mask, with so many elements: the first of them, the last one repeated."""
+    if _name(func) not in _OF_RESULTS or not isinstance(result, torch.Tensor) or not len(result):
         return result
-    return result[: max(count(len(result), len(result)), 1)]
+    most = max(len(result), args[0].numel() if args and isinstance(args[0], torch.Tensor) else 0)
+    wanted = max(count(len(result), most), 1)
+    return torch.cat([result[:wanted], *[result[-1:]] * (wanted - len(result))])
 
 
 def _name(func: Any) -> str:
