@@ -89,8 +89,7 @@ def _where(mask: Any) -> list[Any]:
     known = tf.get_static_value(mask) if tf.is_tensor(mask) else mask
     if known is not None:
         return list(np.nonzero(known))
-    found = tf.where(mask)
-    return [found[:, i] for i in range(found.shape[1])]  # of what `tf.unstack` gives, TFLite has no int64
+    return list(tf.unstack(tf.where(mask), axis=1))
 
 
 def wrapped(index: Any, count: Any) -> Any:
