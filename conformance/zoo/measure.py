@@ -109,16 +109,16 @@ def _measured(make: Callable[[], Network], rows: _Rows) -> None:
             keras_model = _converted(network)
         rows.know(warned=tuple(str(w.message)[:300] for w in caught if issubclass(w.category, nobuco.NobucoWarning)))
     with rows.stage("run"):
-        said, off = _compared(network, network.inputs, keras_model)
-        rows.know(keras=said, off=off, elsewhere=_compared(network, network.other_inputs, keras_model)[0])
+        said, off = compared(network, network.inputs, keras_model)
+        rows.know(keras=said, off=off, elsewhere=compared(network, network.other_inputs, keras_model)[0])
     with rows.stage("tflite"):
         data = to_tflite(keras_model)
     operations = tflite_operations(data)
     counts = {"transposes": operations.get("TRANSPOSE", 0), "operations": sum(operations.values())}
     rows.know(megabytes=round(len(data) / 2**20, 2), **counts)
     with rows.stage("run tflite"):
-        said, off = _compared(network, network.inputs, data)
-        rows.know(tflite=said, tflite_off=off, tflite_elsewhere=_compared(network, network.other_inputs, data)[0])
+        said, off = compared(network, network.inputs, data)
+        rows.know(tflite=said, tflite_off=off, tflite_elsewhere=compared(network, network.other_inputs, data)[0])
     rows.know(stage="done")
 
 
@@ -146,7 +146,7 @@ def _assert_sees_its_inputs(network: Network) -> None:
         raise NoNetworkError("an output is NaN throughout")
 
 
-def _compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, float]:
+def compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, float]:
     """`ok` or what differs, and how far relative to the peak."""
     expected = _expected(network, inputs)
     feeds = [t_pytorch2keras(value, network.order) for value in inputs.values()]

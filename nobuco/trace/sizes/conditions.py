@@ -89,6 +89,12 @@ class Story:
         return [self._numbers[id(other)].get(size.id) for other in others]
 
     @cached_property
+    def deciding(self) -> list[Guard]:
+        """The decisions that other runs part by, and those that may go another way elsewhere."""
+        parting = (_last_before(self, run, node) for run, node in self.apart)
+        return [*(guard for guard in parting if guard is not None), *(guard for guard, _ in self.open_guards)]
+
+    @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
@@ -131,8 +137,13 @@ class Story:
         return lengths[:, other[np.argmin(distance)]]
 
 
-def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> list[Finding]:
-    """What the example decided about the calls, and about the arguments that could not be followed."""
+def conditions(
+    story: Story, lost: Sequence[Lost], same: Sequence[Graph], refuses: Callable[[Guard], bool] = lambda guard: False
+) -> list[Finding]:
+    """What the example decided about the calls, and about the arguments that could not be followed.
+
+    `refuses` tells whether the program only raises an error of its own where a decision goes the other way.
+    """
     found: dict[tuple[str, str], Finding] = {}
     for run, node in story.apart:
         reason = _reason(story, run, node)
@@ -141,6 +152,11 @@ def conditions(story: Story, lost: Sequence[Lost], same: Sequence[Graph]) -> lis
         _add_arguments(found, story, lost, same)
     for guard, _ in story.open_guards:
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
+        if refuses(guard):
+            message = f"{guard.site}: the program raises an error but where {reason.region}"
+            condition = Condition(reason.region, message, is_exact=True, is_refused=True)
+            found.setdefault((reason.region, str(reason.site)), Finding(condition, reason.within, []))
+            continue
         _add(found, reason, "may go another way, which was too large to try", "does as the example did", ())
     for guard in _decided_by_counts(story):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
@@ -212,15 +228,20 @@ class Reason:
 
 def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     """Where a call is made, and the line that decided: that of the last decision before it that went otherwise."""
-    numbers = next(turned for other, turned in story.turned if other is run)
-    before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
-    if before:
-        guard = before[-1]
+    guard = _last_before(story, run, node)
+    if guard is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     agree = [way is None for _, way in _ran(story)]
     size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
     return Reason(region, node.site)
+
+
+def _last_before(story: Story, run: Rerun, node: Node) -> Guard | None:
+    """The last decision before a call that went otherwise in another run."""
+    numbers = next(turned for other, turned in story.turned if other is run)
+    before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
+    return before[-1] if before else None
 
 
 def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:

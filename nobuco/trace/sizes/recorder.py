@@ -46,7 +46,7 @@ class SizeRecorder:
         for dim in (asked,) if isinstance(asked, int) else asked:
             if input.dim():
                 size = self._size(input, dim % input.dim(), input.shape[dim])
-                self.note_guard(size.value, "eq", 1, plain(size) == 1)
+                self._session.record.note_guard(size.value, "eq", 1, plain(size) == 1)
 
     def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
         """Record arithmetic on sizes."""
@@ -56,9 +56,12 @@ class SizeRecorder:
         record.add(op, tensors.read(args), {}, value)
         return value
 
-    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
-        """Note that Python has decided by a size."""
-        self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> Any:
+        """Note that Python decides by a size; gives what it is to see."""
+        settled = self._session.record.settled(how) if isinstance(outcome, bool) else None
+        if settled is None:
+            self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
+        return outcome if settled is None else settled
 
     def _keeps_sizes(self) -> bool:
         kept = self._session.sizes

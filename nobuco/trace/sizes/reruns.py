@@ -15,6 +15,7 @@ import torch
 
 from nobuco.ir import Graph, Guard, Node, Samples, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.registry import operation_name
+from nobuco.trace.record import Settled
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -76,6 +77,10 @@ class Program:
             for axis, size in enumerate(shape)
             if size is None and given[position].shape[axis]
         }
+
+    def settling(self, more: Settled) -> Program:
+        """The program with these decisions made for good, beside those that are."""
+        return replace(self, options={**self.options, "settled": {**self.options.get("settled", {}), **more}})
 
     def at(self, sizes: Sizes) -> Rerun:
         """A run with these lengths of dynamic axes."""
