@@ -98,13 +98,11 @@ class Story:
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
-        # A run that ended in an error does not tell what comes of a decision: it may have failed of something else.
-        done = {i for run, numbers in self.turned if run.graph is not None for i in numbers}
-        sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
+        harmless, regions = self._known
         found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
-            key = (guard.site, guard.how)
-            if self.is_counted(guard) or key in sites or key in found:
+            key = guard.place
+            if self.is_counted(guard) or key in harmless or key in found or self.formulas.region(guard) in regions:
                 continue  # values decide about it, not sizes; or it is known what comes of it
             outcomes = self.formulas.outcomes(guard)
             if outcomes is None or np.all(outcomes):
@@ -115,6 +113,23 @@ class Story:
             if tuple(sizes.values()) not in tried:
                 found[key] = guard, sizes
         return list(found.values())
+
+    @property
+    def _known(self) -> tuple[set[tuple[Site, str]], set[str]]:
+        """The decisions of which is known what comes of them: by their lines nothing, and by their regions other calls.
+
+        What went otherwise behind the call where a run parts does not tell. Nor does a run that ended in an error: it
+        may have failed of something else.
+        """
+        parted = {id(run): node for run, node in self.apart}
+        last = {id(run): _last_before(self, run, node) for run, node in self.apart}
+        harmless, regions = set(), {self.formulas.region(guard) for guard in last.values() if guard is not None}
+        for run, numbers in self.turned:
+            for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
+                node = parted.get(id(run))
+                if node is None or (guard.position <= node.id and guard is not last[id(run)]):
+                    harmless.add(guard.place)
+        return harmless, regions
 
     def is_counted(self, guard: Guard) -> bool:
         """Whether a decision is by how many elements were chosen."""

@@ -19,7 +19,7 @@ from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
-from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, parting, reach_in, reruns
+from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, multiples, parting, reach_in, reruns
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
@@ -36,6 +36,8 @@ _COUNTS: tuple[Count, ...] = (
     lambda n, most: 1,
     lambda n, most: 0,
 )
+# So many runs that make the same calls tell how sizes grow.
+_FEWEST_ALIKE = 5
 # How many more runs to make at sizes where a decision would go the other way.
 _MOST_DIRECTED = 6
 
@@ -109,6 +111,9 @@ class _Learner:
         counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
         recounted = [run for run in counted if run is not None]
         story = self._story(graph, resized, recounted)
+        if self.resizes and len(story.same) < _FEWEST_ALIKE:
+            resized = multiples(self.program, resized)
+            story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
             sizes = story.other_way(self.reach)
             if sizes is None:

@@ -97,7 +97,9 @@ class Formulas:
 
     @cached_property
     def _made(self) -> Mapping[int, Node]:
-        return {v.id: node for node in self.graph.walk() for v in node.results if v.kind is ValueKind.SIZE}
+        leaf_nodes = [node for node in self.graph.walk() if not node.children]
+        # The first one: what comes later has returned what it was given.
+        return {v.id: node for node in reversed(leaf_nodes) for v in node.results if v.kind is ValueKind.SIZE}
 
     def of(self, leaf: Any) -> Formula | None:
         """The formula of a size (or a number); None where it is not known."""
