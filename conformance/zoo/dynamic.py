@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import nobuco
@@ -13,37 +17,76 @@ from conformance.zoo.sizes import Resizable, resizable
 from nobuco.errors import InputError
 
 _LONGEST = 400
-# From the best to the worst that may become of a size.
+# What may become of a network; of its sizes the worst counts.
 RIGHT, WARNED, TOLD, STATIC, RAISED, WRONG = "right", "right, warned", "told", "static", "error", "wrong"
+_RANKS = (RIGHT, TOLD, RAISED, WRONG)
 
 
 @dataclass(frozen=True)
 class Dynamic:
-    """What became of a network at other sizes, in a word; which axes were dynamic, and what there is to say."""
+    """What became of a network at other sizes: a word, which axes were dynamic, and what there is to say of it.
 
-    word: str
+    `told` is that the model refuses a size with the region in which it is right; `static` that PyTorch itself takes no
+    other sizes. `commit` is that of the code. `sizes` are those that were tried.
+    """
+
+    name: str
+    zoo: str = ""
+    word: str = ""
     axes: tuple[str, ...] = ()
     about: str = ""
     warned: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
+    seconds: float = 0
+    error: str = ""
+    commit: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong, nor warned of."""
+        return self.word in (RIGHT, STATIC)
+
+    def line(self, verbose: bool) -> str:
+        """The row in words."""
+        said = f"{self.name}: {self.word or 'nothing'} ({', '.join(self.axes)}; {self.seconds:.0f} s) {self.error}"
+        return f"{said}{self.about[:200]}" + ("".join(f"\n  {text}" for text in self.warned) if verbose else "")
 
 
-def at_other_sizes(network: Network) -> Dynamic:
-    """Convert with dynamic axes and compare at one smaller, one larger and one odd size."""
+def measure(
+    zoo: str, name: str, make: Callable[[], Network], tell: Callable[[Dynamic], None] = lambda row: None
+) -> Dynamic:
+    """Convert with dynamic axes and compare at one smaller, one larger and one odd size; `tell` hears of it."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    row = Dynamic(name, zoo, commit=commit)
+    tell(row)
+    started = time.process_time()
+    try:
+        row = _measured(row, make())
+    except Exception as error:
+        row = replace(row, error=_short(error))
+    row = replace(row, seconds=round(time.process_time() - started, 1))
+    tell(row)
+    return row
+
+
+def _measured(row: Dynamic, network: Network) -> Dynamic:
     resized = resizable(network)
     if resized is None:
-        return Dynamic(STATIC)
+        return replace(row, word=STATIC)
     sizes = tuple(f"{way} {_described(inputs)}" for way, inputs in resized.tried.items())
+    row = replace(row, axes=resized.dynamic, sizes=sizes)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", nobuco.NobucoWarning)
             keras_model = _converted(resized)
     except Exception as error:
-        return Dynamic(RAISED, resized.dynamic, f"converting: {_short(error)}", (), sizes)
+        return replace(row, word=RAISED, about=f"converting: {_short(error)}")
     told = tuple(str(w.message)[:_LONGEST] for w in caught if issubclass(w.category, nobuco.NobucoWarning))
     found = [(*_fared(network, inputs, keras_model), way) for way, inputs in resized.tried.items()]
-    word, about = _judged(found, bool(told))
-    return Dynamic(word, resized.dynamic, about, told, sizes)
+    worst = max((word for word, _, _ in found), key=_RANKS.index)
+    about = "; ".join(f"{way}: {said}" for word, said, way in found if word == worst and said)
+    return replace(row, word=WARNED if worst == RIGHT and told else worst, about=about, warned=told)
 
 
 def _converted(resized: Resizable) -> Any:
@@ -67,14 +110,6 @@ def _fared(network: Network, inputs: Inputs, keras_model: Any) -> tuple[str, str
     except Exception as error:
         return RAISED, _short(error)
     return (RIGHT, "") if said == "ok" else (WRONG, said)
-
-
-def _judged(found: list[tuple[str, str, str]], warned: bool) -> tuple[str, str]:
-    """The worst of what became of the sizes, and what was wrong there."""
-    ranks = (RIGHT, TOLD, RAISED, WRONG)
-    word = max((word for word, _, _ in found), key=ranks.index)
-    about = "; ".join(f"{way}: {said}" for each, said, way in found if each == word and said)
-    return (WARNED if word == RIGHT and warned else word), about
 
 
 def _described(inputs: Inputs) -> str:

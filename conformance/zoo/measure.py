@@ -66,6 +66,20 @@ class Row:
     def tflite_ok(self) -> bool:
         return self.tflite == "ok" and self.tflite_elsewhere == "ok"
 
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.keras_ok and self.tflite_ok
+
+    def line(self, verbose: bool) -> str:
+        """The row in words."""
+        spent = sum(self.seconds.values())
+        if self.error:
+            said = f"{self.stage}: {self.error.splitlines()[0][:150]}"
+            return f"{self.name}: {said} ({spent:.0f} s)" + (f"\n  {self.error}\n  {self.where}" if verbose else "")
+        found = {"Keras": self.keras, "elsewhere": self.elsewhere, "TFLite": self.tflite, "": self.tflite_elsewhere}
+        return f"{self.name}: {', '.join(f'{what} {said}' for what, said in found.items())} ({spent:.0f} s)"
+
 
 class _Rows:
     """A row as far as it is known: what a process that is cut off has had to say."""

@@ -98,16 +98,18 @@ class Story:
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
-        harmless, regions = self._known
+        harmless, known = self._known
+        regions = {self.formulas.region(guard) for guard in known}
+        inside = self._inside(known)
         found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
             key = guard.place
             if self.is_counted(guard) or key in harmless or key in found or self.formulas.region(guard) in regions:
                 continue  # values decide about it, not sizes; or it is known what comes of it
             outcomes = self.formulas.outcomes(guard)
-            if outcomes is None or np.all(outcomes):
+            if outcomes is None or np.all(outcomes | ~inside):
                 continue
-            lengths = self._smallest(outcomes)
+            lengths = self._smallest(outcomes | ~inside)
             number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
             sizes = {place: int(lengths[number_of[place]]) for place in self.axes}
             if tuple(sizes.values()) not in tried:
@@ -115,21 +117,26 @@ class Story:
         return list(found.values())
 
     @property
-    def _known(self) -> tuple[set[tuple[Site, str]], set[str]]:
-        """The decisions of which is known what comes of them: by their lines nothing, and by their regions other calls.
+    def _known(self) -> tuple[set[tuple[Site, str]], list[Guard]]:
+        """The decisions of which is known what comes of them: nothing, by their lines; and those that runs part by.
 
         What went otherwise behind the call where a run parts does not tell. Nor does a run that ended in an error: it
         may have failed of something else.
         """
         parted = {id(run): node for run, node in self.apart}
         last = {id(run): _last_before(self, run, node) for run, node in self.apart}
-        harmless, regions = set(), {self.formulas.region(guard) for guard in last.values() if guard is not None}
+        harmless = set[tuple[Site, str]]()
         for run, numbers in self.turned:
             for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
                 node = parted.get(id(run))
                 if node is None or (guard.position <= node.id and guard is not last[id(run)]):
                     harmless.add(guard.place)
-        return harmless, regions
+        return harmless, list({self.formulas.region(g): g for g in last.values() if g is not None}.values())
+
+    def _inside(self, guards: Sequence[Guard]) -> Any:
+        """Where these decisions go as in the example, at each combination of lengths; elsewhere others are not seen."""
+        found = [self.formulas.outcomes(guard) for guard in guards]
+        return np.all([np.broadcast_to(o, len(self.formulas.lengths[0])) for o in found if o is not None], axis=0)
 
     def is_counted(self, guard: Guard) -> bool:
         """Whether a decision is by how many elements were chosen."""
