@@ -30,6 +30,8 @@ class Finding:
     shown_by: list[Graph]
 
 
+# Seen to go otherwise at so many other sizes, a program is right at the example's length alone.
+_FEWEST_ELSEWHERE = 3
 _OF_SIZES = "sizes other than those of the example inputs"
 _OF_COUNTS = "other numbers of elements chosen by value"
 
@@ -256,7 +258,8 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     agree = [way is None for _, way in _ran(story)]
     size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
-    return Reason(region, node.site)
+    elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(_ran(story), agree) if not agrees}
+    return Reason(region, node.site, is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
 
 
 def _last_before(story: Story, run: Rerun, node: Node) -> Guard | None:

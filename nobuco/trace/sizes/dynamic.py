@@ -19,7 +19,18 @@ from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
-from nobuco.trace.sizes.reruns import Program, Rerun, Shape, lightened, multiples, parting, reach_in, reruns
+from nobuco.trace.sizes.reruns import (
+    BATCHES,
+    MULTIPLES,
+    Program,
+    Rerun,
+    Shape,
+    lightened,
+    multiples,
+    parting,
+    reach_in,
+    reruns,
+)
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
@@ -111,9 +122,10 @@ class _Learner:
         counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
         recounted = [run for run in counted if run is not None]
         story = self._story(graph, resized, recounted)
-        if self.resizes and len(story.same) < _FEWEST_ALIKE:
-            resized = multiples(self.program, resized)
-            story = self._story(graph, resized, recounted)
+        for table in (MULTIPLES, BATCHES) if self.resizes else ():
+            if len(story.same) < _FEWEST_ALIKE:
+                resized = multiples(self.program, resized, table)
+                story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
             sizes = story.other_way(self.reach)
             if sizes is None:

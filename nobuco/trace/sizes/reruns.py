@@ -41,9 +41,10 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
 )
 # Much larger ones are run where they cost little: a window, a cut or a table may end there.
 FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
-# By how much to multiply the axes, counted from the batch, where few of the above make the same calls: a program that takes
-# multiples of some size alone, or goes another way at all others.
-_MULTIPLES = ((3, 2, 2, 1), (2, 3, 1, 2), (1, 3, 3, 2), (4, 1, 2, 3), (3, 4, 3, 3), (2, 1.5, 1.5, 2), (5, 2, 4, 1.5))
+# By how much to multiply the axes, counted from the batch, where few of the above make the same calls: a program takes
+# multiples of some size alone, or goes another way at all others; or it takes another way but for the batch (a loop).
+MULTIPLES = ((3, 2, 2, 1), (2, 3, 1, 2), (1, 3, 3, 2), (4, 1, 2, 3), (3, 4, 3, 3), (2, 1.5, 1.5, 2), (5, 2, 4, 1.5))
+BATCHES = ((2, 1, 1, 1), (3, 1, 1, 1), (4, 1, 1, 1), (5, 1, 1, 1), (7, 1, 1, 1))
 # Seconds that one run at much larger sizes may take, by what the run on the example took.
 FAR_SECONDS = 1.0
 _OPERATORS = "torch.ops."
@@ -152,11 +153,11 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
     return list(found.values())
 
 
-def multiples(program: Program, ran: Sequence[Rerun]) -> list[Rerun]:
+def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[float]]) -> list[Rerun]:
     """Runs at multiples of the example's sizes, beside those that there are."""
     axes = program.dynamic_axes
     found = {tuple(run.sizes.values()): run for run in ran}
-    for factors in _MULTIPLES:
+    for factors in table:
         _tried(program, axes, lambda n, axis, factors=factors: round(n * factors[axis % len(factors)]), found)
     return list(found.values())
 
