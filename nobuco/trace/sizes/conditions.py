@@ -66,6 +66,19 @@ class Story:
         """A dynamic axis in words."""
         return f"{self.names[place[0]]}.shape[{place[1]}]"
 
+    @property
+    def failing(self) -> list[Guard]:
+        """The last decisions that went otherwise in runs which ended in an error, one of each region that is known."""
+        last = [self.graph.guards[numbers[-1]] for run, numbers in self.turned if run.graph is None and numbers]
+        known = (guard for guard in last if self.formulas.outcomes(guard) is not None)
+        return list({self.formulas.region(guard): guard for guard in known}.values())
+
+    @property
+    def unchanged(self) -> list[tuple[int, int]]:
+        """The dynamic axes that were as long as in the example in every run that PyTorch could make, if it could any."""
+        ran = [run.sizes for run in self.runs if run.graph is not None]
+        return [place for place, mine in self.axes.items() if ran and all(sizes[place] == mine for sizes in ran)]
+
     @cached_property
     def turned(self) -> list[tuple[Rerun, tuple[int, ...]]]:
         """Of each run, the numbers of the decisions that went otherwise than in the example."""
@@ -174,14 +187,23 @@ def conditions(
         _add(found, reason, f"makes other calls {_there(story, run)}", "does as the example did", [run.graph])
     if lost:
         _add_arguments(found, story, lost, same)
-    for guard, _ in story.open_guards:
+    refused = [guard for guard in story.failing if refuses(guard)]
+    refused += [guard for guard, _ in story.open_guards if refuses(guard)]
+    for guard in refused:
+        region = story.formulas.region(guard)
+        message = f"{guard.site}: the program itself raises an error but where {region}"
+        condition = Condition(region, message, is_exact=True, is_refused=True)
+        found[region, str(guard.site)] = Finding(condition, frozenset({guard.within}), [])
+    for guard in (guard for guard, _ in story.open_guards if guard not in refused):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
-        if refuses(guard):
-            message = f"{guard.site}: the program raises an error but where {reason.region}"
-            condition = Condition(reason.region, message, is_exact=True, is_refused=True)
-            found.setdefault((reason.region, str(reason.site)), Finding(condition, reason.within, []))
-            continue
         _add(found, reason, "may go another way, which was too large to try", "does as the example did", ())
+    for place in story.unchanged:
+        region = f"{story.name(place)} == {story.axes[place]}"
+        message = (
+            f"the program could not be run at {_OF_SIZES} where {story.name(place)} is another; the converted model may "
+            "only work at the example's"
+        )
+        found[region, ""] = Finding(Condition(region, message), frozenset({frozenset()}), [])
     for guard in _decided_by_counts(story):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}))
         _add(found, reason, "decides by how many elements were chosen", "does as the example did", ())
