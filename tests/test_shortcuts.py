@@ -160,6 +160,17 @@ def test_sizes_that_the_program_refuses_are_no_warning_and_are_refused(limit):
         model(torch.rand(2, limit + 1).numpy())
 
 
+def grown(x):
+    if x.shape[1] > 5000:
+        x = x * 2
+    return x + 1
+
+
+def test_a_side_that_no_run_takes_is_told():
+    with pytest.warns(NobucoWarning, match=r"x.shape\[1\] <= 5000"):
+        converted(grown, (torch.rand(2, 6),), ((1,),))
+
+
 def of_sizes_alone(x):
     positions = torch.arange(x.shape[1])
     if (positions.diff() != 1).any():

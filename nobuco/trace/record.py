@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,8 +23,24 @@ from nobuco.trace.site import call_site
 from nobuco.trace.sizes.counting import counts
 
 
-# Decisions that go one way in any case, by their line and what is asked there.
-Settled = Mapping[tuple[Site, str], bool]
+Asked = tuple[Site, str]  # a line, and what is asked there
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Decisions that go one way in any case, by their place; and calls of `pad`, by line, that do nothing where it is the
+    other way that the program would go.
+    """
+
+    ways: Mapping[Asked, bool] = field(default_factory=dict)
+    gated: Mapping[Site, Asked] = field(default_factory=dict)
+
+    def plus(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Settled:
+        """These and one more."""
+        return Settled({**self.ways, place: way}, {**self.gated, **dict.fromkeys(gated, place)})
+
+
+NOTHING_SETTLED = Settled()
 TRUTH = "truth"
 _MOST_TIMES_SETTLED = 256
 
@@ -88,7 +104,8 @@ class Record:
         self.guards: list[Guard] = []
         self.truths: list[Guard] = []
         self._settled = settled
-        self._times_settled: Counter[tuple[Site, str]] = Counter()
+        self._times_settled: Counter[Asked] = Counter()
+        self._truths_settled: dict[Asked, Any] = {}
         self._noted: dict[str, set[frozenset[int]]] = {}
 
     @property
@@ -210,14 +227,24 @@ class Record:
         Raises:
             EndlessError: it is a loop that would never end.
         """
-        if not self._settled:
+        if not self._settled.ways:
             return None
         place = call_site(), how
-        if place in self._settled:
+        if place in self._settled.ways:
             self._times_settled[place] += 1
             if self._times_settled[place] > _MOST_TIMES_SETTLED:
                 raise EndlessError(place)
-        return self._settled.get(place)
+        return self._settled.ways.get(place)
+
+    def note_settled(self, how: str, truth: Callable[[], Any]) -> None:
+        """Note whether the program would have gone that way: 1 or 0, if calls are gated by it."""
+        place = call_site(), how
+        if place in self._settled.gated.values():
+            self._truths_settled[place] = truth()
+
+    def gate(self) -> Any:
+        """1 or 0 for a call on the running line, as the program makes it or does not; None for any other."""
+        return self._truths_settled.get(self._settled.gated.get(call_site())) if self._settled.gated else None
 
     def _note_where(self, message: str) -> None:
         """Note in which calls a warning arose; a converter for one of them answers it."""

@@ -10,7 +10,8 @@ the decision is no condition any more. Tried are decisions by sizes, and by inpu
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +19,14 @@ import torch
 
 from nobuco.ir import Graph, Guard, Node, Site, ValueKind, map_tensors, values
 from nobuco.parity import compare, default_tolerance
-from nobuco.trace.calls import gives_shape_alone
-from nobuco.trace.site import is_library
+from nobuco.trace.calls import gives_shape_alone, name_of
+from nobuco.trace.site import decides_alone, is_library
 from nobuco.trace.sizes.reruns import CHANGES, Program, Rerun
 from nobuco.trace.tracer import Failure, traced
 from nobuco.trace.trials import calls_in_a_row, other_values
 
 _MOST = 8  # decisions of one program that are tried
+_FEWEST_RUNS = 2  # at other sizes
 _SIZES = 2  # other sizes at which decisions by values are checked
 
 
@@ -44,9 +46,9 @@ class General:
         found = (g for g in guards if isinstance(g.outcome, bool) and answered.isdisjoint(g.within))
         return list({guard.place: guard for guard in found}.values())[:_MOST]
 
-    def settling(self, guard: Guard, outcome: bool) -> General | Failure | None:
+    def settling(self, guard: Guard, way: bool, gated: Collection[Site] = ()) -> General | Failure | None:
         """The program with a decision that goes one way for good; None where it does not."""
-        program = self.program.settling({guard.place: outcome})
+        program = self.program.settling(guard.place, way, gated)
         run = traced(program.function, program.args, program.kwargs, **program.options)
         if isinstance(run, Failure):
             return run
@@ -77,16 +79,50 @@ def general_by_values(first: General) -> General:
     return next(step for step in reversed(steps) if step is first or _holds_at(points, step.program))
 
 
-def general_by_sizes(general: General, guards: Sequence[Guard], runs: Sequence[Rerun]) -> tuple[General, list[Rerun]]:
-    """The program with those of these decisions by sizes made for good that only save work, and its runs."""
-    found = general
-    for guard in general.open(guards):
-        other = found.settling(guard, not guard.outcome)
-        if isinstance(other, General) and _agree(_outputs(general.graph), _outputs(other.graph)):
-            resized = _resized(other.program, runs)
-            if resized is not None:
-                found, runs = other, resized
+def general_by_sizes(
+    general: General, deciding: Sequence[tuple[Guard, Rerun | None]], runs: Sequence[Rerun]
+) -> tuple[General, list[Rerun]]:
+    """The program with those of these decisions by sizes made for good that only save work, and its runs.
+
+    Each comes with a run where it goes otherwise, if there is one. What is padded there alone is padded by nothing
+    elsewhere.
+    """
+    found, parting = general, {guard.place: run for guard, run in deciding}
+    for guard in general.open([guard for guard, _ in deciding]):
+        for way, gated in _ways(general.graph, guard, parting[guard.place]):
+            other = found.settling(guard, way, gated)
+            if isinstance(other, General) and _agree(_outputs(general.graph), _outputs(other.graph)):
+                resized = _resized(other.program, runs)
+                if resized is not None:
+                    found, runs = other, resized
+                    break
     return found, list(runs)
+
+
+def _ways(graph: Graph, guard: Guard, run: Rerun | None) -> Iterator[tuple[bool, frozenset[Site]]]:
+    """Ways that a decision may go for good, and the calls of `pad` that do nothing where the program goes the other."""
+    yield not guard.outcome, frozenset()
+    if run is None or run.graph is None:
+        return
+    yield guard.outcome, frozenset()
+    if not decides_alone(guard.site):
+        return
+    number = graph.guards.index(guard)
+    for way, one, other in ((not guard.outcome, run.graph, graph), (guard.outcome, graph, run.graph)):
+        gated = _pads(one, number) - {node.site for node in _pad_calls(other)}
+        if gated:
+            yield way, gated
+
+
+def _pads(graph: Graph, number: int) -> frozenset[Site]:
+    """The lines of those calls of `pad` that follow a decision, until the next one."""
+    mine, *later = graph.guards[number:]
+    end = next((other.position for other in later if other.place != mine.place), math.inf)
+    return frozenset(node.site for node in _pad_calls(graph) if mine.position < node.id <= end)
+
+
+def _pad_calls(graph: Graph) -> Iterator[Node]:
+    return (node for node in graph.walk() if not node.children and name_of(node.op) == "pad")
 
 
 def _is_refusal(error: BaseException) -> bool:
@@ -116,8 +152,10 @@ def _inputs_behind(graph: Graph, guard: Guard) -> list[Any]:
 
 
 def _resized(program: Program, runs: Sequence[Rerun]) -> list[Rerun] | None:
-    """The program's runs at the sizes of these, each of which gave the same; None where one did not."""
-    found = []
+    """The program's runs at the sizes of these, each of which gave the same; None where one did not, or few were made."""
+    found: list[Rerun] = []
+    if sum(run.graph is not None for run in runs) < _FEWEST_RUNS:
+        return None
     for run in runs:
         other = program.at(run.sizes)
         if run.graph is not None and (

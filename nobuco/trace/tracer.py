@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
 from nobuco.trace.randomness import generators, keeping_random
-from nobuco.trace.record import TRUTH, Settled
+from nobuco.trace.record import NOTHING_SETTLED, TRUTH, Settled
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.site import in_check_of_arguments
@@ -66,7 +65,7 @@ def trace(
     sizes: Kept = Kept.NONE,
     paths: int = 0,
     count: Count | None = None,
-    settled: Settled = MappingProxyType({}),
+    settled: Settled = NOTHING_SETTLED,
 ) -> Graph:
     """Run `function(*args, **kwargs)` once and record it.
 
@@ -99,7 +98,7 @@ def traced(
     sizes: Kept = Kept.NONE,
     paths: int = 0,
     count: Count | None = None,
-    settled: Settled = MappingProxyType({}),
+    settled: Settled = NOTHING_SETTLED,
 ) -> Graph | Failure:
     """What `trace` gives; where the program raises, what was seen until then."""
     loaded = dynamo_is_loaded()
@@ -150,7 +149,7 @@ class Tracer(TorchFunctionMode):
         sizes: Kept = Kept.NONE,
         paths: int = 0,
         count: Count | None = None,
-        settled: Settled = MappingProxyType({}),
+        settled: Settled = NOTHING_SETTLED,
     ) -> None:
         super().__init__()
         self._count = count
@@ -222,6 +221,7 @@ class Tracer(TorchFunctionMode):
                 return fill(args[0][args[1]], args[2])
         if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
             return None
+        args, kwargs = self._sizes.gated(func, args, kwargs)
         self._sizes.note_squeeze(func, args, kwargs)
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))

@@ -91,7 +91,7 @@ class Values:
         if told is not None:
             return told
         given = tuple(run.samples[value.id] for value in run.inputs)
-        if self.options.get("settled"):  # PyTorch's own way may be another one
+        if "settled" in self.options:  # PyTorch's own way may be another one
             return Trial(about, given, calls_in_a_row(self.function, args, kwargs, 1))
         outputs = tuple(run.samples[value.id] for value in values(run.outputs))
         return Trial(about, given, (outputs,))

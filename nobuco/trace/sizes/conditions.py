@@ -104,10 +104,11 @@ class Story:
         return [self._numbers[id(other)].get(size.id) for other in others]
 
     @cached_property
-    def deciding(self) -> list[Guard]:
-        """The decisions that other runs part by, and those that may go another way elsewhere."""
-        parting = (_last_before(self, run, node) for run, node in self.apart)
-        return [*(guard for guard in parting if guard is not None), *(guard for guard, _ in self.open_guards)]
+    def deciding(self) -> list[tuple[Guard, Rerun | None]]:
+        """The decisions that other runs part by, each with one of these, and those that may go another way elsewhere."""
+        parting = [(_last_before(self, run, node), run) for run, node in self.apart]
+        found: list[tuple[Guard, Rerun | None]] = [(guard, run) for guard, run in parting if guard is not None]
+        return [*found, *((guard, None) for guard, _ in self.open_guards)]
 
     @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -153,13 +154,21 @@ _UNARY: dict[str, Callable[..., Any]] = {
 # `TracedInt` are such, too; `__repr__` and `__str__` are those of errors and logs.
 _LOOKS = {int: ("__bool__", "__float__", "__hash__"), float: ("__bool__", "__int__", "__hash__")}
 
+NEGATED: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
+    {
+        operator.eq: operator.ne, operator.ne: operator.eq, operator.lt: operator.ge, operator.ge: operator.lt,
+        operator.gt: operator.le, operator.le: operator.gt,
+    }
+)  # fmt: skip
+COMPARISONS = MappingProxyType({op.__name__: op for op in NEGATED})
+
 for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
     for _name, _op in _BINARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
         setattr(_kind, f"__r{_name}__", _arithmetic(_op, swapped=True))
     for _name, _op in _UNARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
-    for _op in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+    for _op in NEGATED:
         setattr(_kind, f"__{_op.__name__}__", _comparison(_op))
     for _name in _LOOKS[_base]:
         setattr(_kind, _name, _look(_name, _base))

@@ -6,16 +6,16 @@ decision depends on a size; and where PyTorch itself raises, the program takes n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Samples, Value, ValueKind, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Guard, Node, Samples, Site, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.registry import operation_name
-from nobuco.trace.record import Settled
+from nobuco.trace.record import NOTHING_SETTLED, Asked
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -82,9 +82,10 @@ class Program:
             if size is None and given[position].shape[axis]
         }
 
-    def settling(self, more: Settled) -> Program:
-        """The program with these decisions made for good, beside those that are."""
-        return replace(self, options={**self.options, "settled": {**self.options.get("settled", {}), **more}})
+    def settling(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Program:
+        """The program with a decision made for good, beside those that are; `gated` are calls of `pad` that it is for."""
+        settled = self.options.get("settled", NOTHING_SETTLED).plus(place, way, gated)
+        return replace(self, options={**self.options, "settled": settled})
 
     def at(self, sizes: Sizes) -> Rerun:
         """A run with these lengths of dynamic axes."""
