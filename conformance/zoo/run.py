@@ -134,4 +134,3 @@ def _gigabytes(pid: int) -> float:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * resource.getpagesize() / 2**30
     return 0.0
-

@@ -119,7 +119,9 @@ def _lengths(here: Lengths, names: Sequence[str], changes: Sequence[tuple]) -> I
     for batch, (height, width), length in changes:
         factors = {HEIGHT: height, WIDTH: width, LENGTH: length, TARGET: length}
         others = {BATCH: max(1, here.get(BATCH, 1) + batch)}
-        others |= {axis: max(1, round(n * factors[axis]) + (axis == TARGET)) for axis, n in here.items() if axis != BATCH}
+        others |= {
+            axis: max(1, round(n * factors[axis]) + (axis == TARGET)) for axis, n in here.items() if axis != BATCH
+        }
         yield tuple(others[axis] if axis in names else n for axis, n in here.items())
 
 

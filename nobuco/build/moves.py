@@ -40,7 +40,10 @@ def _stand_ins(unit: Unit, shape: Sequence[int | None], before: ChannelOrder) ->
     head, kinds = unit.inputs[0], dict[Any, int]()
     dims = before.to_physical(range(len(shape)))
     growths = [None if unit.sizes is None else unit.sizes.growth(head, dim) for dim in dims]
-    kind = [(head.shape[dim], g) if g and len(g) >= _ENOUGH_RUNS else axis for axis, (dim, g) in enumerate(zip(dims, growths))]
+    kind = [
+        (head.shape[dim], g) if g and len(g) >= _ENOUGH_RUNS else axis
+        for axis, (dim, g) in enumerate(zip(dims, growths))
+    ]
     unknown = [axis for axis, size in enumerate(shape) if size is None]
     return {axis: kinds.setdefault(kind[axis], _STAND_INS[len(kinds)]) for axis in unknown}
 
@@ -51,7 +54,8 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     stand_ins = _stand_ins(unit, shape, before)
     # Where there was nothing while tracing, a zero would not tell which axis it stands for.
     physical = [
-        stand_ins[axis] * (sample or 1) if size is None else size for axis, (size, sample) in enumerate(zip(shape, samples))
+        stand_ins[axis] * (sample or 1) if size is None else size
+        for axis, (size, sample) in enumerate(zip(shape, samples))
     ]
     taken = unit.steps(before.to_logical(physical))
     if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example

@@ -22,7 +22,6 @@ from nobuco.trace.rewind import State
 from nobuco.trace.site import call_site
 from nobuco.trace.sizes.counting import counts
 
-
 Asked = tuple[Site, str]  # a line, and what is asked there
 
 

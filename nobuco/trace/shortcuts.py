@@ -158,9 +158,7 @@ def _resized(program: Program, runs: Sequence[Rerun]) -> list[Rerun] | None:
         return None
     for run in runs:
         other = program.at(run.sizes)
-        if run.graph is not None and (
-            other.graph is None or not _agree(_outputs(run.graph), _outputs(other.graph))
-        ):
+        if run.graph is not None and (other.graph is None or not _agree(_outputs(run.graph), _outputs(other.graph))):
             return None
         found.append(other)
     return found
@@ -232,4 +230,3 @@ def _is_same(one: Any, other: Any) -> bool:
     if one.dtype == torch.bfloat16 or name.startswith("float8"):
         first, second = first.float(), second.float()
     return compare(first.numpy(), second.numpy(), default_tolerance(name)).matches
-
