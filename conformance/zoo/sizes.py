@@ -118,11 +118,9 @@ def _first_that_runs(
 def _lengths(here: Lengths, names: Sequence[str], changes: Sequence[tuple]) -> Iterator[tuple[int, ...]]:
     for batch, (height, width), length in changes:
         factors = {HEIGHT: height, WIDTH: width, LENGTH: length, TARGET: length}
-        others = {BATCH: max(1, here.get(BATCH, 1) + batch)}
-        others |= {
-            axis: max(1, round(n * factors[axis]) + (axis == TARGET)) for axis, n in here.items() if axis != BATCH
-        }
-        yield tuple(others[axis] if axis in names else n for axis, n in here.items())
+        others = {axis: round(n * factors.get(axis, 1)) + (axis == TARGET) for axis, n in here.items()}
+        others[BATCH] = here.get(BATCH, 1) + batch
+        yield tuple(max(1, others[axis]) if axis in names else n for axis, n in here.items())
 
 
 def at(example: Inputs, axes: Axes, lengths: Lengths) -> dict[str, torch.Tensor]:

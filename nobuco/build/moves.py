@@ -40,10 +40,8 @@ def _stand_ins(unit: Unit, shape: Sequence[int | None], before: ChannelOrder) ->
     head, kinds = unit.inputs[0], dict[Any, int]()
     dims = before.to_physical(range(len(shape)))
     growths = [None if unit.sizes is None else unit.sizes.growth(head, dim) for dim in dims]
-    kind = [
-        (head.shape[dim], g) if g and len(g) >= _ENOUGH_RUNS else axis
-        for axis, (dim, g) in enumerate(zip(dims, growths))
-    ]
+    alike = [(head.shape[dim], growth) for dim, growth in zip(dims, growths)]
+    kind = [alike[axis] if len(growth or ()) >= _ENOUGH_RUNS else axis for axis, growth in enumerate(growths)]
     unknown = [axis for axis, size in enumerate(shape) if size is None]
     return {axis: kinds.setdefault(kind[axis], _STAND_INS[len(kinds)]) for axis in unknown}
 
@@ -53,10 +51,9 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     samples = before.to_physical(unit.inputs[0].shape)
     stand_ins = _stand_ins(unit, shape, before)
     # Where there was nothing while tracing, a zero would not tell which axis it stands for.
-    physical = [
-        stand_ins[axis] * (sample or 1) if size is None else size
-        for axis, (size, sample) in enumerate(zip(shape, samples))
-    ]
+    physical = [size or 0 for size in shape]
+    for axis, stand_in in stand_ins.items():
+        physical[axis] = stand_in * (samples[axis] or 1)
     taken = unit.steps(before.to_logical(physical))
     if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example
         physical = [sample if sample == 1 else size for size, sample in zip(physical, samples)]

@@ -68,8 +68,8 @@ class Guard:
     """A decision that Python took by a size, or by the truth of a tensor, while tracing.
 
     `how` is the name of a comparison with `other` (a size or a number), or of what else was asked (`"bool"`,
-    `"float"`; `"truth"` of a tensor); `outcome` is what Python saw. Calls with a higher id than `position` came after it; `within` are the
-    ids of those that were going on.
+    `"float"`; `"truth"` of a tensor); `outcome` is what Python saw. Calls with a higher id than `position` came after
+    it; `within` are the ids of those that were going on.
     """
 
     size: Value
@@ -167,15 +167,14 @@ class Trial:
 class Graph:
     """What a trace recorded.
 
-    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the
-    programme returned, tensors replaced by values. `guards` are the decisions that Python took by sizes,
-    in order, `truths` those that it took by the truth of tensors, and `conditions` what follows of them, with the calls that show each as
-    `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what they are
-    by the input's axes, where that is known, and `runs` tell the shapes and sizes that values had in the runs after the
-    first. `states` are the tensors
-    of modules that a call changes: what they hold before it, and after it. `trials` are calls at other sizes, or with
-    other values, on which the finished model can be tried. `noted` tells of a warning, for each
-    time that it arose, in which calls it did.
+    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the programme
+    returned, tensors replaced by values. `guards` are the decisions that Python took by sizes, in order, `truths`
+    those that it took by the truth of tensors, and `conditions` what follows of them, with the calls that show each
+    as `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what
+    they are by the input's axes, where that is known, and `runs` tell the shapes and sizes that values had in the
+    runs after the first. `states` are the tensors of modules that a call changes: what they hold before it, and
+    after it. `trials` are calls at other sizes, or with other values, on which the finished model can be tried.
+    `noted` tells of a warning, for each time that it arose, in which calls it did.
     """
 
     nodes: tuple[Node, ...]

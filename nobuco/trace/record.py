@@ -27,8 +27,9 @@ Asked = tuple[Site, str]  # a line, and what is asked there
 
 @dataclass(frozen=True)
 class Settled:
-    """Decisions that go one way in any case, by their place; and calls of `pad`, by line, that do nothing where it is the
-    other way that the program would go.
+    """Decisions that go one way in any case, by their place.
+
+    `gated` are lines of calls of `pad` which do nothing where a decision would have gone the other way.
     """
 
     ways: Mapping[Asked, bool] = field(default_factory=dict)
@@ -243,7 +244,8 @@ class Record:
 
     def gate(self) -> Any:
         """1 or 0 for a call on the running line, as the program makes it or does not; None for any other."""
-        return self._truths_settled.get(self._settled.gated.get(call_site())) if self._settled.gated else None
+        place = self._settled.gated.get(call_site()) if self._settled.gated else None
+        return None if place is None else self._truths_settled.get(place)
 
     def _note_where(self, message: str) -> None:
         """Note in which calls a warning arose; a converter for one of them answers it."""

@@ -75,7 +75,7 @@ class Story:
 
     @property
     def unchanged(self) -> list[tuple[int, int]]:
-        """The dynamic axes that were as long as in the example in every run that PyTorch could make, if it could any."""
+        """The dynamic axes that were as long as in the example in every run that PyTorch could make."""
         ran = [run.sizes for run in self.runs if run.graph is not None]
         return [place for place, mine in self.axes.items() if ran and all(sizes[place] == mine for sizes in ran)]
 
@@ -105,7 +105,7 @@ class Story:
 
     @cached_property
     def deciding(self) -> list[tuple[Guard, Rerun | None]]:
-        """The decisions that other runs part by, each with one of these, and those that may go another way elsewhere."""
+        """The decisions that other runs part by, each with such a run, and those that may go another way elsewhere."""
         parting = [(_last_before(self, run, node), run) for run, node in self.apart]
         found: list[tuple[Guard, Rerun | None]] = [(guard, run) for guard, run in parting if guard is not None]
         return [*found, *((guard, None) for guard, _ in self.open_guards)]
@@ -201,8 +201,8 @@ def conditions(
     for place in story.unchanged:
         region = f"{story.name(place)} == {story.axes[place]}"
         message = (
-            f"the program could not be run at {_OF_SIZES} where {story.name(place)} is another; the converted model may "
-            "only work at the example's"
+            f"the program could not be run at {_OF_SIZES} where {story.name(place)} is another; the converted model "
+            "may only work at the example's"
         )
         found[region, ""] = Finding(Condition(region, message), frozenset({frozenset()}), [])
     for guard in _decided_by_counts(story):

@@ -225,8 +225,11 @@ def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterato
 
 def _products(whole: Mapping[tuple[int, ...], Value], numbers: tuple[int, ...]) -> Iterator[_Recipe]:
     """A product, a sum or a difference of two sizes."""
+    inverses: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+        (operator.mul, _quotient), (operator.add, operator.sub), (operator.sub, operator.add)
+    )  # fmt: skip
     for met, size in whole.items():
-        for op, inverse in ((operator.mul, _quotient), (operator.add, operator.sub), (operator.sub, operator.add)):
+        for op, inverse in inverses:
             other = whole.get(tuple(map(inverse, numbers, met)))
             if other is not None and len(set(met)) > 1:
                 yield _Recipe(other, ((op, (_HERE, size)),))

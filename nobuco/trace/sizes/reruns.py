@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Program:
         }
 
     def settling(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Program:
-        """The program with a decision made for good, beside those that are; `gated` are calls of `pad` that it is for."""
+        """The program with a decision made for good, beside those that are; `gated` are its calls of `pad`."""
         settled = self.options.get("settled", NOTHING_SETTLED).plus(place, way, gated)
         return replace(self, options={**self.options, "settled": settled})
 
@@ -159,8 +160,12 @@ def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[f
     axes = program.dynamic_axes
     found = {tuple(run.sizes.values()): run for run in ran}
     for factors in table:
-        _tried(program, axes, lambda n, axis, factors=factors: round(n * factors[axis % len(factors)]), found)
+        _tried(program, axes, partial(_multiple, factors), found)
     return list(found.values())
+
+
+def _multiple(factors: Sequence[float], n: int, axis: int) -> int:
+    return round(n * factors[axis % len(factors)])
 
 
 def _checks_sizes(node: Node) -> bool:
