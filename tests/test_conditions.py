@@ -79,6 +79,12 @@ def patches(x):
     return x.reshape(b, c, rows, 2, columns, 2).transpose(3, 4).reshape(b, c, rows * columns, 4)
 
 
+def channels_behind_the_rest(x):
+    b, c, h, w = x.shape
+    x = torch.cat([x.flatten(2), x.flatten(2)], 1).reshape(b, -1, h, w)
+    return F.conv2d(x, torch.ones(2 * c, 1, 3, 3), groups=2 * c)
+
+
 def in_turn(x):
     for i in range(x.shape[1]):
         x = x + x[:, i : i + 1]
@@ -213,6 +219,7 @@ RIGHT = {
     ),
     "padding by one of two": (padded_both_ways, (1, 3, 65, 63), {0, 2, 3}, [(3, 3, 68, 92), (1, 3, 32, 36)]),
     "a view of equal axes": (pairs, (2, 4, 8, 5), {0, 2}, [(3, 4, 7, 5), (1, 4, 22, 5)]),
+    "channels behind what remains": (channels_behind_the_rest, (1, 3, 8, 8), {0, 2, 3}, [(2, 3, 7, 9), (1, 3, 22, 19)]),
     "a product of plain numbers": (patches, (1, 3, 8, 8), {0, 2, 3}, [(2, 3, 7, 9), (3, 3, 22, 19)]),
     "crop to what came": (cropped, (1, 1, 16, 24), {2, 3}, [(1, 1, 13, 21), (1, 1, 4, 4)]),
     "int of a ratio": (windows_reversed, (1, 16, 12, 16), {2, 3}, [(1, 16, 8, 16), (1, 16, 4, 4)]),

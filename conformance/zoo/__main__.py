@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,13 @@ def main() -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say where an error was raised")
     given = parser.parse_args()
     from conformance.zoo import dynamic, measure
+    from conformance.zoo.page import commit
     from conformance.zoo.run import Limits, Way, run
 
     way: Way[Any] = Way(measure.Row, measure.measure)
     path = given.rows
     if given.dynamic:
-        way, path = Way(dynamic.Dynamic, dynamic.measure), given.dynamic_rows
+        way, path = Way(dynamic.Dynamic, partial(dynamic.measure, commit=commit())), given.dynamic_rows
     for zoo in (zoo for zoo in ("timm", "transformers") if getattr(given, zoo)):
         done = "any" if given.resume else "right" if given.retry else ""
         run(zoo, given.only, path, done, Limits(given.seconds, given.gigabytes, given.j), way, given.verbose)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import nobuco
@@ -53,11 +51,13 @@ class Dynamic:
 
 
 def measure(
-    zoo: str, name: str, make: Callable[[], Network], tell: Callable[[Dynamic], None] = lambda row: None
+    zoo: str,
+    name: str,
+    make: Callable[[], Network],
+    tell: Callable[[Dynamic], None] = lambda row: None,
+    commit: str = "",
 ) -> Dynamic:
     """Convert with dynamic axes and compare at one smaller, one larger and one odd size; `tell` hears of it."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
     row = Dynamic(name, zoo, commit=commit)
     tell(row)
     started = time.process_time()

@@ -31,11 +31,16 @@ def page(path: Path) -> str:
     return "\n".join(parts)
 
 
+def commit() -> str:
+    """The commit of the code, as it is now."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+
+
 def _made() -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     command = "python -m conformance.zoo --timm --transformers --page conformance/ZOO.md"
-    return f"`{command}`, {datetime.date.today()}, commit {commit}, {versions}.\n"
+    return f"`{command}`, {datetime.date.today()}, commit {commit()}, {versions}.\n"
 
 
 def _of_zoo(zoo: str, rows: Sequence[Row]) -> Iterator[str]:

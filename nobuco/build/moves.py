@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.ir import map_leaves
-from nobuco.layout.movement import Move, Reshape, Step, shortest
+from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
-from nobuco.registry import Converter
 from nobuco.select import Unit
 
 # Stand for dynamic sizes in the algebra, each times the size that its axis had while tracing: primes too large to
@@ -76,17 +75,37 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], stand_ins: dict[int, tuple[
     return x
 
 
-def stepping(converter: Converter) -> Callable[..., tf.Tensor]:
+def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
     """A movement run step by step, for sizes that are tensors: `(tensor, *args)` in PyTorch's order."""
+    known = _constant_sizes(unit)
 
     def run(x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-        assert converter.steps is not None
+        assert unit.converter.steps is not None
         given, named = map_leaves(_as_shape, (args, kwargs))
-        for step in converter.steps(tuple(sizes(x)), *given, **named):
-            x = tf.reshape(x, step.shape) if isinstance(step, Reshape) else _transposed(x, step.perm)
+        steps = unit.converter.steps(tuple(sizes(x)), *given, **named)
+        for step in steps:
+            if isinstance(step, Permute):
+                x = _transposed(x, step.perm)
+            else:
+                x = tf.reshape(x, _completed(step.shape, known) if step is steps[-1] else step.shape)
         return x
 
     return run
+
+
+def _constant_sizes(unit: Unit) -> list[int | None]:
+    """Of each dimension of what a unit gives, its size, if it was the same in so many runs at other sizes."""
+    given = unit.outputs[0]
+    growths = [None if unit.sizes is None else unit.sizes.growth(given, dim) for dim in range(given.rank)]
+    is_constant = [len(growth or ()) >= _ENOUGH_RUNS and set(growth or ()) == {1} for growth in growths]
+    return [n if constant else None for n, constant in zip(given.shape, is_constant)]
+
+
+def _completed(shape: Sequence[Any], known: Sequence[int | None]) -> Sequence[Any]:
+    """A shape with its -1 as the number that it is known to be: what follows, such as a convolution, may need it."""
+    if len(shape) != len(known):  # axes are left out for their length
+        return shape
+    return [k if isinstance(n, int) and n == -1 and k is not None else n for n, k in zip(shape, known)]
 
 
 # As many as TFLite's TRANSPOSE takes.

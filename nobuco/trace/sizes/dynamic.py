@@ -14,7 +14,7 @@ from typing import Any
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
-from nobuco.trace.sizes.conditions import Finding, Story, conditions, undecided
+from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Lost, inferred, seen_before, seen_by
@@ -31,6 +31,7 @@ from nobuco.trace.sizes.reruns import (
     reach_in,
     reruns,
 )
+from nobuco.trace.sizes.story import Story
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
