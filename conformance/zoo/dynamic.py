@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from nobuco.errors import InputError
 
 _LONGEST = 400
 # What may become of a network; of its sizes the worst counts.
-RIGHT, WARNED, TOLD, STATIC, RAISED, WRONG = "right", "right, warned", "told", "static", "error", "wrong"
+RIGHT, WARNED, TOLD, STATIC, RAISED, WRONG = "right", "right but warned of", "told", "static", "error", "wrong"
 _RANKS = (RIGHT, TOLD, RAISED, WRONG)
 
 
@@ -82,7 +83,7 @@ def _measured(row: Dynamic, network: Network) -> Dynamic:
             keras_model = _converted(resized)
     except Exception as error:
         return replace(row, word=RAISED, about=f"converting: {_short(error)}")
-    told = tuple(str(w.message)[:_LONGEST] for w in caught if issubclass(w.category, nobuco.NobucoWarning))
+    told = tuple(_said(str(w.message)) for w in caught if issubclass(w.category, nobuco.NobucoWarning))
     found = [(*_fared(network, inputs, keras_model), way) for way, inputs in resized.tried.items()]
     worst = max((word for word, _, _ in found), key=_RANKS.index)
     about = "; ".join(f"{way}: {said}" for word, said, way in found if word == worst and said)
@@ -117,4 +118,9 @@ def _described(inputs: Inputs) -> str:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
+    return _said(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _said(text: str) -> str:
+    """What was said, with files by their package."""
+    return re.sub(r'[^" ]*(site-packages/|(?=(nobuco|conformance)/))', "", text)[:_LONGEST]

@@ -52,6 +52,8 @@ _COUNTS: tuple[Count, ...] = (
 _FEWEST_ALIKE = 5
 # How many more runs to make at sizes where a decision would go the other way.
 _MOST_DIRECTED = 6
+# They may be so many times larger in any case, as is the run with twice the batch, the height and the width.
+_LARGER = 8.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class _Learner:
                 resized = multiples(self.program, resized, table)
                 story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
-            sizes = story.other_way(self.reach)
+            sizes = story.other_way(max(self.reach, _LARGER))
             if sizes is None:
                 break
             resized = [*resized, self.program.at(sizes)]
