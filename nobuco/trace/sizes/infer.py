@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -192,12 +192,14 @@ class _Finder:
                 yield _Recipe(size, ((math.sqrt, (_HERE,)), (math.floor, (_HERE,))))
         for met, size in sizes:
             yield from _affine(size, met, numbers)
+        yield from _products(dict(reversed(whole)), numbers)
 
     def _cooked(self, recipe: _Recipe) -> tuple[Sequence[Node], Value]:
         size, calls = recipe.size, []
         numbers = self._in_runs(size)
         for op, args in recipe.steps:
-            numbers = tuple(op(*(n if arg is _HERE else arg for arg in args)) for n in numbers)
+            columns = [numbers if arg is _HERE else self._in_runs(arg) for arg in args]
+            numbers = tuple(op(*row) for row in zip(*columns))
             calls.append(self._made(op, tuple(size if arg is _HERE else arg for arg in args), numbers))
             size = calls[-1].outputs
         return calls, size
@@ -219,6 +221,22 @@ def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterato
         for op in (max, min):
             if tuple(numbers) == tuple(op(m, bound) for m in met):
                 yield _Recipe(size, ((op, (_HERE, bound)),))
+
+
+def _products(whole: Mapping[tuple[int, ...], Value], numbers: tuple[int, ...]) -> Iterator[_Recipe]:
+    """A product, a sum or a difference of two sizes."""
+    inverses: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+        (operator.mul, _quotient), (operator.add, operator.sub), (operator.sub, operator.add)
+    )  # fmt: skip
+    for met, size in whole.items():
+        for op, inverse in inverses:
+            other = whole.get(tuple(map(inverse, numbers, met)))
+            if other is not None and len(set(met)) > 1:
+                yield _Recipe(other, ((op, (_HERE, size)),))
+
+
+def _quotient(number: int, by: int) -> int | None:
+    return number // by if by and number % by == 0 else None
 
 
 def _linear(size: Value, p: int, a: int, b: int) -> _Recipe:
