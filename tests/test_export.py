@@ -268,12 +268,25 @@ def test_what_is_padded_with_minus_infinity_keeps_its_range(precision, lowest):
 
 
 def test_loops_are_not_calibrated():
-    net, x = nn.LSTM(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
+    net, x = nn.LSTM(8, 8, batch_first=True).eval(), torch.randn(1, 67, 8)  # more steps than are written out
     model = nobuco.pytorch_to_keras(net, [x], inputs_channel_order=ChannelOrder.PYTORCH, verbose=False)
     with pytest.raises(nobuco.ExportError, match="'dynamic' and 'float16' need no calibration"):
         to_tflite(model, precision="int8", representative=[x.numpy()])
     got = run_tflite(to_tflite(model, precision="dynamic"), [x.numpy()])
     assert snr(got[0], net(x)[0].detach().numpy()) > 25
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_short_sequence_is_quantised(kind, precision):
+    torch.manual_seed(0)
+    net, x = kind(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
+    model = nobuco.pytorch_to_keras(
+        net, [x], inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH, verbose=False
+    )
+    data = to_tflite(model, precision=precision, representative=[torch.randn(1, 20, 8).numpy() for _ in range(16)])
+    assert "WHILE" not in tflite_operations(data)
+    assert snr(run_tflite(data, [x.numpy()])[0], net(x)[0].detach().numpy()) > 20
 
 
 def test_what_the_runtime_cannot_run_is_refused():
