@@ -93,6 +93,7 @@ def _taps(at: tf.Tensor, size: Any, mode: str, padding_mode: str, align: bool) -
 def _inside(at: tf.Tensor, extent: tf.Tensor, padding_mode: str, align: bool) -> tf.Tensor:
     if padding_mode == "zeros":
         return at
+    at = tf.where(tf.math.is_nan(at), -tf.ones_like(extent), at)
     if padding_mode == "reflection":
         low, span = (tf.zeros_like(extent), extent - 1) if align else (tf.zeros_like(extent) - 0.5, extent)
         span = tf.maximum(span, 1e-6)  # one element, corners aligned: everything reflects onto it
@@ -103,7 +104,7 @@ def _inside(at: tf.Tensor, extent: tf.Tensor, padding_mode: str, align: bool) ->
 def _clipped(place: tf.Tensor, weight: tf.Tensor, extent: tf.Tensor, padding_mode: str) -> tuple[tf.Tensor, tf.Tensor]:
     if padding_mode == "zeros":
         weight = weight * tf.cast((place >= 0) & (place <= extent - 1), weight.dtype)
-    return tf.cast(tf.clip_by_value(place, 0, extent - 1), tf.int32), weight
+    return tf.maximum(tf.cast(tf.clip_by_value(place, 0, extent - 1), tf.int32), 0), weight  # NaN becomes any integer
 
 
 @expression(F.affine_grid, torch.affine_grid_generator, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)

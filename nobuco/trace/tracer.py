@@ -210,6 +210,7 @@ class Tracer(TorchFunctionMode):
         if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
             return None
         self._sizes.note_squeeze(func, args, kwargs)
+        self._sizes.note_pieces(func, args, kwargs)
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))

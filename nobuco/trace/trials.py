@@ -30,7 +30,7 @@ _CALLS = 3
 def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
     """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are."""
     mine = _work(graph)
-    smaller = [other for other in others if _work(other) <= mine]
+    smaller = [other for other in others if 0 < _work(other) <= mine]
     larger = [other for other in others if _work(other) > mine]
     chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
     return tuple(trial_of(names, other) for other in chosen)

@@ -7,6 +7,8 @@ Where no decision was seen (`range(n)`, `names[n % 2]`), it is the size that was
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -30,6 +32,9 @@ class Finding:
     shown_by: list[Graph]
 
 
+# Of so many decisions of one line, each is looked at; of more, as a loop makes them, one stands for all.
+_MOST_ALIKE = 3
+_INEQUALITIES = ("lt", "le", "gt", "ge")
 _OF_SIZES = "sizes other than those of the example inputs"
 _OF_COUNTS = "other numbers of elements chosen by value"
 
@@ -91,16 +96,27 @@ class Story:
     @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
+        return self._open(clearly=False)
+
+    def _open(self, clearly: bool) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
+        """The decisions that went the other way in no run, or in none `clearly`, as `n > 4` does at 4; with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
         # A run that ended in an error does not tell what comes of a decision: it may have failed of something else.
-        done = {i for run, numbers in self.turned if run.graph is not None for i in numbers}
-        sites = {(self.graph.guards[i].site, self.graph.guards[i].how) for i in done}
-        found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
+        done = {
+            self._key(self.graph.guards[i])
+            for run, numbers in self.turned
+            for i in numbers
+            if run.graph is not None and not (clearly and _is_close(run.guards[i], run.graph))
+        }
+        found: dict[tuple[Any, ...], tuple[Guard, dict[tuple[int, int], int]]] = {}
+        known = dict.fromkeys(map(self._key, self.graph.guards))
+        alike = Counter(site_and_axes for site_and_axes, _ in known)
+        done |= {key for key in known if alike[key[0]] > _MOST_ALIKE and any(other[0] == key[0] for other in done)}
         for guard in self.graph.guards:
-            key = (guard.site, guard.how)
-            if self.is_counted(guard) or key in sites or key in found:
+            key = self._key(guard)
+            if self.is_counted(guard) or key in done or key in found or (clearly and guard.how not in _INEQUALITIES):
                 continue  # values decide about it, not sizes; or it is known what comes of it
-            outcomes = self.formulas.outcomes(guard)
+            outcomes = self.formulas.outcomes(guard, clearly)
             if outcomes is None or np.all(outcomes):
                 continue
             lengths = self._smallest(outcomes)
@@ -117,8 +133,15 @@ class Story:
 
     def other_way(self, reach: float) -> dict[tuple[int, int], int] | None:
         """Sizes to run at next, since an open decision goes the other way there; none that are `reach` times larger."""
-        within = (sizes for _, sizes in self.open_guards if self._growth(sizes) <= reach)
-        return next(within, None)
+        wanted = itertools.chain(self.open_guards, self._open(clearly=True))
+        return next((sizes for _, sizes in wanted if self._growth(sizes) <= reach), None)
+
+    def _key(self, guard: Guard) -> tuple[Any, tuple[str, ...]]:
+        """The line of a decision and which axes decide, alike in a loop; and by which sizes."""
+        known = map(self.formulas.of, (guard.size, guard.other))
+        texts = tuple(formula.text for formula in known if formula is not None)
+        axes = (axis.text for axis in self.formulas.axes if any(axis.text in text for text in texts))
+        return (guard.site, guard.how, frozenset(axes)), texts
 
     def _growth(self, sizes: Mapping[tuple[int, int], int]) -> float:
         return float(np.prod([sizes[place] / mine for place, mine in self.axes.items()]))
@@ -127,7 +150,7 @@ class Story:
         """The lengths of the axes, of those combinations where the outcome is another, that make the least work."""
         lengths = np.array(self.formulas.lengths)
         other = np.flatnonzero(~np.broadcast_to(outcomes, lengths.shape[1:]))
-        distance = np.abs(np.log(lengths[:, other]) - np.log(lengths[:, :1])).sum(0)
+        distance = np.abs(np.log(lengths[:, other] + 1e-9) - np.log(lengths[:, :1])).sum(0)  # nothing is far away
         return lengths[:, other[np.argmin(distance)]]
 
 
@@ -217,9 +240,10 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     if before:
         guard = before[-1]
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
-    agree = [way is None for _, way in _ran(story)]
-    size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
-    region = size or _pattern(story, agree) or "sizes are as in the example"
+    ran = [(run, way) for run, way in _ran(story) if way is not None or all(run.sizes.values())]
+    agree = [way is None for _, way in ran]  # that nothing gives what it gave does not tell much
+    size = _telling(story, [run.graph for run, _ in ran if run.graph is not None], agree, node)
+    region = size or _pattern(story, [run for run, _ in ran], agree) or "sizes are as in the example"
     return Reason(region, node.site)
 
 
@@ -241,9 +265,8 @@ def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
     return Reason("as many elements are chosen as in the example", node.site)
 
 
-def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
+def _pattern(story: Story, runs: Sequence[Rerun], agree: Sequence[bool]) -> str | None:
     """What the lengths of one axis have in common in just those runs that agree with the example."""
-    runs = [run for run, _ in _ran(story)]
     for place, mine in story.axes.items():
         right = [mine, *(run.sizes[place] for run, agrees in zip(runs, agree) if agrees)]
         wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
@@ -283,22 +306,22 @@ def _ran(story: Story) -> list[tuple[Rerun, Any]]:
 
 @dataclass(frozen=True)
 class Patterns:
-    """Decisions, and sizes, by the runs in which they were as in the example, the first of equal ones each.
+    """Decisions, and sizes, by the runs in which they were as in the example, of equal sizes the first.
 
-    Two of them with the same pattern cannot be told apart by these runs.
+    Two of them with the same pattern cannot be told apart by these runs: then it is the last decision before a call.
     """
 
-    guards: Mapping[tuple[bool, ...], Guard]
+    guards: Mapping[tuple[bool, ...], Sequence[Guard]]
     sizes: Mapping[tuple[bool, ...], tuple[Value, str]]
 
     @classmethod
     def of(cls, story: Story, others: Sequence[Graph]) -> Patterns:
         """Those of a program, in these runs."""
-        guards: dict[tuple[bool, ...], Guard] = {}
+        guards: dict[tuple[bool, ...], list[Guard]] = {}
         sizes: dict[tuple[bool, ...], tuple[Value, str]] = {}
         turned = [set(_turned(story.graph.guards, other.guards)) for other in others]
         for number, guard in enumerate(story.graph.guards):
-            guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
+            guards.setdefault(tuple(number not in numbers for numbers in turned), []).append(guard)
         for size, formula in story.sizes():
             mine = story.graph.samples[size.id]
             agree = tuple(number == mine for number in story.numbers_of(size, others))
@@ -307,7 +330,9 @@ class Patterns:
 
     def reason(self, story: Story, item: Lost) -> Reason:
         """What an argument depends on that was another in just those runs."""
-        guard, (size, region) = self.guards.get(item.agree), self.sizes.get(item.agree, (None, ""))
+        found, (size, region) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
+        before = [guard for guard in found if guard.position <= item.node.id]
+        guard = (before or [None, *found][:2])[-1]
         if guard is not None:
             return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
         if size is not None and size.id < item.node.id:  # what was asked for later decided nothing
@@ -337,6 +362,12 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
                 yield mine.id, second.samples.kept.get(theirs.id)
 
 
+def _is_close(guard: Guard, graph: Graph) -> bool:
+    """Whether the two sides of an inequality were nearly equal in a run."""
+    mine, other = (graph.samples.kept.get(s.id) if isinstance(s, Value) else s for s in (guard.size, guard.other))
+    return guard.how in _INEQUALITIES and mine is not None and other is not None and abs(mine - other) <= 1
+
+
 def _turned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:
     """The numbers of the decisions that went otherwise in another run, as far as both made the same ones."""
     for number, (one, other) in enumerate(zip(mine, theirs)):
@@ -352,5 +383,5 @@ def _there(story: Story, run: Rerun) -> str:
 
 
 def _short(item: Any) -> str:
-    text = f"a tensor of shape {tuple(item.shape)}" if hasattr(item, "shape") else repr(item)
+    text = f"a tensor of shape {tuple(item.shape)}" if getattr(item, "shape", ()) else repr(item)
     return text if len(text) < 60 else f"{text[:57]}..."
