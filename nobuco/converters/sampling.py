@@ -93,12 +93,11 @@ def _taps(at: tf.Tensor, size: Any, mode: str, padding_mode: str, align: bool) -
 def _inside(at: tf.Tensor, extent: tf.Tensor, padding_mode: str, align: bool) -> tf.Tensor:
     if padding_mode == "zeros":
         return at
-    at = tf.where(tf.math.is_nan(at), -tf.ones_like(extent), at)
     if padding_mode == "reflection":
         low, span = (tf.zeros_like(extent), extent - 1) if align else (tf.zeros_like(extent) - 0.5, extent)
         span = tf.maximum(span, 1e-6)  # one element, corners aligned: everything reflects onto it
         at = low + span - tf.abs(tf.math.floormod(tf.abs(at - low), 2 * span) - span)
-    return tf.clip_by_value(at, 0, extent - 1)
+    return tf.clip_by_value(tf.where(tf.math.is_nan(at), tf.zeros_like(extent), at), 0, extent - 1)
 
 
 def _clipped(place: tf.Tensor, weight: tf.Tensor, extent: tf.Tensor, padding_mode: str) -> tuple[tf.Tensor, tf.Tensor]:
