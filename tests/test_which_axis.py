@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from contextlib import suppress
@@ -216,3 +217,22 @@ def test_a_part_that_is_nothing_elsewhere_is_written(name):
     for rows in (6, 2, 3, 9):
         with suppress(InputError):
             assert_same(program, model, (rows, 2))
+
+
+@functools.cache
+def mask_of(length):
+    return torch.triu(torch.ones(length, length), 1).bool()
+
+
+def test_a_table_that_is_kept_by_size_is_no_other_way():
+    program = lambda x: x.masked_fill(mask_of(x.shape[1]).any(0), 0.0)  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(program, (2, 6))
+    for shape in SIZES:
+        assert_same(program, model, shape)
+
+
+def test_a_program_that_asks_for_the_type_of_a_size_is_told():
+    with pytest.warns(NobucoWarning, match="something else when it is called than when it is traced"):
+        conversion(lambda x: x * (2 if type(x.shape[1]) is int else 3), (2, 6))

@@ -88,13 +88,18 @@ def trace_dynamic(
     shapes = {i: given.shape for i, given in enumerate(inputs)}
     program = Program(function, args, kwargs, shapes, {"sizes": kept, "paths": paths})
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
-    trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
+    trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
         resized = reruns(program, graph, seconds) if resizes else []
         recounted = [_recounted_run(program, count) for count in _COUNTS if counts(graph)]
         learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
         graph = learner.learnt(graph, resized, [run for run in recounted if run is not None])
-    return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told))
+    return replace(
+        graph,
+        trials=(*graph.trials, *trials),
+        warnings=(*graph.warnings, *told),
+        evidence={**graph.evidence, **told},
+    )
 
 
 def _recounted_run(program: Program, count: Count) -> Graph | None:
