@@ -43,7 +43,7 @@ def check_example(graph: Graph, names: Sequence[str]) -> None:
 
 
 def _numbers(graph: Graph, value: Value) -> torch.Tensor:
-    return graph.samples[value.id].detach()
+    return torch.as_tensor(graph.samples[value.id]).detach()
 
 
 def _finite(graph: Graph, value: Value) -> torch.Tensor:

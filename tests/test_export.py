@@ -149,9 +149,11 @@ def with_foreign(restored_registry):
     """A model of two operations that neither TFLite nor TF.js has."""
     strategy = nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
     nobuco.converter(foreign, channel_ordering_strategy=strategy)(
-        lambda x: lambda x: (
-            tf.linalg.slogdet(x)[1],
-            tf.math.unsorted_segment_sum(tf.ones(4, tf.int64), tf.cast(x[0, 0], tf.int32), 2),
+        lambda x: (
+            lambda x: (
+                tf.linalg.slogdet(x)[1],
+                tf.math.unsorted_segment_sum(tf.ones(4, tf.int64), tf.cast(x[0, 0], tf.int32), 2),
+            )
         )
     )
     return nobuco.pytorch_to_keras(foreign, [torch.eye(4)[None] + 0.5], verbose=False)

@@ -226,4 +226,9 @@ def test_comparing_a_static_size_is_not_reported():
 def test_a_programme_that_insists_on_its_size_is_reported():
     weight = torch.randn(8, 3)
     with pytest.warns(NobucoWarning, match="could not be run at sizes other than those"):
-        converted(lambda x: x @ weight, FEEDS[0], FREE)
+        converted(lambda x: x @ weight, FEEDS[0], ((3,),))
+
+
+def test_axes_are_dynamic_beside_one_that_the_programme_insists_on():
+    weight = torch.randn(8, 3)
+    check_sizes(lambda x: x @ weight, FEEDS[0], (torch.randn(3, 4, 9, 8),), free=FREE, orders=TENSORFLOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -49,7 +49,8 @@ def layer_of(
     if unit.moves_only:
         layer = _moving(unit, signature, constants, tensors)
     else:
-        layer = _converted(unit, signature, constants, made(unit, tensors.graph.samples, signature, bodies()))
+        result = made(unit, tensors.graph.samples, signature, bodies())
+        layer = _converted(unit, signature, constants, tensors.graph.natural, result)
     _name(unit, layer, tensors.names)
     if shareable:
         tensors.shared[key] = layer
@@ -66,13 +67,15 @@ def _moving(unit: Unit, signature: Signature, constants: Mapping[int, np.ndarray
     return OpLayer(move) if moves else _unchanged
 
 
-def _converted(unit: Unit, signature: Signature, constants: Mapping[int, np.ndarray], result: Any) -> Any:
+def _converted(
+    unit: Unit, signature: Signature, constants: Mapping[int, np.ndarray], natural: Collection[int], result: Any
+) -> Any:
     """What the converter returned, if that is a layer for the unit's only argument; else a layer that calls it."""
     count = len(list(leaves((unit.node.args, dict(unit.node.kwargs)))))
     alone = len(unit.inputs) == 1 == count and not constants
     if isinstance(result, (keras.layers.Layer, Chain)) and alone and loads_by_itself(result):
         return result
-    function = bound(unit, result, signature, constants)
+    function = bound(unit, result, signature, constants, natural)
     if not unit.inputs or len(constants) == len(unit.inputs):
         return OpLayer(lambda _: single(function()), variables_of(result))
     return OpLayer(lambda *tensors: single(function(*tensors)), variables_of(result))

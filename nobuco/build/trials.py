@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from nobuco.bridge import t_pytorch2keras, to_numpy
 from nobuco.build.built import Built, InputSpec
 from nobuco.build.frugal import outputs_of
 from nobuco.build.outputs import Output
 from nobuco.build.validation import logical
-from nobuco.ir import Graph, Trial, computed_in
+from nobuco.ir import Graph, Trial, Value, ValueKind, computed_in
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.state import reset_states
 from nobuco.layout.order import ChannelOrder
@@ -24,6 +26,10 @@ def is_told_of(trial: Trial, graph: Graph, names: Sequence[str]) -> bool:
     shapes = {name: tuple(tensor.shape) for name, tensor in zip(names, trial.inputs)}
     told = (SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact)
     return any(condition.holds(shapes) is False for condition in told)
+
+
+def _expected(value: Value, sample: Any) -> np.ndarray:
+    return np.asarray(sample, value.dtype) if value.kind is ValueKind.SIZE else to_numpy(sample)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Trials:
         return tuple(
             compare(
                 logical(by_output[i], order or self.orders.get(value.id, ChannelOrder.PYTORCH)),
-                to_numpy(expected[i]),
+                _expected(value, expected[i]),
                 self.tolerance(self.computed.get(value.id, value.dtype)),
             )
             for i, (value, order, _) in enumerate(self.outputs)

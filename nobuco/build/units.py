@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -16,6 +16,7 @@ from nobuco.bridge import tf_dtype
 from nobuco.build.moves import stepping
 from nobuco.errors import ConverterError
 from nobuco.ir import Node, Value, ValueKind, leaves, map_leaves
+from nobuco.layers.padding import set_natural
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature
 from nobuco.registry import operation_name
@@ -77,11 +78,16 @@ def traced_arguments(node: Node, samples: Mapping[int, Any]) -> tuple[tuple[Any,
 
 
 def bound(
-    unit: Unit, function: Callable[..., Any], signature: Signature, constants: Mapping[int, np.ndarray]
+    unit: Unit,
+    function: Callable[..., Any],
+    signature: Signature,
+    constants: Mapping[int, np.ndarray],
+    natural: Collection[int],
 ) -> Callable[..., list[Any]]:
     """`function` as `(*tensors) -> tensors`: the tensors fill the places of the unit's live inputs.
 
-    `constants` holds, by position among the unit's inputs, what is embedded, already laid out.
+    `constants` holds, by position among the unit's inputs, what is embedded, already laid out; `natural` the ids of
+    sizes that are never negative.
     """
     node = unit.node
     orders = signature.inputs
@@ -92,6 +98,7 @@ def bound(
         for position in range(len(unit.inputs)):
             tensor = tf.constant(constants[position]) if position in constants else next(live)
             order = orders[position] if position < len(orders) else ChannelOrder.PYTORCH
+            tensor = set_natural(tensor) if unit.inputs[position].id in natural else tensor
             inputs.append(set_channel_order(tensor, order))
         if unit.converter.autocast:
             inputs = _autocast(inputs)

@@ -290,7 +290,9 @@ def logaddexp2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("hypot"), operands=2)
 def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """hypot(Tensor self, Tensor other) -> Tensor"""
-    return tf.sqrt(tf.square(input) + tf.square(other))
+    largest = tf.maximum(tf.abs(input), tf.abs(other))  # whose square may be too large a number
+    scale = tf.where((largest > 0) & (largest < np.inf), largest, tf.ones([], largest.dtype))
+    return tf.sqrt(tf.square(input / scale) + tf.square(other / scale)) * scale
 
 
 @elementwise(*spellings("atan2"), *spellings("arctan2"), operands=2, to_float=True)

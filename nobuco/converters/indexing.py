@@ -244,6 +244,8 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
             if step == 1 and isinstance(places, np.ndarray):
                 padding[i] = (start, lies[i] - stop)
             else:
+                if tf.is_tensor(places):  # what is written may be nothing, of which nothing could be gathered
+                    value = tf.pad(value, [(0, int(j == i)) for j in range(rank(value))])
                 value = tf.gather(value, places, axis=i)
     if any(sum(p) for p in padding):
         value = tf.pad(value, padding)

@@ -97,13 +97,13 @@ def _inside(at: tf.Tensor, extent: tf.Tensor, padding_mode: str, align: bool) ->
         low, span = (tf.zeros_like(extent), extent - 1) if align else (tf.zeros_like(extent) - 0.5, extent)
         span = tf.maximum(span, 1e-6)  # one element, corners aligned: everything reflects onto it
         at = low + span - tf.abs(tf.math.floormod(tf.abs(at - low), 2 * span) - span)
-    return tf.clip_by_value(at, 0, extent - 1)
+    return tf.clip_by_value(tf.where(tf.math.is_nan(at), tf.zeros_like(extent), at), 0, extent - 1)
 
 
 def _clipped(place: tf.Tensor, weight: tf.Tensor, extent: tf.Tensor, padding_mode: str) -> tuple[tf.Tensor, tf.Tensor]:
     if padding_mode == "zeros":
         weight = weight * tf.cast((place >= 0) & (place <= extent - 1), weight.dtype)
-    return tf.cast(tf.clip_by_value(place, 0, extent - 1), tf.int32), weight
+    return tf.maximum(tf.cast(tf.clip_by_value(place, 0, extent - 1), tf.int32), 0), weight  # NaN becomes any integer
 
 
 @expression(F.affine_grid, torch.affine_grid_generator, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)

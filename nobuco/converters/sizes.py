@@ -65,6 +65,25 @@ def power(a: Any, b: Any) -> tf.Tensor:
     return operator.pow(*_common(a, b))
 
 
+@expression(operator.or_)
+def bitwise_or(a: Any, b: Any) -> tf.Tensor:
+    """or_(int a, int b) -> int"""
+    return tf.bitwise.bitwise_or(*_common(a, b))
+
+
+@expression(operator.xor)
+def bitwise_xor(a: Any, b: Any) -> tf.Tensor:
+    """xor(int a, int b) -> int"""
+    return tf.bitwise.bitwise_xor(*_common(a, b))
+
+
+@expression(int.bit_length)
+def bit_length(a: tf.Tensor) -> tf.Tensor:
+    """bit_length(int a) -> int, exactly: how many powers of two are no larger"""
+    powers = tf.constant([1 << bit for bit in range(31)], tf.int32)
+    return tf.reduce_sum(tf.cast(powers <= tf.abs(a), tf.int32))
+
+
 @expression(operator.neg)
 def neg(a: tf.Tensor) -> tf.Tensor:
     """neg(Scalar a) -> Scalar"""
@@ -97,8 +116,13 @@ def trunc(a: tf.Tensor) -> tf.Tensor:
 
 @expression(round)
 def rounded(a: tf.Tensor, ndigits: Any = None) -> tf.Tensor:
-    """round(float a) -> int, halves to even"""
-    return a if a.dtype.is_integer else tf.cast(tf.math.round(a), tf.int32)
+    """round(float a, int? ndigits=None) -> Scalar, halves to even"""
+    if a.dtype.is_integer and (ndigits is None or ndigits >= 0):
+        return a
+    if ndigits is None:
+        return tf.cast(tf.math.round(a), tf.int32)
+    scale = 10.0**ndigits
+    return tf.cast(tf.math.round(_as_float(a) * scale) / scale, a.dtype)
 
 
 @expression(math.sqrt)

@@ -171,10 +171,10 @@ class Graph:
     returned, tensors replaced by values. `guards` are the decisions that Python took by sizes, in order, `truths`
     those that it took by the truth of tensors, and `conditions` what follows of them, with the calls that show each
     as `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what
-    they are by the input's axes, where that is known, and `runs` tell the shapes and sizes that values had in the
-    runs after the first. `states` are the tensors of modules that a call changes: what they hold before it, and
-    after it. `trials` are calls at other sizes, or with other values, on which the finished model can be tried.
-    `noted` tells of a warning, for each time that it arose, in which calls it did.
+    they are by the input's axes, where that is known, `natural` those that are nowhere negative, and `runs` tell the
+    shapes and sizes that values had in the runs after the first. `states` are the tensors of modules that a call
+    changes: what they hold before it, and after it. `trials` are calls at other sizes, or with other values, on which
+    the finished model can be tried. `noted` tells of a warning, for each time that it arose, in which calls it did.
     """
 
     nodes: tuple[Node, ...]
@@ -189,6 +189,7 @@ class Graph:
     trials: tuple[Trial, ...] = field(default=(), repr=False)
     dynamic: frozenset[int] = frozenset()
     size_texts: Mapping[int, str] = field(default_factory=dict, repr=False)
+    natural: frozenset[int] = frozenset()
     runs: tuple[Mapping[int, Any], ...] = field(default=(), repr=False)
     states: tuple[tuple[Value, Value], ...] = ()
     noted: Mapping[str, Set[frozenset[int]]] = field(default_factory=dict, repr=False)

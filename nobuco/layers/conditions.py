@@ -15,13 +15,14 @@ from typing import Any
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod, ast.Div: operator.truediv, ast.USub: operator.neg,
+    ast.Mod: operator.mod, ast.Div: operator.truediv, ast.USub: operator.neg, ast.Pow: math.pow,
+    ast.BitOr: operator.or_, ast.BitXor: operator.xor,
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }  # fmt: skip
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": max, "min": min, "abs": abs, "round": round, "ceil": math.ceil, "floor": math.floor, "trunc": math.trunc,
-    "sqrt": math.sqrt, "log": math.log, "log2": math.log2, "log10": math.log10,
+    "sqrt": math.sqrt, "log": math.log, "log2": math.log2, "log10": math.log10, "bit_length": int.bit_length,
 }  # fmt: skip
 _LONGEST = 500
 

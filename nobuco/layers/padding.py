@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nobuco.layers.loading import FromFile
@@ -18,13 +19,14 @@ def pad(x: tf.Tensor, amounts: Sequence[Amount], mode: str = "constant", value: 
 
     Modes are PyTorch's: constant, reflect (without the edge), replicate, circular.
     """
-    if mode == "replicate" and any(isinstance(n, int) and n < 0 for pair in amounts for n in pair):
+    if mode == "replicate" and any(_may_crop(n) for pair in amounts for n in pair):
         # The edge may be beyond what is left after cropping.
         for i, (before, after) in enumerate(amounts):
             x = _replicated(x, i, before, after) if _real(before) or _real(after) else x
         return x
+    amounts = [(_plain(before), _plain(after)) for before, after in amounts]
     x = _cropped(x, amounts)
-    amounts = [tuple(0 if isinstance(n, int) and n < 0 else n for n in pair) for pair in amounts]  # type: ignore[misc]
+    amounts = [(_at_least_nothing(before), _at_least_nothing(after)) for before, after in amounts]
     if not any(_real(n) for pair in amounts for n in pair):
         return x
     if mode == "constant" or 0 in x.shape.as_list():  # nothing has no edge
@@ -45,6 +47,26 @@ def _real(n: Any) -> bool:
     return not isinstance(n, int) or n != 0
 
 
+def set_natural(size: Any) -> Any:
+    """Annotate a tensor as a size that is never negative, and return it: padding by it need not be able to crop."""
+    size._nobuco_natural = True
+    return size
+
+
+def _plain(n: Any) -> Any:
+    return int(n) if isinstance(n, np.integer) else n
+
+
+def _may_crop(n: Any) -> bool:
+    return n < 0 if isinstance(n, int) else not getattr(n, "_nobuco_natural", False)
+
+
+def _at_least_nothing(n: Any) -> Any:
+    if isinstance(n, int):
+        return max(n, 0)
+    return tf.maximum(n, 0) if _may_crop(n) else n
+
+
 def _sized(x: tf.Tensor, amounts: Sequence[Amount]) -> tf.Tensor:
     """Say again which sizes are static: TFLite's converter forgets all where one amount is dynamic.
 
@@ -62,11 +84,13 @@ def _paddings(amounts: Sequence[Amount]) -> Any:
 
 
 def _cropped(x: tf.Tensor, amounts: Sequence[Amount]) -> tf.Tensor:
-    def window(before: Any, after: Any) -> slice:
-        start = -before if isinstance(before, int) and before < 0 else None
-        return slice(start, after if isinstance(after, int) and after < 0 else None)
+    def window(i: int, before: Any, after: Any) -> slice:
+        start = _at_least_nothing(-before) if _may_crop(before) else None
+        if isinstance(after, int) or not _may_crop(after):
+            return slice(start, after if _may_crop(after) else None)
+        return slice(start, tf.shape(x)[i] + tf.minimum(after, 0))
 
-    windows = tuple(window(*pair) for pair in amounts)
+    windows = tuple(window(i, *pair) for i, pair in enumerate(amounts))
     return x[windows] if any(w != slice(None) for w in windows) else x
 
 

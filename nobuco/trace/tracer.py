@@ -223,6 +223,7 @@ class Tracer(TorchFunctionMode):
             return None
         args, kwargs = self._sizes.gated(func, args, kwargs)
         self._sizes.note_squeeze(func, args, kwargs)
+        self._sizes.note_pieces(func, args, kwargs)
         known, memory = self.session.tensors, self.session.memory
         given = known.read((tuple(args), {k: v for k, v in placeless(func, kwargs).items() if k != "out"}))
         targets = tensors(kwargs.get("out"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Node, Trial, map_tensors, tensors, values
+from nobuco.ir import Graph, Node, Trial, ValueKind, map_tensors, tensors, values
 from nobuco.trace.held import held_tensors, restoring
 from nobuco.trace.randomness import generators, keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
@@ -30,7 +30,7 @@ _CALLS = 3
 def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
     """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are."""
     mine = _work(graph)
-    smaller = [other for other in others if _work(other) <= mine]
+    smaller = [other for other in others if 0 < _work(other) <= mine]
     larger = [other for other in others if _work(other) > mine]
     chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
     return tuple(trial_of(names, other) for other in chosen)
@@ -66,35 +66,53 @@ class Values:
     stands_for_all: Callable[[Node], bool]
     options: Mapping[str, Any]
 
-    def tried(self, given: Sequence[Sequence[Any]] = ()) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
-        """Trials on other values and on those that are `given`; and what to say of runs that took another way."""
+    def tried(self, given: Sequence[Sequence[Any]] = ()) -> tuple[tuple[Trial, ...], dict[str, tuple[Trial, ...]]]:
+        """Trials on other values and on those that are `given`; and what to say of runs that took another way.
+
+        Each of the latter with these runs: where the model gives what they gave, nothing is to be said.
+        """
         calls = [("with other values", *self._drawn(seed)) for seed in range(_SETS)]
         calls += [(f"on validate_on[{i}]", tuple(args), self.kwargs) for i, args in enumerate(given)]
-        found = [self._trial(*call) for call in calls]
-        trials = tuple(item for item in found if isinstance(item, Trial))
-        return trials, tuple(dict.fromkeys(item for item in found if isinstance(item, str) and item))
+        trials: list[Trial] = []
+        told: dict[str, tuple[Trial, ...]] = {}
+        for call in calls:
+            message, trial = self._trial(*call)
+            if message:
+                told[message] = (*told.get(message, ()), trial)
+            elif message is None and trial is not None:
+                trials.append(trial)
+        return tuple(trials), told | self._otherwise_untraced()
 
     def _drawn(self, seed: int) -> tuple[Any, Any]:
         generator = torch.Generator("cpu").manual_seed(seed)
         return map_tensors(lambda tensor, _: other_values(tensor, generator), (self.args, dict(self.kwargs)))
 
-    def _trial(self, about: str, args: Any, kwargs: Any) -> Trial | str | None:
-        """A trial; what to say where the program took another way; None where it takes no such values."""
+    def _otherwise_untraced(self) -> dict[str, tuple[Trial, ...]]:
+        """What to say where the program gives something else when it is called than when it is traced."""
+        plain = calls_in_a_row(self.function, self.args, self.kwargs, 1)
+        seen = [self.graph.samples[v.id] for v in values(self.graph.outputs) if v.kind is not ValueKind.SIZE]
+        if self.graph.states or not plain or len(plain[0]) != len(seen) or all(map(_is_close, plain[0], seen)):
+            return {}
+        message = (
+            "the program gives something else when it is called than when it is traced, as one does that asks for "
+            "`type(n) is int` of a size; the converted model does as it did while traced: ask for isinstance(n, int)"
+        )
+        return {message: ()}
+
+    def _trial(self, about: str, args: Any, kwargs: Any) -> tuple[str | None, Any]:
+        """What to say where the program took another way, and a trial; None where it takes no such values."""
         if self.graph.states:
             inputs = tuple(t.detach().clone() for t in tensors((args, kwargs)))
             steps = calls_in_a_row(self.function, args, kwargs, _CALLS)
-            return Trial(f"{about}, {_CALLS} calls in a row", inputs, steps) if steps else None
+            return None, Trial(f"{about}, {_CALLS} calls in a row", inputs, steps) if steps else None
         run = traced(self.function, args, kwargs, **self.options)
         if isinstance(run, Failure):
-            return None
-        told = self._told(run)
-        if told is not None:
-            return told
+            return None, None
         given = tuple(run.samples[value.id] for value in run.inputs)
         if "settled" in self.options:  # PyTorch's own way may be another one
-            return Trial(about, given, calls_in_a_row(self.function, args, kwargs, 1))
+            return self._told(run), Trial(about, given, calls_in_a_row(self.function, args, kwargs, 1))
         outputs = tuple(run.samples[value.id] for value in values(run.outputs))
-        return Trial(about, given, (outputs,))
+        return self._told(run), Trial(about, given, (outputs,))
 
     def _told(self, run: Graph) -> str | None:
         """What to say of a run that took another way, or gave a call other numbers; "" where that is said already."""
@@ -113,6 +131,14 @@ class Values:
             f"{site}: the program {what} where its inputs have other values; the converted model does as it did on the "
             "example. explore_branches=True converts both sides of a decision"
         )
+
+
+def _is_close(one: torch.Tensor, other: Any) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not one.is_floating_point() and not one.is_complex():
+        return torch.equal(one, other)
+    return torch.allclose(one, other, 1e-4, 1e-5, equal_nan=True)
 
 
 def other_values(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -484,3 +484,9 @@ def test_whole_quotients_are_exact_in_int64(check):
     expected = torch.div(a, b, rounding_mode="floor").numpy()
     assert (keras_model([a.numpy(), b.numpy()]).numpy() == expected).all()
     assert (run_tflite(to_tflite(keras_model), [a.numpy(), b.numpy()])[0] == expected).all()
+
+
+def test_hypot_of_numbers_whose_squares_are_too_large(check):
+    numbers = torch.tensor([0.0, 3.0, 1e30, -1e30, 1e-30, INF, -INF])
+    check(torch.hypot, numbers, numbers.flip(0))
+    check(torch.hypot, numbers[:5], numbers[:5] * 2)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import nobuco
+
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 @pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
@@ -28,6 +30,20 @@ def test_grid_sample_tflite(check):
     check(lambda x, g: F.grid_sample(x, g, align_corners=False), x, grid, tflite=True)
     check(lambda x, g: torch.grid_sampler(x, g, 0, 2, True), x, grid)
     check(lambda x: F.grid_sample(x, grid, align_corners=True), x)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding_mode", ["border", "reflection"])
+def test_grid_sample_at_no_number(mode, padding_mode):
+    """A place that is NaN, as of a picture one element wide, is the first."""
+    x, grid = torch.arange(12.0).view(1, 1, 3, 4), torch.rand(1, 1, 3, 2)
+    program = lambda x, grid: F.grid_sample(x, grid, mode, padding_mode, align_corners=True)  # noqa: E731
+    order = nobuco.ChannelOrder.PYTORCH
+    model = nobuco.pytorch_to_keras(
+        program, [x, grid], inputs_channel_order=order, outputs_channel_order=order, verbose=False
+    )
+    grid[0, 0, :, 0] = torch.tensor([float("nan"), 0.5, float("nan")])
+    torch.testing.assert_close(nobuco.t_keras2pytorch(model([x.numpy(), grid.numpy()])), program(x, grid))
 
 
 @pytest.mark.parametrize("size", [(2, 3, 4, 5), (2, 1, 3, 4, 5), (2, 1, 1, 6)])

@@ -140,10 +140,11 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     guard = last_before(story, run, node)
     if guard is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
-    agree = [way is None for _, way in _ran(story)]
-    size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
-    region = size or _pattern(story, agree) or "sizes are as in the example"
-    elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(_ran(story), agree) if not agrees}
+    ran = [(run, way) for run, way in _ran(story) if way is not None or all(run.sizes.values())]
+    agree = [way is None for _, way in ran]  # that nothing gives what it gave does not tell much
+    size = _telling(story, [run.graph for run, _ in ran if run.graph is not None], agree, node)
+    region = size or _pattern(story, [run for run, _ in ran], agree) or "sizes are as in the example"
+    elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(ran, agree) if not agrees}
     return Reason(region, node.site, is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
 
 
@@ -165,9 +166,8 @@ def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
     return Reason("as many elements are chosen as in the example", node.site)
 
 
-def _pattern(story: Story, agree: Sequence[bool]) -> str | None:
+def _pattern(story: Story, runs: Sequence[Rerun], agree: Sequence[bool]) -> str | None:
     """What the lengths of one axis have in common in just those runs that agree with the example."""
-    runs = [run for run, _ in _ran(story)]
     for place, mine in story.axes.items():
         right = [mine, *(run.sizes[place] for run, agrees in zip(runs, agree) if agrees)]
         wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
@@ -207,22 +207,22 @@ def _ran(story: Story) -> list[tuple[Rerun, Any]]:
 
 @dataclass(frozen=True)
 class Patterns:
-    """Decisions, and sizes, by the runs in which they were as in the example, the first of equal ones each.
+    """Decisions, and sizes, by the runs in which they were as in the example, of equal sizes the first.
 
-    Two of them with the same pattern cannot be told apart by these runs.
+    Two of them with the same pattern cannot be told apart by these runs: then it is the last decision before a call.
     """
 
-    guards: Mapping[tuple[bool, ...], Guard]
+    guards: Mapping[tuple[bool, ...], Sequence[Guard]]
     sizes: Mapping[tuple[bool, ...], tuple[Value, str]]
 
     @classmethod
     def of(cls, story: Story, others: Sequence[Graph]) -> Patterns:
         """Those of a program, in these runs."""
-        guards: dict[tuple[bool, ...], Guard] = {}
+        guards: dict[tuple[bool, ...], list[Guard]] = {}
         sizes: dict[tuple[bool, ...], tuple[Value, str]] = {}
         turned = [set(turned_in(story.graph.guards, other.guards)) for other in others]
         for number, guard in enumerate(story.graph.guards):
-            guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
+            guards.setdefault(tuple(number not in numbers for numbers in turned), []).append(guard)
         for size, formula in story.sizes():
             mine = story.graph.samples[size.id]
             agree = tuple(number == mine for number in story.numbers_of(size, others))
@@ -231,7 +231,9 @@ class Patterns:
 
     def reason(self, story: Story, item: Lost) -> Reason:
         """What an argument depends on that was another in just those runs."""
-        guard, (size, region) = self.guards.get(item.agree), self.sizes.get(item.agree, (None, ""))
+        found, (size, region) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
+        before = [guard for guard in found if guard.position <= item.node.id]
+        guard = (before or [None, *found][:2])[-1]
         if guard is not None:
             return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
         if size is not None and size.id < item.node.id:  # what was asked for later decided nothing
@@ -257,5 +259,5 @@ def _there(story: Story, run: Rerun) -> str:
 
 
 def _short(item: Any) -> str:
-    text = f"a tensor of shape {tuple(item.shape)}" if hasattr(item, "shape") else repr(item)
+    text = f"a tensor of shape {tuple(item.shape)}" if getattr(item, "shape", ()) else repr(item)
     return text if len(text) < 60 else f"{text[:57]}..."

@@ -9,7 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
@@ -17,7 +20,7 @@ from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
 from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
-from nobuco.trace.sizes.infer import Lost, inferred, seen_before, seen_by
+from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import (
     BATCHES,
@@ -25,8 +28,10 @@ from nobuco.trace.sizes.reruns import (
     Program,
     Rerun,
     Shape,
+    checks,
     lightened,
     multiples,
+    one_by_one,
     parting,
     reach_in,
     reruns,
@@ -94,12 +99,17 @@ def trace_dynamic(
     general = general if paths else general_by_values(general)
     program, graph = general.program, general.graph
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
-    trials, told = ((), ()) if validate_on is None else values.tried(validate_on)
+    trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
         resized = reruns(program, graph, seconds) if resizes else []
-        names = [given.name for given in inputs]
-        graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
-    return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told))
+        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
+        graph = learner.learnt(graph, resized)
+    return replace(
+        graph,
+        trials=(*graph.trials, *trials),
+        warnings=(*graph.warnings, *told),
+        evidence={**graph.evidence, **told},
+    )
 
 
 def _recounted_run(program: Program, count: Count) -> Graph | None:
@@ -124,6 +134,26 @@ class _Learner:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
         counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
         recounted = [run for run in counted if run is not None]
+        story = self._directed(graph, resized, recounted)
+        general = General(self.program, graph, self.stands_for_all)
+        general, others = general_by_sizes(general, story.deciding, list(story.runs))
+        if general.program is not self.program:
+            return replace(self, program=general.program).learnt(general.graph, others)
+        learnt = self._inferred(story)
+        further = self._further(story, learnt) if self.resizes else []
+        if further:
+            story = self._directed(graph, [*story.runs, *further], recounted)
+            learnt = self._inferred(story)
+        if learnt is None:
+            return self._unfollowed(story)
+        same = [*story.same, *story.recounted]
+        trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
+        findings = conditions(story, learnt.lost, same, general.refuses)
+        graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
+        return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
+
+    def _directed(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
+        """All runs, with some more where decisions would go the other way."""
         story = self._story(graph, resized, recounted)
         for table in (MULTIPLES, BATCHES) if self.resizes else ():
             if len(story.same) < _FEWEST_ALIKE:
@@ -135,17 +165,24 @@ class _Learner:
                 break
             resized = [*resized, self.program.at(sizes)]
             story = self._story(graph, resized, recounted)
-        general, others = general_by_sizes(General(self.program, graph, self.stands_for_all), story.deciding, resized)
-        if general.program is not self.program:
-            return replace(self, program=general.program).learnt(general.graph, others)
+        return story
+
+    def _inferred(self, story: Story) -> Inferred | None:
+        """What the runs that made the same calls tell; None where there is none."""
         same = [*story.same, *story.recounted]
-        if (self.resizes and not story.same) or (recounted and not same):
-            return self._unfollowed(story)
-        learnt = inferred(replace(story.graph, runs=tuple(seen_by(story.graph, one) for one in same)), same)
-        trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
-        findings = conditions(story, learnt.lost, same, general.refuses)
-        graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
-        return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
+        filled = [one for one in story.same if all(prod(given.shape) for given in one.inputs)]
+        if (self.resizes and not filled) or (story.recounted_apart and not same):
+            return None
+        runs = tuple(seen_by(story.graph, one) for one in same)
+        return inferred(replace(story.graph, runs=runs), same, self.program.options["sizes"] is Kept.ALL)
+
+    def _further(self, story: Story, learnt: Inferred | None) -> list[Rerun]:
+        """Runs to make besides: where it is open which axis decides, of one axis at a time; and to check formulas."""
+        tried = [run.sizes for run in story.runs]
+        groups = [axis.places for axis in story.formulas.axes]
+        unclear = len(groups) > 1 and (learnt is None or learnt.lost or story.apart)
+        runs = one_by_one(self.program, groups, tried) if unclear else []
+        return runs + (checks(self.program, tried, self.reach) if learnt is not None and learnt.guessed else [])
 
     def _with_findings(self, graph: Graph, findings: Sequence[Finding]) -> Graph:
         """The graph with its conditions, and the runs that show them as evidence for the finished model to refute."""
@@ -195,11 +232,13 @@ class _Learner:
         return _with_static_sizes(graph, every if self.resizes else sizes_behind(graph))
 
     def _with_texts(self, graph: Graph, story: Story) -> Graph:
-        """The graph with what its dynamic sizes are in words, where that is known."""
+        """The graph with what its dynamic sizes are, where that is known: in words, and whether ever negative."""
         formulas = _formulas(graph, story)
         found = {v.id: formulas.of(v) for v in _sizes_of(graph) if v.id in graph.dynamic}
-        texts = {id: formula.inside(0) for id, formula in found.items() if formula is not None}
-        return replace(graph, size_texts=texts)
+        known = {id: formula for id, formula in found.items() if formula is not None}
+        texts = {id: formula.inside(0) for id, formula in known.items()}
+        natural = frozenset(id for id, formula in known.items() if np.all(formula.numbers >= 0))
+        return replace(graph, size_texts=texts, natural=natural)
 
     def _dynamic(self, graph: Graph, story: Story) -> frozenset[int]:
         """The ids of the sizes that are not the same everywhere."""

@@ -29,7 +29,7 @@ _LARGEST_SIZE = 1 << 16
 
 _INFIX: dict[Callable[..., Any], str] = {
     operator.add: "+", operator.sub: "-", operator.mul: "*", operator.floordiv: "//", operator.mod: "%",
-    operator.truediv: "/", operator.pow: "**",
+    operator.truediv: "/", operator.pow: "**", operator.or_: "|", operator.xor: "^",
 }  # fmt: skip
 COMPARISONS: dict[str, tuple[str, str]] = {
     "eq": ("==", "!="), "ne": ("!=", "=="), "lt": ("<", ">="), "ge": (">=", "<"), "gt": (">", "<="), "le": ("<=", ">"),
@@ -37,6 +37,7 @@ COMPARISONS: dict[str, tuple[str, str]] = {
 _ARRAYWISE: dict[Callable[..., Any], Callable[..., Any]] = {
     max: np.maximum, min: np.minimum, math.ceil: np.ceil, math.floor: np.floor, math.trunc: np.trunc, round: np.rint,
     math.sqrt: np.sqrt, math.log: np.log, math.log2: np.log2, abs: np.abs,
+    int.bit_length: lambda n: np.ceil(np.log2(np.abs(n) + 1.0)),
 }  # fmt: skip
 
 
@@ -91,8 +92,8 @@ class Formulas:
         random = np.random.default_rng(0)
         told = [guard.other for guard in self.graph.guards if type(guard.other) is int]
         told = [n for number in told for n in (number, number + 1) if 1 <= n <= _LARGEST_SIZE]  # where one turns
-        sizes = np.unique(np.r_[1:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17), told[:_TOLD]])
-        sizes = sizes.astype(np.int64)
+        large = np.geomspace(70, _LARGEST_SIZE, 60).astype(int)
+        sizes = np.unique(np.r_[0:70, large, 2 ** np.arange(17), told[:_TOLD]]).astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
@@ -154,10 +155,15 @@ class Formulas:
             return next((Formula(self.axes[i].text, self.lengths[i]) for i in equal), None)
         if len(set(seen)) < min(_FEWEST_RUNS, len(seen)) or any(type(n) is not int for n in seen):
             return None
+        step, start = steps(seen)
         for axis, lengths in zip(self.axes, self.lengths):
             fit = linear_fit([axis.lengths[i] for i in known], seen)
             if fit is not None:
                 return _linear(axis.text, lengths, *fit)
+        if step > 1:  # as a size is that was halved twice and doubled
+            whole = self.fitted([None if n is None else (n - start) // step for n in numbers])
+            if whole is not None:
+                return _applied(operator.add, [_applied(operator.mul, [whole, self.of(step)]), self.of(start)])
         return self._product(numbers)
 
     def _product(self, numbers: Sequence[int | None]) -> Formula | None:
@@ -170,14 +176,18 @@ class Formulas:
                     return _applied(operator.mul, [Formula(axis.text, lengths), rest])
         return None
 
-    def outcomes(self, guard: Guard) -> Any | None:
-        """Where a guard goes as it did in the example, at each combination that is looked at; None: unknown."""
+    def outcomes(self, guard: Guard, clearly: bool = False) -> Any | None:
+        """Where a guard goes as it did in the example, at each combination that is looked at; None: unknown.
+
+        `clearly`: also where its sides are nearly equal.
+        """
         mine, other = self.of(guard.size), self.of(guard.other)
         if mine is None or other is None:
             return None
         with np.errstate(all="ignore"):
             if guard.how in COMPARISONS:
-                return getattr(operator, guard.how)(mine.numbers, other.numbers) == guard.outcome
+                outcomes = getattr(operator, guard.how)(mine.numbers, other.numbers) == guard.outcome
+                return outcomes | (np.abs(mine.numbers - other.numbers) <= 1) if clearly else outcomes
             if guard.how == "bool":
                 return (mine.numbers != 0) == guard.outcome
             return mine.numbers == self.graph.samples[guard.size.id]
@@ -217,6 +227,12 @@ def linear_fit(lengths: Sequence[int], numbers: Sequence[int]) -> tuple[int, int
     return None
 
 
+def steps(numbers: Sequence[int]) -> tuple[int, int]:
+    """The largest step, and where it starts, by which all of these numbers can be reached."""
+    step = math.gcd(*(n - numbers[0] for n in numbers))
+    return step, numbers[0] % step if step else numbers[0]
+
+
 def _simplest(least: int, most: int, b: int) -> int:
     """The offset to believe in among those that fit: none, that of rounding up, or the smallest."""
     return next((a for a in (0, b - 1) if least <= a <= most), min(least, most, key=abs))
@@ -241,6 +257,8 @@ def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula 
             return None
     if op is operator.mul and "1" in (given[0].text, given[1].text):
         return given[1] if given[0].text == "1" else given[0]
+    if op is operator.add and given[1].text == "0":
+        return given[0]
     if op in _INFIX and len(given) == 2:
         binding = 1 if op in (operator.add, operator.sub) else 2
         text = f"{given[0].inside(binding - 1)} {_INFIX[op]} {given[1].inside(binding)}"

@@ -7,6 +7,7 @@ been; where nothing fits, the model keeps the example's, and that is told.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +18,33 @@ import numpy as np
 import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves
-from nobuco.trace.sizes.formulas import linear_fit
+from nobuco.trace.sizes.formulas import linear_fit, steps
+from nobuco.trace.sizes.numbers import size_of
 from nobuco.trace.sizes.reruns import is_number
+
+_HERE = object()
+_Key = tuple[tuple[Any, ...], type]
+
+
+def _key(numbers: tuple[Any, ...]) -> _Key:
+    """Numbers in all runs, and of which kind: `4` and `4.0` are equal to Python."""
+    return numbers, type(numbers[0])
+
 
 # In so many runs a function of a size must hold, with different results, before it is believed.
 _FEWEST_NUMBERS = 4
+_OF_TWO: tuple[Callable[..., int], ...] = (operator.mul, operator.add, operator.sub, max, min)
+_MOST_PAIRED = 30
+_Steps = tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]
+# Functions of one size that give a whole number: the root, and the next power of two.
+_WHOLE_FUNCTIONS: tuple[tuple[_Steps, Callable[[int], int]], ...] = (
+    (((math.sqrt, (_HERE,)), (math.floor, (_HERE,))), math.isqrt),
+    (
+        ((operator.sub, (_HERE, 1)), (int.bit_length, (_HERE,)), (operator.pow, (2, _HERE))),
+        lambda n: 1 << (n - 1).bit_length(),
+    ),
+    (((int.bit_length, (_HERE,)),), int.bit_length),
+)
 _FUNCTIONS: tuple[Callable[[Any], float], ...] = (math.sqrt, math.log, math.log2, math.log10)
 
 
@@ -40,26 +63,33 @@ class Lost:
 
 @dataclass(frozen=True)
 class Inferred:
-    """A graph with sizes in the places of plain numbers, and the arguments for which none was found."""
+    """A graph with sizes in the places of plain numbers, and the arguments for which none was found.
+
+    `guessed`: some of these sizes are what a formula gives that fits the runs.
+    """
 
     graph: Graph
     lost: tuple[Lost, ...]
+    guessed: bool = False
 
 
-def inferred(graph: Graph, others: Sequence[Graph]) -> Inferred:
-    """The graph with what its arguments must have been; `others` made the same calls, and are in step with its runs."""
-    finder = _Finder(graph, others)
+def inferred(graph: Graph, others: Sequence[Graph], follows_all: bool = True) -> Inferred:
+    """The graph with what its arguments must have been; `others` made the same calls, and are in step with its runs.
+
+    `follows_all`: also what follows from lengths of the inputs that the program did not ask for.
+    """
+    finder = _Finder(graph, others, follows_all)
     nodes = finder.rewritten(graph.nodes, [other.nodes for other in others])
     changed = replace(graph, nodes=nodes, samples=graph.samples.plus(finder.numbers), runs=tuple(finder.runs))
-    return Inferred(changed, tuple(finder.lost))
-
-
-_HERE = object()
+    return Inferred(changed, tuple(finder.lost), any(recipe and recipe.steps for recipe in finder.recipes.values()))
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    """A size met before, and the calls that make a number of it; `_HERE` is what the call before gave."""
+    """A size met before, and the calls that make a number of it; `_HERE` is what the call before gave.
+
+    A call may take another size, too.
+    """
 
     size: Value
     steps: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
@@ -76,17 +106,19 @@ class _Finder:
 
     graph: Graph
     others: Sequence[Graph]
+    follows_all: bool
     numbers: dict[int, Any] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
-    scopes: list[dict[tuple[Any, ...], Value]] = field(default_factory=list)
-    hidden: dict[tuple[Any, ...], Value] = field(default_factory=dict)
-    _recipes: dict[tuple[Any, ...], _Recipe | None] = field(default_factory=dict)
+    scopes: list[dict[_Key, Value]] = field(default_factory=list)
+    hidden: dict[_Key, Value] = field(default_factory=dict)
+    recipes: dict[_Key, _Recipe | None] = field(default_factory=dict)
     _constants: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.runs = [dict(run) for run in self.graph.runs]
         self.back = [_back(self.graph, other) for other in self.others]
         self._next_id = max(self.graph.samples, default=0) + 1_000_000
+        self._axes = dict(self._input_axes()) if self.follows_all else {}
 
     def rewritten(self, nodes: Sequence[Node], others: Sequence[Sequence[Node]]) -> tuple[Node, ...]:
         """The nodes of one call, with the arithmetic before those that use it."""
@@ -102,14 +134,22 @@ class _Finder:
             found.append(replace(_given_instead(node, given), children=children))
             for value in node.results:
                 if value.kind is ValueKind.SIZE:
-                    self.scopes[-1].setdefault(self._in_runs(value), value)
+                    self.scopes[-1].setdefault(_key(self._in_runs(value)), value)
         self.hidden.update(self.scopes.pop())
         return tuple(found)
 
+    def _input_axes(self) -> Iterator[tuple[_Key, Value]]:
+        """The lengths of the inputs' axes that are not the same in all runs, which a program need not ask for."""
+        for given, *theirs in zip(self.graph.inputs, *(other.inputs for other in self.others)):
+            for dim, lengths in enumerate(zip(given.shape, *(other.shape for other in theirs))):
+                if len(set(lengths)) > 1:
+                    yield _key(lengths), self._made(size_of, (given, dim), lengths).outputs
+
     @property
     def _met(self) -> Iterator[tuple[tuple[Any, ...], Value]]:
-        for sizes in (*self.scopes, self.hidden):
-            yield from sizes.items()
+        for sizes in (*self.scopes, self._axes, self.hidden):
+            for (numbers, _), size in sizes.items():
+                yield numbers, size
 
     def _in_runs(self, leaf: Any) -> tuple[Any, ...]:
         """What a size, or a number, was in each run."""
@@ -172,37 +212,56 @@ class _Finder:
         for met, size in self._met:
             if met == numbers and type(met[0]) is type(numbers[0]):
                 return _Recipe(size)
-        if numbers not in self._recipes:
+        key = _key(numbers)
+        if key not in self.recipes:
             whole = not any(isinstance(n, bool) for n in numbers)
-            self._recipes[numbers] = next(self._candidates(numbers), None) if whole else None
-        return self._recipes[numbers]
+            self.recipes[key] = next(self._candidates(numbers), None) if whole else None
+        return self.recipes[key]
 
     def _candidates(self, numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
         sizes = list(self._met)
+        if all(type(n) is float and n.is_integer() for n in numbers):
+            for recipe in self._candidates(tuple(map(int, numbers))):
+                yield replace(recipe, steps=(*recipe.steps, (operator.mul, (_HERE, 1.0))))
         whole = [(met, size) for met, size in sizes if all(type(n) is int for n in (*met, *numbers))]
         for met, size in whole:
             yield from _bounded(size, met, numbers)
         if len(set(numbers)) < _FEWEST_NUMBERS:
             return
         for met, size in whole:
-            fit = linear_fit(met, numbers)
-            if fit is not None:
-                yield _linear(size, *fit)
-            if numbers == tuple(math.isqrt(abs(n)) for n in met):
-                yield _Recipe(size, ((math.sqrt, (_HERE,)), (math.floor, (_HERE,))))
-        for met, size in sizes:
+            yield from _fitted(size, met, numbers)
+            for first, made in _WHOLE_FUNCTIONS:
+                for recipe in _fitted(size, [made(abs(n)) for n in met], numbers):
+                    yield replace(recipe, steps=(*first, *recipe.steps))
+        for met, size in sizes if any(type(n) is float for n in numbers) else ():
             yield from _affine(size, met, numbers)
-        yield from _products(dict(reversed(whole)), numbers)
+        made_first = dict(reversed(whole))  # of sizes that are equal everywhere
+        yield from _of_two({met: made_first[met] for met, _ in whole}, numbers)
 
     def _cooked(self, recipe: _Recipe) -> tuple[Sequence[Node], Value]:
-        size, calls = recipe.size, []
-        numbers = self._in_runs(size)
-        for op, args in recipe.steps:
-            columns = [numbers if arg is _HERE else self._in_runs(arg) for arg in args]
-            numbers = tuple(op(*row) for row in zip(*columns))
-            calls.append(self._made(op, tuple(size if arg is _HERE else arg for arg in args), numbers))
+        calls: list[Node] = []
+        size = self._asked_for(recipe.size, calls)
+        for op, given in recipe.steps:
+            args = tuple(size if arg is _HERE else self._asked_for(arg, calls) for arg in given)
+            numbers = tuple(op(*in_run) for in_run in zip(*map(self._in_runs, args)))
+            calls.append(self._made(op, args, numbers))
             size = calls[-1].outputs
         return calls, size
+
+    def _asked_for(self, size: Any, calls: list[Node]) -> Any:
+        """A size; that of an input's axis by a call of its own."""
+        axis = next((axis for axis in self._axes.values() if axis is size), None)
+        if axis is None:
+            return size
+        lengths = self._in_runs(axis)
+        place = next(
+            (given, dim)
+            for given, *theirs in zip(self.graph.inputs, *(other.inputs for other in self.others))
+            for dim, found in enumerate(zip(given.shape, *(other.shape for other in theirs)))
+            if found == lengths
+        )
+        calls.append(self._made(size_of, place, lengths))
+        return calls[-1].outputs
 
     def _made(self, op: Callable[..., Any], args: tuple[Any, ...], numbers: Sequence[Any]) -> Node:
         self._next_id += 1
@@ -223,34 +282,37 @@ def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterato
                 yield _Recipe(size, ((op, (_HERE, bound)),))
 
 
-def _products(whole: Mapping[tuple[int, ...], Value], numbers: tuple[int, ...]) -> Iterator[_Recipe]:
-    """A product, a sum or a difference of two sizes."""
-    inverses: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
-        (operator.mul, _quotient), (operator.add, operator.sub), (operator.sub, operator.add)
-    )  # fmt: skip
-    for met, size in whole.items():
-        for op, inverse in inverses:
-            other = whole.get(tuple(map(inverse, numbers, met)))
-            if other is not None and len(set(met)) > 1:
-                yield _Recipe(other, ((op, (_HERE, size)),))
+def _of_two(sizes: Mapping[tuple[int, ...], Value], numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
+    """A number that two sizes make: their product, their sum, and so on."""
+    if all(type(n) is int for n in numbers):
+        for (met, size), (other, second) in itertools.product(list(sizes.items())[:_MOST_PAIRED], repeat=2):
+            for op in _OF_TWO:
+                if numbers == tuple(map(op, met, other)):
+                    yield _Recipe(size, ((op, (_HERE, second)),))
 
 
-def _quotient(number: int, by: int) -> int | None:
-    return number // by if by and number % by == 0 else None
-
-
-def _linear(size: Value, p: int, a: int, b: int) -> _Recipe:
-    steps = ((operator.mul, p, 1), (operator.add, a, 0), (operator.floordiv, b, 1))
-    return _Recipe(size, tuple((op, (_HERE, n)) for op, n, nothing in steps if n != nothing))
+def _fitted(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[_Recipe]:
+    """`(p * size + a) // b`, or such a number in steps of more than one, as `ceil(h / 8) * 8` is."""
+    step, start = steps(numbers)
+    for by, offset in dict.fromkeys(((1, 0), (step, start))):
+        fit = linear_fit(met, [(n - offset) // by for n in numbers])
+        if fit is not None:
+            p, a, b = fit
+            made = ((operator.mul, p, 1), (operator.add, a, 0), (operator.floordiv, b, 1))
+            whole = (*made, (operator.mul, by, 1), (operator.add, offset, 0))
+            yield _Recipe(size, tuple((op, (_HERE, n)) for op, n, nothing in whole if n != nothing))
 
 
 def _affine(size: Value, met: Sequence[Any], numbers: Sequence[Any]) -> Iterator[_Recipe]:
     """A float that is `a * g(size) + b`, for a few functions `g`."""
-    if len(set(met)) < _FEWEST_NUMBERS or any(m <= 0 for m in met) or not all(map(math.isfinite, numbers)):
+    if len(set(met)) < _FEWEST_NUMBERS or not all(map(math.isfinite, numbers)):
         return
     firsts: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(f, (_HERE,)) for f in _FUNCTIONS]
     for first in (None, (operator.truediv, (1.0, _HERE)), *firsts):
-        seen = [float(m) if first is None else first[0](*(m if a is _HERE else a for a in first[1])) for m in met]
+        try:
+            seen = [float(m) if first is None else first[0](*(m if a is _HERE else a for a in first[1])) for m in met]
+        except (ValueError, ArithmeticError):  # the root of what is negative, or one by nothing
+            continue
         line = _line(seen, numbers)
         if line is not None and np.allclose(np.multiply(line[0], seen) + line[1], numbers, rtol=1e-11, atol=0):
             steps = [] if first is None else [first]

@@ -106,12 +106,32 @@ def _masked(self: Any, mask: Any) -> Any:
     return _note_guard(self, "and", mask, plain(self) & plain(mask))
 
 
+def _inverted(self: Any) -> Any:
+    return -self - 1
+
+
 def _shifted_left(self: Any, by: Any) -> Any:
-    return self * 2 ** plain(by)
+    return self * 2**by
 
 
 def _shifted_right(self: Any, by: Any) -> Any:
-    return self // 2 ** plain(by)
+    return self // 2**by
+
+
+def _shifting_left(self: Any, other: Any) -> Any:
+    return other * 2**self
+
+
+def _shifting_right(self: Any, other: Any) -> Any:
+    return other // 2**self
+
+
+def _truncated(self: Any) -> int:
+    """What `int(h / 2)` gives, which is a plain number to Python: with a record of what it was made of."""
+    outcome = math.trunc(plain(self))
+    self.recorder.record_number(math.trunc, (self,), outcome)
+    _note_guard(self, "int", None, outcome)
+    return outcome
 
 
 def _comparison(op: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,10 +169,11 @@ _UNARY: dict[str, Callable[..., Any]] = {
     "round": round,
     "abs": abs,
 }
+_WHOLE: dict[str, Callable[..., Any]] = {"or": operator.or_, "xor": operator.xor}
 
 # What gives Python something other than a number that remembers where it comes from. `int(n)` and `hash(n)` of a
 # `TracedInt` are such, too; `__repr__` and `__str__` are those of errors and logs.
-_LOOKS = {int: ("__bool__", "__float__", "__hash__"), float: ("__bool__", "__int__", "__hash__")}
+_LOOKS = {int: ("__bool__", "__float__", "__hash__"), float: ("__bool__", "__hash__")}
 
 NEGATED: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
     {
@@ -174,7 +195,14 @@ for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
         setattr(_kind, _name, _look(_name, _base))
     for _name, _method in (("__divmod__", _divided), ("__rdivmod__", _divided_by)):
         setattr(_kind, _name, _method)
-setattr(TracedInt, "__and__", _masked)  # noqa: B010
-setattr(TracedInt, "__rand__", _masked)  # noqa: B010
-setattr(TracedInt, "__lshift__", _shifted_left)  # noqa: B010
-setattr(TracedInt, "__rshift__", _shifted_right)  # noqa: B010
+for _name, _op in _WHOLE.items():
+    setattr(TracedInt, f"__{_name}__", _arithmetic(_op, swapped=False))
+    setattr(TracedInt, f"__r{_name}__", _arithmetic(_op, swapped=True))
+_ALONE: dict[str, Callable[..., Any]] = {
+    "__and__": _masked, "__rand__": _masked, "__invert__": _inverted, "__lshift__": _shifted_left,
+    "__rshift__": _shifted_right, "__rlshift__": _shifting_left, "__rrshift__": _shifting_right,
+    "bit_length": _arithmetic(int.bit_length, swapped=False),
+}  # fmt: skip
+for _name, _method in _ALONE.items():
+    setattr(TracedInt, _name, _method)
+setattr(TracedFloat, "__int__", _truncated)  # noqa: B010

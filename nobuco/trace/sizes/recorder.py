@@ -49,6 +49,23 @@ class SizeRecorder:
                 size = self._size(input, dim % input.dim(), input.shape[dim])
                 self._session.record.note_guard(size.value, "eq", 1, plain(size) == 1)
 
+    def note_pieces(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
+        """Note what `chunk` and `split` decide by: how many pieces there are."""
+        name = name_of(func)
+        if name not in ("chunk", "split") or not self._keeps_sizes() or not args or not self._is_live(args[0]):
+            return
+        wanted = args[1] if len(args) > 1 else next((v for k, v in kwargs.items() if k != "dim"), None)
+        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
+        if isinstance(wanted, int) and wanted > 0:
+            size: Any = self._size(args[0], dim % args[0].dim(), args[0].shape[dim])
+            length: Any = self._at_least_one(-(-size // wanted)) if name == "chunk" else wanted
+            pieces = -(-size // length)
+            self.note_guard(pieces.value, "pieces", None, plain(pieces))
+
+    def _at_least_one(self, size: TracedInt) -> TracedInt:
+        number = max(plain(size), 1)
+        return traced_number(number, self.record_number(max, (size, 1), number), self)
+
     def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
         """Record arithmetic on sizes."""
         record, tensors = self._session.record, self._session.tensors

@@ -6,6 +6,7 @@ decision depends on a size; and where PyTorch itself raises, the program takes n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,8 +51,12 @@ BATCHES = ((2, 1, 1, 1), (3, 1, 1, 1), (4, 1, 1, 1), (5, 1, 1, 1), (7, 1, 1, 1))
 FAR_SECONDS = 1.0
 _OPERATORS = "torch.ops."
 _CHECKED = tuple(f"{_OPERATORS}{library}." for library in ("aten", "prims", "torchvision"))
-# How many axes to try alone, where other inputs have axes that are as long.
+# How many axes to try alone.
 _MOST_ALONE = 8
+# An axis of which a program takes fewer lengths than this is tried at others, so many times and for so long.
+_FEWEST = 4
+_MOST_SEARCHED = 60
+SEARCH_SECONDS = 2.0
 
 
 def reach_in(seconds: float) -> float:
@@ -146,12 +151,20 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
             run = _tried(program, axes, change, found)
             if run.graph is not None:
                 break
+    first, *_ = axes
+    _added(program, {place: 0 if (place[1], n) == (first[1], axes[first]) else n for place, n in axes.items()}, found)
+    _search(program, axes, found, seconds)
     if all(map(_checks_sizes, graph.walk())):
         _tell_apart(program, axes, found)
+    turned = _turned_round(axes)
+    if turned != axes and _growth(axes, turned) <= reach_in(seconds):
+        _added(program, turned, found)
     for change in FAR:
-        if np.prod([change(n, axis) / n for (_, axis), n in axes.items()]) > reach_in(seconds):
-            break
-        _tried(program, axes, change, found)
+        far = {place: change(n, place[1]) for place, n in axes.items()}
+        alone = [{**axes, place: n} for place, n in far.items()][:_MOST_ALONE]
+        for sizes in [far] if _growth(axes, far) <= reach_in(seconds) else alone:
+            if _growth(axes, sizes) <= reach_in(seconds):
+                _added(program, sizes, found)
     return list(found.values())
 
 
@@ -166,6 +179,11 @@ def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[f
 
 def _multiple(factors: Sequence[float], n: int, axis: int) -> int:
     return round(n * factors[axis % len(factors)])
+
+
+def _growth(axes: Sizes, sizes: Sizes) -> float:
+    """How many times more there is at these sizes than in the example."""
+    return float(np.prod([sizes[place] / n for place, n in axes.items()]))
 
 
 def _checks_sizes(node: Node) -> bool:
@@ -190,6 +208,56 @@ def _tell_apart(program: Program, axes: Sizes, found: dict[tuple[int, ...], Reru
         _added(program, {**axes, place: axes[place] + 32}, found)
 
 
+def _search(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun], seconds: float) -> None:
+    """Add runs of a program that takes few lengths of an axis, such as squares: one after another is tried."""
+    left = int(min(_MOST_SEARCHED, SEARCH_SECONDS / max(seconds, 1e-4)))
+    for place, mine in axes.items():
+        for n in (4 * mine, 9 * mine, 16 * mine, *range(1, _MOST_SEARCHED)):
+            ran = {run.sizes[place] for run in found.values() if run.graph is not None and run.sizes[place]}
+            if len(ran | {mine}) >= _FEWEST or left <= 0:
+                break
+            if n != mine:
+                left -= _added(program, {**axes, place: n}, found).graph is None
+
+
+def _turned_round(axes: Sizes) -> Sizes:
+    """Multiples of these sizes, the larger the smaller these are: so other sizes are the largest and the smallest."""
+    turned: dict[tuple[int, int], int] = {}
+    above, last = 0, 0
+    for place, n in sorted(axes.items(), key=lambda item: -item[1]):
+        above = max(turned.values(), default=0) if n != last else above
+        turned[place] = n * (above // n + 1)
+        last = n
+    return {place: turned[place] for place in axes}
+
+
+def one_by_one(program: Program, groups: Sequence[Sequence[tuple[int, int]]], tried: Collection[Sizes]) -> list[Rerun]:
+    """Runs in which the axes of one group alone have other lengths: one longer, odd if it may be, and one shorter."""
+    axes = program.dynamic_axes
+    ways: tuple[tuple[Callable[[int], int], ...], ...] = (
+        (lambda n: 2 * n + 1, lambda n: 2 * n),
+        (lambda n: max(n // 2, 1),),
+    )
+    runs: list[Rerun] = []
+    for group, changes in itertools.product(groups[:_MOST_ALONE], ways):
+        for change in changes:
+            sizes = {place: change(n) if place in group else n for place, n in axes.items()}
+            if sizes in (*tried, *(run.sizes for run in runs), axes):
+                continue
+            runs.append(program.at(sizes))
+            if runs[-1].graph is not None:
+                break
+    return runs
+
+
+def checks(program: Program, tried: Collection[Sizes], reach: float) -> list[Rerun]:
+    """Runs that no formula was made of, to check formulas with: at sizes unlike those of other runs."""
+    axes = program.dynamic_axes
+    changes: tuple[Change, ...] = (lambda n, axis: 3 * n + 2 * axis + 2, lambda n, axis: 7 * n + axis)
+    wanted = [{place: change(n, place[1]) for place, n in axes.items()} for change in changes]
+    return [program.at(sizes) for sizes in wanted if sizes not in tried and _growth(axes, sizes) <= max(reach, 10)]
+
+
 def _tried(
     program: Program, axes: Mapping[tuple[int, int], int], change: Change, found: dict[tuple[int, ...], Rerun]
 ) -> Rerun:
@@ -210,15 +278,28 @@ def _added(program: Program, sizes: Sizes, found: dict[tuple[int, ...], Rerun]) 
 def parting(first: Graph, second: Graph) -> tuple[Node, int] | None:
     """The first call of a run that another run does not make, and how many began before it; None: there is none."""
     mine, theirs = list(first.walk()), list(second.walk())
+    back = {other.id: value.id for value, other in zip(first.inputs, second.inputs)}
     for position, (node, other) in enumerate(zip(mine, theirs)):
-        if _form(node) != _form(other):
+        if _form(node) != _form(other) or not _reads_alike((node.args, node.kwargs), (other.args, other.kwargs), back):
             return node, position
+        back.update((theirs.id, value.id) for value, theirs in zip(node.results, other.results))
     if len(mine) != len(theirs):
         longer = mine if len(mine) > len(theirs) else theirs
         return longer[min(len(mine), len(theirs))], min(len(mine), len(theirs))
-    if mine and _tree_form(first.outputs) != _tree_form(second.outputs):
+    alike = _tree_form(first.outputs) == _tree_form(second.outputs)
+    if mine and not (alike and _reads_alike(first.outputs, second.outputs, back)):
         return mine[-1], len(mine)
     return None
+
+
+def _reads_alike(mine: Any, theirs: Any, back: Mapping[int, int]) -> bool:
+    """Whether a tree has the same tensors in another run, those of that run by `back`: `(a, b)[n % 2]` has not."""
+    for value, other in zip(leaves(mine), leaves(theirs)):
+        if not isinstance(value, Value) or not isinstance(other, Value) or ValueKind.SIZE in (value.kind, other.kind):
+            continue
+        if value.name != other.name or back.get(other.id, value.id) != value.id:
+            return False
+    return True
 
 
 def _form(node: Node) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +14,11 @@ import numpy as np
 from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind
 from nobuco.trace.sizes.formulas import Formula, Formulas
 from nobuco.trace.sizes.reruns import Rerun
+
+# Of so many decisions of one line, each is looked at; of more, as a loop makes them, one stands for all.
+_MOST_ALIKE = 3
+_INEQUALITIES = ("lt", "le", "gt", "ge")
+_Key = tuple[tuple[tuple[Site, str], frozenset[str]], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,22 @@ class Story:
     @property
     def failing(self) -> list[Guard]:
         """The last decisions that went otherwise in runs which ended in an error, one of each region that is known."""
-        last = [self.graph.guards[numbers[-1]] for run, numbers in self.turned if run.graph is None and numbers]
+        ended = [numbers[-1] for run, numbers in self.turned if run.graph is None and numbers]
+        last = [self.graph.guards[number] for number in ended if number not in self.beside_other_numbers]
         known = (guard for guard in last if self.formulas.outcomes(guard) is not None)
         return list({self.formulas.region(guard): guard for guard in known}.values())
+
+    @cached_property
+    def beside_other_numbers(self) -> set[int]:
+        """The decisions that compare with a plain number that is another in other runs, by sizes that Python lost."""
+        found = set[int]()
+        for run in self.runs:
+            for number, (one, other) in enumerate(zip(self.graph.guards, run.guards)):
+                if one.place != other.place:
+                    break
+                if not isinstance(one.other, Value) and one.other != other.other:
+                    found.add(number)
+        return found
 
     @property
     def unchanged(self) -> list[tuple[int, int]]:
@@ -84,23 +104,29 @@ class Story:
     @cached_property
     def deciding(self) -> list[tuple[Guard, Rerun | None]]:
         """The decisions that other runs part by, each with such a run, and those that may go another way elsewhere."""
-        parting = [(last_before(self, run, node), run) for run, node in self.apart]
+        # That nothing gives what it gave does not tell that a decision makes no difference.
+        filled = [(run, node) for run, node in self.apart if all(run.sizes.values())]
+        parting = [(last_before(self, run, node), run) for run, node in filled]
         found: list[tuple[Guard, Rerun | None]] = [(guard, run) for guard, run in parting if guard is not None]
         return [*found, *((guard, None) for guard, _ in self.open_guards)]
 
     @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
+        return self._open(clearly=False)
+
+    def _open(self, clearly: bool) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
+        """The decisions that went the other way in no run, or in none `clearly`, as `n > 4` does at 4; with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
-        harmless, known = self._known
+        harmless, known = self._known(clearly)
         regions = {self.formulas.region(guard) for guard in known}
         inside = self._inside(known)
-        found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
+        found: dict[_Key, tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
-            key = guard.place
+            key = self._key(guard)
             if self.is_counted(guard) or key in harmless or key in found or self.formulas.region(guard) in regions:
                 continue  # values decide about it, not sizes; or it is known what comes of it
-            outcomes = self.formulas.outcomes(guard)
+            outcomes = self.formulas.outcomes(guard, clearly) if not clearly or guard.how in _INEQUALITIES else None
             if outcomes is None or np.all(outcomes | ~inside):
                 continue
             lengths = self._smallest(outcomes | ~inside)
@@ -110,22 +136,36 @@ class Story:
                 found[key] = guard, sizes
         return list(found.values())
 
-    @property
-    def _known(self) -> tuple[set[tuple[Site, str]], list[Guard]]:
-        """The decisions of which is known what comes of them: nothing, by their lines; and those that runs part by.
+    def _known(self, clearly: bool) -> tuple[set[_Key], list[Guard]]:
+        """The decisions of which is known what comes of them: nothing, by their keys; and those that runs part by.
 
         What went otherwise behind the call where a run parts does not tell. Nor does a run that ended in an error: it
         may have failed of something else.
         """
         parted = {id(run): node for run, node in self.apart}
         last = {id(run): last_before(self, run, node) for run, node in self.apart}
-        harmless = set[tuple[Site, str]]()
+        harmless = set[_Key]()
         for run, numbers in self.turned:
-            for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
-                node = parted.get(id(run))
+            if run.graph is None:
+                continue
+            for number in numbers:
+                guard, node = self.graph.guards[number], parted.get(id(run))
+                if clearly and _is_close(run.guards[number], run.graph):
+                    continue
                 if node is None or (guard.position <= node.id and guard is not last[id(run)]):
-                    harmless.add(guard.place)
+                    harmless.add(self._key(guard))
+        keys = dict.fromkeys(map(self._key, self.graph.guards))
+        alike = Counter(line for line, _ in keys)
+        lines = {line for line, _ in harmless}
+        harmless |= {key for key in keys if alike[key[0]] > _MOST_ALIKE and key[0] in lines}
         return harmless, list({self.formulas.region(g): g for g in last.values() if g is not None}.values())
+
+    def _key(self, guard: Guard) -> _Key:
+        """The line of a decision and which axes decide, alike in a loop; and by which sizes."""
+        known = map(self.formulas.of, (guard.size, guard.other))
+        texts = tuple(formula.text for formula in known if formula is not None)
+        axes = (axis.text for axis in self.formulas.axes if any(axis.text in text for text in texts))
+        return (guard.place, frozenset(axes)), texts
 
     def _inside(self, guards: Sequence[Guard]) -> Any:
         """Where these decisions go as in the example, at each combination of lengths; elsewhere others are not seen."""
@@ -139,8 +179,8 @@ class Story:
 
     def other_way(self, reach: float) -> dict[tuple[int, int], int] | None:
         """Sizes to run at next, since an open decision goes the other way there; none that are `reach` times larger."""
-        within = (sizes for _, sizes in self.open_guards if self._growth(sizes) <= reach)
-        return next(within, None)
+        wanted = itertools.chain(self.open_guards, self._open(clearly=True))
+        return next((sizes for _, sizes in wanted if self._growth(sizes) <= reach), None)
 
     def _growth(self, sizes: Mapping[tuple[int, int], int]) -> float:
         return float(np.prod([sizes[place] / mine for place, mine in self.axes.items()]))
@@ -149,7 +189,7 @@ class Story:
         """The lengths of the axes, of those combinations where the outcome is another, that make the least work."""
         lengths = np.array(self.formulas.lengths)
         other = np.flatnonzero(~np.broadcast_to(outcomes, lengths.shape[1:]))
-        distance = np.abs(np.log(lengths[:, other]) - np.log(lengths[:, :1])).sum(0)
+        distance = np.abs(np.log(lengths[:, other] + 1e-9) - np.log(lengths[:, :1])).sum(0)  # nothing is far away
         return lengths[:, other[np.argmin(distance)]]
 
 
@@ -168,6 +208,12 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
         for mine, theirs in zip(node.results, other.results):
             if mine.kind is theirs.kind is ValueKind.SIZE:
                 yield mine.id, second.samples.kept.get(theirs.id)
+
+
+def _is_close(guard: Guard, graph: Graph) -> bool:
+    """Whether the two sides of an inequality were nearly equal in a run."""
+    mine, other = (graph.samples.kept.get(s.id) if isinstance(s, Value) else s for s in (guard.size, guard.other))
+    return guard.how in _INEQUALITIES and mine is not None and other is not None and abs(mine - other) <= 1
 
 
 def turned_in(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:

@@ -1,0 +1,238 @@
+"""Which of several dynamic axes decides: a model is right, or refuses, also where one axis alone is another."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import nobuco
+from nobuco import ChannelOrder, InputError, NobucoWarning
+
+SIZES = [
+    (2, 6),
+    (2, 5),
+    (2, 7),
+    (2, 12),
+    (2, 3),
+    (1, 6),
+    (3, 6),
+    (4, 6),
+    (9, 6),
+    (9, 3),
+    (3, 7),
+    (4, 12),
+    (1, 1),
+    (7, 30),
+]
+
+
+def conversion(program, *examples, dynamic=None):
+    """The model and the report, with every axis dynamic, or those that are."""
+    examples = [x if isinstance(x, torch.Tensor) else torch.randn(x) for x in examples]
+    shapes = [tuple(None if dynamic is None or i in dynamic else n for i, n in enumerate(x.shape)) for x in examples]
+    return nobuco.pytorch_to_keras(
+        program, examples, input_shapes=dict(zip(examples, shapes)), inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False, return_report=True,
+    )  # fmt: skip
+
+
+def assert_same(program, model, *shapes):
+    given = [torch.randn(shape) for shape in shapes]
+    got = model(given[0].numpy() if len(given) == 1 else [x.numpy() for x in given]).numpy()
+    np.testing.assert_allclose(got, program(*given).detach().numpy(), 1e-4, 1e-4)
+
+
+class ParityOfWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.ParameterList([torch.full((6,), 2.0), torch.full((6,), 3.0)])
+
+    def forward(self, x):
+        return x * self.weights[x.shape[0] % 2][0]
+
+
+class TwoBuffers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("near", torch.ones(()))
+        self.register_buffer("far", torch.zeros(()))
+
+    def forward(self, x):
+        return x + (self.near if len(x) < 7 else self.far)
+
+
+DECIDED = {
+    "a shape": lambda x: x * 2 if x.shape == (2, 6) else x,
+    "a list of sizes": lambda x: x * 2 if list(x.shape) == [2, 6] else x,
+    "any of the sizes": lambda x: x if any(n % 2 for n in x.shape) else -x,
+    "the second of two": lambda x: x if x.shape[0] == 2 and x.shape[1] > 5 else x + 1,
+    "a tensor of two": lambda x: (x, x * 2)[x.shape[1] % 2 == 0],
+    "a tensor that a call is given": lambda x: (x * 1, x * 2)[x.shape[1] % 2].sum(1),
+    "one of two weights": ParityOfWeights(),
+    "one of two buffers": TwoBuffers(),
+    "pieces": lambda x: torch.stack([c.mean() for c in x.chunk(4, 1)]),
+    "two lines alike": lambda x: x * (2 if x.shape[0] > 1 else 1) * (2 if x.shape[1] > 4 else 1),
+    "nothing": lambda x: x.new_zeros(1, 4) if len(x) == 0 else x * 2,
+}
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_a_model_is_right_or_refuses(name):
+    program = DECIDED[name]
+    with warnings.catch_warnings(record=True):
+        model, report = conversion(program, (2, 6))
+    refused = []
+    for shape in [*SIZES, (0, 6)]:
+        holds = [region_holds(condition.region, shape) for condition in report.conditions]
+        if all(holds):
+            assert_same(program, model, shape)
+        else:
+            refused.append(shape)
+            if all(condition.is_exact for condition in report.conditions):
+                with pytest.raises(InputError):
+                    model(torch.randn(shape).numpy())
+    assert (2, 6) not in refused and refused
+
+
+def region_holds(region, shape):
+    return bool(eval(region, {"x": torch.empty(shape)}))
+
+
+def test_what_numpy_made_of_one_axis_is_told_with_that_axis():
+    with pytest.warns(NobucoWarning, match=r"right where x.shape\[1\] == 6"):
+        conversion(lambda x: x + torch.from_numpy(np.arange(x.shape[1])), (2, 6))
+
+
+FOLLOWED = {
+    "bit_length": lambda x: x * x.shape[1].bit_length(),
+    "or": lambda x: x * (x.shape[1] | 1),
+    "exclusive or": lambda x: x * (x.shape[1] ^ 5),
+    "inverted": lambda x: x * ~x.shape[1],
+    "shifts": lambda x: x * (1 << x.shape[0]) + (x.shape[1] << 1) + (64 >> x.shape[0]),
+    "round to digits": lambda x: x * round(x.shape[1] / 7, 2),
+    "next power of two": lambda x: F.pad(x, (0, 2 ** (x.shape[1] - 1).bit_length() - x.shape[1])),
+    "next power of two by logarithm": lambda x: F.pad(x, (0, 2 ** math.ceil(math.log2(x.shape[1])) - x.shape[1])),
+    "next multiple by NumPy": lambda x: F.pad(x, (0, int(np.ceil(x.shape[1] / 8) * 8) - x.shape[1])),
+    "product by NumPy": lambda x: x.reshape(int(np.prod(x.shape))) * float(np.prod(x.shape)),
+    "the larger by NumPy": lambda x: x * float(np.maximum(x.shape[0], x.shape[1])),
+    "a stride": lambda x: x * x.stride(0),
+    "strides": lambda x: x.as_strided((min(x.shape),), (x.stride(0) + 1,)),
+    "root of a product": lambda x: x * math.isqrt(x.shape[1] * 2),
+    "sorted": lambda x: x.reshape(*sorted(x.shape, reverse=True)),
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_a_number_is_followed(name):
+    program = FOLLOWED[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(program, (2, 6))
+    for shape in SIZES:
+        assert_same(program, model, shape)
+
+
+def square(x):
+    side = int(x.shape[1] ** 0.5)
+    assert side * side == x.shape[1]
+    return x.reshape(x.shape[0], side, side).permute(0, 2, 1).reshape(x.shape[0], side * 2, -1)
+
+
+def test_a_program_that_takes_squares_alone():
+    """Hardly any other size can be run; and `4.0`, the root, is no `4`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(square, (1, 16))
+    for shape in ((3, 4), (1, 36), (2, 144)):
+        assert_same(square, model, shape)
+
+
+def test_a_formula_that_fits_few_numbers_is_not_believed():
+    program = lambda x: x + len(str(x.shape[0] // 2))  # noqa: E731
+    with pytest.warns(NobucoWarning):
+        _, report = conversion(program, (3, 2), dynamic={0})
+    assert not any(region_holds(c.region, (30, 2)) for c in report.conditions if "shape" in c.region)
+
+
+def centred(x, y):
+    """As U-Net joins what it kept: padded, or cropped, to the size of the other."""
+    down, right = y.shape[2] - x.shape[2], y.shape[3] - x.shape[3]
+    return F.pad(x, [right // 2, right - right // 2, down // 2, down - down // 2])
+
+
+@pytest.mark.parametrize("mode", ["constant", "replicate"])
+def test_a_padding_may_turn_out_negative(mode):
+    program = lambda x, y: F.pad(centred(x, y), [y.shape[3] - x.shape[3], 1, 0, 0], mode=mode)  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(program, (1, 2, 5, 6), (1, 2, 9, 8), dynamic={2, 3})
+    for mine, other in (((5, 6), (9, 8)), ((11, 6), (9, 8)), ((5, 13), (9, 10)), ((12, 11), (9, 8)), ((4, 4), (9, 9))):
+        assert_same(program, model, (1, 2, *mine), (1, 2, *other))
+
+
+def fitted(x, y):
+    if x.shape[1] < y.shape[1]:
+        return F.pad(x, (0, y.shape[1] - x.shape[1]))
+    return x[:, : y.shape[1]]
+
+
+def test_a_decision_is_tried_beyond_where_both_sides_are_equal():
+    with warnings.catch_warnings(record=True):
+        model, _ = conversion(fitted, (2, 6), (2, 8), dynamic={1})
+    with suppress(InputError):
+        assert_same(fitted, model, (2, 13), (2, 8))
+
+
+def test_a_size_is_an_output():
+    model, report = conversion(lambda x: (x * 2, x.shape[0]), (3, 2), dynamic={0})
+    assert report.ok
+    _, size = model(torch.randn(5, 2).numpy())
+    assert int(size) == 5
+
+
+WRITTEN = {
+    "a head": lambda y: y[: len(y) // 3].mul_(2),
+    "behind the first": lambda y: y[1:].copy_(y[:-1].clone()),
+    "a middle": lambda y: y.narrow(0, 1, len(y) - 2).zero_(),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_part_that_is_nothing_elsewhere_is_written(name):
+    def program(x):
+        y = x.clone()
+        WRITTEN[name](y)
+        return y
+
+    with warnings.catch_warnings(record=True):
+        model, _ = conversion(program, (6, 2), dynamic={0})
+    for rows in (6, 2, 3, 9):
+        with suppress(InputError):
+            assert_same(program, model, (rows, 2))
+
+
+@functools.cache
+def mask_of(length):
+    return torch.triu(torch.ones(length, length), 1).bool()
+
+
+def test_a_table_that_is_kept_by_size_is_no_other_way():
+    program = lambda x: x.masked_fill(mask_of(x.shape[1]).any(0), 0.0)  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(program, (2, 6))
+    for shape in SIZES:
+        assert_same(program, model, shape)
+
+
+def test_a_program_that_asks_for_the_type_of_a_size_is_told():
+    with pytest.warns(NobucoWarning, match="something else when it is called than when it is traced"):
+        conversion(lambda x: x * (2 if type(x.shape[1]) is int else 3), (2, 6))
