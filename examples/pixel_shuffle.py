@@ -1,4 +1,4 @@
-"""Pixel shuffle: TensorFlow orders the channels otherwise. Whose model pays for it is one's own choice."""
+"""Pixel shuffle: TensorFlow orders the channels otherwise. Beside a convolution that is a matter of its weights."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from nobuco.export.tflite import tflite_operations
 
 
 class TorchOptimized(nn.Module):
-    """PyTorch's own operations; TensorFlow needs a transposition beside each."""
+    """PyTorch's own operations; the convolution's weights take in what TensorFlow's do otherwise."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +47,7 @@ def main():
 
         operations = tflite_operations(to_tflite(keras_model))
         print(f"{type(module).__name__} in TFLite: {dict(operations)}")
-    assert set(operations) == {"SPACE_TO_DEPTH", "CONV_2D", "DEPTH_TO_SPACE"}
+        assert "TRANSPOSE" not in operations
 
 
 if __name__ == "__main__":

@@ -119,9 +119,7 @@ class _Calls:
 
     def _learn(self, selection: Selection) -> None:
         for unit in (*selection.units, *selection.dropped):  # dropped, too: behind a gap nothing is asked for
-            flattened = unit.flattening.chain if unit.flattening is not None else ()
-            steps = ((unit.node, unit.converter), *unit.chain, *flattened)
-            self.converters.update((node.id, converter) for node, converter in steps)
+            self.converters.update((node.id, converter) for node, converter in unit.calls)
             for region in unit.node.regions:
                 self._learn(select(region, find_converter))
         self.gaps |= {gap.node.id for gap in selection.gaps}

@@ -20,8 +20,9 @@ from torch import nn
 
 from nobuco.errors import ConverterRegistrationError, InputError, UnknownConverterError
 from nobuco.inheritance import other_in_class
+from nobuco.ir import Node
 from nobuco.kinds import FUNCTION, NOTHING, instance, mapping, refusal
-from nobuco.layout.movement import Step
+from nobuco.layout.movement import Freed, Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
 from nobuco.names import Lacking
 
@@ -58,6 +59,18 @@ _OF_SAMPLES = {
 Samples = Callable[[], Sequence[Sample]]
 
 
+@dataclass(frozen=True)
+class Folding:
+    """How a layer's weights take in moves of channels ahead of it and behind it.
+
+    fits: whether they can, given the call and what is left of each move (None: there is none).
+    make: as a converter's, told of both as `taken` and `given`; what it returns does what is left, too.
+    """
+
+    fits: Callable[[Node, Freed | None, Freed | None], bool]
+    make: Callable[..., Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Converter:
     """One registered converter.
@@ -74,6 +87,7 @@ class Converter:
     samples: gives what `pytest --nobuco-converters` tries it on; asked only there.
     after_flattening: converts a call together with the flattening of its only tensor before it. Its `make` is told,
         as `order`, how the tensor lies that is flattened.
+    folding: how moves of channels around it become part of its weights.
     """
 
     operations: tuple[Named, ...]
@@ -86,6 +100,7 @@ class Converter:
     steps: Callable[..., Sequence[Step]] | None = None
     samples: Samples | None = None
     after_flattening: Converter | None = None
+    folding: Folding | None = None
 
     @property
     def callables(self) -> list[Operation]:

@@ -7,7 +7,7 @@ constant, what no output needs is dropped, and chains of pure data movement beco
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import prod
@@ -16,7 +16,7 @@ from typing import Any
 from nobuco.binding import by_position
 from nobuco.ir import Graph, Node, Samples, Value, ValueKind, leaves, map_leaves, values
 from nobuco.ir.growth import Sizes
-from nobuco.layout.movement import Reshape, Step
+from nobuco.layout.movement import Freed, Reshape, Step
 from nobuco.registry import Converter, operation_name
 from nobuco.serving import serving
 from nobuco.trace.calls import LIKE, NEW, is_random, name_of
@@ -27,7 +27,8 @@ class Unit:
     """A node, or a chain of nodes that only move data, which becomes one layer.
 
     `scope` is the path of the module that the call was made in; `inputs` and `outputs` are the tensors that
-    enter and leave, in order. `flattening` is the call in front of it that it also stands for.
+    enter and leave, in order. `flattening` is the call in front of it that it also stands for; `ahead` and `behind` are
+    moves that are folded into its weights, with what is left of them.
     """
 
     node: Node
@@ -38,11 +39,31 @@ class Unit:
     chain: tuple[tuple[Node, Converter], ...] = ()
     sizes: Sizes | None = None
     flattening: Unit | None = None
+    ahead: tuple[Unit, Freed] | None = None
+    behind: tuple[Unit, Freed] | None = None
 
     @property
     def moves_only(self) -> bool:
         """Whether the unit is pure data movement."""
         return bool(self.chain)
+
+    @property
+    def calls(self) -> Iterator[tuple[Node, Converter]]:
+        """All calls that it stands for, its own first."""
+        yield self.node, self.converter
+        yield from self.chain
+        for other in (self.flattening, *(joined[0] for joined in (self.ahead, self.behind) if joined is not None)):
+            yield from other.chain if other is not None else ()
+
+    @property
+    def taken(self) -> Freed | None:
+        """What is left of the move ahead."""
+        return None if self.ahead is None else self.ahead[1]
+
+    @property
+    def given(self) -> Freed | None:
+        """What is left of the move behind."""
+        return None if self.behind is None else self.behind[1]
 
     def steps(self, shape: Sequence[int]) -> list[Step]:
         """The movement of the whole chain, on logical dimensions, for an input of this shape.
@@ -100,7 +121,7 @@ def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
     picker = _Picker(find, graph.samples, _uses(graph), _alive(graph), Sizes.of(graph), changing)
     for node in graph.nodes:
         picker.visit(node, "")
-    results = _results(graph)
+    results = results_of(graph)
     needed, kept, dropped = {v.id for v in results}, [], []
     for unit in reversed(picker.units):
         if any(v.id in needed for v in unit.outputs):
@@ -218,13 +239,13 @@ class _Picker:
         )
 
 
-def _results(graph: Graph) -> tuple[Value, ...]:
+def results_of(graph: Graph) -> tuple[Value, ...]:
     """What a call is for: what it returns, and what it leaves in the tensors that modules hold."""
     return (*values(graph.outputs), *(after for _, after in graph.states))
 
 
 def _uses(graph: Graph) -> Counter[int]:
-    found = Counter(v.id for v in _results(graph))
+    found = Counter(v.id for v in results_of(graph))
     for node in graph.nodes:
         for leaf in _leaf_nodes(node):
             found.update(v.id for v in leaf.inputs)
@@ -233,7 +254,7 @@ def _uses(graph: Graph) -> Counter[int]:
 
 def _alive(graph: Graph) -> Set[int]:
     """Which values the results of a graph are computed from, themselves included."""
-    alive = {v.id for v in _results(graph)}
+    alive = {v.id for v in results_of(graph)}
     for node in reversed(graph.nodes):
         for leaf in reversed(_leaf_nodes(node)):
             if any(v.id in alive for v in leaf.results):

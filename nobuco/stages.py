@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from nobuco.builtin import find_converter
 from nobuco.call import Call, devices_apart
 from nobuco.errors import ConversionError, InputError
+from nobuco.folding import folded
 from nobuco.ir import Graph, values
 from nobuco.registry import operation_name
-from nobuco.select import Selection, select
+from nobuco.select import Selection, results_of, select
 from nobuco.serving import stands_for_all
 from nobuco.trace import Input, Kept, trace_dynamic
 from nobuco.trace.foreign import foreign
@@ -49,11 +51,12 @@ def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Ma
 
     Also why calls could not be opened, by the id of the node.
     """
+    refused: Mapping[int, str] = {}
     selection = select(graph, find_converter)
-    if not decompose or not selection.gaps:
-        return graph, selection, {}
-    graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
-    return graph, select(graph, find_converter), refused
+    if decompose and selection.gaps:
+        graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
+        selection = select(graph, find_converter)
+    return graph, replace(selection, units=tuple(folded(selection.units, results_of(graph)))), refused
 
 
 def refuse_foreign(graph: Graph, selection: Selection) -> None:

@@ -18,7 +18,7 @@ from nobuco.build.closures import variables_of
 from nobuco.build.learned import remember, sources_of
 from nobuco.ir import Graph, Node
 from nobuco.layers.checkpoint import Checkpoint, Term, digest
-from nobuco.select import Selection, Unit
+from nobuco.select import Selection
 
 
 def checkpoint_of(tensors: Mapping[str, torch.Tensor], graph: Graph, selection: Selection, built: Built) -> Checkpoint:
@@ -87,15 +87,8 @@ def _weights(model: keras.Model, keys: _Keys) -> dict[str, list[list[Term] | Non
 def _folded(graph: Graph, selection: Selection) -> list[Node]:
     """The calls that are part of no unit: what they gave is a constant."""
     units = (*selection.units, *selection.dropped)
-    ours = {n.id for unit in units for node in _nodes(unit) for n in node.walk()}
+    ours = {n.id for unit in units for node, _ in unit.calls for n in node.walk()}
     return [node for node in graph.walk() if not node.children and node.id not in ours]
-
-
-def _nodes(unit: Unit) -> Iterator[Node]:
-    yield unit.node
-    yield from (node for node, _ in unit.chain)
-    if unit.flattening is not None:
-        yield from _nodes(unit.flattening)
 
 
 def _recognise(variables: Sequence[keras.Variable], candidates: Mapping[str, torch.Tensor]) -> None:

@@ -87,15 +87,22 @@ def name_of(unit: Unit) -> str:
     return unit.node.path or ".".join(filter(None, (unit.scope, operation)))
 
 
+def name_of_last(unit: Unit) -> str:
+    """The same of the layer that gives the unit's outputs."""
+    return name_of(unit if unit.behind is None or unit.behind[1].block == 1 else unit.behind[0])
+
+
 def _name(unit: Unit, layer: Any, names: Names) -> None:
     """Name a layer after the path of its module, or after the scope and the operation."""
     if layer is _unchanged:
         return
     name = name_of(unit)
     main = layer.main if isinstance(layer, Chain) else layer
-    for inner in layer.layers if isinstance(layer, Chain) else ():
+    layers = layer.layers if isinstance(layer, Chain) else (main,)
+    for place, inner in enumerate(layers):
         if inner is not main:
-            inner.name = names.unique(f"{name}_pad")
+            behind = unit.behind if place > layers.index(main) else None
+            inner.name = names.unique(f"{name}_pad" if behind is None else name_of(behind[0]))
     main.name = names.unique(name)
 
 

@@ -42,8 +42,12 @@ def made(
     own = (tuple(regions), *own) if node.regions else own
     if unit.flattening is not None and signature is not None:
         kwargs["order"] = signature.inputs[0]
+    make = converter.make
+    if unit.taken is not None or unit.given is not None:
+        assert converter.folding is not None
+        make, kwargs = converter.folding.make, {**kwargs, "taken": unit.taken, "given": unit.given}
     try:
-        result = converter.make(*own, **kwargs)
+        result = make(*own, **kwargs)
     except Exception as error:
         message = f"the converter of {describe(unit)} raised {type(error).__name__}: {error}"
         raise ConverterError(message, node.id) from error

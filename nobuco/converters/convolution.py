@@ -13,11 +13,15 @@ from nobuco.build.chain import Chain
 from nobuco.build.learned import Learned, filled, learned
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair, wide
+from nobuco.ir import Node
+from nobuco.layers import OpLayer
 from nobuco.layers import convolution as direct
 from nobuco.layers.checkpoint import Step
 from nobuco.layers.convolution import convolve, in_parts, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
+from nobuco.layout.movement import Freed
 from nobuco.names import Tensor, nn, torch
+from nobuco.registry import Folding
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,54 @@ def convolution(
     return func
 
 
-@spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def _folds(node: Node, taken: Freed | None, given: Freed | None) -> bool:
+    """Whether each channel has weights of its own; blocks of an image need zeros around, and each element in between."""
+    module: Any = node.module
+    reads_all = set(module.dilation) == {1} and module.padding_mode == "zeros"
+    batched = node.inputs[0].rank == module.weight.ndim
+    return batched and module.groups == 1 and (taken is None or taken.block == 1 or reads_all)
+
+
+def folded_module(n: int, self: nn.Conv2d, input: Tensor, taken: Freed | None, given: Freed | None) -> Any:
+    """The module with the moves ahead of it and behind it: their channels are in the order of its weights.
+
+    On blocks of an image it is the convolution of the image itself that has larger kernels, as far apart.
+    """
+    spec = Spec.of(self.weight.shape[2:], self.stride, self.padding, self.dilation, self.groups)
+    kernel, bias = Learned.of(self.weight).transpose(*range(2, n + 2), 1, 0), learned(self.bias)
+    if taken is not None:
+        kernel = kernel.ordered(n, taken.channels)
+        if taken.block > 1:
+            kernel, spec = _over_blocks(kernel, spec, taken.block)
+    if given is not None:
+        kernel, bias = kernel.ordered(n + 1, given.channels), bias and bias.ordered(0, given.channels)
+    layer = _module(self, spec, kernel, bias, input)
+    if given is None or given.block == 1:
+        return layer
+    size = given.block
+    whole = OpLayer(lambda x: tf.nn.depth_to_space(x, size))
+    return Chain((*(layer.layers if isinstance(layer, Chain) else (layer,)), whole))
+
+
+def _over_blocks(kernel: Learned, spec: Spec, size: int) -> tuple[Learned, Spec]:
+    """On an image what a kernel and its spec are on its blocks, of (size, size, channels) each."""
+    height, width, depth, filters = kernel.shape
+    channels = depth // size**2
+    kernel = kernel.reshape(height, width, size, size, channels, filters).transpose(0, 2, 1, 3, 4, 5)
+    kernel = kernel.reshape(height * size, width * size, channels, filters)
+    sides = tuple((before * size, behind * size) for before, behind in spec.padding)
+    return kernel, Spec(kernel.shape[:2], tuple(s * size for s in spec.stride), sides, spec.dilation, spec.groups)
+
+
+@spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d, folding=Folding(_folds, folded_module))
 def convolution_module(n: int, self: nn.Conv2d, input: Tensor) -> Any:
     """The module as a Keras layer, behind a padding layer where TensorFlow has no padding of that kind."""
     spec = Spec.of(self.weight.shape[2:], self.stride, self.padding, self.dilation, self.groups)
     kernel, bias = Learned.of(self.weight).transpose(*range(2, n + 2), 1, 0), learned(self.bias)
+    return _module(self, spec, kernel, bias, input)
+
+
+def _module(self: nn.Conv2d, spec: Spec, kernel: Learned, bias: Learned | None, input: Tensor) -> Any:
     mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
     if mode != "constant":  # then PyTorch reads not `padding`, but what was made of it in the beginning
         amounts = self._reversed_padding_repeated_twice

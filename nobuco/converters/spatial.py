@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -12,22 +13,25 @@ import torch
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, has_order, uniform
-from nobuco.registry import Converter, Operation, registry
+from nobuco.registry import Converter, Folding, Operation, registry
 
 
-def spatial(*by_rank: Operation | Sequence[Operation]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def spatial(
+    *by_rank: Operation | Sequence[Operation], folding: Folding | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register one body for the forms of an operation in one, two, three dimensions.
 
     The decorated function is a converter with the number of dimensions `n` as its first parameter. What it
     returns sees a batch of channels-last tensors, also where PyTorch's input has no batch dimension; other
-    tensors among the arguments arrive as in PyTorch.
+    tensors among the arguments arrive as in PyTorch. `folding` is on batches only, and its `make` is given `n`, too.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for n, operations in enumerate(by_rank, 1):
             given = tuple(operations) if isinstance(operations, Sequence) else (operations,)
             make, rule = functools.partial(_make, function, n), functools.partial(first_channels_last, n)
-            registry.add(Converter(given, function, make, rule))
+            own = folding and replace(folding, make=functools.partial(folding.make, n))
+            registry.add(Converter(given, function, make, rule, folding=own))
         return function
 
     return register

@@ -21,7 +21,7 @@ from torch import nn
 
 from nobuco.alone import alone
 from nobuco.bridge import to_numpy
-from nobuco.build.layers import name_of
+from nobuco.build.layers import name_of_last
 from nobuco.build.names import plain_name
 from nobuco.call import prepared
 from nobuco.errors import OutputError
@@ -141,7 +141,7 @@ def bisect(
         points.append(point)
         results.update({value.id: part.got for value, part in zip(pair.unit.outputs, parts)})
     paired = {id(pair.unit) for pair in pairs}
-    unmatched = tuple(name_of(unit) for unit in units if id(unit) not in paired)
+    unmatched = tuple(name_of_last(unit) for unit in units if id(unit) not in paired)
     return Bisection(tuple(points), unmatched, outputs, saved)
 
 
@@ -149,7 +149,7 @@ def _paired(units: Sequence[Unit], keras_model: keras.Model) -> Iterator[_Pair]:
     """Each unit with the call of its layer, by name; where names do not tell which is which, none."""
     by_name: dict[str, list[Unit]] = {}
     for unit in units:
-        by_name.setdefault(plain_name(name_of(unit)), []).append(unit)
+        by_name.setdefault(plain_name(name_of_last(unit)), []).append(unit)
     calls = _layer_calls(keras_model, by_name)
     pairs = {}
     for name, alike in by_name.items():

@@ -69,6 +69,74 @@ def shortest(shape: Sequence[int], steps: Iterable[Step]) -> tuple[Move, ...]:
 
 
 @dataclass(frozen=True)
+class Channels:
+    """An order of the last axis: its elements reshaped to `split`, transposed by `perm`, and in a row again."""
+
+    split: tuple[int, ...]
+    perm: tuple[int, ...]
+
+    def taken(self, shape: Sequence[int]) -> list[Step]:
+        """The steps that bring a tensor of this shape into the order."""
+        lead = len(shape) - 1
+        perm = (*range(lead), *(lead + i for i in self.perm))
+        return [Reshape((*shape[:-1], *self.split)), Permute(perm), Reshape(tuple(shape))]
+
+    def undone(self, shape: Sequence[int]) -> list[Step]:
+        """The steps that bring it out of the order."""
+        lies, back = tuple(self.split[i] for i in self.perm), tuple(self.perm.index(i) for i in range(len(self.perm)))
+        return Channels(lies, back).taken(shape)
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What a movement comes down to where the last axis, before it or behind it, may lie in an order of its own.
+
+    Nothing is left but `DEPTH_TO_SPACE` (before it) or `SPACE_TO_DEPTH` (behind it) with blocks of this size, or with
+    a size of one nothing at all.
+    """
+
+    channels: Channels
+    block: int
+
+
+def freed(shape: Sequence[int], steps: Sequence[Step], before: bool) -> Freed | None:
+    """`steps` on a tensor of `shape` with the order of channels `before` it, or behind it, that leaves least to do.
+
+    None where more is left than what `Freed` says.
+    """
+    chain, current = _Atoms.of(shape), tuple(shape)
+    for step in steps:
+        regrouped = chain.permuted(step.perm) if isinstance(step, Permute) else chain.reshaped(step.shape)
+        if regrouped is None:
+            return None
+        chain = regrouped
+        current = step.shape if isinstance(step, Reshape) else tuple(current[i] for i in step.perm)
+    there = [atom for group in chain.groups for atom in group]
+    own = chain.last_of_source(shape[-1]) if before else chain.groups[-1]
+    lies = sorted(own, key=there.index) if before else sorted(own)
+    channels = Channels(tuple(chain.source[a] for a in own), tuple(own.index(a) for a in lies))
+    left = [*channels.undone(shape), *steps] if before else [*steps, *channels.taken(current)]
+    deep, wide = (shape, current) if before else (current, shape)
+    block = _block(shortest(shape, left), deep, wide, before)
+    return None if block is None else Freed(channels, block)
+
+
+def _block(moves: Sequence[Move], deep: Sequence[int], wide: Sequence[int], to_space: bool) -> int | None:
+    """The size of the squares that moves bring from channels into space, or back; 1 if they do nothing, else None."""
+    if not moves:
+        return 1
+    if len(moves) > 1 or len(deep) != 4 or len(wide) != 4 or not deep[1] or wide[1] % deep[1]:
+        return None
+    batch, height, width, _ = deep
+    block, channels = wide[1] // deep[1], wide[3]
+    split = (batch * height, width, block, block * channels) if to_space else (
+        batch * height, block, width, block * channels
+    )  # fmt: skip
+    fits = (*deep,) == (batch, height, width, block * block * channels) and wide[2] == width * block
+    return block if fits and moves[0] == Move(split, (0, 2, 1, 3), tuple(wide if to_space else deep)) else None
+
+
+@dataclass(frozen=True)
 class _Atoms:
     """`source`: atom sizes in input order; `groups`: for each current dimension, the atoms it is made of."""
 
@@ -78,6 +146,15 @@ class _Atoms:
     @classmethod
     def of(cls, shape: Sequence[int]) -> _Atoms:
         return cls(tuple(shape), tuple((i,) for i in range(len(shape))))
+
+    def last_of_source(self, size: int) -> tuple[int, ...]:
+        """The atoms, but for units, that the source's last dimension of this size is made of."""
+        found: list[int] = []
+        for atom in reversed(range(len(self.source))):
+            if prod(self.source[a] for a in found) == size:
+                break
+            found += [atom] * (self.source[atom] != 1)
+        return tuple(reversed(found))
 
     def permuted(self, perm: Sequence[int]) -> _Atoms:
         return _Atoms(self.source, tuple(self.groups[i] for i in perm))

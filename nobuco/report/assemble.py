@@ -231,8 +231,7 @@ class _Facts:
 
 def _nodes_of(unit: Any) -> Iterator[int]:
     """The ids of the nodes that became a unit."""
-    flattened = unit.flattening.chain if unit.flattening is not None else ()
-    yield from (node.id for node in (unit.node, *(node for node, _ in (*unit.chain, *flattened))))
+    yield from (node.id for node, _ in unit.calls)
 
 
 def _choices(draft: Draft) -> dict[int, tuple[Choice, ...]]:
