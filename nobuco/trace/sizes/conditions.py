@@ -138,13 +138,14 @@ class Reason:
 def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     """Where a call is made, and the line that decided: that of the last decision before it that went otherwise."""
     guard = last_before(story, run, node)
-    if guard is not None:
+    if guard is not None and story.formulas.outcomes(guard) is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     agree = [way is None for _, way in _ran(story)]
     size = _telling(story, [run.graph for run, _ in _ran(story) if run.graph is not None], agree, node)
     region = size or _pattern(story, agree) or "sizes are as in the example"
     elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(_ran(story), agree) if not agrees}
-    return Reason(region, node.site, is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
+    site, within = (node.site, frozenset[int]()) if guard is None else (guard.site, guard.within)
+    return Reason(region, site, frozenset({within}), is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
 
 
 def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
@@ -222,7 +223,8 @@ class Patterns:
         sizes: dict[tuple[bool, ...], tuple[Value, str]] = {}
         turned = [set(turned_in(story.graph.guards, other.guards)) for other in others]
         for number, guard in enumerate(story.graph.guards):
-            guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
+            if story.formulas.outcomes(guard) is not None:
+                guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
         for size, formula in story.sizes():
             mine = story.graph.samples[size.id]
             agree = tuple(number == mine for number in story.numbers_of(size, others))

@@ -91,8 +91,8 @@ class Formulas:
         random = np.random.default_rng(0)
         told = [guard.other for guard in self.graph.guards if type(guard.other) is int]
         told = [n for number in told for n in (number, number + 1) if 1 <= n <= _LARGEST_SIZE]  # where one turns
-        sizes = np.unique(np.r_[1:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17), told[:_TOLD]])
-        sizes = sizes.astype(np.int64)
+        regular = np.r_[1:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17)]
+        sizes = np.unique(np.r_[regular, told[:_TOLD]]).astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
@@ -180,6 +180,8 @@ class Formulas:
                 return getattr(operator, guard.how)(mine.numbers, other.numbers) == guard.outcome
             if guard.how == "bool":
                 return (mine.numbers != 0) == guard.outcome
+            if guard.how == "int":
+                return np.trunc(mine.numbers) == guard.outcome
             return mine.numbers == self.graph.samples[guard.size.id]
 
     def region(self, guard: Guard) -> str:
@@ -192,6 +194,8 @@ class Formulas:
             return f"{text} {sign} {'another size' if other is None else other.inside(0)}"
         if guard.how == "bool":
             return f"{text} {'!=' if guard.outcome else '=='} 0"
+        if guard.how == "int" and mine is not None:
+            return f"trunc({mine.text}) == {guard.outcome}"
         return f"{text} == {exact(number)}"
 
 

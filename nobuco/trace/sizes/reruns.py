@@ -150,9 +150,20 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
         _tell_apart(program, axes, found)
     for change in FAR:
         if np.prod([change(n, axis) / n for (_, axis), n in axes.items()]) > reach_in(seconds):
+            _far_alone(program, axes, change, reach_in(seconds), found)
             break
         _tried(program, axes, change, found)
     return list(found.values())
+
+
+def _far_alone(
+    program: Program, axes: Sizes, change: Change, reach: float, found: dict[tuple[int, ...], Rerun]
+) -> None:
+    """Add runs in which one axis is much larger, in all inputs that have it, where all of them would be too much."""
+    for axis, n in sorted({(axis, n) for (_, axis), n in axes.items()}):
+        places = [place for place, length in axes.items() if (place[1], length) == (axis, n)]
+        if (change(n, axis) / n) ** len(places) <= reach:
+            _added(program, {**axes, **dict.fromkeys(places, change(n, axis))}, found)
 
 
 def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[float]]) -> list[Rerun]:
