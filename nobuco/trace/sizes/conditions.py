@@ -222,9 +222,9 @@ class Patterns:
         guards: dict[tuple[bool, ...], Guard] = {}
         sizes: dict[tuple[bool, ...], tuple[Value, str]] = {}
         turned = [set(turned_in(story.graph.guards, other.guards)) for other in others]
-        for number, guard in enumerate(story.graph.guards):
-            if story.formulas.outcomes(guard) is not None:
-                guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
+        numbered = list(enumerate(story.graph.guards))
+        for number, guard in sorted(numbered, key=lambda item: story.formulas.outcomes(item[1]) is None):  # known first
+            guards.setdefault(tuple(number not in numbers for numbers in turned), guard)
         for size, formula in story.sizes():
             mine = story.graph.samples[size.id]
             agree = tuple(number == mine for number in story.numbers_of(size, others))
