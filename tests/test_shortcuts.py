@@ -77,7 +77,12 @@ def by_floats(x, mask):
     return x * 1.0
 
 
-@pytest.mark.parametrize("program", [positive_part, by_floats])
+def both(x, mask):
+    sign = 1.0 if x.mean() > 0 else -1.0
+    return positive_part(x, mask) * sign * sign
+
+
+@pytest.mark.parametrize("program", [positive_part, by_floats, both])
 def test_sides_that_only_look_alike_on_the_example_are_told_apart(program):
     with pytest.warns(NobucoWarning, match="explore_branches=True"):
         model = converted(program, (X, ONES), ((), ()), nobuco.ChannelOrder.PYTORCH)

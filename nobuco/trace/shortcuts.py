@@ -75,7 +75,7 @@ def general_by_values(first: General) -> General:
             found = latest.settling(guards[0], guards[0].outcome)
         if isinstance(found, General) and _agree(_outputs(first.graph), _outputs(found.graph)):
             steps.append(found)
-    points = list(_points(first.program, first.graph)) if len(steps) > 1 else []
+    points = list(_points(first.program, [step.graph for step in steps])) if len(steps) > 1 else []
     return next(step for step in reversed(steps) if step is first or _holds_at(points, step.program))
 
 
@@ -173,14 +173,14 @@ class _Point:
     expected: Sequence[torch.Tensor]
 
 
-def _points(program: Program, graph: Graph) -> Iterator[_Point]:
+def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
     """Where to check decisions by values: where they go as on the example, and where they may go otherwise."""
-    decided = {value.id for guard in graph.truths for value in _inputs_behind(graph, guard)}
-    kept = [value.id in decided for value in graph.inputs]
+    decided = [(graph, guard) for graph in graphs for guard in graph.truths if _is_discrete(graph, guard)]
+    kept = {graph.inputs.index(value) for graph, guard in decided for value in _inputs_behind(graph, guard)}
     generator = torch.Generator("cpu").manual_seed(2)
 
     def drawn(tensor: torch.Tensor, position: int) -> torch.Tensor:
-        if kept[position]:
+        if position in kept:
             return tensor
         return _normal(tensor, generator) if tensor.is_floating_point() else other_values(tensor, generator)
 
@@ -223,10 +223,12 @@ def _agree(some: Sequence[Any], others: Sequence[Any]) -> bool:
 def _is_same(one: Any, other: Any) -> bool:
     if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
         return type(one) is type(other) and bool(one == other)
+    if any(t.is_quantized or t.layout != torch.strided for t in (one, other)):
+        return False
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     name = str(one.dtype).removeprefix("torch.")
-    first, second = (t.detach().cpu().resolve_conj() for t in (one, other))
+    first, second = (t.detach().cpu().resolve_conj().resolve_neg() for t in (one, other))
     if one.dtype == torch.bfloat16 or name.startswith("float8"):
         first, second = first.float(), second.float()
     return compare(first.numpy(), second.numpy(), default_tolerance(name)).matches

@@ -138,14 +138,15 @@ class Reason:
 def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     """Where a call is made, and the line that decided: that of the last decision before it that went otherwise."""
     guard = last_before(story, run, node)
-    if guard is not None:
+    if guard is not None and story.formulas.outcomes(guard) is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     ran = [(run, way) for run, way in _ran(story) if way is not None or all(run.sizes.values())]
     agree = [way is None for _, way in ran]  # that nothing gives what it gave does not tell much
     size = _telling(story, [run.graph for run, _ in ran if run.graph is not None], agree, node)
     region = size or _pattern(story, [run for run, _ in ran], agree) or "sizes are as in the example"
     elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(ran, agree) if not agrees}
-    return Reason(region, node.site, is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
+    site, within = (node.site, frozenset[int]()) if guard is None else (guard.site, guard.within)
+    return Reason(region, site, frozenset({within}), is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
 
 
 def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
@@ -233,7 +234,8 @@ class Patterns:
         """What an argument depends on that was another in just those runs."""
         found, (size, region) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
         before = [guard for guard in found if guard.position <= item.node.id]
-        guard = (before or [None, *found][:2])[-1]
+        known = [guard for guard in before if story.formulas.outcomes(guard) is not None]
+        guard = (known or before or [None, *found][:2])[-1]
         if guard is not None:
             return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
         if size is not None and size.id < item.node.id:  # what was asked for later decided nothing

@@ -190,6 +190,8 @@ class Formulas:
                 return outcomes | (np.abs(mine.numbers - other.numbers) <= 1) if clearly else outcomes
             if guard.how == "bool":
                 return (mine.numbers != 0) == guard.outcome
+            if guard.how == "int":
+                return np.trunc(mine.numbers) == guard.outcome
             return mine.numbers == self.graph.samples[guard.size.id]
 
     def region(self, guard: Guard) -> str:
@@ -202,6 +204,8 @@ class Formulas:
             return f"{text} {sign} {'another size' if other is None else other.inside(0)}"
         if guard.how == "bool":
             return f"{text} {'!=' if guard.outcome else '=='} 0"
+        if guard.how == "int" and mine is not None:
+            return f"trunc({mine.text}) == {guard.outcome}"
         return f"{text} == {exact(number)}"
 
 

@@ -161,11 +161,21 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
         _added(program, turned, found)
     for change in FAR:
         far = {place: change(n, place[1]) for place, n in axes.items()}
-        alone = [{**axes, place: n} for place, n in far.items()][:_MOST_ALONE]
-        for sizes in [far] if _growth(axes, far) <= reach_in(seconds) else alone:
-            if _growth(axes, sizes) <= reach_in(seconds):
-                _added(program, sizes, found)
+        if _growth(axes, far) <= reach_in(seconds):
+            _added(program, far, found)
+        else:
+            _far_alone(program, axes, change, reach_in(seconds), found)
     return list(found.values())
+
+
+def _far_alone(
+    program: Program, axes: Sizes, change: Change, reach: float, found: dict[tuple[int, ...], Rerun]
+) -> None:
+    """Add runs in which one axis is much larger, in all inputs that have it, where all of them would be too much."""
+    for axis, n in sorted({(axis, n) for (_, axis), n in axes.items()}):
+        places = [place for place, length in axes.items() if (place[1], length) == (axis, n)]
+        if (change(n, axis) / n) ** len(places) <= reach:
+            _added(program, {**axes, **dict.fromkeys(places, change(n, axis))}, found)
 
 
 def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[float]]) -> list[Rerun]:
