@@ -19,7 +19,7 @@ from nobuco.ir.growth import Sizes
 from nobuco.layout.movement import Reshape, Step
 from nobuco.registry import Converter, operation_name
 from nobuco.serving import serving
-from nobuco.trace.calls import is_random, name_of
+from nobuco.trace.calls import LIKE, NEW, is_random, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,7 @@ class _Picker:
     def _data_read(self, leaf: Node) -> Sequence[Value]:
         """The inputs of a call whose elements matter to it: of `x.new_zeros(3)`, none."""
         name = name_of(leaf.op)
-        if name in _NEW or (name in _LIKE and leaf.inputs and self._keeps_its_size(leaf.inputs[0])):
+        if name in NEW or (name in LIKE and leaf.inputs and self._keeps_its_size(leaf.inputs[0])):
             return leaf.inputs[1:]
         return leaf.inputs
 
@@ -216,10 +216,6 @@ class _Picker:
             for leaf in leaf_nodes
             for v in leaf.inputs
         )
-
-
-_NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
-_LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
 
 
 def _results(graph: Graph) -> tuple[Value, ...]:

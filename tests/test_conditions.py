@@ -37,6 +37,66 @@ def padded(x):
     return F.avg_pool2d(x, 4)
 
 
+def padded_both_ways(x):
+    if x.shape[2] % 4 != 0:
+        x = F.pad(x, (0, 0, 0, 4 - x.shape[2] % 4))
+    if x.shape[3] % 4 != 0:
+        x = F.pad(x, (0, 4 - x.shape[3] % 4))
+    return merged(F.pad(F.avg_pool2d(x, 4), (1, 1)))
+
+
+def merged(x):
+    """An odd number of rows shows only in runs where nothing was padded before."""
+    if x.shape[2] % 2 == 1 or x.shape[3] % 2 == 1:
+        x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+    return torch.cat([x[:, :, 0::2], x[:, :, 1::2]], 1)
+
+
+class Stage(torch.nn.Module):
+    """It returns a size that it was given, which was made outside of it."""
+
+    def forward(self, x, rows):
+        return x + 1, rows
+
+
+def returned_by_a_module(x):
+    x = F.avg_pool2d(x, 4)
+    x, rows = Stage()(x, x.shape[2])
+    if rows % 2:
+        x = torch.cat([x, x[:, :, :1]], 2)
+    return x[:, :, 0::2] + x[:, :, 1::2]
+
+
+def pairs(x):
+    scores = x.flatten(0, 1) @ x.flatten(0, 1).transpose(1, 2)
+    return scores.view(-1, x.shape[1], scores.size(-2), scores.size(-1)).softmax(-1)
+
+
+def patches(x):
+    b, c, h, w = x.shape
+    rows, columns = int(-(-h // 2)), int(-(-w // 2))
+    x = F.interpolate(x, (rows * 2, columns * 2), mode="bilinear")
+    return x.reshape(b, c, rows, 2, columns, 2).transpose(3, 4).reshape(b, c, rows * columns, 4)
+
+
+def channels_behind_the_rest(x):
+    b, c, h, w = x.shape
+    x = torch.cat([x.flatten(2), x.flatten(2)], 1).reshape(b, -1, h, w)
+    return F.conv2d(x, torch.ones(2 * c, 1, 3, 3), groups=2 * c)
+
+
+def in_turn(x):
+    for i in range(x.shape[1]):
+        x = x + x[:, i : i + 1]
+    return x
+
+
+def doubled(x):
+    if x.shape[2] % 4:
+        x = x * 2
+    return F.avg_pool2d(x, 4)
+
+
 def repeated(x):
     for _ in range(x.shape[0] // 4):
         x = x + 1
@@ -77,9 +137,11 @@ def far(x):
 
 
 CASES = {
-    "padding to a multiple": Case(
-        padded, (1, 3, 8, 8), {2}, "x.shape[2] % 4 == 0", ((1, 3, 16, 8),), ((1, 3, 7, 8),)
+    "a side of its own": Case(doubled, (1, 3, 8, 8), {2}, "x.shape[2] % 4 == 0", ((1, 3, 16, 8),), ((1, 3, 7, 8),)),
+    "behind another decision": Case(
+        returned_by_a_module, (1, 1, 64, 4), {2}, "x.shape[2] // 4 % 2 == 0", ((1, 1, 16, 4),), ((1, 1, 36, 4),)
     ),
+    "a loop beside the batch": Case(in_turn, (2, 5, 3), {0, 1}, "x.shape[1] == 5", ((7, 5, 3),), ((1, 4, 3),)),
     "a loop": Case(repeated, (5,), {0}, "x.shape[0] // 4 == 1", ((7,),), ((8,), (3,))),
     "a list of numbers": Case(tabled, (5,), {0}, "x.shape[0] % 3 == 2", ((8,),), ((4,),)),
     "a list of names": Case(named, (1, 1, 4, 4), {2}, "x.shape[2] % 2 == 0", ((1, 1, 6, 4),), ((1, 1, 5, 4),)),
@@ -147,6 +209,18 @@ def same_on_both_sides(x):
 
 
 RIGHT = {
+    "padding to a multiple": (padded, (1, 3, 8, 8), {2}, [(1, 3, 16, 8), (1, 3, 7, 8), (1, 3, 2, 8)]),
+    "padding on the example": (padded, (1, 3, 7, 8), {2}, [(1, 3, 16, 8), (1, 3, 9, 8), (1, 3, 4, 8)]),
+    "padding one after the other": (
+        padded_both_ways,
+        (1, 3, 64, 64),
+        {0, 2, 3},
+        [(3, 3, 68, 92), (1, 3, 32, 36), (2, 3, 31, 33), (1, 3, 5, 7)],
+    ),
+    "padding by one of two": (padded_both_ways, (1, 3, 65, 63), {0, 2, 3}, [(3, 3, 68, 92), (1, 3, 32, 36)]),
+    "a view of equal axes": (pairs, (2, 4, 8, 5), {0, 2}, [(3, 4, 7, 5), (1, 4, 22, 5)]),
+    "channels behind what remains": (channels_behind_the_rest, (1, 3, 8, 8), {0, 2, 3}, [(2, 3, 7, 9), (1, 3, 22, 19)]),
+    "a product of plain numbers": (patches, (1, 3, 8, 8), {0, 2, 3}, [(2, 3, 7, 9), (3, 3, 22, 19)]),
     "crop to what came": (cropped, (1, 1, 16, 24), {2, 3}, [(1, 1, 13, 21), (1, 1, 4, 4)]),
     "int of a ratio": (windows_reversed, (1, 16, 12, 16), {2, 3}, [(1, 16, 8, 16), (1, 16, 4, 4)]),
     "two sizes that are equal": (length_and_cut, (5,), {0}, [(100,), (3,)]),
@@ -190,10 +264,10 @@ def test_right_at_every_size_and_not_warned_of(name):
 
 def test_a_call_at_other_sizes_is_an_error(tmp_path):
     with pytest.warns(NobucoWarning, match="x.shape"):
-        model, _ = conversion(padded, (1, 3, 8, 8), {2})
-    model.save(tmp_path / "padded.keras")
-    for one in (model, keras.models.load_model(tmp_path / "padded.keras")):
-        assert is_right(padded, one, (1, 3, 16, 8))
+        model, _ = conversion(doubled, (1, 3, 8, 8), {2})
+    model.save(tmp_path / "doubled.keras")
+    for one in (model, keras.models.load_model(tmp_path / "doubled.keras")):
+        assert is_right(doubled, one, (1, 3, 16, 8))
         for call in (one, one.predict):
             with pytest.raises(InputError, match=r"right where x\.shape\[2\] % 4 == 0"):
                 call(np.zeros((1, 3, 7, 8), np.float32))

@@ -140,25 +140,30 @@ def test_what_does_not_fit_is_refused(converted):
 
 
 @nobuco.traceable
-def factors(x):
-    return torch.linalg.cholesky(x), torch.linalg.det(x)
+def foreign(x):
+    return torch.linalg.slogdet(x).logabsdet, torch.bincount(x[0, 0].long())
 
 
 @pytest.fixture
-def with_factors(restored_registry):
+def with_foreign(restored_registry):
     """A model of two operations that neither TFLite nor TF.js has."""
     strategy = nobuco.ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-    nobuco.converter(factors, channel_ordering_strategy=strategy)(
-        lambda x: lambda x: (tf.linalg.cholesky(x), tf.linalg.det(x))
+    nobuco.converter(foreign, channel_ordering_strategy=strategy)(
+        lambda x: (
+            lambda x: (
+                tf.linalg.slogdet(x)[1],
+                tf.math.unsorted_segment_sum(tf.ones(4, tf.int64), tf.cast(x[0, 0], tf.int32), 2),
+            )
+        )
     )
-    return nobuco.pytorch_to_keras(factors, [torch.eye(4)[None] * 2], verbose=False)
+    return nobuco.pytorch_to_keras(foreign, [torch.eye(4)[None] + 0.5], verbose=False)
 
 
-def test_operations_that_tflite_lacks_are_named(with_factors):
-    model = with_factors
+def test_operations_that_tflite_lacks_are_named(with_foreign):
+    model = with_foreign
     with pytest.raises(nobuco.ExportError, match="allow_flex=True") as caught:
         to_tflite(model)
-    assert caught.value.operations == ("Cholesky", "MatrixDeterminant")
+    assert caught.value.operations == ("LogMatrixDeterminant", "UnsortedSegmentSum")
     data = to_tflite(model, allow_flex=True)
     assert {name.removeprefix("Flex") for name in tflite_operations_of(data)} >= set(caught.value.operations)
 
@@ -265,12 +270,25 @@ def test_what_is_padded_with_minus_infinity_keeps_its_range(precision, lowest):
 
 
 def test_loops_are_not_calibrated():
-    net, x = nn.LSTM(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
+    net, x = nn.LSTM(8, 8, batch_first=True).eval(), torch.randn(1, 67, 8)  # more steps than are written out
     model = nobuco.pytorch_to_keras(net, [x], inputs_channel_order=ChannelOrder.PYTORCH, verbose=False)
     with pytest.raises(nobuco.ExportError, match="'dynamic' and 'float16' need no calibration"):
         to_tflite(model, precision="int8", representative=[x.numpy()])
     got = run_tflite(to_tflite(model, precision="dynamic"), [x.numpy()])
     assert snr(got[0], net(x)[0].detach().numpy()) > 25
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16x8"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_short_sequence_is_quantised(kind, precision):
+    torch.manual_seed(0)
+    net, x = kind(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
+    model = nobuco.pytorch_to_keras(
+        net, [x], inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH, verbose=False
+    )
+    data = to_tflite(model, precision=precision, representative=[torch.randn(1, 20, 8).numpy() for _ in range(16)])
+    assert "WHILE" not in tflite_operations(data)
+    assert snr(run_tflite(data, [x.numpy()])[0], net(x)[0].detach().numpy()) > 20
 
 
 def test_what_the_runtime_cannot_run_is_refused():
@@ -322,7 +340,7 @@ def test_the_report_names_what_hurts():
     assert text.startswith("int8: y ") and len(text.splitlines()) == 4 and "CONV_2D (last)" in text
 
 
-def test_what_tfjs_lacks(tmp_path, with_factors):
+def test_what_tfjs_lacks(tmp_path, with_foreign):
     class Depthwise(nn.Module):
         """Of which the earlier converter's depthwise convolutions did not convert."""
 
@@ -342,5 +360,5 @@ def test_what_tfjs_lacks(tmp_path, with_factors):
     to_saved_model(model, tmp_path / "net")
     assert unsupported_in_tfjs(tmp_path / "net") == ()
 
-    to_saved_model(with_factors, tmp_path / "other")
-    assert "Cholesky" in unsupported_in_tfjs(tmp_path / "other")
+    to_saved_model(with_foreign, tmp_path / "other")
+    assert "LogMatrixDeterminant" in unsupported_in_tfjs(tmp_path / "other")

@@ -140,6 +140,15 @@ def test_failures_that_differ_in_figures_alone_are_alike(project):  # noqa: F811
     assert sum(line.startswith("FAILED ") for line in result.outlines) == 8
 
 
+def test_a_message_stands_once_in_ci_too(project, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CI", "true")  # where pytest's list of failures has whole messages
+    project.makepyfile(others="from fake_backend import Net\n\ndef wrong():\n    return Net(error=0.5)")
+    result = project.runpytest_subprocess("--nobuco-model", "others.wrong", "-v")
+    result.assert_outcomes(failed=4)
+    assert sum("reproduce: " in line for line in result.outlines) == 4
+    result.stdout.fnmatch_lines(["FAILED nobuco::wrong[[]*] - Failed: wrong[[]*]: * differs from PyTorch"])
+
+
 def test_failures_of_other_tests_all_stand(project):  # noqa: F811
     project.makepyfile(test_own="import pytest\n@pytest.mark.parametrize('x', [1, 2])\ndef test_own(x): assert 0")
     result = project.runpytest("--nobuco-model", "nets.Broken", "test_own.py")

@@ -66,6 +66,20 @@ class Row:
     def tflite_ok(self) -> bool:
         return self.tflite == "ok" and self.tflite_elsewhere == "ok"
 
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.keras_ok and self.tflite_ok
+
+    def line(self, verbose: bool) -> str:
+        """The row in words."""
+        spent = sum(self.seconds.values())
+        if self.error:
+            said = f"{self.stage}: {self.error.splitlines()[0][:150]}"
+            return f"{self.name}: {said} ({spent:.0f} s)" + (f"\n  {self.error}\n  {self.where}" if verbose else "")
+        found = {"Keras": self.keras, "elsewhere": self.elsewhere, "TFLite": self.tflite, "": self.tflite_elsewhere}
+        return f"{self.name}: {', '.join(f'{what} {said}' for what, said in found.items())} ({spent:.0f} s)"
+
 
 class _Rows:
     """A row as far as it is known: what a process that is cut off has had to say."""
@@ -109,16 +123,16 @@ def _measured(make: Callable[[], Network], rows: _Rows) -> None:
             keras_model = _converted(network)
         rows.know(warned=tuple(str(w.message)[:300] for w in caught if issubclass(w.category, nobuco.NobucoWarning)))
     with rows.stage("run"):
-        said, off = _compared(network, network.inputs, keras_model)
-        rows.know(keras=said, off=off, elsewhere=_compared(network, network.other_inputs, keras_model)[0])
+        said, off = compared(network, network.inputs, keras_model)
+        rows.know(keras=said, off=off, elsewhere=compared(network, network.other_inputs, keras_model)[0])
     with rows.stage("tflite"):
         data = to_tflite(keras_model)
     operations = tflite_operations(data)
     counts = {"transposes": operations.get("TRANSPOSE", 0), "operations": sum(operations.values())}
     rows.know(megabytes=round(len(data) / 2**20, 2), **counts)
     with rows.stage("run tflite"):
-        said, off = _compared(network, network.inputs, data)
-        rows.know(tflite=said, tflite_off=off, tflite_elsewhere=_compared(network, network.other_inputs, data)[0])
+        said, off = compared(network, network.inputs, data)
+        rows.know(tflite=said, tflite_off=off, tflite_elsewhere=compared(network, network.other_inputs, data)[0])
     rows.know(stage="done")
 
 
@@ -146,7 +160,7 @@ def _assert_sees_its_inputs(network: Network) -> None:
         raise NoNetworkError("an output is NaN throughout")
 
 
-def _compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, float]:
+def compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, float]:
     """`ok` or what differs, and how far relative to the peak."""
     expected = _expected(network, inputs)
     feeds = [t_pytorch2keras(value, network.order) for value in inputs.values()]

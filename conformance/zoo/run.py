@@ -9,15 +9,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
-from conformance.zoo.measure import Row, measure
-from conformance.zoo.rows import add, parsed, read
+from conformance.zoo.network import Network
+from conformance.zoo.rows import AnyRow, R, add, parsed, read
 
 _PAUSE = 0.2
 
@@ -38,35 +38,43 @@ class _Child:
     said: Path
     started: float
 
-    def row(self, zoo: str, status: int, why: str) -> Row:
+    def row(self, zoo: str, status: int, why: str, kind: type[R]) -> R:
         """What it said last, and how it ended where that was not by itself."""
         lines = self.said.read_text(encoding="utf-8").splitlines()
         self.said.unlink()
-        row = parsed(lines[-1]) if lines else Row(self.name, zoo)
+        row = parsed(lines[-1], kind) if lines else kind(self.name, zoo)
         return replace(row, error=why or f"the process ended with status {status}") if why or status else row
 
 
-def run(zoo: str, only: Sequence[str], path: Path, done: str, limits: Limits, verbose: bool = False) -> None:
-    """Measure the networks of a zoo and add their rows to the file.
+@dataclass(frozen=True)
+class Way(Generic[R]):
+    """A way of measuring a network, and the row that it gives."""
+
+    kind: type[R]
+    measure: Callable[[str, str, Callable[[], Network], Callable[[R], None]], R]
+
+
+def run(zoo: str, only: Sequence[str], path: Path, done: str, limits: Limits, way: Way[Any], verbose: bool) -> None:
+    """Measure the networks of a zoo in one way and add their rows to the file.
 
     `done` leaves out networks that have a row: `any`, or one that is `right`.
     """
     networks = importlib.import_module(f"conformance.zoo.{zoo}_networks")
     _import_beforehand(networks)
-    rows = read(path)
+    rows = read(path, way.kind)
     names = [name for name in only or networks.names() if not _is_done(rows.get((zoo, name)), done)]
     running: list[_Child] = []
     while names or running:
         while names and len(running) < limits.processes:
-            running.append(_started(zoo, names[0], networks))
+            running.append(_started(zoo, names[0], networks, way))
             del names[0]
         time.sleep(_PAUSE)
         for child in list(running):
-            row = _ended(zoo, child, limits)
+            row = _ended(zoo, child, limits, way)
             if row is not None:
                 running.remove(child)
                 add(path, row)
-                print(_line(row, verbose), flush=True)
+                print(row.line(verbose), flush=True)
 
 
 def _import_beforehand(networks: Any) -> None:
@@ -76,11 +84,11 @@ def _import_beforehand(networks: Any) -> None:
         importlib.import_module(name)
 
 
-def _is_done(row: Row | None, done: str) -> bool:
-    return row is not None and (done == "any" or (done == "right" and row.keras_ok and row.tflite_ok))
+def _is_done(row: AnyRow | None, done: str) -> bool:
+    return row is not None and (done == "any" or (done == "right" and row.is_right))
 
 
-def _started(zoo: str, name: str, networks: Any) -> _Child:
+def _started(zoo: str, name: str, networks: Any, way: Way[Any]) -> _Child:
     """A fork of this process, which has imported everything and computed nothing."""
     handle, said = tempfile.mkstemp(suffix=".jsonl")
     os.close(handle)
@@ -91,7 +99,7 @@ def _started(zoo: str, name: str, networks: Any) -> _Child:
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _silence()
-        measure(zoo, name, partial(networks.network, name), partial(add, Path(said)))
+        way.measure(zoo, name, partial(networks.network, name), partial(add, Path(said)))
         status = 0
     finally:
         os._exit(status)
@@ -103,11 +111,11 @@ def _silence() -> None:
     os.dup2(null, sys.stderr.fileno())
 
 
-def _ended(zoo: str, child: _Child, limits: Limits) -> Row | None:
+def _ended(zoo: str, child: _Child, limits: Limits, way: Way[R]) -> R | None:
     """Its row where it has ended, or is ended here."""
     pid, status = os.waitpid(child.pid, os.WNOHANG)
     if pid:
-        return child.row(zoo, os.waitstatus_to_exitcode(status), "")
+        return child.row(zoo, os.waitstatus_to_exitcode(status), "", way.kind)
     why = ""
     if time.monotonic() - child.started > limits.seconds:
         why = f"not done after {limits.seconds:.0f} s"
@@ -118,7 +126,7 @@ def _ended(zoo: str, child: _Child, limits: Limits) -> Row | None:
     with suppress(ProcessLookupError):
         os.kill(child.pid, signal.SIGKILL)
     os.waitpid(child.pid, 0)
-    return child.row(zoo, 0, why)
+    return child.row(zoo, 0, why, way.kind)
 
 
 def _gigabytes(pid: int) -> float:
@@ -126,12 +134,3 @@ def _gigabytes(pid: int) -> float:
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * resource.getpagesize() / 2**30
     return 0.0
-
-
-def _line(row: Row, verbose: bool) -> str:
-    spent = sum(row.seconds.values())
-    if row.error:
-        said = f"{row.stage}: {row.error.splitlines()[0][:150]}"
-        return f"{row.name}: {said} ({spent:.0f} s)" + (f"\n  {row.error}\n  {row.where}" if verbose else "")
-    parts = (("Keras", row.keras), ("elsewhere", row.elsewhere), ("TFLite", row.tflite), ("", row.tflite_elsewhere))
-    return f"{row.name}: {', '.join(f'{what} {said}' for what, said in parts)} ({spent:.0f} s)"

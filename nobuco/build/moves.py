@@ -11,34 +11,48 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.ir import map_leaves
-from nobuco.layout.movement import Move, Reshape, Step, shortest
+from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
-from nobuco.registry import Converter
 from nobuco.select import Unit
 
 # Stand for dynamic sizes in the algebra, each times the size that its axis had while tracing: primes too large to
 # be anybody's size, so that any part of a product of them tells which dynamic axes it is made of, and a size that
 # the programme may split (a height into windows) is still split.
 _STAND_INS = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099)
+# Axes that were as long as each other in so many runs at other sizes always are.
+_ENOUGH_RUNS = 4
 
 
 def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> Any:
     """`tensor -> tensor`: the chain's movement for an input lying in `before`, its output lying in `after`."""
 
     def move(x: tf.Tensor) -> tf.Tensor:
-        samples = before.to_physical(unit.inputs[0].shape)
-        return apply_moves(x, plan_moves(unit, x.shape.as_list(), before, after), samples)
+        shape = x.shape.as_list()
+        return apply_moves(x, plan_moves(unit, shape, before, after), _dynamic_sizes(x, unit, before))
 
     return move
+
+
+def _stand_ins(unit: Unit, shape: Sequence[int | None], before: ChannelOrder) -> dict[int, int]:
+    """The stand-in of each dynamic axis of the input as it lies; one for those that were as long in so many runs."""
+    head, kinds = unit.inputs[0], dict[Any, int]()
+    dims = before.to_physical(range(len(shape)))
+    growths = [None if unit.sizes is None else unit.sizes.growth(head, dim) for dim in dims]
+    alike = [(head.shape[dim], growth) for dim, growth in zip(dims, growths)]
+    kind = [alike[axis] if len(growth or ()) >= _ENOUGH_RUNS else axis for axis, growth in enumerate(growths)]
+    unknown = [axis for axis, size in enumerate(shape) if size is None]
+    return {axis: kinds.setdefault(kind[axis], _STAND_INS[len(kinds)]) for axis in unknown}
 
 
 def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, after: ChannelOrder) -> tuple[Move, ...]:
     """The moves for an input of this shape as it lies; dynamic sizes are replaced by their stand-ins."""
     samples = before.to_physical(unit.inputs[0].shape)
-    dynamic = iter(_STAND_INS)
+    stand_ins = _stand_ins(unit, shape, before)
     # Where there was nothing while tracing, a zero would not tell which axis it stands for.
-    physical = [next(dynamic) * (sample or 1) if size is None else size for size, sample in zip(shape, samples)]
+    physical = [size or 0 for size in shape]
+    for axis, stand_in in stand_ins.items():
+        physical[axis] = stand_in * (samples[axis] or 1)
     taken = unit.steps(before.to_logical(physical))
     if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example
         physical = [sample if sample == 1 else size for size, sample in zip(physical, samples)]
@@ -51,9 +65,8 @@ def _rank(steps: Sequence[Step], rank: int) -> int:
     return next((len(step.shape) for step in reversed(steps) if isinstance(step, Reshape)), rank)
 
 
-def apply_moves(x: tf.Tensor, moves: Sequence[Move], samples: Sequence[int]) -> tf.Tensor:
-    """Run the moves; `samples` are the sizes that `x` had, axis by axis, while tracing."""
-    stand_ins = _dynamic_sizes(x, samples)
+def apply_moves(x: tf.Tensor, moves: Sequence[Move], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:
+    """Run the moves; `stand_ins` tells of each the size of its axis now, and while tracing."""
     for move in moves:
         if move.transposes:
             x = _reshape(x, move.split, stand_ins)
@@ -62,17 +75,37 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], samples: Sequence[int]) -> 
     return x
 
 
-def stepping(converter: Converter) -> Callable[..., tf.Tensor]:
+def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
     """A movement run step by step, for sizes that are tensors: `(tensor, *args)` in PyTorch's order."""
+    known = _constant_sizes(unit)
 
     def run(x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-        assert converter.steps is not None
+        assert unit.converter.steps is not None
         given, named = map_leaves(_as_shape, (args, kwargs))
-        for step in converter.steps(tuple(sizes(x)), *given, **named):
-            x = tf.reshape(x, step.shape) if isinstance(step, Reshape) else _transposed(x, step.perm)
+        steps = unit.converter.steps(tuple(sizes(x)), *given, **named)
+        for step in steps:
+            if isinstance(step, Permute):
+                x = _transposed(x, step.perm)
+            else:
+                x = tf.reshape(x, _completed(step.shape, known) if step is steps[-1] else step.shape)
         return x
 
     return run
+
+
+def _constant_sizes(unit: Unit) -> list[int | None]:
+    """Of each dimension of what a unit gives, its size, if it was the same in so many runs at other sizes."""
+    given = unit.outputs[0]
+    growths = [None if unit.sizes is None else unit.sizes.growth(given, dim) for dim in range(given.rank)]
+    is_constant = [len(growth or ()) >= _ENOUGH_RUNS and set(growth or ()) == {1} for growth in growths]
+    return [n if constant else None for n, constant in zip(given.shape, is_constant)]
+
+
+def _completed(shape: Sequence[Any], known: Sequence[int | None]) -> Sequence[Any]:
+    """A shape with its -1 as the number that it is known to be: what follows, such as a convolution, may need it."""
+    if len(shape) != len(known):  # axes are left out for their length
+        return shape
+    return [k if isinstance(n, int) and n == -1 and k is not None else n for n, k in zip(shape, known)]
 
 
 # As many as TFLite's TRANSPOSE takes.
@@ -98,13 +131,13 @@ def _as_shape(leaf: Any) -> Any:
     return tuple(sizes(leaf)) if tf.is_tensor(leaf) and leaf.shape.rank else leaf
 
 
-def _dynamic_sizes(x: tf.Tensor, samples: Sequence[int]) -> dict[int, tuple[Any, int]]:
+def _dynamic_sizes(x: tf.Tensor, unit: Unit, before: ChannelOrder) -> dict[int, tuple[Any, int]]:
     """By stand-in: the size of its axis now, and while tracing."""
-    unknown = [axis for axis, size in enumerate(x.shape.as_list()) if size is None]
-    if not unknown:
+    axes = {stand_in: axis for axis, stand_in in _stand_ins(unit, x.shape.as_list(), before).items()}
+    if not axes:
         return {}
-    shape = tf.shape(x)
-    return {stand_in: (shape[axis], samples[axis] or 1) for stand_in, axis in zip(_STAND_INS, unknown)}
+    shape, samples = tf.shape(x), before.to_physical(unit.inputs[0].shape)
+    return {stand_in: (shape[axis], samples[axis] or 1) for stand_in, axis in axes.items()}
 
 
 def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:

@@ -36,7 +36,7 @@ def made(
     """
     node, converter = unit.node, unit.converter
     if converter.make is None:
-        return stepping(converter)
+        return stepping(unit)
     args, kwargs = traced_arguments(node, samples)
     own = (node.module, *args) if node.module is not None else args
     own = (tuple(regions), *own) if node.regions else own

@@ -64,8 +64,6 @@ def mul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 def floored_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Python's `a // b`: by way of the remainder, since a / b may round up to the next whole number."""
-    if a.dtype == tf.int64:
-        return _whole_quotient(a, b)
     if not a.dtype.is_floating:
         return tf.math.floordiv(a, b)
     known = tf.get_static_value(b)
@@ -75,20 +73,6 @@ def floored_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     rest = tf.sign(a) * tf.math.floormod(tf.abs(a), tf.abs(b))
     whole = tf.round((a - rest) / b)
     return tf.where(b == 0, a / b, tf.where(rest * tf.sign(b) < 0, whole - 1, whole))
-
-
-def _whole_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """`a // b` in int64, which TFLite does not divide.
-
-    Each turn finds the quotient of what is left to within 3 parts in 2**24, so that the third is exact for all int64.
-    """
-    total: Any = 0
-    most = float(2**63 - 2**39)  # the largest float32 that is an int64
-    for _ in range(3):
-        found = tf.round(tf.clip_by_value(tf.cast(a, tf.float32) / tf.cast(b, tf.float32), -most, most))
-        found = tf.cast(found, tf.int64)
-        total, a = total + found, a - found * b
-    return total - tf.cast((a != 0) & ((a < 0) != (b < 0)), tf.int64)
 
 
 def truncated_quotient(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

@@ -110,10 +110,7 @@ def bitwise_xor(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("bitwise_not"), torch.Tensor.__invert__)
 def bitwise_not(input: tf.Tensor) -> tf.Tensor:
     """bitwise_not(Tensor self) -> Tensor"""
-    if input.dtype == tf.bool:
-        return tf.logical_not(input)
-    # Two's complement; TFLite has no bitwise inversion.
-    return tf.bitwise.invert(input) if input.dtype.is_unsigned else -1 - input
+    return tf.logical_not(input) if input.dtype == tf.bool else tf.bitwise.invert(input)
 
 
 def _too_far(x: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
@@ -196,8 +193,7 @@ def where(condition: tf.Tensor, input: Any = None, other: Any = None) -> Any:
     """where.self(Tensor condition, Tensor self, Tensor other) -> Tensor"""
     condition = tf.cast(condition, tf.bool)
     if input is None:
-        found = tf.where(condition)
-        return tuple(found[:, i] for i in range(found.shape[1]))  # of what `tf.unstack` gives, TFLite has no int64
+        return tuple(tf.unstack(tf.where(condition), axis=1))
     return tf.where(condition, *promoted(input, other))
 
 

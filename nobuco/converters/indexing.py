@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,8 +89,7 @@ def _where(mask: Any) -> list[Any]:
     known = tf.get_static_value(mask) if tf.is_tensor(mask) else mask
     if known is not None:
         return list(np.nonzero(known))
-    found = tf.where(mask)
-    return [found[:, i] for i in range(found.shape[1])]  # of what `tf.unstack` gives, TFLite has no int64
+    return list(tf.unstack(tf.where(mask), axis=1))
 
 
 def wrapped(index: Any, count: Any) -> Any:
@@ -216,8 +215,8 @@ def _as_region(value: tf.Tensor, key: Key, order: ChannelOrder, region: ChannelO
 def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.Tensor:
     """`x` with `value` at `spec`, an int or slice for each axis.
 
-    One plain slice is cut out and replaced. Else the value is spread over the whole tensor and selected: a
-    padding for all axes with step one, a gather for each other, and a mask.
+    A plain slice is cut out, written to where more axes have a part in it, and put back. Else the value is spread over
+    the whole tensor and selected: a padding for all axes with step one, a gather for each other, and a mask.
     """
     if any(isinstance(entry, slice) and takes_nothing(entry) for entry in spec):
         return tf.identity(x)
@@ -227,10 +226,13 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
         return tf.broadcast_to(value, lies)
     if any(isinstance(n, int) and isinstance(m, int) and n >= m for n, m, _ in spans.values()):
         return tf.identity(x)
-    if len(spans) == 1 and rank(value):
-        ((along, (start, stop, step)),) = spans.items()
-        if step == 1 and isinstance(lies[along], int) and isinstance(start, int) and isinstance(stop, int):
-            return _replaced(x, value, along, start, stop)
+    along = _to_cut(spans, lies)
+    if along is not None and (len(spans) > 1 or rank(value)):
+        start, stop, _ = spans[along]
+        if len(spans) > 1:
+            inner = [slice(None) if i == along else entry for i, entry in enumerate(spec)]
+            value = _region_written(_part(x, along, start, stop), inner, value)
+        return _replaced(x, value, along, start, stop)
     mask = None
     padding = [(0, 0)] * rank(x)
     for i, (start, stop, step) in spans.items():
@@ -248,6 +250,15 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
     if any(sum(p) for p in padding):
         value = tf.pad(value, padding)
     return tf.where(mask, value, x)
+
+
+def _to_cut(spans: Mapping[int, tuple[Any, Any, Any]], lies: Sequence[Any]) -> int | None:
+    """The outermost axis of a region that a plain slice of known size is taken of; None if there is none.
+
+    Not the innermost one beside others: joining runs of so few elements is slower than selecting.
+    """
+    plain = (i for i, span in spans.items() if span[2] == 1 and all(isinstance(n, int) for n in (*span, lies[i])))
+    return next((i for i in plain if len(spans) == 1 or i < len(lies) - 1), None)
 
 
 def _covers_all(entry: Any, total: Any) -> bool:
@@ -304,11 +315,14 @@ def _replaced(x: tf.Tensor, value: tf.Tensor, along: int, start: int, stop: int)
     if value.shape.as_list() != x.shape.as_list()[:along] + [stop - start] + x.shape.as_list()[along + 1 :]:
         value = tf.broadcast_to(value, target)
 
-    def part(first: int | None, last: int | None) -> tf.Tensor:
-        return x[tuple(slice(first, last) if i == along else slice(None) for i in range(rank(x)))]
+    before = [_part(x, along, None, start)] if start > 0 else []
+    behind = [_part(x, along, stop, None)] if stop < lies[along] else []
+    return tf.concat([*before, value, *behind], along)
 
-    parts = [part(None, start)] * (start > 0) + [value] + [part(stop, None)] * (stop < lies[along])
-    return tf.concat(parts, along)
+
+def _part(x: tf.Tensor, along: int, first: int | None, last: int | None) -> tf.Tensor:
+    """`x[first:last]` along one axis."""
+    return x[tuple(slice(first, last) if i == along else slice(None) for i in range(rank(x)))]
 
 
 def _known(index: tf.Tensor) -> Any:

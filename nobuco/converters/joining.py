@@ -264,8 +264,6 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
             f"a loop over dimension {dim}, whose length only the running model knows, has no end here; "
             "work on the whole tensor, or give the module around it a converter"
         )
-    if input.dtype == tf.int64:  # which TFLite slices, but does not unpack
-        return tuple(select(input, dim, i) for i in range(count))
     return tuple(tf.unstack(input, axis=along))
 
 

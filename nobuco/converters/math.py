@@ -27,8 +27,7 @@ def abs(input: tf.Tensor) -> tf.Tensor:
     """abs(Tensor self) -> Tensor"""
     if input.dtype.is_unsigned:
         return input
-    # TFLite's ABS knows no int64.
-    return tf.maximum(input, -input) if input.dtype == tf.int64 else tf.abs(input)
+    return tf.abs(input)
 
 
 @elementwise(*spellings("sign"), *spellings("sgn"))
@@ -36,8 +35,8 @@ def sign(input: tf.Tensor) -> tf.Tensor:
     """sign(Tensor self) -> Tensor"""
     if input.dtype == tf.bool:
         return input
-    if input.dtype in (tf.int64, tf.uint8):  # which TFLite's SIGN does not know
-        return tf.cast(input > 0, input.dtype) - tf.cast(input < 0, input.dtype)
+    if input.dtype.is_unsigned:
+        return tf.cast(input > 0, input.dtype)
     signs = tf.sign(input)
     return tf.where(tf.math.is_nan(input), tf.zeros([], input.dtype), signs) if input.dtype.is_floating else signs
 

@@ -1,16 +1,17 @@
 """Recurrent layers and cells: LSTM, GRU, RNN.
 
-The sequence runs in one loop per layer and direction, which holds the recurrent product only: that of the
-input is one matrix product for all steps, before it. Two other forms were tried. Keras's own layers gather
-their outputs in a tensor list, which TFLite lowers for a static batch only. TFLite's fused
-UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state from one run of the interpreter to the next, so a second run with
-the same input gives another output.
+That of the input is one matrix product for all steps. Behind it a short sequence is written out, step by step, and a
+long one runs in a loop per layer and direction, several steps to a turn. Two other forms were tried. Keras's own
+layers gather their outputs in a tensor list, which TFLite lowers for a static batch only, and runs slower. TFLite's
+fused UNIDIRECTIONAL_SEQUENCE_LSTM and BIDIRECTIONAL_SEQUENCE_LSTM keep their state from one run of the interpreter to
+the next, so a second run with the same input gives another output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isqrt, prod
 from typing import Any, NamedTuple
 
 import keras
@@ -26,8 +27,14 @@ from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
-# Up to this many steps are written out: no more operations than a loop takes, and XNNPACK runs them all.
-UNROLLED = 8
+# Measured with TFLite on one core of an x86 processor with 1 MB of cache of its own. A step that is written out costs
+# a fourth of a turn of a loop (1.2 to 5 us at 32 features), but each has a copy of the recurrent weights, made by
+# XNNPACK: beyond this many bytes of copies the loop is faster, which reads one copy again and again.
+BYTES_WRITTEN_OUT = 5 << 19
+# TFLite's converter needs 2 s for a layer of so many steps, and more than twice that for twice as many.
+STEPS_WRITTEN_OUT = 64
+# The same for the steps of one turn of a loop.
+BYTES_IN_A_TURN = 1 << 19
 
 State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State, "Weights"], State]
@@ -52,6 +59,12 @@ class Weights(NamedTuple):
     def of_state(self, h: tf.Tensor) -> tf.Tensor:
         """The state's part in all gates."""
         return _affine(h, self.recurrent, self.recurrent_bias)
+
+    @property
+    def bytes_of_state(self) -> int:
+        """The size of what each step reads anew."""
+        read = [w for w in (self.recurrent, self.projection) if w is not None]
+        return sum(prod(w.shape) * tf.as_dtype(w.dtype).size for w in read)
 
 
 def _affine(x: tf.Tensor, kernel: keras.Variable, bias: keras.Variable | None) -> tf.Tensor:
@@ -79,7 +92,8 @@ def gru_step(gates: tf.Tensor, state: State, weights: Weights) -> State:
     r, z, n = tf.split(gates, 3, axis=-1)
     own_r, own_z, own_n = tf.split(weights.of_state(h), 3, axis=-1)
     n = tf.tanh(n + tf.sigmoid(r + own_r) * own_n)
-    return (n + tf.sigmoid(z + own_z) * (h - n),)
+    # Not `n + z * (h - n)`: of a state of zeros TFLite leaves `n - 0` out, and ends the process at `0 - n` in 16 bits.
+    return (n - tf.sigmoid(z + own_z) * (n - h),)
 
 
 def rnn_step(activation: Callable[[tf.Tensor], tf.Tensor]) -> Step:
@@ -94,39 +108,81 @@ def rnn_step(activation: Callable[[tf.Tensor], tf.Tensor]) -> Step:
 # -- a sequence --------------------------------------------------------------------------------------------
 
 
-def run(step: Step, x: tf.Tensor, state: State, weights: Weights, real: Any = None) -> tuple[tf.Tensor, State]:
-    """One layer over (steps, batch, features); returns all outputs and the last state.
+@dataclass(frozen=True)
+class Sweep:
+    """One layer in one direction over (steps, batch, features): from the last step on if `backward`."""
 
-    Where a step is not `real`, (steps, batch, 1), a sequence keeps the state that it has.
-    """
-    gates = weights.of_input(x)
-    count = sizes(x)[0]
+    step: Step
+    weights: Weights
+    backward: bool = False
 
-    def after(t: Any, gate: tf.Tensor, state: State) -> State:
-        new = step(gate, state, weights)
-        return new if real is None else tuple(tf.where(real[t], now, was) for now, was in zip(new, state))
+    def __call__(self, x: tf.Tensor, state: State, real: tf.Tensor | None = None) -> tuple[tf.Tensor, State]:
+        """All outputs and the last state.
 
-    if isinstance(count, int) and count <= UNROLLED:
-        outputs = []
-        for t, gate in enumerate(tf.unstack(gates, count)):
-            state = after(t, gate, state)
-            outputs.append(state[0])
+        Where a step is not `real`, (steps, batch, 1), a sequence keeps the state that it has.
+        """
+        gates, count = self.weights.of_input(x), sizes(x)[0]
+        each = steps_in_a_turn(count, self.weights.bytes_of_state)
+        if isinstance(count, int) and each == count:
+            return self._written_out(gates, real, state)
+        # One step needs no axis of its own, which would be one more operation in each turn.
+        turns, several = (count, []) if each == 1 else (count // each, [each])
+        gates, real = (t if t is None else tf.reshape(t, [turns, *several, *sizes(t)[1:]]) for t in (gates, real))
+        outputs, state = self._looped(turns, several, gates, real, state)
+        return tf.reshape(outputs, [count, *sizes(outputs)[-2:]]), state
+
+    def _after(self, gates: tf.Tensor, real: tf.Tensor | None, state: State) -> State:
+        new = self.step(gates, state, self.weights)
+        return new if real is None else tuple(tf.where(real, now, was) for now, was in zip(new, state))
+
+    def _written_out(self, gates: tf.Tensor, real: tf.Tensor | None, state: State) -> tuple[tf.Tensor, State]:
+        count = gates.shape[0]
+        given, known = tf.unstack(gates), [None] * count if real is None else tf.unstack(real)
+        outputs = [state[0]] * count
+        for t in reversed(range(count)) if self.backward else range(count):
+            state = self._after(given[t], known[t], state)
+            outputs[t] = state[0]
         return tf.stack(outputs), state
-    # The outputs travel in a tensor of their full size: TFLite has no list of tensors whose size is dynamic.
-    places = tf.reshape(tf.range(count), [-1, 1, 1])
-    batch, width = sizes(state[0])
 
-    def body(t: tf.Tensor, outputs: tf.Tensor, *state: tf.Tensor) -> tuple[Any, ...]:
-        state = after(t, gates[t], state)
-        outputs = tf.where(places == t, state[0], outputs)
-        for now, was in zip(state, first):
-            now.set_shape(was.shape)  # `tf.ensure_shape` would be an operation, which TF.js cannot run
-        return t + 1, outputs, *state
+    def _looped(
+        self, turns: Any, several: Sequence[int], gates: tf.Tensor, real: tf.Tensor | None, state: State
+    ) -> tuple[tf.Tensor, State]:
+        """A loop over (turns, *several, batch, features).
 
-    first = state
-    start = tf.constant(0), tf.zeros([count, batch, width], x.dtype), *first
-    _, outputs, *last = tf.while_loop(lambda t, *_: t < count, body, start)
-    return outputs, tuple(last)
+        The outputs travel in a tensor of their full size: TFLite has no list of tensors whose size is dynamic.
+        """
+        places = tf.reshape(tf.range(turns), [-1, *[1] * len(several), 1, 1])
+
+        def body(turn: tf.Tensor, outputs: tf.Tensor, *state: tf.Tensor) -> tuple[Any, ...]:
+            place = turns - 1 - turn if self.backward else turn
+            given, known = gates[place], None if real is None else real[place]
+            if several:
+                made, state = self._written_out(given, known, state)
+            else:
+                state = self._after(given, known, state)
+                made = state[0]
+            outputs = tf.where(places == place, made, outputs)
+            for now, was in zip((outputs, *state), start[1:]):
+                now.set_shape(was.shape)  # `tf.ensure_shape` would be an operation, which TF.js cannot run
+            return turn + 1, outputs, *state
+
+        start = tf.constant(0), tf.zeros([turns, *several, *sizes(state[0])], gates.dtype), *state
+        _, outputs, *last = tf.while_loop(lambda turn, *_: turn < turns, body, start)
+        return outputs, tuple(last)
+
+
+def steps_in_a_turn(count: Any, bytes_of_state: int) -> int:
+    """How many steps stand side by side: all of a short sequence; else of a loop a part that `count` is a multiple of.
+
+    A turn has a cost of its own, and so has each operation that it holds, once in a run: their sum is the smallest near
+    the square root of `count`.
+    """
+    if not isinstance(count, int):
+        return 1
+    if count <= STEPS_WRITTEN_OUT and count * bytes_of_state <= BYTES_WRITTEN_OUT:
+        return count
+    fitting = [n for n in range(1, isqrt(count) + 1) if count % n == 0 and n * bytes_of_state <= BYTES_IN_A_TURN]
+    return max(fitting, default=1)
 
 
 @dataclass(frozen=True)
@@ -165,9 +221,8 @@ class Recurrent:
             outputs = []
             x = dropout(x, self.dropout) if last else x
             for backward, weights in enumerate(directions):
-                given, known = (t if t is None or not backward else tf.reverse(t, [0]) for t in (x, real))
-                result, state = run(self.step, given, states[len(last)], weights, known)
-                outputs.append(tf.reverse(result, [0]) if backward else result)
+                result, state = Sweep(self.step, weights, bool(backward))(x, states[len(last)], real)
+                outputs.append(result)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else tf.concat(outputs, -1)
         return x, tuple(tf.stack(parts) for parts in zip(*last))

@@ -161,6 +161,42 @@ def smaller(a: Any, b: Any) -> tf.Tensor:
     return tf.minimum(*_common(a, b))
 
 
+@expression(operator.eq)
+def equal(a: Any, b: Any) -> tf.Tensor:
+    """eq(Scalar a, Scalar b) -> int, as all comparisons: 1 where it holds"""
+    return tf.cast(tf.equal(*_common(a, b)), tf.int32)
+
+
+@expression(operator.ne)
+def unequal(a: Any, b: Any) -> tf.Tensor:
+    """ne(Scalar a, Scalar b) -> int"""
+    return tf.cast(tf.not_equal(*_common(a, b)), tf.int32)
+
+
+@expression(operator.lt)
+def less(a: Any, b: Any) -> tf.Tensor:
+    """lt(Scalar a, Scalar b) -> int"""
+    return tf.cast(tf.less(*_common(a, b)), tf.int32)
+
+
+@expression(operator.le)
+def less_or_equal(a: Any, b: Any) -> tf.Tensor:
+    """le(Scalar a, Scalar b) -> int"""
+    return tf.cast(tf.less_equal(*_common(a, b)), tf.int32)
+
+
+@expression(operator.gt)
+def greater(a: Any, b: Any) -> tf.Tensor:
+    """gt(Scalar a, Scalar b) -> int"""
+    return tf.cast(tf.greater(*_common(a, b)), tf.int32)
+
+
+@expression(operator.ge)
+def greater_or_equal(a: Any, b: Any) -> tf.Tensor:
+    """ge(Scalar a, Scalar b) -> int"""
+    return tf.cast(tf.greater_equal(*_common(a, b)), tf.int32)
+
+
 def _common(a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Both as int32, or as float32 where either is a float."""
     floating = any(isinstance(x, float) or (tf.is_tensor(x) and x.dtype.is_floating) for x in (a, b))

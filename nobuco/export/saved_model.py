@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -95,12 +95,16 @@ def by_signature(model: Models) -> dict[str, keras.Model]:
 
 
 def write(
-    models: Mapping[str, keras.Model], folder: str, pass_states: bool = False, narrow: bool = False
+    models: Mapping[str, keras.Model],
+    folder: str,
+    pass_states: bool = False,
+    narrow: bool = False,
+    rebuild: Callable[[Any], Any] = lambda function: function,
 ) -> dict[str, Names]:
     """Write a SavedModel.
 
     With `pass_states`, states are further arguments and results instead of variables. With `narrow`, what the models
-    take and give in 64-bit integers has 32 bits at the signature.
+    take and give in 64-bit integers has 32 bits at the signature. `rebuild` gives what stands for a concrete function.
     """
     passed = {key: list(state_layers(model)) if pass_states else [] for key, model in models.items()}
     names = {key: Names.of(model, passed[key]) for key, model in models.items()}
@@ -108,7 +112,8 @@ def write(
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
-    tf.saved_model.save(holder, folder, signatures=functions)
+    rebuilt = {key: rebuild(function) for key, function in functions.items()}
+    tf.saved_model.save(holder, folder, signatures=rebuilt)
     return names
 
 

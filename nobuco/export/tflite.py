@@ -8,14 +8,19 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+import tensorflow as tf
+
 from nobuco.errors import ExportArgumentError, ExportError, warn
 from nobuco.export.bodies import with_outputs_apart
 from nobuco.export.flatbuffer import ends, in_model_order
+from nobuco.export.lowering import lowered
+from nobuco.export.names import output_names
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
 from nobuco.files import file_at, replacing
 from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
+from nobuco.layers.output import in_order
 
 __all__ = ["run_tflite", "tflite", "tflite_operations", "to_tflite"]
 
@@ -91,8 +96,10 @@ def to_tflite(
         ExportError: an operation has no TFLite form, an option does not fit, or the quantiser refuses.
     """
     _check_options(precision, representative, per_channel, integer_io)
+    if not allow_flex:
+        _refuse_complex_outputs(by_signature(model))
     with tempfile.TemporaryDirectory() as folder:
-        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32")
+        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", lowered)
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[precision], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
         data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))
@@ -122,6 +129,16 @@ def _check_options(precision: Any, representative: Any, per_channel: bool, integ
                 f"{name} is {value}, which is for precision='int8' and 'int16x8'; precision is {precision!r}: "
                 f"leave {name} out, or give one of those two"
             )
+
+
+def _refuse_complex_outputs(models: Mapping[str, Any]) -> None:
+    for model in models.values():
+        for name, tensor in zip(output_names(model), in_order(model.output)):
+            if tf.as_dtype(tensor.dtype).is_complex:
+                raise ExportError(
+                    f"{name} is {tensor.dtype}; a TFLite file computes with complex numbers as pairs, and cannot give "
+                    "complex ones: return torch.view_as_real(...) of it, or its .real and .imag"
+                )
 
 
 def _converted(folder: str, signatures: list[str], flags: Mapping[str, bool], allow_flex: bool) -> bytes:

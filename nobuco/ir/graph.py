@@ -65,11 +65,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Guard:
-    """A decision that Python took by a size while tracing.
+    """A decision that Python took by a size, or by the truth of a tensor, while tracing.
 
     `how` is the name of a comparison with `other` (a size or a number), or of what else was asked (`"bool"`,
-    `"float"`); `outcome` is what Python saw. Calls with a higher id than `position` came after it; `within` are the
-    ids of those that were going on.
+    `"float"`; `"truth"` of a tensor); `outcome` is what Python saw. Calls with a higher id than `position` came after
+    it; `within` are the ids of those that were going on.
     """
 
     size: Value
@@ -80,18 +80,25 @@ class Guard:
     position: int
     within: frozenset[int] = frozenset()
 
+    @property
+    def place(self) -> tuple[Site, str]:
+        """The line, and what was asked there: the same for each time that it was."""
+        return self.site, self.how
+
 
 @dataclass(frozen=True)
 class Condition:
     """Where a converted model means what the program means, as the program decided by a size while tracing.
 
     `region` is the condition, as `"x.shape[2] % 4 == 0"`; `message` the whole sentence, with the line. `is_exact` is
-    whether the region is what the program decided by, rather than what the sizes that were tried have in common.
+    whether the region is what the program decided by, rather than what the sizes that were tried have in common;
+    `is_refused` whether the program raises an error of its own elsewhere, so that there is nothing to warn of.
     """
 
     region: str
     message: str
     is_exact: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,15 +167,15 @@ class Trial:
 class Graph:
     """What a trace recorded.
 
-    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the
-    programme returned, tensors replaced by values. `guards` are the decisions that Python took by sizes,
-    in order, and `conditions` what follows of them, with the calls that show each as
-    `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what they are
-    by the input's axes, where that is known, `natural` those that are nowhere negative, and `runs` tell the shapes and
-    sizes that values had in the runs after the first. `states` are the tensors
-    of modules that a call changes: what they hold before it, and after it. `trials` are calls at other sizes, or with
-    other values, on which the finished model can be tried. `noted` tells of a warning, for each
-    time that it arose, in which calls it did.
+    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the programme
+    returned, tensors replaced by values. `guards` are the decisions that Python took by sizes, in order, `truths`
+    those that it took by the truth of tensors, and `conditions` what follows of them, with the calls that show each
+    as `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what
+    they are by the input's axes, where that is known, `natural` those that are nowhere negative, and `runs` tell
+    the shapes and sizes that values had in the runs after the first. `states` are the tensors of modules that a
+    call changes: what they hold before it, and after it. `trials` are calls at other sizes, or with other values,
+    on which the finished model can be tried. `noted` tells of a warning, for each time that it arose, in which
+    calls it did.
     """
 
     nodes: tuple[Node, ...]
@@ -177,6 +184,7 @@ class Graph:
     samples: Samples = field(repr=False)
     warnings: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = field(default=(), repr=False)
+    truths: tuple[Guard, ...] = field(default=(), repr=False)
     conditions: tuple[Condition, ...] = ()
     evidence: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict, repr=False)
     trials: tuple[Trial, ...] = field(default=(), repr=False)

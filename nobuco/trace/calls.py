@@ -31,6 +31,8 @@ _READS = {
     torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default, torch.ops.aten.allclose.default,
     torch.ops.aten.is_nonzero.default,
 }  # fmt: skip
+NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
 UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
@@ -71,6 +73,11 @@ def is_query(func: Any) -> bool:
 def is_baking(func: Any, calls: Collection[Any] = ()) -> bool:
     """Whether a call takes a tensor's elements into Python; `calls` are the ATen calls that it made."""
     return name_of(func) in _BAKING or not _READS.isdisjoint(calls)
+
+
+def gives_shape_alone(func: Any) -> bool:
+    """Whether a call makes a tensor of the shape and the type of what it is given, whatever the elements."""
+    return name_of(func) in NEW | LIKE
 
 
 def question(func: Any) -> Callable[..., torch.Tensor] | None:

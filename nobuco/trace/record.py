@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +15,38 @@ from nobuco.ir import Graph, Guard, Node, Samples, Site, Value, ValueKind, leave
 from nobuco.registry import operation_name
 from nobuco.trace.again import run_again
 from nobuco.trace.autocasting import Autocast
+from nobuco.trace.calls import gives_shape_alone
 from nobuco.trace.foreign import foreign
 from nobuco.trace.regions import closed, every_node, refuse_leaks
 from nobuco.trace.rewind import State
 from nobuco.trace.site import call_site
+from nobuco.trace.sizes.counting import counts
+
+Asked = tuple[Site, str]  # a line, and what is asked there
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Decisions that go one way in any case, by their place.
+
+    `gated` are lines of calls of `pad` which do nothing where a decision would have gone the other way.
+    """
+
+    ways: Mapping[Asked, bool] = field(default_factory=dict)
+    gated: Mapping[Site, Asked] = field(default_factory=dict)
+
+    def plus(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Settled:
+        """These and one more."""
+        return Settled({**self.ways, place: way}, {**self.gated, **dict.fromkeys(gated, place)})
+
+
+NOTHING_SETTLED = Settled()
+TRUTH = "truth"
+_MOST_TIMES_SETTLED = 256
+
+
+class EndlessError(Exception):
+    """A decision that goes one way in any case was asked for too often, as by a loop."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +91,7 @@ class Frame:
 class Record:
     """Values and calls, in order; ids are counted here."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, settled: Settled) -> None:
         self.frames = [Frame(0, root, (), {}, Site("", 0))]
         self.inputs: list[Value] = []
         self.states: list[tuple[Value, Value]] = []
@@ -73,7 +102,10 @@ class Record:
         self._warnings: dict[str, None] = {}
         self._baked: list[tuple[tuple[Value, ...], str]] = []
         self.guards: list[Guard] = []
-
+        self.truths: list[Guard] = []
+        self._settled = settled
+        self._times_settled: Counter[Asked] = Counter()
+        self._truths_settled: dict[Asked, Any] = {}
         self._noted: dict[str, set[frozenset[int]]] = {}
 
     @property
@@ -179,8 +211,41 @@ class Record:
 
     def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
         """Note that Python has decided by a size; whether that matters is known once the program ran at others."""
+        self.guards.append(self._guard(value, how, other, outcome))
+
+    def note_truth(self, value: Value, outcome: bool) -> None:
+        """Note that Python has decided by the truth of a tensor."""
+        self.truths.append(self._guard(value, TRUTH, None, outcome))
+
+    def _guard(self, value: Value, how: str, other: Any, outcome: Any) -> Guard:
         within = frozenset(frame.id for frame in self.frames[1:])
-        self.guards.append(Guard(value, how, other, outcome, call_site(), self._counter, within))
+        return Guard(value, how, other, outcome, call_site(), self._counter, within)
+
+    def settled(self, how: str) -> bool | None:
+        """How a decision on the running line goes in any case; None where it goes as the program says.
+
+        Raises:
+            EndlessError: it is a loop that would never end.
+        """
+        if not self._settled.ways:
+            return None
+        place = call_site(), how
+        if place in self._settled.ways:
+            self._times_settled[place] += 1
+            if self._times_settled[place] > _MOST_TIMES_SETTLED:
+                raise EndlessError(place)
+        return self._settled.ways.get(place)
+
+    def note_settled(self, how: str, truth: Callable[[], Any]) -> None:
+        """Note whether the program would have gone that way: 1 or 0, if calls are gated by it."""
+        place = call_site(), how
+        if place in self._settled.gated.values():
+            self._truths_settled[place] = truth()
+
+    def gate(self) -> Any:
+        """1 or 0 for a call on the running line, as the program makes it or does not; None for any other."""
+        place = self._settled.gated.get(call_site()) if self._settled.gated else None
+        return None if place is None else self._truths_settled.get(place)
 
     def _note_where(self, message: str) -> None:
         """Note in which calls a warning arose; a converter for one of them answers it."""
@@ -206,18 +271,23 @@ class Record:
         calls = {v.id: node for node in reversed(leaf_nodes) for v in node.results}  # one may give what it was given
         samples = Samples(kept, calls, run_again)
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
-        graph = Graph(nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), states=tuple(self.states))
-        varying = _depending_on_state(graph) | self._live
+        graph = Graph(
+            nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), truths=tuple(self.truths),
+            states=tuple(self.states),
+        )  # fmt: skip
+        # What depends on sizes alone is told where it differs at other sizes.
+        varying = _depending_on_elements(graph)
         for given, message in self._baked:
             if any(value.id in varying for value in given):
                 self.warn(message)
         return replace(graph, warnings=tuple(self._warnings), noted=self._noted)
 
 
-def _depending_on_state(graph: Graph) -> frozenset[int]:
-    """The ids of all values that depend on state."""
-    found = {before.id for before, _ in graph.states}
+def _depending_on_elements(graph: Graph) -> frozenset[int]:
+    """The ids of all values that depend on elements of inputs or of state, and not on sizes alone."""
+    found = {value.id for value in (*graph.inputs, *(before for before, _ in graph.states))}
+    by_elements = counts(graph)
     for node in graph.walk():
-        if not node.children and any(v.id in found for v in node.inputs):
-            found |= {v.id for v in values(node.outputs)}
+        if not node.children and not gives_shape_alone(node.op) and any(v.id in found for v in node.inputs):
+            found |= {v.id for v in values(node.outputs) if by_elements or v.kind is not ValueKind.SIZE}
     return frozenset(found)

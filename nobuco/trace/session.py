@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from nobuco.ir import Node
 from nobuco.trace.idle import Idle
-from nobuco.trace.record import Record
+from nobuco.trace.record import Record, Settled
 from nobuco.trace.sizes import Kept
 from nobuco.trace.tensors import Tensors
 
@@ -19,10 +19,10 @@ from nobuco.trace.tensors import Tensors
 class Session:
     """One trace. `mode` records what runs under it; it is off inside its own handler, where it can be entered anew."""
 
-    def __init__(self, root: Any, mode: TorchFunctionMode, sizes: Kept, paths: int) -> None:
+    def __init__(self, root: Any, mode: TorchFunctionMode, sizes: Kept, paths: int, settled: Settled) -> None:
         self.mode = mode
         self.sizes = sizes
-        self.record = Record(root)
+        self.record = Record(root, settled)
         self.tensors = Tensors(self.record)
         self.memory = self.tensors.memory
         self.idle = Idle(self.memory, keeps_all=paths != 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import linecache
 import os
 import re
 import sys
@@ -48,6 +50,24 @@ def definition_site(operation: Any) -> Site | None:
     """Where a function, or the `forward` of a module class, is defined; None for what is not written in Python."""
     code = getattr(inspect.unwrap(getattr(operation, "forward", operation)), "__code__", None)
     return Site(code.co_filename, code.co_firstlineno) if code is not None else None
+
+
+def decides_alone(site: Site) -> bool:
+    """Whether a line decides by one question: in its statement none are joined by `and` or `or`."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(site.file)))
+    except SyntaxError:
+        return False
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= site.line <= (node.end_lineno or node.lineno)
+    ]
+    if not around:
+        return False
+    innermost = max(around, key=lambda node: node.lineno)
+    asked = innermost.test if isinstance(innermost, (ast.If, ast.While)) else innermost
+    return not any(isinstance(node, ast.BoolOp) for node in ast.walk(asked))
 
 
 def in_check_of_arguments() -> bool:

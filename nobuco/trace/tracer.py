@@ -37,6 +37,7 @@ from nobuco.trace.held import restoring
 from nobuco.trace.later import LaterCalls
 from nobuco.trace.memory import Slot, View, WriteWatch
 from nobuco.trace.randomness import generators, keeping_random
+from nobuco.trace.record import NOTHING_SETTLED, TRUTH, Settled
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.site import in_check_of_arguments
@@ -64,6 +65,7 @@ def trace(
     sizes: Kept = Kept.NONE,
     paths: int = 0,
     count: Count | None = None,
+    settled: Settled = NOTHING_SETTLED,
 ) -> Graph:
     """Run `function(*args, **kwargs)` once and record it.
 
@@ -78,11 +80,12 @@ def trace(
         sizes: the sizes that are followed.
         paths: how many other sides of decisions that Python makes on tensors (`if x.sum() > 0`) to trace, too.
         count: how many elements those calls shall give that choose some by their values; None: as many as they do.
+        settled: decisions that shall go one way in any case.
 
     Raises:
         Exception: whatever the program raises.
     """
-    result = traced(function, args, kwargs, sizes, paths, count)
+    result = traced(function, args, kwargs, sizes, paths, count, settled)
     if isinstance(result, Failure):
         raise result.error
     return result
@@ -95,13 +98,14 @@ def traced(
     sizes: Kept = Kept.NONE,
     paths: int = 0,
     count: Count | None = None,
+    settled: Settled = NOTHING_SETTLED,
 ) -> Graph | Failure:
     """What `trace` gives; where the program raises, what was seen until then."""
     loaded = dynamo_is_loaded()
-    result = _traced(function, args, kwargs, sizes, paths, count)
+    result = _traced(function, args, kwargs, sizes, paths, count, settled)
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
-        result = _traced(function, args, kwargs, sizes, paths, count)
+        result = _traced(function, args, kwargs, sizes, paths, count, settled)
     return result
 
 
@@ -112,8 +116,9 @@ def _traced(
     sizes: Kept,
     paths: int,
     count: Count | None,
+    settled: Settled,
 ) -> Graph | Failure:
-    tracer = Tracer(function, sizes, paths, count)
+    tracer = Tracer(function, sizes, paths, count, settled)
     session = tracer.session
     try:
         session.memory.meet(generators(function, (args, kwargs)))
@@ -138,10 +143,17 @@ def _traced(
 class Tracer(TorchFunctionMode):
     """Records calls while `running()`; a mode of PyTorch's own, so nothing of torch is touched."""
 
-    def __init__(self, root: Any, sizes: Kept = Kept.NONE, paths: int = 0, count: Count | None = None) -> None:
+    def __init__(
+        self,
+        root: Any,
+        sizes: Kept = Kept.NONE,
+        paths: int = 0,
+        count: Count | None = None,
+        settled: Settled = NOTHING_SETTLED,
+    ) -> None:
         super().__init__()
         self._count = count
-        self.session = Session(root, self, sizes, paths)
+        self.session = Session(root, self, sizes, paths, settled)
         self.states = States(self.session)
         self._sizes = SizeRecorder(self.session)
         self._scopes = Scopes(self.session)
@@ -209,6 +221,7 @@ class Tracer(TorchFunctionMode):
                 return fill(args[0][args[1]], args[2])
         if name_of(func) == "__setitem__" and overlaps(args[0]) and write_places(self.session, *args):
             return None
+        args, kwargs = self._sizes.gated(func, args, kwargs)
         self._sizes.note_squeeze(func, args, kwargs)
         self._sizes.note_pieces(func, args, kwargs)
         known, memory = self.session.tensors, self.session.memory
@@ -265,11 +278,15 @@ class Tracer(TorchFunctionMode):
             result: what it gave.
             calls: the ATen calls that it made.
         """
-        decision = decided(self.session, given, result) if is_decision(func, result) else None
-        if decision is not None:
-            return decision
+        record = self.session.record
+        if is_decision(func, result) and record.is_live(given):
+            settled = record.settled(TRUTH)
+            decision = decided(self.session, given, result) if settled is None else settled
+            if decision is not None:
+                return decision
+            record.note_truth(values(given)[0], result)
         if is_baking(func, calls) and not in_check_of_arguments():
-            self.session.record.note_baked(func, given)
+            record.note_baked(func, given)
         return result
 
     def _record(

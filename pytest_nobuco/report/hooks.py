@@ -68,6 +68,7 @@ class Sender:
             report.nobuco = self._wire(result)
         if result is not None:
             report.sections = list(_without_noise(report.sections))
+            _summarize_by_the_first_line(report)
         if result is not None and call.when == "teardown":
             _forget(item)  # which pytest keeps to the end
         return report
@@ -221,6 +222,13 @@ def _hold_to_limit(item: pytest.Item, report: pytest.TestReport) -> None:
         report.outcome = "failed"
         lines = [f"{item.name}: a known gap ({reason}), but above the ceiling", *(f"  {text}" for text in above)]
         report.longrepr = "\n".join(lines)
+
+
+def _summarize_by_the_first_line(report: pytest.TestReport) -> None:
+    """In CI pytest's short summary repeats a message whole, many lines long; the section of failures has it already."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        crash.message = crash.message.partition("\n")[0]
 
 
 def _forget(item: pytest.Item) -> None:

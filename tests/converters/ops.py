@@ -12,13 +12,24 @@ from nobuco import ChannelOrder
 from nobuco.export.tflite import to_tflite
 
 
-def tflite_ops(data: bytes) -> list[str]:
-    """The operations of a flatbuffer's main graph, in order."""
+def _undelegated(data: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=data, experimental_op_resolver_type=resolver)
-    return [op["op_name"] for op in interpreter._get_ops_details()]
+    return Interpreter(model_content=data, experimental_op_resolver_type=resolver)
+
+
+def tflite_ops(data: bytes) -> list[str]:
+    """The operations of a flatbuffer's main graph, in order."""
+    return [op["op_name"] for op in _undelegated(data)._get_ops_details()]
+
+
+def shapes_given(data: bytes, operation: str) -> list[tuple[int, ...]]:
+    """The shape of what each such operation of the main graph gives, in order."""
+    interpreter = _undelegated(data)
+    shapes = {tensor["index"]: tuple(tensor["shape"].tolist()) for tensor in interpreter.get_tensor_details()}
+    given = (op["outputs"][0] for op in interpreter._get_ops_details() if op["op_name"] == operation)
+    return [shapes[index] for index in given]
 
 
 def ops_of(model: Any, *tensors: torch.Tensor, order: ChannelOrder = ChannelOrder.PYTORCH, **options: Any) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite import run_tflite, to_tflite
-from tests.converters.ops import check_dynamic, ops_of
+from tests.converters.ops import check_dynamic, ops_of, shapes_given
 from tests.sizes import check_sizes
 
 X = torch.randn(2, 6, 4, 5)
@@ -146,8 +148,34 @@ def test_slice_relu_is_lean(check):
     x = torch.randn(1, 3, 32, 40)
     check(SliceReLU(), x, tflite=True)
     ops = ops_of(SliceReLU(), x, order=ChannelOrder.TENSORFLOW)
-    assert len(ops) <= 6
+    assert len(ops) <= 8
     assert not {"SCATTER_ND", "TRANSPOSE"} & set(ops)
+
+
+@pytest.mark.parametrize("order", ChannelOrder)
+def test_only_the_part_that_a_slice_names_is_computed_anew(order):
+    """The rest is copied: selecting among all of its elements takes three times as long."""
+    x, written = torch.randn(1, 3, 32, 40), (1, 9, 40, 3) if order is ChannelOrder.TENSORFLOW else (1, 1, 9, 40)
+    model = nobuco.pytorch_to_keras(
+        SliceReLU(), [x], inputs_channel_order=order, outputs_channel_order=order, verbose=False
+    )
+    assert shapes_given(to_tflite(model), "SELECT_V2") == [written]
+
+
+def test_written_regions_of_all_forms(check):
+    """Whole axes, plain and strided slices, in every combination over three axes."""
+    entries = (S(None), S(1, 3), S(0, None, 2))
+    keys = [(S(None), *rest) for rest in itertools.product(entries, repeat=3)]
+
+    def program(x):
+        written = []
+        for number, key in enumerate(keys):
+            y = x * 1
+            y[key] = x[key] * -2 if number % 2 else 7.0
+            written.append(y)
+        return torch.stack(written)
+
+    check(program, torch.randn(1, 3, 4, 5))
 
 
 @pytest.mark.parametrize(

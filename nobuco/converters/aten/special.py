@@ -308,7 +308,7 @@ _polynomial(
 @elementwise(*functional(aten.gcd), operands=2)
 def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """gcd(Tensor self, Tensor other) -> Tensor"""
-    x, y = (tf.maximum(one, -one) for one in alike(self, other))  # of int64 TFLite has no ABS
+    x, y = map(tf.abs, alike(self, other))
 
     def turn(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.where(y == 0, x, y), tf.where(y == 0, y, x % tf.where(y == 0, tf.ones_like(y), y))

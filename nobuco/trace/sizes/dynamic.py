@@ -16,22 +16,27 @@ import numpy as np
 
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
-from nobuco.trace.sizes.conditions import Finding, Story, conditions, undecided
+from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
+from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import (
+    BATCHES,
+    MULTIPLES,
     Program,
     Rerun,
     Shape,
     checks,
     lightened,
+    multiples,
     one_by_one,
     parting,
     reach_in,
     reruns,
 )
+from nobuco.trace.sizes.story import Story
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
@@ -48,8 +53,12 @@ _COUNTS: tuple[Count, ...] = (
     lambda n, most: 1,
     lambda n, most: 0,
 )
+# So many runs that make the same calls tell how sizes grow.
+_FEWEST_ALIKE = 5
 # How many more runs to make at sizes where a decision would go the other way.
 _MOST_DIRECTED = 6
+# They may be so many times larger in any case, as is the run with twice the batch, the height and the width.
+_LARGER = 8.0
 
 
 @dataclass(frozen=True)
@@ -86,14 +95,15 @@ def trace_dynamic(
         graph = trace(function, args, kwargs, kept, paths)
     seconds = time.perf_counter() - started
     shapes = {i: given.shape for i, given in enumerate(inputs)}
-    program = Program(function, args, kwargs, shapes, {"sizes": kept, "paths": paths})
+    general = General(Program(function, args, kwargs, shapes, {"sizes": kept, "paths": paths}), graph, stands_for_all)
+    general = general if paths else general_by_values(general)
+    program, graph = general.program, general.graph
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
     trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
         resized = reruns(program, graph, seconds) if resizes else []
-        recounted = [_recounted_run(program, count) for count in _COUNTS if counts(graph)]
-        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
-        graph = learner.learnt(graph, resized, [run for run in recounted if run is not None])
+        names = [given.name for given in inputs]
+        graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
     return replace(
         graph,
         trials=(*graph.trials, *trials),
@@ -120,30 +130,41 @@ class _Learner:
     resizes: bool
     reach: float
 
-    def learnt(self, graph: Graph, resized: list[Rerun], recounted: Sequence[Graph]) -> Graph:
+    def learnt(self, graph: Graph, resized: list[Rerun]) -> Graph:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
-        story = self._directed(graph, resized, recounted)
+        counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
+        recounted = [run for run in counted if run is not None]
+        story = self._story(graph, resized, recounted)
+        for table in (MULTIPLES, BATCHES) if self.resizes else ():
+            if len(story.same) < _FEWEST_ALIKE:
+                resized = multiples(self.program, resized, table)
+                story = self._story(graph, resized, recounted)
+        story = self._directed(story)
+        resized = list(story.runs)
+        general, others = general_by_sizes(General(self.program, graph, self.stands_for_all), story.deciding, resized)
+        if general.program is not self.program:
+            return replace(self, program=general.program).learnt(general.graph, others)
         learnt = self._inferred(story)
         further = self._further(story, learnt) if self.resizes else []
         if further:
-            story = self._directed(graph, [*story.runs, *further], recounted)
+            story = self._directed(self._story(graph, [*story.runs, *further], recounted))
             learnt = self._inferred(story)
         if learnt is None:
             return self._unfollowed(story)
         same = [*story.same, *story.recounted]
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
-        graph = self._with_findings(replace(learnt.graph, trials=trials), conditions(story, learnt.lost, same))
+        findings = conditions(story, learnt.lost, same, general.refuses)
+        graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
         return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
 
-    def _directed(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
+    def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
-        story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
-            sizes = story.other_way(self.reach)
+            sizes = story.other_way(max(self.reach, _LARGER))
             if sizes is None:
                 break
-            resized = [*resized, self.program.at(sizes)]
-            story = self._story(graph, resized, recounted)
+            recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
+            story = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
         return story
 
     def _inferred(self, story: Story) -> Inferred | None:
@@ -170,11 +191,11 @@ class _Learner:
             graph,
             conditions=tuple(finding.condition for finding in findings),
             evidence={
-                message: tuple(trial_of(self.names, run) for run in finding.shown_by)
+                message: tuple(trial_of(self.names, run) for run in _telling(finding.shown_by))
                 for message, finding in zip(messages, findings)
             },
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
-            warnings=(*graph.warnings, *messages),
+            warnings=(*graph.warnings, *(f.condition.message for f in findings if not f.condition.is_refused)),
         )
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
@@ -246,6 +267,11 @@ def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value]
         return [mine, *(run.get(value.id, same) for run in runs)]
 
     return shapes
+
+
+def _telling(runs: Sequence[Graph]) -> Sequence[Graph]:
+    """Those of these runs whose inputs have elements, if any have: a model that gives nothing for nothing is right."""
+    return [run for run in runs if all(prod(given.shape) for given in run.inputs)] or runs
 
 
 def _followed(runs: Sequence[Graph], lost: Sequence[Lost]) -> list[Graph]:

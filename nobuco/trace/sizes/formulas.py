@@ -24,6 +24,7 @@ _FEWEST_RUNS = 4
 _LARGEST_FACTOR = 64
 # At how many combinations of sizes a formula is looked at, besides the regular ones.
 _DRAWN = 3000
+_TOLD = 64  # numbers that sizes are compared with
 _LARGEST_SIZE = 1 << 16
 
 _INFIX: dict[Callable[..., Any], str] = {
@@ -89,7 +90,12 @@ class Formulas:
     def lengths(self) -> list[Any]:
         """For each axis, its length in each combination that is looked at: small ones all, larger ones drawn."""
         random = np.random.default_rng(0)
-        sizes = np.unique(np.r_[0:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17)])
+        told = [guard.other for guard in self.graph.guards if type(guard.other) is int]
+        told = [n for number in told for n in (number, number + 1) if 1 <= n <= _LARGEST_SIZE]  # where one turns
+        sizes = np.unique(
+            np.r_[0:70, np.geomspace(70, _LARGEST_SIZE, 60).astype(int), 2 ** np.arange(17), told[:_TOLD]]
+        )
+        sizes = sizes.astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
@@ -98,7 +104,9 @@ class Formulas:
 
     @cached_property
     def _made(self) -> Mapping[int, Node]:
-        return {v.id: node for node in self.graph.walk() for v in node.results if v.kind is ValueKind.SIZE}
+        leaf_nodes = [node for node in self.graph.walk() if not node.children]
+        # The first one: what comes later has returned what it was given.
+        return {v.id: node for node in reversed(leaf_nodes) for v in node.results if v.kind is ValueKind.SIZE}
 
     def of(self, leaf: Any) -> Formula | None:
         """The formula of a size (or a number); None where it is not known."""

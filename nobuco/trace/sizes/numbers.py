@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -35,8 +36,8 @@ class Recorder(Protocol):
     def record_number(self, op: Callable[..., Any], args: tuple[Any, ...], number: int | float) -> Value:
         """Record `op(*args)`, which gave `number`."""
 
-    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
-        """Note that Python has decided by a size: `how` it looked at it, and what it saw."""
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> Any:
+        """Note that Python decides by a size, `how` it looks at it, and what comes of it; gives what it is to see."""
 
 
 def size_of(x: torch.Tensor, dim: int) -> int:
@@ -102,8 +103,7 @@ def _masked(self: Any, mask: Any) -> Any:
     """`n & 1` and the like, as the remainders that they are."""
     if type(mask) is int and mask > 0 and mask & (mask + 1) == 0:
         return self % (mask + 1)
-    _note_guard(self, "and", mask, plain(self) & plain(mask))
-    return plain(self) & plain(mask)
+    return _note_guard(self, "and", mask, plain(self) & plain(mask))
 
 
 def _inverted(self: Any) -> Any:
@@ -138,26 +138,23 @@ def _comparison(op: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, (int, float)):
             return NotImplemented
-        outcome = op(plain(self), plain(other))
-        _note_guard(self, op.__name__, other, outcome)
-        return outcome
+        return _note_guard(self, op.__name__, other, op(plain(self), plain(other)))
 
     return method
 
 
 def _look(name: str, base: type) -> Callable[..., Any]:
     def method(self: Any, *args: Any) -> Any:
-        outcome = getattr(base, name)(plain(self), *args)
-        _note_guard(self, name.strip("_"), None, outcome)
-        return outcome
+        return _note_guard(self, name.strip("_"), None, getattr(base, name)(plain(self), *args))
 
     return method
 
 
-def _note_guard(number: Any, how: str, other: Any, outcome: Any) -> None:
+def _note_guard(number: Any, how: str, other: Any, outcome: Any) -> Any:
     """Note a decision, unless it is PyTorch itself that looks (argument checks do so all the time)."""
-    if not is_library(sys._getframe(2).f_code.co_filename):
-        number.recorder.note_guard(number.value, how, other, outcome)
+    if is_library(sys._getframe(2).f_code.co_filename):
+        return outcome
+    return number.recorder.note_guard(number.value, how, other, outcome)
 
 
 _BINARY: dict[str, Callable[..., Any]] = {
@@ -178,13 +175,21 @@ _WHOLE: dict[str, Callable[..., Any]] = {"or": operator.or_, "xor": operator.xor
 # `TracedInt` are such, too; `__repr__` and `__str__` are those of errors and logs.
 _LOOKS = {int: ("__bool__", "__float__", "__hash__"), float: ("__bool__", "__hash__")}
 
+NEGATED: Mapping[Callable[..., Any], Callable[..., Any]] = MappingProxyType(
+    {
+        operator.eq: operator.ne, operator.ne: operator.eq, operator.lt: operator.ge, operator.ge: operator.lt,
+        operator.gt: operator.le, operator.le: operator.gt,
+    }
+)  # fmt: skip
+COMPARISONS = MappingProxyType({op.__name__: op for op in NEGATED})
+
 for _kind, _base in ((TracedInt, int), (TracedFloat, float)):
     for _name, _op in _BINARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
         setattr(_kind, f"__r{_name}__", _arithmetic(_op, swapped=True))
     for _name, _op in _UNARY.items():
         setattr(_kind, f"__{_name}__", _arithmetic(_op, swapped=False))
-    for _op in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+    for _op in NEGATED:
         setattr(_kind, f"__{_op.__name__}__", _comparison(_op))
     for _name in _LOOKS[_base]:
         setattr(_kind, _name, _look(_name, _base))

@@ -18,7 +18,7 @@ HERE = object()
 
 # In so many runs a function of a size must hold, with different results, before it is believed.
 _FEWEST_NUMBERS = 4
-_OF_TWO: tuple[Callable[..., int], ...] = (operator.mul, operator.add, operator.sub, max, min)
+_OF_TWO: tuple[Callable[..., int], ...] = (max, min)
 _MOST_PAIRED = 30
 _Steps = tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]
 # Functions of one size that give a whole number: the root, and the next power of two.
@@ -61,6 +61,7 @@ def candidates(sizes: Sequence[tuple[tuple[Any, ...], Value]], numbers: tuple[An
                 yield replace(recipe, steps=(*first, *recipe.steps))
     for met, size in sizes if any(type(n) is float for n in numbers) else ():
         yield from _affine(size, met, numbers)
+    yield from _products(dict(reversed(whole)), numbers)
     yield from _of_two(dict(whole), numbers)
 
 
@@ -78,8 +79,24 @@ def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterato
             yield Recipe(size, tuple((op, (HERE, bound)) for op, bound in made))
 
 
+def _products(whole: Mapping[tuple[int, ...], Value], numbers: tuple[int, ...]) -> Iterator[Recipe]:
+    """A product, a sum or a difference of two sizes."""
+    inverses: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+        (operator.mul, _quotient), (operator.add, operator.sub), (operator.sub, operator.add)
+    )  # fmt: skip
+    for met, size in whole.items():
+        for op, inverse in inverses:
+            other = whole.get(tuple(map(inverse, numbers, met)))
+            if other is not None and len(set(met)) > 1:
+                yield Recipe(other, ((op, (HERE, size)),))
+
+
+def _quotient(number: int, by: int) -> int | None:
+    return number // by if by and number % by == 0 else None
+
+
 def _of_two(sizes: Mapping[tuple[int, ...], Value], numbers: tuple[Any, ...]) -> Iterator[Recipe]:
-    """A number that two sizes make: their product, their sum, and so on."""
+    """The larger, or the smaller, of two sizes."""
     if all(type(n) is int for n in numbers):
         for (met, size), (other, second) in itertools.product(list(sizes.items())[:_MOST_PAIRED], repeat=2):
             for op in _OF_TWO:

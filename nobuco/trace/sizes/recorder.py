@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from nobuco.ir import Value
 from nobuco.trace.calls import name_of
 from nobuco.trace.session import Session
-from nobuco.trace.sizes.numbers import Kept, TracedInt, plain, size_of, traced_number
+from nobuco.trace.sizes.numbers import COMPARISONS, NEGATED, Kept, TracedInt, plain, size_of, traced_number
 from nobuco.trace.traceable import asks_for_sizes
 
 
@@ -46,7 +47,7 @@ class SizeRecorder:
         for dim in (asked,) if isinstance(asked, int) else asked:
             if input.dim():
                 size = self._size(input, dim % input.dim(), input.shape[dim])
-                self.note_guard(size.value, "eq", 1, plain(size) == 1)
+                self._session.record.note_guard(size.value, "eq", 1, plain(size) == 1)
 
     def note_pieces(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
         """Note what `chunk` and `split` decide by: how many pieces there are."""
@@ -73,9 +74,29 @@ class SizeRecorder:
         record.add(op, tensors.read(args), {}, value)
         return value
 
-    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> None:
-        """Note that Python has decided by a size."""
-        self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
+    def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> Any:
+        """Note that Python decides by a size; gives what it is to see."""
+        settled = self._session.record.settled(how) if isinstance(outcome, bool) else None
+        if settled is None:
+            self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
+            return outcome
+        self._session.record.note_settled(how, lambda: self._truth(value, how, other, settled))
+        return settled
+
+    def _truth(self, value: Value, how: str, other: Any, way: bool) -> TracedInt:
+        """1 where a decision goes that way, else 0."""
+        op = COMPARISONS.get(how, operator.ne)
+        op, args = op if way else NEGATED[op], (value, 0 if how == "bool" else other)
+        number = int(op(self._session.memory.samples[value.id], plain(args[1])))
+        return traced_number(number, self.record_number(op, args, number), self)
+
+    def gated(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The arguments of a call; of one to `pad` that the program would not make, such that it does nothing."""
+        gate = self._session.record.gate() if name_of(func) == "pad" else None
+        if gate is None:
+            return args, kwargs
+        input, pad, *rest = args if len(args) > 1 else (*args, kwargs["pad"])
+        return (input, [n * gate for n in pad], *rest), {k: v for k, v in kwargs.items() if k != "pad"}
 
     def _keeps_sizes(self) -> bool:
         kept = self._session.sizes

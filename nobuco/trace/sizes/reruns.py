@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Samples, Value, ValueKind, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Guard, Node, Samples, Site, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.registry import operation_name
+from nobuco.trace.record import NOTHING_SETTLED, Asked
 from nobuco.trace.tracer import Failure, traced
 
 Shape = Sequence["int | None"]
@@ -41,6 +43,10 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
 )
 # Much larger ones are run where they cost little: a window, a cut or a table may end there.
 FAR: tuple[Change, ...] = (lambda n, axis: 10 * n + 2 * axis, lambda n, axis: 100 * n)
+# By how much to multiply the axes, counted from the batch, where few of the above make the same calls: a program takes
+# multiples of some size alone, or goes another way at all others; or it takes another way but for the batch (a loop).
+MULTIPLES = ((3, 2, 2, 1), (2, 3, 1, 2), (1, 3, 3, 2), (4, 1, 2, 3), (3, 4, 3, 3), (2, 1.5, 1.5, 2), (5, 2, 4, 1.5))
+BATCHES = ((2, 1, 1, 1), (3, 1, 1, 1), (4, 1, 1, 1), (5, 1, 1, 1), (7, 1, 1, 1))
 # Seconds that one run at much larger sizes may take, by what the run on the example took.
 FAR_SECONDS = 1.0
 _OPERATORS = "torch.ops."
@@ -81,6 +87,11 @@ class Program:
             for axis, size in enumerate(shape)
             if size is None and given[position].shape[axis]
         }
+
+    def settling(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Program:
+        """The program with a decision made for good, beside those that are; `gated` are its calls of `pad`."""
+        settled = self.options.get("settled", NOTHING_SETTLED).plus(place, way, gated)
+        return replace(self, options={**self.options, "settled": settled})
 
     def at(self, sizes: Sizes) -> Rerun:
         """A run with these lengths of dynamic axes."""
@@ -160,6 +171,19 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
 def _growth(axes: Sizes, sizes: Sizes) -> float:
     """How many times more there is at these sizes than in the example."""
     return float(np.prod([sizes[place] / n for place, n in axes.items()]))
+
+
+def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[float]]) -> list[Rerun]:
+    """Runs at multiples of the example's sizes, beside those that there are."""
+    axes = program.dynamic_axes
+    found = {tuple(run.sizes.values()): run for run in ran}
+    for factors in table:
+        _tried(program, axes, partial(_multiple, factors), found)
+    return list(found.values())
+
+
+def _multiple(factors: Sequence[float], n: int, axis: int) -> int:
+    return round(n * factors[axis % len(factors)])
 
 
 def _checks_sizes(node: Node) -> bool:

@@ -1,0 +1,113 @@
+"""Arithmetic of integers of other sizes than 32 bits, most of which TFLite lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.export.lowering.operation import Rule, recreated
+
+# Integers of few bits are computed in more and cast back, which wraps around as their own arithmetic does.
+_WIDER = {tf.int8: tf.int32, tf.uint8: tf.int32, tf.int16: tf.int32, tf.uint16: tf.int32, tf.uint32: tf.int64}
+_ARITHMETIC = frozenset((
+    "Abs", "Add", "AddN", "AddV2", "ArgMax", "ArgMin", "BatchMatMul", "BatchMatMulV2", "ClipByValue", "Cumsum",
+    "Div", "Equal", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Less", "LessEqual", "MatMul", "Max",
+    "Maximum", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NotEqual", "Pad", "PadV2", "Pow", "Prod", "Relu",
+    "ReverseV2", "Select", "SelectV2", "Sign", "Square", "SquaredDifference", "Sub", "Sum", "Tile", "TruncateDiv",
+    "TruncateMod",
+))  # fmt: skip
+
+
+def floor_quotient(a: Any, b: Any) -> Any:
+    """`a // b` of int64, rounded down.
+
+    Each turn finds the quotient of what is left to within 3 parts in 2**24, so that the third is exact for all int64.
+    """
+    total, rest = _quotient(a, b)
+    return total - tf.cast(_is_below(a, rest, b), tf.int64)
+
+
+def truncated_quotient(a: Any, b: Any) -> Any:
+    """The quotient of int64 rounded towards zero."""
+    total, rest = _quotient(a, b)
+    towards = tf.cast(_is_below(a, rest, b), tf.int64)
+    return total - towards + tf.cast((a - (total - towards) * b != 0) & ((a < 0) != (b < 0)), tf.int64)
+
+
+def _quotient(a: Any, b: Any) -> tuple[Any, Any]:
+    """A quotient, and what is left."""
+    total: Any = 0
+    most = float(2**63 - 2**39)  # the largest float32 that is an int64
+    for _ in range(3):
+        found = tf.round(tf.clip_by_value(tf.cast(a, tf.float32) / tf.cast(b, tf.float32), -most, most))
+        found = tf.cast(found, tf.int64)
+        total, a = total + found, a - found * b
+    return total, a
+
+
+def _is_below(a: Any, rest: Any, b: Any) -> Any:
+    """Where a quotient is one too large."""
+    return (rest != 0) & ((rest < 0) != (b < 0))
+
+
+def _absolute(x: Any) -> Any:
+    return tf.maximum(x, -x)
+
+
+def _sign(x: Any) -> Any:
+    return tf.clip_by_value(x, -1, 1)
+
+
+def _unpacked(operation: tf.Operation, x: Any) -> list[Any]:
+    """Slices, which TFLite makes of any integers."""
+    lead = (slice(None),) * (operation.get_attr("axis") % len(x.shape))
+    places = [(*lead, i) for i in range(operation.get_attr("num"))]
+    return [x[place] for place in places]
+
+
+def _of_all(compute: Callable[..., Any]) -> Rule:
+    return lambda operation, *inputs: [compute(*inputs)]
+
+
+_OF_64_BITS: Mapping[str, Rule] = {
+    "FloorDiv": _of_all(floor_quotient),
+    "TruncateDiv": _of_all(truncated_quotient),
+    "Abs": _of_all(_absolute),
+    "Sign": _of_all(_sign),
+    "Unpack": _unpacked,
+}
+
+
+def _matrix_product(operation: tf.Operation, a: Any, b: Any) -> list[Any]:
+    """Sums of products, of which TFLite has those of floats alone."""
+    names = ("transpose_a", "transpose_b") if operation.type == "MatMul" else ("adj_x", "adj_y")
+    a, b = (
+        tf.linalg.matrix_transpose(x) if operation.get_attr(name) else x for x, name in zip((a, b), names, strict=True)
+    )
+    return [tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], -2)]
+
+
+_PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
+
+
+def _in_more_bits(operation: tf.Operation, *inputs: Any) -> list[Any]:
+    wide = [tf.cast(x, _WIDER.get(x.dtype, x.dtype)) for x in inputs]
+    build = _matrix_product if operation.type in _PRODUCTS else _recreated_wider
+    results = build(operation, *wide)
+    return [tf.cast(y, t.dtype) for y, t in zip(results, operation.outputs)]
+
+
+def _recreated_wider(operation: tf.Operation, *inputs: Any) -> list[Any]:
+    return recreated(operation, inputs, lambda dtype: _WIDER.get(dtype, dtype))
+
+
+def rule(operation: tf.Operation) -> Rule | None:
+    """What stands for an operation on integers, where TFLite has none."""
+    dtypes = {tensor.dtype for tensor in operation.inputs}
+    if operation.type in _PRODUCTS and dtypes <= {tf.int32, tf.int64}:
+        return _matrix_product
+    if dtypes == {tf.int64}:
+        return _OF_64_BITS.get(operation.type)
+    return _in_more_bits if operation.type in _ARITHMETIC and not dtypes.isdisjoint(_WIDER) else None

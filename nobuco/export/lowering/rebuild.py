@@ -1,0 +1,135 @@
+"""A function of TensorFlow's built again, operation by operation, with other ones where TFLite has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from nobuco.export.lowering import bits, complex_numbers, functions, integers, matrices, rotations
+from nobuco.export.lowering.operation import Pair, Rule, joined, recreated, split
+
+_ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_LOOPS = {"While", "StatelessWhile"}
+_BRANCHES = {"If", "StatelessIf"}
+_CASES = {"Case", "StatelessCase"}
+# Attributes by which operations name the functions that they call.
+_BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
+Value = Any  # a tensor, or a pair of them for complex numbers
+
+
+def lowered(function: Any) -> Any:
+    """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them."""
+    if not any(_rule(operation) is not None for operation in _operations(function.graph)):
+        return function
+    (specs, _), results = function.structured_input_signature, function.structured_outputs
+
+    @tf.function(input_signature=specs, autograph=False)
+    def serve(*tensors: Any) -> Any:
+        values = [split(tensor) for tensor in (*tensors, *function.captured_inputs)]
+        outputs = [joined(value) for value in _run(function.graph, values)]
+        return tf.nest.pack_sequence_as(results, outputs, expand_composites=True)
+
+    return serve.get_concrete_function()
+
+
+def _rule(operation: tf.Operation) -> Rule | None:
+    """What stands for an operation that TFLite lacks."""
+    return next((rule for room in _ROOMS if (rule := room.rule(operation)) is not None), None)
+
+
+def _operations(graph: Any) -> Iterator[tf.Operation]:
+    """All operations of a function, those of the functions that it calls included."""
+    for operation in graph.get_operations():
+        yield operation
+        for body in _bodies(operation):
+            yield from _operations(body)
+
+
+def _bodies(operation: tf.Operation) -> list[Any]:
+    attributes = operation.node_def.attr
+    named = [attributes[name] for name in _BODIES if name in attributes]
+    functions = [f for value in named for f in (value.list.func if value.HasField("list") else [value.func])]
+    return [operation.graph._get_function(f.name).graph for f in functions if f.name]
+
+
+def _run(graph: Any, inputs: Sequence[Value]) -> list[Value]:
+    """The outputs of a function's body for these inputs, captured ones last."""
+    values: dict[Any, Value] = {tensor.ref(): value for tensor, value in zip(graph.inputs, inputs)}
+    for operation in graph.get_operations():
+        if operation.type != "Placeholder":
+            results = _operation(operation, [values[tensor.ref()] for tensor in operation.inputs])
+            values.update(zip((tensor.ref() for tensor in operation.outputs), results))
+    return [values[tensor.ref()] for tensor in graph.outputs]
+
+
+def _operation(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+    for kinds, build in _CONTROL.items():
+        if operation.type in kinds:
+            return build(operation, inputs)
+    rule = _rule(operation)
+    return recreated(operation, inputs) if rule is None else rule(operation, *inputs)
+
+
+def _call(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+    (body,) = _bodies(operation)
+    return _run(body, inputs)
+
+
+def _loop(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+    condition, body = _bodies(operation)
+
+    def values(flat: Sequence[Any]) -> list[Value]:
+        return _packed(inputs, _with_handles(inputs, flat))
+
+    flat = [tensor for tensor in _flat(inputs) if tensor.dtype != tf.resource]
+    shapes = [t.shape for value, t in zip(inputs, operation.outputs) for _ in _flat([value]) if t.dtype != tf.resource]
+    results = tf.while_loop(
+        lambda *flat: _run(condition, values(flat))[0],
+        lambda *flat: [t for t in _flat(_run(body, values(flat))) if t.dtype != tf.resource],
+        flat,
+        shape_invariants=shapes,
+    )
+    return values(results)
+
+
+def _branch(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+    then, otherwise = _bodies(operation)
+    condition, *rest = inputs
+    return _chosen(operation, lambda sides: tf.cond(condition, *sides), [then, otherwise], rest)
+
+
+def _case(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+    index, *rest = inputs
+    return _chosen(operation, lambda sides: tf.switch_case(index, sides), _bodies(operation), rest)
+
+
+def _chosen(operation: tf.Operation, choose: Any, bodies: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
+    kinds = [Pair(t, t) if t.dtype.is_complex else t for t in operation.outputs]
+    return _packed(kinds, choose([lambda body=body: _flat(_run(body, inputs)) for body in bodies]))
+
+
+_CONTROL: Mapping[frozenset[str], Any] = {
+    frozenset(_CALLS): _call,
+    frozenset(_LOOPS): _loop,
+    frozenset(_BRANCHES): _branch,
+    frozenset(_CASES): _case,
+}
+
+
+def _flat(values: Sequence[Value]) -> list[Any]:
+    return [part for value in values for part in (value if isinstance(value, Pair) else (value,))]
+
+
+def _packed(like: Sequence[Value], flat: Sequence[Any]) -> list[Value]:
+    """A flat list as values, pairs where there are pairs in another list."""
+    rest = iter(flat)
+    return [Pair(next(rest), next(rest)) if isinstance(value, Pair) else next(rest) for value in like]
+
+
+def _with_handles(inputs: Sequence[Value], flat: Sequence[Any]) -> list[Any]:
+    """All that goes through a loop; a handle of a variable is the same in each turn."""
+    rest = iter(flat)
+    return [tensor if tensor.dtype == tf.resource else next(rest) for tensor in _flat(inputs)]

@@ -1,0 +1,292 @@
+"""What TFLite lacks, in a TFLite file without Flex, against PyTorch."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+import torch.nn.functional as F
+from ai_edge_litert.interpreter import Interpreter
+from torch import linalg, nn
+
+import nobuco
+from nobuco.export import run_tflite, to_tflite
+from tests.tflite_operations import tflite_operations
+
+
+def tflite_of(model, *args, **options):
+    order = nobuco.ChannelOrder.PYTORCH
+    converted = nobuco.pytorch_to_keras(
+        model, args=list(args), inputs_channel_order=order, outputs_channel_order=order, verbose=False, **options
+    )
+    return to_tflite(converted)
+
+
+def assert_matches(model, *args, tolerance=1e-5):
+    with torch.no_grad():
+        expected = model(*args).numpy()
+    (found,) = run_tflite(tflite_of(model, *args), [arg.numpy() for arg in args])
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    if expected.dtype.kind in "ib" or expected.dtype == bool:
+        np.testing.assert_array_equal(found, expected)
+    else:
+        finite = np.abs(expected[np.isfinite(expected)])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * finite.max(initial=1e-30))
+
+
+def real(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+pairs, numbers = torch.view_as_real, torch.view_as_complex
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 16, 63, 97, 400, 512, 1500])
+@pytest.mark.parametrize("transform", ["rfft", "fft", "ifft", "irfft"])
+def test_transform(transform, length):
+    compute = getattr(torch.fft, transform)
+    if transform in ("rfft", "fft"):
+        assert_matches(lambda x: pairs(compute(x)), real(2, length))
+    elif transform == "ifft":
+        assert_matches(lambda x: pairs(compute(numbers(x))), real(2, length, 2))
+    else:
+        assert_matches(lambda x: compute(numbers(x)), real(2, max(length, 2), 2))
+
+
+WINDOW = torch.hann_window(64)
+PROGRAMMES = {
+    "of a vector": (lambda x: pairs(torch.fft.rfft(x)), real(60)),
+    "cut": (lambda x: torch.fft.rfft(x, n=7).abs(), real(3, 9)),
+    "padded": (lambda x: torch.fft.rfft(x, n=20).abs(), real(3, 9)),
+    "of odd length": (lambda x: torch.fft.irfft(numbers(x), n=7), real(3, 9, 2)),
+    "along the first": (lambda x: torch.fft.fft(x, dim=0).real, real(6, 5)),
+    "of all": (lambda x: torch.fft.fftn(x).imag, real(3, 4, 5)),
+    "both ways": (lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 2, s=(12, 20)), real(2, 12, 20)),
+    "Hermitian": (lambda x: torch.fft.hfft(numbers(x)), real(3, 9, 2)),
+    "orthonormal": (lambda x: torch.fft.rfft(x, norm="ortho").abs(), real(3, 9)),
+    "spectrogram": (lambda x: torch.stft(x, 64, 16, window=WINDOW, return_complex=True).abs() ** 2, real(1, 500)),
+    "filtered": (
+        lambda x: torch.istft(torch.stft(x, 64, 16, window=WINDOW, return_complex=True) * 0.5, 64, 16, window=WINDOW),
+        real(1, 512),
+    ),
+    "rotary": (
+        lambda x, c: pairs(numbers(x.reshape(1, 4, 4, 2)) * torch.polar(torch.ones_like(c), c)).flatten(-2),
+        real(1, 4, 8),
+        real(4, 4),
+    ),
+    "written": (lambda x: pairs(numbers(x.clone()).index_fill(1, torch.tensor([1]), 2j)), real(3, 5, 2)),
+    "joined": (lambda x: pairs(torch.cat([numbers(x), numbers(x).flip(0)], 1)[:, ::2].roll(1, 0)), real(3, 5, 2)),
+    "chosen": (lambda x: pairs(torch.where(x[..., 0] > 0, numbers(x), numbers(x) * 1j)), real(3, 5, 2)),
+    "equal": (lambda x: numbers(x) == numbers(x.abs()), real(3, 5, 2)),
+    "sums": (lambda x: pairs(torch.stack([numbers(x).sum(0), numbers(x).mean(0), numbers(x).prod(0)])), real(3, 5, 2)),
+    "running": (lambda x: pairs(numbers(x).cumprod(0) + numbers(x).cumsum(0)), real(3, 5, 2)),
+    "adjoint": (lambda x: pairs(numbers(x) @ numbers(x).mH), real(2, 3, 4, 2)),
+    "einsum": (
+        lambda x, y: pairs(torch.einsum("bij,jk->bik", numbers(x), numbers(y))),
+        real(2, 3, 4, 2),
+        real(4, 5, 2),
+    ),
+    "over real": (lambda x, y: pairs(numbers(x) / y), real(3, 5, 2), real(3, 5)),
+    "norm": (lambda x: linalg.vector_norm(numbers(x)), real(5, 2)),
+    "given": (lambda z: (z * z).real, torch.complex(real(3, 4), real(4, 3).T.contiguous())),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMMES)
+def test_complex_numbers(name):
+    model, *args = PROGRAMMES[name]
+    assert_matches(model, *args)
+
+
+FUNCTIONS = [
+    "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid", "sgn", "reciprocal",
+    "square", "log1p", "expm1", "asin", "acos", "atan", "asinh", "acosh", "atanh", "log2", "exp2", "abs",
+    "angle",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_of_complex_numbers(name):
+    def compute(x):
+        result = getattr(torch, name)(numbers(x))
+        return pairs(result) if result.is_complex() else result
+
+    assert_matches(compute, real(3, 5, 2))
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "pow"])
+def test_arithmetic_of_complex_numbers(name):
+    assert_matches(lambda x, y: pairs(getattr(torch, name)(numbers(x), numbers(y))), real(3, 5, 2), real(1, 5, 2))
+
+
+def test_sizes_of_complex_numbers():
+    x = torch.tensor([[0.0, 0.0], [3e30, 4e30], [1e-30, 1e-30], [torch.inf, 1], [torch.nan, 1], [0, -2]])
+    assert_matches(lambda x: numbers(x).abs(), x, tolerance=1e-6)
+
+
+def test_complex_weights():
+    class Filter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.complex(real(4, 6), real(6, 4).T))
+
+        def forward(self, x):
+            return torch.fft.irfft(torch.fft.rfft(x) * self.weight[:, :5], n=8)
+
+    assert_matches(Filter(), real(2, 4, 8))
+
+
+def test_complex_numbers_of_dynamic_length():
+    def model(x):
+        return torch.fft.fft(x).abs()
+
+    data = tflite_of(model, real(1, 12), input_shapes=[(None, None)])
+    for shape in ((1, 12), (3, 7), (2, 30)):
+        (found,) = run_tflite(data, [real(*shape).numpy()])
+        np.testing.assert_allclose(found, model(real(*shape)), atol=1e-4)
+
+
+def test_complex_numbers_in_a_loop_and_a_branch():
+    def model(x):
+        (z,) = torch.while_loop(lambda z: z.abs().sum() < 100, lambda z: (z * (1.5 + 0.5j),), (numbers(x),))
+        return torch.cond(z.real.sum() > 0, lambda z: pairs(z * 2j), lambda z: pairs(z * 1.0), (z,))
+
+    data = tflite_of(model, real(3, 5, 2))
+    for x in (real(3, 5, 2), -real(3, 5, 2), 0.01 * real(3, 5, 2)):
+        (found,) = run_tflite(data, [x.numpy()])
+        np.testing.assert_allclose(found, model(x), rtol=1e-4, atol=1e-3)
+
+
+def test_complex_outputs_are_told():
+    with pytest.raises(nobuco.ExportError, match=r"output_0 is complex64; .*torch\.view_as_real"):
+        tflite_of(torch.fft.fft, real(1, 12))
+
+
+INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int64]
+
+
+def whole(dtype, *shape):
+    kind, generator = torch.iinfo(dtype), torch.Generator().manual_seed(3)
+    return torch.randint(kind.min, kind.max, shape, dtype=dtype, generator=generator)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_arithmetic_of_integers(dtype):
+    def model(x, y):
+        trunc = torch.div(x, y, rounding_mode="trunc")
+        sums = [x + y, x - y, x * y, 255 - x, x // y, trunc, x % y, x.maximum(y), x.relu(), x.clamp(3, 100), x**2]
+        chosen = [torch.where(x > y, x, y), x.masked_fill(x < 5, 1), x.sign(), x.abs(), x.flip(1), x.tril()]
+        return torch.stack([*sums, *chosen])
+
+    y = whole(dtype, 7, 5).T.contiguous()
+    assert_matches(model, whole(dtype, 5, 7), torch.where(y == 0, torch.ones_like(y), y))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+def test_whole_rows_of_integers(dtype):
+    assert_matches(lambda x: torch.stack([x.sum(1), x.prod(1), x.amax(1).long(), x.argmin(1)]), whole(dtype, 5, 7))
+    assert_matches(lambda x, y: F.pad(x @ y, (1, 2)).repeat(1, 2), whole(dtype, 5, 7), whole(dtype, 7, 3))
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, torch.int32], ids=str)
+def test_bits(dtype):
+    x, y, places = whole(dtype, 5, 7), whole(dtype, 7), torch.arange(7).to(dtype)
+    assert_matches(lambda x, y: torch.stack([x & y, x | y, x ^ y, (x & 5).expand(5, 7), ~x]), x, y)
+    assert_matches(lambda x, places: torch.stack([x << places, x >> places, x >> 3, x << 70]), x, places)
+
+
+def test_far_shifts_of_64_bits():
+    places = torch.tensor([0, 1, 31, 32, 33, 62, 63])
+    assert_matches(lambda x, places: torch.stack([x << places, x >> places]), whole(torch.int64, 5, 7), places)
+
+
+@pytest.mark.parametrize("name", ["log1p", "expm1", "erf", "erfc", "erfinv", "sinh", "asinh", "atanh"])
+def test_small_numbers_keep_their_digits(name):
+    compute = getattr(torch, name)
+    x = torch.tensor([1e-6, -1e-6, 1e-9, 0.0, 1e-3, 0.3, -0.5, 0.9])
+    (found,) = run_tflite(tflite_of(compute, x), [x.numpy()])
+    np.testing.assert_allclose(found, compute(x), rtol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["log1p", "expm1", "erf", "erfc", "erfinv"])
+def test_special_numbers(name):
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan, 0.0, 1.0, -1.0, 88.0, -88.0, 11.0, 4.0, -4.0])
+    (found,) = run_tflite(tflite_of(getattr(torch, name), x), [x.numpy()])
+    np.testing.assert_allclose(found, getattr(torch, name)(x), rtol=2e-6, atol=1e-37)
+
+
+def test_gelu_stays_one_operation():
+    assert tflite_operations(lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)), real(3, 5)) == ["GELU"]
+
+
+def positive_definite(n):
+    a = real(3, n, n)
+    return a @ a.mT + n * torch.eye(n)
+
+
+A, B, S = real(3, 5, 5), real(3, 5, 2), positive_definite(5)
+TURNED = torch.stack([torch.eye(4)[[1, 2, 3, 0]], torch.eye(4)[[3, 0, 2, 1]]])
+
+
+@pytest.mark.parametrize(
+    ("compute", "args"),
+    [
+        pytest.param(linalg.cholesky, [S], id="cholesky"),
+        pytest.param(lambda x: linalg.cholesky(x, upper=True), [S[0]], id="upper"),
+        pytest.param(torch.cholesky_solve, [B, linalg.cholesky(S)], id="cholesky_solve"),
+        pytest.param(torch.cholesky_inverse, [linalg.cholesky(S[0])], id="cholesky_inverse"),
+        pytest.param(linalg.solve, [A, B], id="solve"),
+        pytest.param(linalg.solve, [A[0], B[0, :, 0]], id="vector"),
+        pytest.param(lambda a, b: linalg.solve(a, b, left=False), [A, B.mT.contiguous()], id="right"),
+        pytest.param(linalg.solve, [TURNED, real(2, 4, 3)], id="pivots"),
+        pytest.param(linalg.inv, [A], id="inverse"),
+        pytest.param(lambda x: linalg.matrix_power(x, -2), [A], id="power"),
+        pytest.param(linalg.det, [A], id="determinant"),
+        pytest.param(lambda a, b: linalg.solve_triangular(a, b, upper=False), [S, B], id="lower"),
+        pytest.param(lambda a, b: linalg.solve_triangular(a, b, upper=True), [S[0], B], id="broadcast"),
+        pytest.param(lambda a: linalg.qr(a)[0], [real(2, 5, 3)], id="q"),
+        pytest.param(lambda a: linalg.qr(a)[1], [real(2, 4, 4)], id="r"),
+        pytest.param(lambda a: linalg.qr(a)[1], [real(2, 3, 5)], id="wide"),
+        pytest.param(lambda a: linalg.qr(a, mode="complete")[0], [real(2, 5, 3)], id="complete"),
+        pytest.param(lambda a: linalg.qr(a)[1], [real(4, 4).triu()], id="triangular"),
+        pytest.param(linalg.eigvalsh, [S], id="eigenvalues"),
+        pytest.param(linalg.eigvalsh, [torch.eye(4)], id="equal ones"),
+        pytest.param(lambda a: (v := linalg.eigh(a)[1]).mT @ v, [S], id="orthogonal"),
+        pytest.param(lambda a: (e := linalg.eigh(a))[1] * e[0][:, None] @ e[1].mT, [S], id="eigenvectors"),
+        pytest.param(linalg.svdvals, [real(3, 6)], id="singular values"),
+        pytest.param(lambda a: (s := linalg.svd(a, False))[0] * s[1][:, None] @ s[2], [real(2, 5, 3)], id="tall"),
+        pytest.param(lambda a: (s := linalg.svd(a, False))[0] * s[1][:, None] @ s[2], [real(2, 3, 5)], id="flat"),
+        pytest.param(linalg.pinv, [real(5, 3)], id="pseudoinverse"),
+        pytest.param(lambda a, b: linalg.lstsq(a, b)[0], [real(6, 3), real(6, 2)], id="least squares"),
+        pytest.param(linalg.cond, [real(4, 4)], id="condition"),
+    ],
+)
+def test_matrices(compute, args):
+    assert_matches(compute, *args, tolerance=3e-5)
+
+
+def test_a_state_beside_it():
+    class Running(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("total", torch.zeros(3, 5))
+
+        def forward(self, x):
+            self.total.add_(torch.fft.fft(x).abs())
+            return self.total * 1
+
+    model = Running()
+    data = tflite_of(Running(), real(3, 5))
+    interpreter = Interpreter(model_content=data)
+    runner = interpreter.get_signature_runner()
+    for _ in range(3):
+        (found,) = runner(x=real(3, 5).numpy()).values()
+        np.testing.assert_allclose(found, model(real(3, 5)), rtol=1e-5)
+
+
+def test_a_model_without_such_operations_is_left_as_it_is():
+    from nobuco.export.lowering import lowered
+
+    layer = keras.layers.Dense(3)
+    function = tf.function(layer, input_signature=[tf.TensorSpec([2, 4])]).get_concrete_function()
+    assert lowered(function) is function
