@@ -149,7 +149,7 @@ def pytorch_to_keras(
         check_example(graph, [spec.name for spec in inputs_of])
         _warn_of_training(call.program.function)
     with draft.stage("select"):
-        graph, selection, refused = selected(graph, decompose)
+        graph, selection, refused = selected(graph, decompose, call.names)
         graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
         draft.selection = selection
         refuse_foreign(graph, selection)

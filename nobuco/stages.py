@@ -46,15 +46,17 @@ def traced(
         raise
 
 
-def selected(graph: Graph, decompose: bool = True) -> tuple[Graph, Selection, Mapping[int, str]]:
+def selected(
+    graph: Graph, decompose: bool = True, names: Sequence[str] = ()
+) -> tuple[Graph, Selection, Mapping[int, str]]:
     """What becomes of each call of a graph: the graph with calls opened that have no converter, and the choice.
 
-    Also why calls could not be opened, by the id of the node.
+    Conditions call the inputs by their `names`. Also why calls could not be opened, by the id of the node.
     """
     refused: Mapping[int, str] = {}
     selection = select(graph, find_converter)
     if decompose and selection.gaps:
-        graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter)
+        graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter, names)
         selection = select(graph, find_converter)
     return graph, replace(selection, units=tuple(folded(selection.units, results_of(graph)))), refused
 

@@ -236,3 +236,30 @@ def test_a_table_that_is_kept_by_size_is_no_other_way():
 def test_a_program_that_asks_for_the_type_of_a_size_is_told():
     with pytest.warns(NobucoWarning, match="something else when it is called than when it is traced"):
         conversion(lambda x: x * (2 if type(x.shape[1]) is int else 3), (2, 6))
+
+
+def test_a_call_that_is_opened_with_sizes_in_it_is_told_with_the_axes_behind_it():
+    program = lambda x: x[torch.triu_indices(x.shape[0], x.shape[0], 1)[0]]  # noqa: E731
+    with pytest.warns(NobucoWarning, match=r"triu_indices has no converter.* right where x.shape\[0\] == 4$"):
+        model, report = conversion(program, (4, 3))
+    assert report.ok
+    assert_same(program, model, (4, 5))
+    with pytest.raises(InputError):
+        model(torch.randn(5, 3).numpy())
+
+
+@pytest.mark.parametrize(("low", "high"), [(2, 5), (0, 4)])
+def test_a_size_within_bounds_is_followed(low, high):
+    program = lambda x: x * max(low, min(len(x), high))  # noqa: E731
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model, _ = conversion(program, (3, 2))
+    for rows in (1, 2, 3, 4, 5, 6, 40):
+        assert_same(program, model, (rows, 2))
+
+
+def test_dynamic_channels_of_a_convolution_are_refused_with_one_sentence():
+    program = lambda x: F.conv1d(x, torch.ones(x.shape[1], 1, 3), groups=x.shape[1])  # noqa: E731
+    with pytest.raises(nobuco.ConverterError, match=r"conv1d.*: how many channels .* give that axis") as error:
+        conversion(program, (1, 3, 6))
+    assert "OpLayer" not in str(error.value)

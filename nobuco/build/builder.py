@@ -101,7 +101,7 @@ class Builder:
             try:
                 checked = self._layer(*with_numbers(unit, signature, sizes, self.graph), ())
             except ConverterError:
-                raise error from None
+                raise error from error.__cause__
         self.kept_sizes += KeptSize.of(unit, sizes, certainly=True)
         return checked
 

@@ -14,7 +14,7 @@ import torch
 
 from nobuco.bridge import tf_dtype
 from nobuco.build.moves import stepping
-from nobuco.errors import ConverterError
+from nobuco.errors import ConverterError, NobucoError
 from nobuco.ir import Node, Value, ValueKind, leaves, map_leaves
 from nobuco.layers.padding import set_natural
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
@@ -116,6 +116,15 @@ def bound(
     return call
 
 
+def _own_word(error: BaseException | None) -> NobucoError | None:
+    """What a converter of ours has said on purpose, not as Keras says it again with much around it."""
+    said = None
+    while error is not None:
+        said = error if isinstance(error, NobucoError) else said
+        error = error.__cause__ or error.__context__
+    return said
+
+
 def run(unit: Unit, layer: Any, tensors: Sequence[Any], when: str) -> list[Any]:
     """Call the layer of a unit; `when` says on what occasion.
 
@@ -125,6 +134,9 @@ def run(unit: Unit, layer: Any, tensors: Sequence[Any], when: str) -> list[Any]:
     try:
         return flat_outputs(layer(*tensors))
     except Exception as error:
+        told = _own_word(error)
+        if told is not None:
+            raise ConverterError(f"{describe(unit)}: {told}", unit.node.id) from told
         raise ConverterError(
             f"what the converter of {describe(unit)} returned raised {type(error).__name__} {when}: {error}",
             unit.node.id,

@@ -11,6 +11,7 @@ import tensorflow as tf
 from nobuco.converters import keys
 from nobuco.converters.shaping import varargs
 from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
+from nobuco.errors import InputError
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature, followed, get_channel_order, keeping
 from nobuco.layout.order import ChannelOrder
@@ -259,7 +260,7 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     """unbind.int(Tensor self, int dim=0) -> Tensor[]"""
     count, along = size(input, dim), axis(input, dim)
     if not isinstance(count, int):
-        raise ValueError(
+        raise InputError(
             f"a loop over dimension {dim}, whose length only the running model knows, has no end here; "
             "work on the whole tensor, or give the module around it a converter"
         )

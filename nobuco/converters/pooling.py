@@ -319,7 +319,7 @@ def wanted_sizes(x: tf.Tensor, output_size: Any) -> PER_DIM:
 def even_windows(x: tf.Tensor, wanted: PER_DIM) -> list[Window] | None:
     """The ordinary windows that adaptive pooling comes down to; None where a size does not divide."""
     pairs = list(zip(sizes(x)[1:-1], wanted))
-    if not all(isinstance(size, int) and isinstance(want, int) and size % want == 0 for size, want in pairs):
+    if not all(isinstance(size, int) and isinstance(want, int) and want and size % want == 0 for size, want in pairs):
         return None
     return [Window(size // want, size // want, 0) for size, want in pairs]
 

@@ -57,6 +57,9 @@ def _value(node: ast.AST, shapes: Mapping[str, Shape]) -> Any:
         return _OPERATORS[type(node.op)](_value(node.operand, shapes))
     if isinstance(node, ast.BinOp):
         return _OPERATORS[type(node.op)](_value(node.left, shapes), _value(node.right, shapes))
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+        terms = [_value(term, shapes) for term in node.values]  # so that one that is unknown is not passed over
+        return all(terms)
     if isinstance(node, ast.Compare):
         terms = [_value(term, shapes) for term in (node.left, *node.comparators)]
         return all(_OPERATORS[type(op)](a, b) for op, a, b in zip(node.ops, terms, terms[1:]))

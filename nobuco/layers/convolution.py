@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.errors import InputError
 from nobuco.layers.loading import FromFile
 
 Conv2DOp = Callable[..., tf.Tensor]
@@ -36,6 +37,11 @@ def convolve(
         return in_parts(lambda x, kernel: convolve(x, kernel, strides, dilations, padding, grouped), x, kernel)
     if x.dtype.is_integer:
         return _by_taps(x, kernel, strides, dilations, padding)
+    if x.shape[-1] is None or kernel.shape[-2] is None:
+        raise InputError(
+            "how many channels a convolution has is known only when the model runs, but TensorFlow wants to know it "
+            "when the model is built; give that axis of input_shapes as a number"
+        )
     n, groups = len(strides), x.shape[-1] // kernel.shape[-2]
     if n == 1:
         lifted = convolve(tf.expand_dims(x, 1), kernel[None], (strides[0],) * 2, (1, *dilations), padding, grouped)

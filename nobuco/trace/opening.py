@@ -7,7 +7,7 @@ each ATen call becomes a node with real samples, so that it is validated like an
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, zip_longest
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Condition, Graph, Node, Site, Value, ValueKind, leaves, map_leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.again import as_function
 from nobuco.trace.aten import aten_calls
@@ -29,18 +29,28 @@ Find = Callable[[Any], Any]
 _PRIMITIVE = {"prims", "rngprims"}
 
 
-def opened(graph: Graph, gaps: Collection[int], find: Find) -> tuple[Graph, Mapping[int, str]]:
+def opened(
+    graph: Graph, gaps: Collection[int], find: Find, names: Sequence[str] = ()
+) -> tuple[Graph, Mapping[int, str]]:
     """The graph with those of these nodes (by id) that can be opened holding their ATen calls as children.
 
     `find` tells whether an operation has a converter: what has none is decomposed further. Also given is, by id, why
-    PyTorch could not open the others.
+    PyTorch could not open the others. Conditions call the inputs by their `names`.
     """
-    opening = _Opening(graph, _decompositions(find))
+    opening = _Opening(graph, _decompositions(find), names)
     nodes = opening.visit(graph.nodes, frozenset(gaps))
-    warned = (*graph.warnings, *dict.fromkeys(opening.warnings))
-    runs = tuple({**run, **more} for run, more in zip(graph.runs, opening.runs))
-    samples = graph.samples.plus(opening.made)
-    return replace(graph, nodes=nodes, samples=samples, warnings=warned, runs=runs), opening.refused
+    sizes = dict.fromkeys(opening.conditions)
+    elsewhere = tuple(t for t in graph.trials if any(a.shape != v.shape for a, v in zip(t.inputs, graph.inputs)))
+    changed = replace(
+        graph,
+        nodes=nodes,
+        samples=graph.samples.plus(opening.made),
+        warnings=(*graph.warnings, *dict.fromkeys(opening.warnings), *(condition.message for condition in sizes)),
+        conditions=(*graph.conditions, *sizes),
+        evidence={**graph.evidence, **{condition.message: elsewhere for condition in sizes}},
+        runs=tuple({**run, **more} for run, more in zip(graph.runs, opening.runs)),
+    )
+    return changed, opening.refused
 
 
 def _decompositions(find: Find) -> dict[Any, Callable[..., Any]]:
@@ -66,7 +76,9 @@ class _Opening:
 
     graph: Graph
     table: Mapping[Any, Callable[..., Any]]
+    names: Sequence[str]
     warnings: list[str] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -143,13 +155,37 @@ class _Opening:
             samples = {v.id: _like(self.graph.samples[v.id], known.get(v.id)) for v in node.inputs}
             again = _Unrolled(node.site, inputs, samples, count())
             if not self._runs(again, node) or not _same_calls(unrolled.nodes, again.nodes):
-                self.warnings.append(
-                    f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened "
-                    "into have the sizes of the example inputs in them; the converted model may only work at these"
-                )
+                self.conditions.append(self._at_these_sizes(node))
                 return
             for mine, theirs in zip(unrolled.nodes, again.nodes):
                 more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+
+    def _at_these_sizes(self, node: Node) -> Condition:
+        """The condition that what a call was given is as large as in the example, told by the inputs of the model."""
+        region = " and ".join(self._axes_behind(node))
+        message = (
+            f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened into have "
+            "the sizes of the example inputs in them; the converted model is right where "
+            f"{region or 'sizes are as in the example'}"
+        )
+        return Condition(region or "sizes are as in the example", message, is_exact=bool(region))
+
+    def _axes_behind(self, node: Node) -> Iterator[str]:
+        """The axes of inputs as they are in the example, but for those that were others where the call was the same."""
+        samples = self.graph.samples
+        here = {
+            v.id: samples[v.id] if v.kind is ValueKind.SIZE else v.shape for v in (*self.graph.inputs, *node.inputs)
+        }
+        ran = [here, *self.graph.runs]
+        given = [tuple(str(run.get(v.id)) for v in node.inputs) for run in ran]
+        for name, value in zip(self.names, self.graph.inputs):
+            for dim, length in enumerate(value.shape):
+                lengths = [run.get(value.id, value.shape)[dim] for run in ran]
+                alike: dict[tuple[str, ...], set[int]] = {}
+                for shapes, n in zip(given, lengths):
+                    alike.setdefault(shapes, set()).add(n)
+                if len(set(lengths)) > 1 and all(len(found) == 1 for found in alike.values()):
+                    yield f"{name}.shape[{dim}] == {length}"
 
 
 def _functional(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,8 +102,8 @@ def trace_dynamic(
     trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
         resized = reruns(program, graph, seconds) if resizes else []
-        learner = _Learner(program, [given.name for given in inputs], stands_for_all, resizes, reach_in(seconds))
-        graph = learner.learnt(graph, resized)
+        names = [given.name for given in inputs]
+        graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
     return replace(
         graph,
         trials=(*graph.trials, *trials),
@@ -134,15 +134,20 @@ class _Learner:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
         counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
         recounted = [run for run in counted if run is not None]
-        story = self._directed(graph, resized, recounted)
-        general = General(self.program, graph, self.stands_for_all)
-        general, others = general_by_sizes(general, story.deciding, list(story.runs))
+        story = self._story(graph, resized, recounted)
+        for table in (MULTIPLES, BATCHES) if self.resizes else ():
+            if len(story.same) < _FEWEST_ALIKE:
+                resized = multiples(self.program, resized, table)
+                story = self._story(graph, resized, recounted)
+        story = self._directed(story)
+        resized = list(story.runs)
+        general, others = general_by_sizes(General(self.program, graph, self.stands_for_all), story.deciding, resized)
         if general.program is not self.program:
             return replace(self, program=general.program).learnt(general.graph, others)
         learnt = self._inferred(story)
         further = self._further(story, learnt) if self.resizes else []
         if further:
-            story = self._directed(graph, [*story.runs, *further], recounted)
+            story = self._directed(self._story(graph, [*story.runs, *further], recounted))
             learnt = self._inferred(story)
         if learnt is None:
             return self._unfollowed(story)
@@ -152,19 +157,14 @@ class _Learner:
         graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
         return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
 
-    def _directed(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
+    def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
-        story = self._story(graph, resized, recounted)
-        for table in (MULTIPLES, BATCHES) if self.resizes else ():
-            if len(story.same) < _FEWEST_ALIKE:
-                resized = multiples(self.program, resized, table)
-                story = self._story(graph, resized, recounted)
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
             sizes = story.other_way(max(self.reach, _LARGER))
             if sizes is None:
                 break
-            resized = [*resized, self.program.at(sizes)]
-            story = self._story(graph, resized, recounted)
+            recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
+            story = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
         return story
 
     def _inferred(self, story: Story) -> Inferred | None:
@@ -191,7 +191,7 @@ class _Learner:
             graph,
             conditions=tuple(finding.condition for finding in findings),
             evidence={
-                message: tuple(trial_of(self.names, run) for run in finding.shown_by)
+                message: tuple(trial_of(self.names, run) for run in _telling(finding.shown_by))
                 for message, finding in zip(messages, findings)
             },
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
@@ -267,6 +267,11 @@ def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value]
         return [mine, *(run.get(value.id, same) for run in runs)]
 
     return shapes
+
+
+def _telling(runs: Sequence[Graph]) -> Sequence[Graph]:
+    """Those of these runs whose inputs have elements, if any have: a model that gives nothing for nothing is right."""
+    return [run for run in runs if all(prod(given.shape) for given in run.inputs)] or runs
 
 
 def _followed(runs: Sequence[Graph], lost: Sequence[Lost]) -> list[Graph]:

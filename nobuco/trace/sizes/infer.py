@@ -8,9 +8,7 @@ been; where nothing fits, the model keeps the example's, and that is told.
 from __future__ import annotations
 
 import itertools
-import math
-import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,34 +16,16 @@ import numpy as np
 import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves
-from nobuco.trace.sizes.formulas import linear_fit, steps
 from nobuco.trace.sizes.numbers import size_of
+from nobuco.trace.sizes.recipes import HERE, Recipe, candidates
 from nobuco.trace.sizes.reruns import is_number
 
-_HERE = object()
 _Key = tuple[tuple[Any, ...], type]
 
 
 def _key(numbers: tuple[Any, ...]) -> _Key:
     """Numbers in all runs, and of which kind: `4` and `4.0` are equal to Python."""
     return numbers, type(numbers[0])
-
-
-# In so many runs a function of a size must hold, with different results, before it is believed.
-_FEWEST_NUMBERS = 4
-_OF_TWO: tuple[Callable[..., int], ...] = (operator.mul, operator.add, operator.sub, max, min)
-_MOST_PAIRED = 30
-_Steps = tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]
-# Functions of one size that give a whole number: the root, and the next power of two.
-_WHOLE_FUNCTIONS: tuple[tuple[_Steps, Callable[[int], int]], ...] = (
-    (((math.sqrt, (_HERE,)), (math.floor, (_HERE,))), math.isqrt),
-    (
-        ((operator.sub, (_HERE, 1)), (int.bit_length, (_HERE,)), (operator.pow, (2, _HERE))),
-        lambda n: 1 << (n - 1).bit_length(),
-    ),
-    (((int.bit_length, (_HERE,)),), int.bit_length),
-)
-_FUNCTIONS: tuple[Callable[[Any], float], ...] = (math.sqrt, math.log, math.log2, math.log10)
 
 
 @dataclass(frozen=True)
@@ -84,17 +64,6 @@ def inferred(graph: Graph, others: Sequence[Graph], follows_all: bool = True) ->
     return Inferred(changed, tuple(finder.lost), any(recipe and recipe.steps for recipe in finder.recipes.values()))
 
 
-@dataclass(frozen=True)
-class _Recipe:
-    """A size met before, and the calls that make a number of it; `_HERE` is what the call before gave.
-
-    A call may take another size, too.
-    """
-
-    size: Value
-    steps: tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...] = ()
-
-
 @dataclass
 class _Finder:
     """Walks all runs in step.
@@ -111,7 +80,7 @@ class _Finder:
     lost: list[Lost] = field(default_factory=list)
     scopes: list[dict[_Key, Value]] = field(default_factory=list)
     hidden: dict[_Key, Value] = field(default_factory=dict)
-    recipes: dict[_Key, _Recipe | None] = field(default_factory=dict)
+    recipes: dict[_Key, Recipe | None] = field(default_factory=dict)
     _constants: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -168,8 +137,8 @@ class _Finder:
         if any(isinstance(s, Value) for s in stood):
             if all(s is mine for s in stood):
                 return (), mine
-            call = self._choice(stood)
-            return ((call,), call.outputs) if call is not None else self._kept(node, mine, theirs)
+            calls = self._choice(stood)
+            return (calls, calls[-1].outputs) if calls else self._kept(node, mine, theirs)
         if all(type(s) is type(mine) and s == mine for s in stood):
             return (), mine
         # NumPy's numbers bring a dtype of their own into what is made of them, which sizes have not.
@@ -180,7 +149,7 @@ class _Finder:
         """The example's argument, where nothing tells what it must have been."""
         agree = tuple(isinstance(t, Value) or _same(mine, t) for t in theirs)
         there = next((t for t in theirs if not isinstance(t, Value) and not _same(mine, t)), theirs[0])
-        self.lost.append(Lost(node, mine, there, agree))
+        self.lost.append(Lost(node, self._in_runs(mine)[0], there, agree))
         return (), mine
 
     def note_constants(self, mine: Any, theirs: Sequence[Any], node: Node) -> None:
@@ -197,52 +166,43 @@ class _Finder:
 
     # -- what it must have been -------------------------------------------------------------------------
 
-    def _choice(self, stood: tuple[Any, ...]) -> Node | None:
-        """The larger, or the smaller, of two sizes, where Python took one of them in each run."""
+    def _choice(self, stood: tuple[Any, ...]) -> list[Node]:
+        """The larger, or the smaller, of two sizes, where Python took one of them in each run; or one within two."""
         among = list(dict.fromkeys(stood))
-        if None in among or len(among) != 2:
-            return None
+        if None in among or len(among) not in (2, 3):
+            return []
         numbers = list(zip(*map(self._in_runs, among)))
-        taken = [pair[among.index(s)] for pair, s in zip(numbers, stood)]
+        taken = [each[among.index(s)] for each, s in zip(numbers, stood)]
+        if len(among) == 3:
+            return self._within(among, taken)
         op = next((op for op in (max, min) if taken == [op(pair) for pair in numbers]), None)
-        return None if op is None else self._made(op, tuple(among), taken)
+        return [] if op is None else [self._made(op, tuple(among), taken)]
 
-    def _recipe(self, numbers: tuple[Any, ...]) -> _Recipe | None:
+    def _within(self, among: Sequence[Any], taken: Sequence[Any]) -> list[Node]:
+        """`max(low, min(size, high))` of three sizes or numbers, if that is what was taken in each run."""
+        for size, high, low in itertools.permutations(among):
+            cut = list(map(min, self._in_runs(size), self._in_runs(high)))
+            if list(taken) == list(map(max, self._in_runs(low), cut)):
+                inner = self._made(min, (size, high), cut)
+                return [inner, self._made(max, (low, inner.outputs), taken)]
+        return []
+
+    def _recipe(self, numbers: tuple[Any, ...]) -> Recipe | None:
         """How these numbers come of a size met before, if they do."""
         for met, size in self._met:
             if met == numbers and type(met[0]) is type(numbers[0]):
-                return _Recipe(size)
+                return Recipe(size)
         key = _key(numbers)
         if key not in self.recipes:
             whole = not any(isinstance(n, bool) for n in numbers)
-            self.recipes[key] = next(self._candidates(numbers), None) if whole else None
+            self.recipes[key] = next(candidates(list(self._met), numbers), None) if whole else None
         return self.recipes[key]
 
-    def _candidates(self, numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
-        sizes = list(self._met)
-        if all(type(n) is float and n.is_integer() for n in numbers):
-            for recipe in self._candidates(tuple(map(int, numbers))):
-                yield replace(recipe, steps=(*recipe.steps, (operator.mul, (_HERE, 1.0))))
-        whole = [(met, size) for met, size in sizes if all(type(n) is int for n in (*met, *numbers))]
-        for met, size in whole:
-            yield from _bounded(size, met, numbers)
-        if len(set(numbers)) < _FEWEST_NUMBERS:
-            return
-        for met, size in whole:
-            yield from _fitted(size, met, numbers)
-            for first, made in _WHOLE_FUNCTIONS:
-                for recipe in _fitted(size, [made(abs(n)) for n in met], numbers):
-                    yield replace(recipe, steps=(*first, *recipe.steps))
-        for met, size in sizes if any(type(n) is float for n in numbers) else ():
-            yield from _affine(size, met, numbers)
-        made_first = dict(reversed(whole))  # of sizes that are equal everywhere
-        yield from _of_two({met: made_first[met] for met, _ in whole}, numbers)
-
-    def _cooked(self, recipe: _Recipe) -> tuple[Sequence[Node], Value]:
+    def _cooked(self, recipe: Recipe) -> tuple[Sequence[Node], Value]:
         calls: list[Node] = []
         size = self._asked_for(recipe.size, calls)
         for op, given in recipe.steps:
-            args = tuple(size if arg is _HERE else self._asked_for(arg, calls) for arg in given)
+            args = tuple(size if arg is HERE else self._asked_for(arg, calls) for arg in given)
             numbers = tuple(op(*in_run) for in_run in zip(*map(self._in_runs, args)))
             calls.append(self._made(op, args, numbers))
             size = calls[-1].outputs
@@ -270,67 +230,6 @@ class _Finder:
         for run, number in zip(self.runs, numbers[1:]):
             run[value.id] = number
         return Node(-value.id, op, args, {}, value, Site("", 0))
-
-
-def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[_Recipe]:
-    """`max(size, n)` or `min(size, n)`, where both sides were seen."""
-    other = {n for n, m in zip(numbers, met) if n != m}
-    if len(other) == 1 and sum(n == m for n, m in zip(numbers, met)) > 1:
-        (bound,) = other
-        for op in (max, min):
-            if tuple(numbers) == tuple(op(m, bound) for m in met):
-                yield _Recipe(size, ((op, (_HERE, bound)),))
-
-
-def _of_two(sizes: Mapping[tuple[int, ...], Value], numbers: tuple[Any, ...]) -> Iterator[_Recipe]:
-    """A number that two sizes make: their product, their sum, and so on."""
-    if all(type(n) is int for n in numbers):
-        for (met, size), (other, second) in itertools.product(list(sizes.items())[:_MOST_PAIRED], repeat=2):
-            for op in _OF_TWO:
-                if numbers == tuple(map(op, met, other)):
-                    yield _Recipe(size, ((op, (_HERE, second)),))
-
-
-def _fitted(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[_Recipe]:
-    """`(p * size + a) // b`, or such a number in steps of more than one, as `ceil(h / 8) * 8` is."""
-    step, start = steps(numbers)
-    for by, offset in dict.fromkeys(((1, 0), (step, start))):
-        fit = linear_fit(met, [(n - offset) // by for n in numbers])
-        if fit is not None:
-            p, a, b = fit
-            made = ((operator.mul, p, 1), (operator.add, a, 0), (operator.floordiv, b, 1))
-            whole = (*made, (operator.mul, by, 1), (operator.add, offset, 0))
-            yield _Recipe(size, tuple((op, (_HERE, n)) for op, n, nothing in whole if n != nothing))
-
-
-def _affine(size: Value, met: Sequence[Any], numbers: Sequence[Any]) -> Iterator[_Recipe]:
-    """A float that is `a * g(size) + b`, for a few functions `g`."""
-    if len(set(met)) < _FEWEST_NUMBERS or not all(map(math.isfinite, numbers)):
-        return
-    firsts: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(f, (_HERE,)) for f in _FUNCTIONS]
-    for first in (None, (operator.truediv, (1.0, _HERE)), *firsts):
-        try:
-            seen = [float(m) if first is None else first[0](*(m if a is _HERE else a for a in first[1])) for m in met]
-        except (ValueError, ArithmeticError):  # the root of what is negative, or one by nothing
-            continue
-        line = _line(seen, numbers)
-        if line is not None and np.allclose(np.multiply(line[0], seen) + line[1], numbers, rtol=1e-11, atol=0):
-            steps = [] if first is None else [first]
-            steps += [(operator.mul, (_HERE, line[0]))] if line[0] != 1 or first is None else []
-            steps += [(operator.add, (_HERE, line[1]))] if line[1] else []
-            yield _Recipe(size, tuple(steps))
-
-
-def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float] | None:
-    """The slope and the offset of a line through the outermost points, rounded to what was written, if that fits."""
-    low, high = int(np.argmin(x)), int(np.argmax(x))
-    if x[low] == x[high]:
-        return None
-    slope = (y[high] - y[low]) / (x[high] - x[low])
-    near = float(f"{slope:.9g}")
-    slope = near if math.isclose(near, slope, rel_tol=1e-12) else slope
-    offset = y[low] - slope * x[low]
-    return (slope, 0.0 if abs(offset) < 1e-11 * max(map(abs, y)) else offset) if slope else None
 
 
 def seen_by(first: Graph, second: Graph) -> dict[int, Any]:

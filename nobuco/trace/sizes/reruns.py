@@ -168,6 +168,11 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
     return list(found.values())
 
 
+def _growth(axes: Sizes, sizes: Sizes) -> float:
+    """How many times more there is at these sizes than in the example."""
+    return float(np.prod([sizes[place] / n for place, n in axes.items()]))
+
+
 def _far_alone(
     program: Program, axes: Sizes, change: Change, reach: float, found: dict[tuple[int, ...], Rerun]
 ) -> None:
@@ -189,11 +194,6 @@ def multiples(program: Program, ran: Sequence[Rerun], table: Sequence[Sequence[f
 
 def _multiple(factors: Sequence[float], n: int, axis: int) -> int:
     return round(n * factors[axis % len(factors)])
-
-
-def _growth(axes: Sizes, sizes: Sizes) -> float:
-    """How many times more there is at these sizes than in the example."""
-    return float(np.prod([sizes[place] / n for place, n in axes.items()]))
 
 
 def _checks_sizes(node: Node) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +13,7 @@ from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind
 from nobuco.trace.sizes.formulas import Formula, Formulas
 from nobuco.trace.sizes.reruns import Rerun
 
-# Of so many decisions of one line, each is looked at; of more, as a loop makes them, one stands for all.
-_MOST_ALIKE = 3
 _INEQUALITIES = ("lt", "le", "gt", "ge")
-_Key = tuple[tuple[tuple[Site, str], frozenset[str]], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -54,21 +49,20 @@ class Story:
     @property
     def failing(self) -> list[Guard]:
         """The last decisions that went otherwise in runs which ended in an error, one of each region that is known."""
-        ended = [numbers[-1] for run, numbers in self.turned if run.graph is None and numbers]
-        last = [self.graph.guards[number] for number in ended if number not in self.beside_other_numbers]
-        known = (guard for guard in last if self.formulas.outcomes(guard) is not None)
+        last = [self.graph.guards[numbers[-1]] for run, numbers in self.turned if run.graph is None and numbers]
+        known = (g for g in last if id(g) not in self.varying and self.formulas.outcomes(g) is not None)
         return list({self.formulas.region(guard): guard for guard in known}.values())
 
     @cached_property
-    def beside_other_numbers(self) -> set[int]:
-        """The decisions that compare with a plain number that is another in other runs, by sizes that Python lost."""
+    def varying(self) -> set[int]:
+        """The ids of decisions between a size and a number that was another in other runs: what it is, is not known."""
         found = set[int]()
         for run in self.runs:
-            for number, (one, other) in enumerate(zip(self.graph.guards, run.guards)):
-                if one.place != other.place:
+            for mine, theirs in zip(self.graph.guards, run.guards):
+                if (mine.site, mine.how) != (theirs.site, theirs.how):
                     break
-                if not isinstance(one.other, Value) and one.other != other.other:
-                    found.add(number)
+                if not isinstance(mine.other, Value) and mine.other != theirs.other:
+                    found.add(id(mine))
         return found
 
     @property
@@ -104,8 +98,7 @@ class Story:
     @cached_property
     def deciding(self) -> list[tuple[Guard, Rerun | None]]:
         """The decisions that other runs part by, each with such a run, and those that may go another way elsewhere."""
-        # That nothing gives what it gave does not tell that a decision makes no difference.
-        filled = [(run, node) for run, node in self.apart if all(run.sizes.values())]
+        filled = [(run, node) for run, node in self.apart if all(run.sizes.values())]  # of nothing, all is right
         parting = [(last_before(self, run, node), run) for run, node in filled]
         found: list[tuple[Guard, Rerun | None]] = [(guard, run) for guard, run in parting if guard is not None]
         return [*found, *((guard, None) for guard, _ in self.open_guards)]
@@ -113,59 +106,46 @@ class Story:
     @cached_property
     def open_guards(self) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
         """The decisions that went one way in every run and would go the other way elsewhere, each with where."""
-        return self._open(clearly=False)
-
-    def _open(self, clearly: bool) -> list[tuple[Guard, dict[tuple[int, int], int]]]:
-        """The decisions that went the other way in no run, or in none `clearly`, as `n > 4` does at 4; with where."""
         tried = {tuple(run.sizes.values()) for run in self.runs}
-        harmless, known = self._known(clearly)
+        harmless, known = self._known
         regions = {self.formulas.region(guard) for guard in known}
         inside = self._inside(known)
-        found: dict[_Key, tuple[Guard, dict[tuple[int, int], int]]] = {}
+        found: dict[tuple[Site, str], tuple[Guard, dict[tuple[int, int], int]]] = {}
         for guard in self.graph.guards:
-            key = self._key(guard)
-            if self.is_counted(guard) or key in harmless or key in found or self.formulas.region(guard) in regions:
+            key = guard.place
+            if (
+                id(guard) in self.varying
+                or self.is_counted(guard)
+                or key in harmless
+                or key in found
+                or self.formulas.region(guard) in regions
+            ):
                 continue  # values decide about it, not sizes; or it is known what comes of it
-            outcomes = self.formulas.outcomes(guard, clearly) if not clearly or guard.how in _INEQUALITIES else None
+            outcomes = self.formulas.outcomes(guard)
             if outcomes is None or np.all(outcomes | ~inside):
                 continue
-            lengths = self._smallest(outcomes | ~inside)
-            number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
-            sizes = {place: int(lengths[number_of[place]]) for place in self.axes}
+            sizes = self._sizes(self._smallest(outcomes | ~inside))
             if tuple(sizes.values()) not in tried:
                 found[key] = guard, sizes
         return list(found.values())
 
-    def _known(self, clearly: bool) -> tuple[set[_Key], list[Guard]]:
-        """The decisions of which is known what comes of them: nothing, by their keys; and those that runs part by.
+    @property
+    def _known(self) -> tuple[set[tuple[Site, str]], list[Guard]]:
+        """The decisions of which is known what comes of them: nothing, by their lines; and those that runs part by.
 
         What went otherwise behind the call where a run parts does not tell. Nor does a run that ended in an error: it
         may have failed of something else.
         """
-        parted = {id(run): node for run, node in self.apart}
-        last = {id(run): last_before(self, run, node) for run, node in self.apart}
-        harmless = set[_Key]()
-        for run, numbers in self.turned:
-            if run.graph is None:
-                continue
-            for number in numbers:
-                guard, node = self.graph.guards[number], parted.get(id(run))
-                if clearly and _is_close(run.guards[number], run.graph):
-                    continue
+        apart = [(run, node) for run, node in self.apart if all(run.sizes.values())]  # of nothing, all is right
+        parted = {id(run): node for run, node in apart}
+        last = {id(run): last_before(self, run, node) for run, node in apart}
+        harmless = set[tuple[Site, str]]()
+        for run, numbers in (turned for turned in self.turned if all(turned[0].sizes.values())):
+            for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
+                node = parted.get(id(run))
                 if node is None or (guard.position <= node.id and guard is not last[id(run)]):
-                    harmless.add(self._key(guard))
-        keys = dict.fromkeys(map(self._key, self.graph.guards))
-        alike = Counter(line for line, _ in keys)
-        lines = {line for line, _ in harmless}
-        harmless |= {key for key in keys if alike[key[0]] > _MOST_ALIKE and key[0] in lines}
+                    harmless.add(guard.place)
         return harmless, list({self.formulas.region(g): g for g in last.values() if g is not None}.values())
-
-    def _key(self, guard: Guard) -> _Key:
-        """The line of a decision and which axes decide, alike in a loop; and by which sizes."""
-        known = map(self.formulas.of, (guard.size, guard.other))
-        texts = tuple(formula.text for formula in known if formula is not None)
-        axes = (axis.text for axis in self.formulas.axes if any(axis.text in text for text in texts))
-        return (guard.place, frozenset(axes)), texts
 
     def _inside(self, guards: Sequence[Guard]) -> Any:
         """Where these decisions go as in the example, at each combination of lengths; elsewhere others are not seen."""
@@ -179,8 +159,34 @@ class Story:
 
     def other_way(self, reach: float) -> dict[tuple[int, int], int] | None:
         """Sizes to run at next, since an open decision goes the other way there; none that are `reach` times larger."""
-        wanted = itertools.chain(self.open_guards, self._open(clearly=True))
-        return next((sizes for _, sizes in wanted if self._growth(sizes) <= reach), None)
+        wanted = (*(sizes for _, sizes in self.open_guards), *self._beyond())
+        return next((sizes for sizes in wanted if self._growth(sizes) <= reach), None)
+
+    def _beyond(self) -> Iterator[dict[tuple[int, int], int]]:
+        """Where inequalities that runs part by go the other way by more than one, if they did by that alone."""
+        tried = {tuple(run.sizes.values()) for run in self.runs}
+        regions = self.formulas.region
+        last = [(run, guard) for run, node in self.apart if (guard := last_before(self, run, node)) is not None]
+        clear = {regions(guard) for run, guard in last if not self._is_close(run, guard)}
+        for guard in {regions(guard): guard for _, guard in last if regions(guard) not in clear}.values():
+            outcomes = self.formulas.outcomes(guard, clearly=True)
+            if outcomes is not None and not np.all(outcomes):
+                sizes = self._sizes(self._smallest(outcomes))
+                if tuple(sizes.values()) not in tried:
+                    yield sizes
+
+    def _is_close(self, run: Rerun, guard: Guard) -> bool:
+        """Whether the two sides of an inequality were nearly equal in a run."""
+        graph, theirs = run.graph, run.guards[self.graph.guards.index(guard)]
+        if graph is None or guard.how not in _INEQUALITIES:
+            return False
+        mine, other = (graph.samples.kept.get(s.id) if isinstance(s, Value) else s for s in (theirs.size, theirs.other))
+        return mine is not None and other is not None and abs(mine - other) <= 1
+
+    def _sizes(self, lengths: Any) -> dict[tuple[int, int], int]:
+        """Of each dynamic axis the length, where each group of equal axes has one of these."""
+        number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
+        return {place: int(lengths[number_of[place]]) for place in self.axes}
 
     def _growth(self, sizes: Mapping[tuple[int, int], int]) -> float:
         return float(np.prod([sizes[place] / mine for place, mine in self.axes.items()]))
@@ -197,6 +203,7 @@ def last_before(story: Story, run: Rerun, node: Node) -> Guard | None:
     """The last decision before a call that went otherwise in another run."""
     numbers = next(turned for other, turned in story.turned if other is run)
     before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
+    before = [guard for guard in before if id(guard) not in story.varying]
     return before[-1] if before else None
 
 
@@ -208,12 +215,6 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
         for mine, theirs in zip(node.results, other.results):
             if mine.kind is theirs.kind is ValueKind.SIZE:
                 yield mine.id, second.samples.kept.get(theirs.id)
-
-
-def _is_close(guard: Guard, graph: Graph) -> bool:
-    """Whether the two sides of an inequality were nearly equal in a run."""
-    mine, other = (graph.samples.kept.get(s.id) if isinstance(s, Value) else s for s in (guard.size, guard.other))
-    return guard.how in _INEQUALITIES and mine is not None and other is not None and abs(mine - other) <= 1
 
 
 def turned_in(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:
