@@ -70,12 +70,15 @@ def _of_zoo(zoo: str, rows: Sequence[Row], dynamic: Mapping[tuple[str, str], Dyn
         return
     for runtime, good in (("Keras", [r.keras_ok for r in tried]), ("TFLite", [r.tflite_ok for r in tried])):
         yield f"{runtime}: {sum(good)} of {len(tried)} ({100 * sum(good) / len(tried):.1f} %) are right.\n"
-    words = Counter(dynamic[zoo, row.name].word or "error" for row in tried if (zoo, row.name) in dynamic)
+    words = Counter(row.word or "error" for (where, _), row in dynamic.items() if where == zoo)
     found = ", ".join(f"{n} {word}" for word, n in words.most_common())
     yield f"Dynamic: of {words.total()} that were tried, {found}.\n"
     yield "| network | inputs | Keras | TFLite | operations | TRANSPOSE | MB | seconds | GB | dynamic |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     yield from (f"{_line(row)} {_dynamic(dynamic.get((zoo, row.name)))} |" for row in tried)
+    alone = [row for (where, name), row in dynamic.items() if where == zoo and name not in {r.name for r in tried}]
+    if alone:
+        yield f"\nWith dynamic axes alone: {'; '.join(f'{row.name} {_dynamic(row)}' for row in alone)}."
     untried = [row for row in rows if not row.is_network]
     if untried:
         yield f"\n{len(untried)} that no small network was found of:\n"
