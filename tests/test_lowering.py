@@ -251,6 +251,8 @@ TURNED = torch.stack([torch.eye(4)[[1, 2, 3, 0]], torch.eye(4)[[3, 0, 2, 1]]])
         pytest.param(lambda a: linalg.qr(a)[1], [real(4, 4).triu()], id="triangular"),
         pytest.param(linalg.eigvalsh, [S], id="eigenvalues"),
         pytest.param(linalg.eigvalsh, [torch.eye(4)], id="equal ones"),
+        pytest.param(linalg.eigvalsh, [A], id="of the lower half"),
+        pytest.param(linalg.cholesky, [S.tril()], id="of the lower half, too"),
         pytest.param(lambda a: (v := linalg.eigh(a)[1]).mT @ v, [S], id="orthogonal"),
         pytest.param(lambda a: (e := linalg.eigh(a))[1] * e[0][:, None] @ e[1].mT, [S], id="eigenvectors"),
         pytest.param(linalg.svdvals, [real(3, 6)], id="singular values"),

@@ -17,7 +17,9 @@ _SWEEPS = 10
 
 
 def eigenvalues(a: Any) -> tuple[Any, Any]:
-    """Those of symmetric matrices, in ascending order, and the vectors as columns."""
+    """Those of symmetric matrices, of which the lower half counts, in ascending order, and the vectors as columns."""
+    index = tf.range(a.shape[-1])
+    a = tf.where(index[:, None] >= index, a, tf.linalg.matrix_transpose(a))
 
     def step(p: Any, q: Any, a: Any, vectors: Any) -> tuple[Any, Any]:
         turn = _rotation(_at(a, p, p), _at(a, q, q), _at(a, p, q))
