@@ -110,7 +110,10 @@ def bitwise_xor(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("bitwise_not"), torch.Tensor.__invert__)
 def bitwise_not(input: tf.Tensor) -> tf.Tensor:
     """bitwise_not(Tensor self) -> Tensor"""
-    return tf.logical_not(input) if input.dtype == tf.bool else tf.bitwise.invert(input)
+    if input.dtype == tf.bool:
+        return tf.logical_not(input)
+    # Two's complement: TF.js has no bitwise inversion.
+    return tf.bitwise.invert(input) if input.dtype.is_unsigned else -1 - input
 
 
 def _too_far(x: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
