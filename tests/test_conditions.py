@@ -355,3 +355,13 @@ def test_pytorch_is_not_run_on_sizes_that_it_does_not_check():
     given = torch.linalg.lu_factor(torch.randn(2, 6, 6))
     for ours, theirs in zip(model([t.numpy() for t in given]), torch.lu_unpack(*given), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_pytorch_is_not_run_on_lengths_of_other_rows():
+    """`segment_reduce` reads and writes outside of its memory where there are more rows of lengths than of data."""
+    data, lengths = torch.randn(2, 6), torch.full((2, 3), 2)
+    with pytest.warns(NobucoWarning, match="could not be run at sizes other than those of the example"):
+        nobuco.pytorch_to_keras(
+            lambda data, lengths: torch.segment_reduce(data, "mean", lengths=lengths, axis=1), [data, lengths],
+            input_shapes={data: (2, 6), lengths: (None, 3)}, verbose=False,
+        )  # fmt: skip

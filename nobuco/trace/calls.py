@@ -114,6 +114,10 @@ def refuse_unchecked(func: Any, given: Sequence[torch.Tensor]) -> None:
         matrix, pivots = given[:2]
         if (*matrix.shape[:-2], min(matrix.shape[-2:])) != tuple(pivots.shape):
             raise RuntimeError(f"lu_unpack: matrices {tuple(matrix.shape)} have no pivots {tuple(pivots.shape)}")
+    elif name == "segment_reduce":
+        x, *others = given
+        if any(one.shape[:-1] != x.shape[: one.dim() - 1] for one in others):
+            raise RuntimeError(f"segment_reduce: {[tuple(one.shape) for one in others]} are no lengths of {x.shape}")
     elif name in _OF_BATCHES:
         x, *per_channel = given
         if any(tuple(tensor.shape) != tuple(x.shape[1:2]) for tensor in per_channel):

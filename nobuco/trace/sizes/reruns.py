@@ -177,8 +177,7 @@ def _far_alone(
     program: Program, axes: Sizes, change: Change, reach: float, found: dict[tuple[int, ...], Rerun]
 ) -> None:
     """Add runs in which one axis is much larger, in all inputs that have it, where all of them would be too much."""
-    for axis, n in sorted({(axis, n) for (_, axis), n in axes.items()}):
-        places = [place for place, length in axes.items() if (place[1], length) == (axis, n)]
+    for (axis, n), places in sorted(_alike(axes).items()):
         if (change(n, axis) / n) ** len(places) <= reach:
             _added(program, {**axes, **dict.fromkeys(places, change(n, axis))}, found)
 
@@ -207,10 +206,7 @@ def _tell_apart(program: Program, axes: Sizes, found: dict[tuple[int, ...], Reru
 
     All at once; or, since PyTorch may want some to be equal, each alone.
     """
-    alike: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for place, n in axes.items():
-        alike.setdefault((place[1], n), []).append(place)
-    others = [group[1:] for group in alike.values()]
+    others = [group[1:] for group in _alike(axes).values()]
     apart = {place: n + 32 * place[0] for place, n in axes.items()}
     if not any(others) or _added(program, apart, found).graph is not None:
         return
@@ -218,16 +214,24 @@ def _tell_apart(program: Program, axes: Sizes, found: dict[tuple[int, ...], Reru
         _added(program, {**axes, place: axes[place] + 32}, found)
 
 
+def _alike(axes: Sizes) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """The dynamic axes by number and length: those of several inputs that may be one axis."""
+    alike: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for place, n in axes.items():
+        alike.setdefault((place[1], n), []).append(place)
+    return alike
+
+
 def _search(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun], seconds: float) -> None:
     """Add runs of a program that takes few lengths of an axis, such as squares: one after another is tried."""
     left = int(min(_MOST_SEARCHED, SEARCH_SECONDS / max(seconds, 1e-4)))
-    for place, mine in axes.items():
+    for (_, mine), places in _alike(axes).items():
         for n in (4 * mine, 9 * mine, 16 * mine, *range(1, _MOST_SEARCHED)):
-            ran = {run.sizes[place] for run in found.values() if run.graph is not None and run.sizes[place]}
+            ran = {run.sizes[places[0]] for run in found.values() if run.graph is not None and run.sizes[places[0]]}
             if len(ran | {mine}) >= _FEWEST or left <= 0:
                 break
             if n != mine:
-                left -= _added(program, {**axes, place: n}, found).graph is None
+                left -= _added(program, {**axes, **dict.fromkeys(places, n)}, found).graph is None
 
 
 def _turned_round(axes: Sizes) -> Sizes:
