@@ -43,7 +43,8 @@ def check_example(graph: Graph, names: Sequence[str]) -> None:
 
 
 def _numbers(graph: Graph, value: Value) -> torch.Tensor:
-    return torch.as_tensor(graph.samples[value.id]).detach()
+    sample = graph.samples[value.id]  # of a size a number
+    return sample.detach() if isinstance(sample, torch.Tensor) else torch.tensor(sample, device="cpu")
 
 
 def _finite(graph: Graph, value: Value) -> torch.Tensor:

@@ -206,7 +206,8 @@ def operation_name(operation: Any) -> str:
     for alias, member in vars(torch.Tensor).items():  # `torch.Tensor.__pow__` calls itself `TensorBase.pow`
         if member is operation:
             return f"torch.Tensor.{alias}"
-    home = getattr(operation, "__module__", None) or "torch"
+    owner = getattr(operation, "__objclass__", operation)  # a method of a built-in class does not know its module
+    home = getattr(owner, "__module__", None) or "torch"
     return f"{'operator' if home == '_operator' else home}.{getattr(operation, '__qualname__', name)}"
 
 

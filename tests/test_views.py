@@ -280,7 +280,9 @@ def test_slice_writes_are_cheap_in_tflite(name):
     model = nobuco.pytorch_to_keras(module, list(inputs), verbose=False)
     data = to_tflite(model)
     operations = tflite_operations(data)
-    assert operations.total() - operations["DELEGATE"] <= 6 and not operations["SCATTER_ND"], operations
+    # The slice is cut out, written and joined again, so that nothing but copies goes over the whole tensor.
+    assert operations.total() - operations["DELEGATE"] <= 8, operations
+    assert not {"SCATTER_ND", "TRANSPOSE"} & set(operations), operations
     (got,) = run_tflite(data, [nobuco.t_pytorch2keras(x, case.order) for x in inputs])
     np.testing.assert_allclose(nobuco.t_keras2pytorch(got, case.order), expected.detach(), atol=1e-6)
 

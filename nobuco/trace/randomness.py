@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from nobuco.ir import leaves
 from nobuco.trace.reach import around, inside, modules_in_reach
@@ -51,6 +52,25 @@ def keeping_random(own: Iterable[torch.Generator] = ()) -> Iterator[None]:
         yield
     finally:
         before.restore()
+
+
+class KeepingGenerators(TorchFunctionMode):
+    """Afterwards, the generators that calls were given are as they were, also those that a program finds by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._met: dict[torch.Generator, torch.Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for item in leaves((args, kwargs or {})):
+            if isinstance(item, torch.Generator) and item not in self._met:
+                self._met[item] = item.get_state()
+        return func(*args, **(kwargs or {}))
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for generator, state in self._met.items():
+            generator.set_state(state)
 
 
 def generators(function: Any, given: Any) -> list[torch.Generator]:

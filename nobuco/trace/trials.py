@@ -16,7 +16,7 @@ import torch
 
 from nobuco.ir import Graph, Node, Trial, ValueKind, map_tensors, tensors, values
 from nobuco.trace.held import held_tensors, restoring
-from nobuco.trace.randomness import generators, keeping_random
+from nobuco.trace.randomness import KeepingGenerators, generators, keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
 from nobuco.trace.sizes.reruns import parting
 from nobuco.trace.sizes.strip_converted import strip_converted
@@ -178,6 +178,7 @@ def calls_in_a_row(
         with (
             torch.no_grad(),
             keeping_random(generators(function, (args, kwargs))),
+            KeepingGenerators(),
             restoring(function),
             _elements_put_back(function),
         ):
