@@ -219,6 +219,10 @@ def test_gelu_stays_one_operation():
     assert tflite_operations(lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)), real(3, 5)) == ["GELU"]
 
 
+def test_log_sigmoid_takes_no_more_operations_than_it_needs():
+    assert len(tflite_operations(F.logsigmoid, real(3, 5))) <= 7
+
+
 def positive_definite(n):
     a = real(3, n, n)
     return a @ a.mT + n * torch.eye(n)

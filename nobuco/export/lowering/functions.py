@@ -109,9 +109,15 @@ _RULES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def rule(operation: tf.Operation) -> Rule | None:
-    """What stands for a function; TFLite's converter finds its own GELU in `0.5 * x * (1 + erf(x / sqrt(2)))`."""
+    """What stands for a function; TFLite's converter finds its own GELU in `0.5 * x * (1 + erf(x / sqrt(2)))`.
+
+    log(1 + exp(x)), as activations and losses have it, stays the two operations that it is: their sums have no more
+    digits, but for those that are nearly zero.
+    """
     compute = _RULES.get(operation.type)
     if compute is None or operation.inputs[0].dtype != tf.float32 or (compute is erf and _is_of_gelu(operation)):
+        return None
+    if compute is log1p and operation.inputs[0].op.type == "Exp":
         return None
     return lambda operation, x: [compute(x)]
 
