@@ -210,12 +210,18 @@ class Conv3D(FromFile, _Direct, keras.layers.Conv3D):
 class _Whole:
     """Mixed into a transposed convolution of Keras: its config says all that it was built with.
 
-    Before Keras 3.15 it does not say `output_padding`, so that a saved model would be loaded as another one.
+    Before Keras 3.15 it does not say `output_padding`, so that a saved model would be loaded as another one; and the
+    first versions of Keras 3 refuse one of zero, which is another thing than none.
     """
+
+    def __init__(self, *args: Any, output_padding: int | Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sizes = (output_padding,) * self.rank if isinstance(output_padding, int) else output_padding  # type: ignore[attr-defined]
+        self.output_padding = None if sizes is None else tuple(sizes)
 
     def get_config(self) -> dict[str, Any]:
         """What `__init__` takes."""
-        return {**super().get_config(), "output_padding": self.output_padding}  # type: ignore[misc, attr-defined]
+        return {**super().get_config(), "output_padding": self.output_padding}  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("nobuco")
