@@ -481,6 +481,15 @@ def _unary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height - 2 * width), x * op(width / 2 - height), x * op(height / 4)
 
 
+def _padded(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    """Padded where sizes compare so, to a multiple and to a least size: what comparisons are in a model for."""
+    if op(width % 4, 0):
+        x = F.pad(x, (0, -width % 4))
+    if op(height, 6):
+        x = F.pad(x, (0, 0, 0, 1))
+    return x
+
+
 def _positive(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height), x * op(height * width), x / op(width + 1)
 
@@ -652,6 +661,10 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         operator.or_: _on_sizes(_binary),
         operator.xor: _on_sizes(_binary),
         int.bit_length: _on_sizes(lambda op, x, height, width: (x * height.bit_length(), x * (3 * width).bit_length())),
+        **{
+            op: _on_sizes(_padded)
+            for op in (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
+        },
         builtins.abs: _on_sizes(_unary),
         builtins.round: _on_sizes(_unary),
         math.ceil: _on_sizes(_unary),

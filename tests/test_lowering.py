@@ -41,7 +41,7 @@ def real(*shape):
 pairs, numbers = torch.view_as_real, torch.view_as_complex
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 16, 63, 97, 400, 512, 1500])
+@pytest.mark.parametrize("length", [1, 2, 3, 16, 63, 97, 400, 512, 1031, 1500])
 @pytest.mark.parametrize("transform", ["rfft", "fft", "ifft", "irfft"])
 def test_transform(transform, length):
     compute = getattr(torch.fft, transform)
@@ -51,6 +51,10 @@ def test_transform(transform, length):
         assert_matches(lambda x: pairs(compute(numbers(x))), real(2, length, 2))
     else:
         assert_matches(lambda x: compute(numbers(x)), real(2, max(length, 2), 2))
+
+
+def test_a_long_transform_makes_a_small_file():
+    assert len(tflite_of(lambda x: torch.fft.fft(x).real, real(1, 6007))) < 500_000
 
 
 WINDOW = torch.hann_window(64)
@@ -146,6 +150,18 @@ def test_complex_numbers_of_dynamic_length():
         np.testing.assert_allclose(found, model(real(*shape)), atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_batches_of_dynamic_size(size):
+    def model(x, y):
+        return linalg.solve(x, y), linalg.eigvalsh(x), linalg.svdvals(x), torch.fft.rfft(x).abs(), torch.erf(y)
+
+    data = tflite_of(model, positive_definite(4), real(3, 4, 2), input_shapes=[(None, 4, 4), (None, 4, 2)])
+    x = real(size, 4, 4)
+    args = (x @ x.mT + 4 * torch.eye(4), real(size, 4, 2))
+    for found, expected in zip(run_tflite(data, [arg.numpy() for arg in args]), model(*args), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
 def test_complex_numbers_in_a_loop_and_a_branch():
     def model(x):
         (z,) = torch.while_loop(lambda z: z.abs().sum() < 100, lambda z: (z * (1.5 + 0.5j),), (numbers(x),))
@@ -215,8 +231,35 @@ def test_special_numbers(name):
     np.testing.assert_allclose(found, getattr(torch, name)(x), rtol=2e-6, atol=1e-37)
 
 
-def test_gelu_stays_one_operation():
-    assert tflite_operations(lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)), real(3, 5)) == ["GELU"]
+@pytest.mark.parametrize("scale", [2**0.5, None])
+def test_gelu_stays_one_operation(scale):
+    def gelu(x):
+        return 0.5 * x * (1 + torch.erf(x / scale if scale else x * 0.7071067811865476))
+
+    assert tflite_operations(gelu, real(3, 5)) == ["GELU"]
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: 0.5 * (1 + torch.erf(x / 2**0.5)), lambda x: (1 + torch.erf(x)) * 2,
+        lambda x: (1 + torch.erf(x / 2**0.5)) * x * 0.5, lambda x: 0.5 * x * (1 + torch.erf(x * 0.5)),
+        lambda x: 0.5 * (x + 1) * (1 + torch.erf(x / 2**0.5)), lambda x: 0.5 * x * (2 + torch.erf(x / 2**0.5)),
+    ],
+    ids=["distribution", "doubled", "turned round", "other scale", "other factor", "other sum"],
+)  # fmt: skip
+def test_what_is_nearly_gelu(compute):
+    assert_matches(compute, real(3, 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_functions_of_16_bits(dtype):
+    assert_matches(lambda x: torch.erf(x.to(dtype)).float() + torch.log1p(x.abs().to(dtype)).float(), real(3, 5))
+
+
+def test_floats_of_64_bits_are_refused_by_name():
+    with pytest.raises(nobuco.ExportError, match=r"TFLite does not have .*FFT"):
+        tflite_of(lambda x: torch.fft.fft(x.double()).real.float(), real(3, 10))
 
 
 def test_log_sigmoid_takes_no_more_operations_than_it_needs():

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.arithmetic import dunders
-from nobuco.converters.support import cast, elementwise, promoted, spellings
+from nobuco.converters.support import cast, elementwise, promoted, rank, spellings
 from nobuco.names import torch
 
 
@@ -196,7 +196,8 @@ def where(condition: tf.Tensor, input: Any = None, other: Any = None) -> Any:
     """where.self(Tensor condition, Tensor self, Tensor other) -> Tensor"""
     condition = tf.cast(condition, tf.bool)
     if input is None:
-        return tuple(tf.unstack(tf.where(condition), axis=1))
+        # A tensor without dimensions passes for a vector, as in PyTorch.
+        return tuple(tf.unstack(tf.where(condition if rank(condition) else condition[tf.newaxis]), axis=1))
     return tf.where(condition, *promoted(input, other))
 
 

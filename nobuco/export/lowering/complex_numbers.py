@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nobuco.export.lowering.fourier import inverse_real_transform, inverse_transform, real_transform, transform
 from nobuco.export.lowering.functions import cosh, sinh, tan
-from nobuco.export.lowering.operation import Pair, Rule, joined, recreated, split
+from nobuco.export.lowering.operation import Pair, Rule, joined, multiplied, recreated, split
 
 _TINY = float(np.finfo(np.float32).tiny)
 
@@ -65,10 +65,6 @@ def _function(compute: Callable[..., Any]) -> Rule:
     return lambda operation, *inputs: [compute(*map(_parts, inputs))]
 
 
-def _multiplied(x: Pair, y: Pair) -> Pair:
-    return Pair(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)
-
-
 def _scaled(x: Pair, factor: Any) -> Pair:
     return Pair(x.real * factor, x.imag * factor)
 
@@ -103,7 +99,7 @@ def _divided(x: Pair, y: Pair) -> Pair:
     large = tf.maximum(tf.abs(y.real), tf.abs(y.imag))
     a, b = y.real / large, y.imag / large
     square = (a * a + b * b) * large
-    real, imag = _multiplied(x, Pair(a, -b))
+    real, imag = multiplied(x, Pair(a, -b))
     return Pair(real / square, imag / square)
 
 
@@ -129,7 +125,7 @@ def _sqrt(x: Pair) -> Pair:
 def _pow(x: Pair, y: Pair) -> Pair:
     is_zero = tf.logical_and(tf.equal(x.real, 0), tf.equal(x.imag, 0))
     safe = Pair(tf.where(is_zero, tf.ones_like(x.real), x.real), x.imag)
-    real, imag = _exp(_multiplied(_log(safe), y))
+    real, imag = _exp(multiplied(_log(safe), y))
     to_nothing = tf.logical_and(tf.equal(y.real, 0), tf.equal(y.imag, 0))
     at_zero = tf.where(to_nothing, tf.ones_like(real), tf.zeros_like(real))
     return Pair(tf.where(is_zero, at_zero, real), tf.where(is_zero, tf.zeros_like(imag), imag))
@@ -222,7 +218,7 @@ def _product_along(operation: tf.Operation, x: Pair, axis: Any) -> list[Any]:
         one = tf.ones_like(tf.reduce_sum(x.real, a, keepdims=True))
         x = rows[0] if rows else Pair(one, tf.zeros_like(one))
         for row in rows[1:]:
-            x = _multiplied(x, row)
+            x = multiplied(x, row)
         x = x if keep else Pair(*(tf.squeeze(part, [a]) for part in x))
     return [x]
 
@@ -272,8 +268,8 @@ _RULES: Mapping[str, Rule] = {
     "Abs": _function(_absolute),
     "Angle": _function(_angle),
     "OnesLike": _function(lambda x: Pair(tf.ones_like(x.real), tf.zeros_like(x.imag))),
-    "Mul": _function(_multiplied),
-    "Square": _function(lambda x: _multiplied(x, x)),
+    "Mul": _function(multiplied),
+    "Square": _function(lambda x: multiplied(x, x)),
     "Inv": _function(_reciprocal),
     "Reciprocal": _function(_reciprocal),
     "Div": _function(_divided),

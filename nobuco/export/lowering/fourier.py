@@ -1,7 +1,7 @@
 """Discrete Fourier transforms along the last axis, of pairs of real tensors.
 
-TFLite has one of real numbers, where the length is a power of two. Others are products with a matrix of cosines and
-sines, and long ones are made of shorter ones (J. W. Cooley and J. W. Tukey, 1965).
+TFLite has one of real numbers, where the length is a power of two. Other short ones are products with a matrix of
+cosines and sines, and other long ones are made of those that TFLite has.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.export.lowering.operation import Pair
+from nobuco.export.lowering.operation import Pair, multiplied
 
-_LONGEST_MATRIX = 1024
+_LONGEST_MATRIX = 512
 
 
 def real_transform(x: Any, length: int | None) -> Pair:
@@ -33,10 +33,9 @@ def transform(x: Pair, length: int | None) -> Pair:
     if length is not None and _is_native(length):
         (a, b), (c, d) = (_mirrored(real_transform(part, length), length) for part in x)
         return Pair(a - d, b + c)
-    first = None if length is None or length <= _LONGEST_MATRIX else _factor(length)
-    if length is None or first is None:
+    if length is None or length <= _LONGEST_MATRIX:
         return _product(x, _matrix(x.real, length, length))
-    return _of_factors(x, first, length // first)
+    return _by_chirp(x, length)
 
 
 def inverse_transform(x: Pair, length: int | None) -> Pair:
@@ -112,21 +111,19 @@ def _without_rows(y: Any, x: Any) -> Any:
     return y[0] if len(x.shape) == 1 else y
 
 
-def _factor(length: int) -> int | None:
-    """The factor nearest to the root from below; none of a prime number."""
-    return next((n for n in range(math.isqrt(length), 1, -1) if length % n == 0), None)
+def _by_chirp(x: Pair, length: int) -> Pair:
+    """A transform as a convolution with a chirp, by longer ones whose length is a power of two (L. Bluestein, 1970)."""
+    size = 1 << (2 * length - 2).bit_length()
+    chirp = np.exp(-1j * math.pi / length * (np.arange(length) ** 2 % (2 * length)))
+    kernel = np.zeros(size, complex)
+    kernel[:length] = chirp.conj()
+    kernel[size - length + 1 :] = chirp[:0:-1].conj()
+    turned = multiplied(x, _constant(chirp))
+    padding = [[0, 0]] * (len(x.real.shape) - 1) + [[0, size - length]]
+    spectrum = transform(Pair(*(tf.pad(part, padding) for part in turned)), size)
+    convolved = inverse_transform(multiplied(spectrum, _constant(np.fft.fft(kernel))), size)
+    return multiplied(Pair(*(part[..., :length] for part in convolved)), _constant(chirp))
 
 
-def _of_factors(x: Pair, a: int, b: int) -> Pair:
-    """A transform of `a * b` elements: `b` of `a` elements, turned, and `a` of `b` elements."""
-    lead = [tf.shape(x.real)[i] if n is None else n for i, n in enumerate(x.real.shape[:-1])]
-    swap = [*range(len(lead)), len(lead) + 1, len(lead)]
-
-    def turned(pair: Pair, rows: int, columns: int) -> Pair:
-        return Pair(*(tf.transpose(tf.reshape(part, [*lead, rows, columns]), swap) for part in pair))
-
-    inner = transform(turned(x, a, b), a)  # [..., b, a]
-    cos, sin = (tf.constant(wave.astype(np.float32)) for wave in _waves(b, a, a * b))
-    twisted = Pair(inner.real * cos - inner.imag * sin, inner.real * sin + inner.imag * cos)
-    outer = transform(turned(twisted, b, a), b)  # [..., a, b]
-    return Pair(*(tf.reshape(part, [*lead, a * b]) for part in turned(outer, a, b)))
+def _constant(numbers: Any) -> Pair:
+    return Pair(*(tf.constant(part.astype(np.float32)) for part in (numbers.real, numbers.imag)))

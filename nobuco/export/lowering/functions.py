@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import tensorflow as tf
@@ -115,23 +117,31 @@ def rule(operation: tf.Operation) -> Rule | None:
     digits, but for those that are nearly zero.
     """
     compute = _RULES.get(operation.type)
-    if compute is None or operation.inputs[0].dtype != tf.float32 or (compute is erf and _is_of_gelu(operation)):
+    if compute is None or operation.inputs[0].dtype not in (tf.float32, tf.float16, tf.bfloat16):
         return None
-    if compute is log1p and operation.inputs[0].op.type == "Exp":
+    if (compute is erf and _is_of_gelu(operation)) or (compute is log1p and operation.inputs[0].op.type == "Exp"):
         return None
-    return lambda operation, x: [compute(x)]
+    return lambda operation, x: [tf.cast(compute(tf.cast(x, tf.float32)), x.dtype)]
 
 
 def _is_of_gelu(operation: tf.Operation) -> bool:
-    readers = operation.outputs[0].consumers()
-    return (
-        len(readers) == 1
-        and readers[0].type == "AddV2"
-        and any(_is_one(tensor) for tensor in readers[0].inputs)
-        and all(reader.type == "Mul" for reader in readers[0].outputs[0].consumers())
-    )
+    """Whether an erf is part of `(0.5 * x) * (1 + erf(x / sqrt(2)))`, as TFLite's converter looks for it."""
+    scaled, readers = operation.inputs[0].op, operation.outputs[0].consumers()
+    x = _beside(scaled, "Mul", math.sqrt(0.5))
+    x = _beside(scaled, "RealDiv", math.sqrt(2)) if x is None else x
+    if x is None or len(readers) != 1 or _beside(readers[0], "AddV2", 1) is None:
+        return False
+    (total,) = readers[0].outputs
+    products = total.consumers()
+    if len(products) != 1 or products[0].type != "Mul":
+        return False
+    return any(_beside(tensor.op, "Mul", 0.5) is x for tensor in products[0].inputs if tensor is not total)
 
 
-def _is_one(tensor: Any) -> bool:
-    value = tf.get_static_value(tensor)
-    return value is not None and value.size == 1 and float(value) == 1
+def _beside(operation: tf.Operation, kind: str, number: float) -> Any | None:
+    """What an operation of this kind combines with a constant number; None where it is another one."""
+    for tensor, other in permutations(operation.inputs) if operation.type == kind else ():
+        value = tf.get_static_value(other)
+        if value is not None and value.size == 1 and math.isclose(float(value), number, rel_tol=1e-6):
+            return tensor
+    return None

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nobuco.export.lowering.operation import Rule, recreated
 
 # Integers of few bits are computed in more and cast back, which wraps around as their own arithmetic does.
-_WIDER = {tf.int8: tf.int32, tf.uint8: tf.int32, tf.int16: tf.int32, tf.uint16: tf.int32, tf.uint32: tf.int64}
+_WIDER = {tf.int8: tf.int32, tf.uint8: tf.int32, tf.int16: tf.int32, tf.uint16: tf.int32}
 _ARITHMETIC = frozenset((
     "Abs", "Add", "AddN", "AddV2", "ArgMax", "ArgMin", "BatchMatMul", "BatchMatMulV2", "ClipByValue", "Cumsum",
     "Div", "Equal", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Less", "LessEqual", "MatMul", "Max",

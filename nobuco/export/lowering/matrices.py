@@ -53,9 +53,7 @@ def solve(a: Any, b: Any, adjoint: bool = False) -> Any:
     index = tf.range(n)
 
     def step(k: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
-        column = _column(a, k)
-        size = tf.where(index < k, -tf.ones_like(column), tf.abs(column))
-        pivot = tf.cast(tf.argmax(size, -1, tf.int32), tf.int32)[..., None]
+        pivot = _pivot(a, index, k)
         a, b = (_exchanged(x, index, k, pivot) for x in (a, b))
         factors = _column(a, k) / _element(_column(a, k), k)[..., None]
         mask = tf.where(index == k, tf.zeros_like(factors), factors)[..., None]
@@ -76,9 +74,7 @@ def determinant(a: Any) -> Any:
     index = tf.range(n)
 
     def step(k: Any, a: Any, total: Any) -> tuple[Any, Any, Any]:
-        column = _column(a, k)
-        size = tf.where(index < k, -tf.ones_like(column), tf.abs(column))
-        pivot = tf.cast(tf.argmax(size, -1, tf.int32), tf.int32)[..., None]
+        pivot = _pivot(a, index, k)
         a = _exchanged(a, index, k, pivot)
         value = _element(_column(a, k), k)
         below = tf.where(index > k, _column(a, k) / tf.where(value == 0, tf.ones_like(value), value)[..., None], 0.0)
@@ -142,6 +138,12 @@ def _element(x: Any, k: Any) -> Any:
 
 def _diagonal(a: Any, index: Any) -> Any:
     return tf.reduce_sum(tf.where(index[:, None] == index, a, tf.zeros_like(a)), -1)
+
+
+def _pivot(a: Any, index: Any, k: Any) -> Any:
+    """The row of the largest element of a column, from row `k` on."""
+    column = _column(a, k)
+    return tf.argmax(tf.where(index < k, -tf.ones_like(column), tf.abs(column)), -1, tf.int32)[..., None]
 
 
 def _exchanged(x: Any, index: Any, k: Any, pivot: Any) -> Any:

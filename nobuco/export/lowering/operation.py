@@ -45,3 +45,8 @@ def split(tensor: Any) -> Any:
 def joined(value: Any) -> Any:
     """A complex tensor of two parts; another value as it is."""
     return tf.complex(*value) if isinstance(value, Pair) else value
+
+
+def multiplied(x: Pair, y: Pair) -> Pair:
+    """The product of complex numbers."""
+    return Pair(x.real * y.real - x.imag * y.imag, x.real * y.imag + x.imag * y.real)

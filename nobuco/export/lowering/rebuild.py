@@ -11,18 +11,19 @@ from nobuco.export.lowering import bits, complex_numbers, functions, integers, m
 from nobuco.export.lowering.operation import Pair, Rule, joined, recreated, split
 
 _ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
-_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
-_LOOPS = {"While", "StatelessWhile"}
-_BRANCHES = {"If", "StatelessIf"}
-_CASES = {"Case", "StatelessCase"}
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
 
 
 def lowered(function: Any) -> Any:
-    """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them."""
-    if not any(_rule(operation) is not None for operation in _operations(function.graph)):
+    """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them.
+
+    One that computes in complex128 is left as it is, too: TFLite computes in no floats of 64 bits.
+    """
+    operations = list(_operations(function.graph))
+    in_double = any(tensor.dtype == tf.complex128 for operation in operations for tensor in operation.outputs)
+    if in_double or all(_rule(operation) is None for operation in operations):
         return function
     (specs, _), results = function.structured_input_signature, function.structured_outputs
 
@@ -65,20 +66,17 @@ def _run(graph: Any, inputs: Sequence[Value]) -> list[Value]:
     return [values[tensor.ref()] for tensor in graph.outputs]
 
 
-def _operation(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
-    for kinds, build in _CONTROL.items():
-        if operation.type in kinds:
-            return build(operation, inputs)
-    rule = _rule(operation)
+def _operation(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+    rule = _CONTROL.get(operation.type) or _rule(operation)
     return recreated(operation, inputs) if rule is None else rule(operation, *inputs)
 
 
-def _call(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+def _call(operation: tf.Operation, *inputs: Value) -> list[Value]:
     (body,) = _bodies(operation)
     return _run(body, inputs)
 
 
-def _loop(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+def _loop(operation: tf.Operation, *inputs: Value) -> list[Value]:
     condition, body = _bodies(operation)
 
     def values(flat: Sequence[Any]) -> list[Value]:
@@ -95,15 +93,13 @@ def _loop(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
     return values(results)
 
 
-def _branch(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
+def _branch(operation: tf.Operation, condition: Any, *inputs: Value) -> list[Value]:
     then, otherwise = _bodies(operation)
-    condition, *rest = inputs
-    return _chosen(operation, lambda sides: tf.cond(condition, *sides), [then, otherwise], rest)
+    return _chosen(operation, lambda sides: tf.cond(condition, *sides), [then, otherwise], inputs)
 
 
-def _case(operation: tf.Operation, inputs: Sequence[Value]) -> Sequence[Value]:
-    index, *rest = inputs
-    return _chosen(operation, lambda sides: tf.switch_case(index, sides), _bodies(operation), rest)
+def _case(operation: tf.Operation, index: Any, *inputs: Value) -> list[Value]:
+    return _chosen(operation, lambda sides: tf.switch_case(index, sides), _bodies(operation), inputs)
 
 
 def _chosen(operation: tf.Operation, choose: Any, bodies: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
@@ -111,11 +107,15 @@ def _chosen(operation: tf.Operation, choose: Any, bodies: Sequence[Any], inputs:
     return _packed(kinds, choose([lambda body=body: _flat(_run(body, inputs)) for body in bodies]))
 
 
-_CONTROL: Mapping[frozenset[str], Any] = {
-    frozenset(_CALLS): _call,
-    frozenset(_LOOPS): _loop,
-    frozenset(_BRANCHES): _branch,
-    frozenset(_CASES): _case,
+_CONTROL: Mapping[str, Rule] = {
+    "PartitionedCall": _call,
+    "StatefulPartitionedCall": _call,
+    "While": _loop,
+    "StatelessWhile": _loop,
+    "If": _branch,
+    "StatelessIf": _branch,
+    "Case": _case,
+    "StatelessCase": _case,
 }
 
 
