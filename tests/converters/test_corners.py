@@ -110,8 +110,8 @@ NO_DIMENSIONS = {
     "None": lambda x: x[None],
     "...": lambda x: x[...],
     "movedim": lambda x: x.movedim(0, -1),
-    "where": lambda x: torch.where(x != 0),
-    "nonzero as tuple": lambda x: x.nonzero(as_tuple=True),
+    "where": lambda x: torch.where(x != 0)[0],
+    "nonzero as tuple": lambda x: x.nonzero(as_tuple=True)[0],
 }
 
 
