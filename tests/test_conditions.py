@@ -357,11 +357,29 @@ def test_pytorch_is_not_run_on_sizes_that_it_does_not_check():
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_pytorch_is_not_run_on_lengths_of_other_rows():
-    """`segment_reduce` reads and writes outside of its memory where there are more rows of lengths than of data."""
-    data, lengths = torch.randn(2, 6), torch.full((2, 3), 2)
-    with pytest.warns(NobucoWarning, match="could not be run at sizes other than those of the example"):
-        nobuco.pytorch_to_keras(
-            lambda data, lengths: torch.segment_reduce(data, "mean", lengths=lengths, axis=1), [data, lengths],
-            input_shapes={data: (2, 6), lengths: (None, 3)}, verbose=False,
-        )  # fmt: skip
+UNCHECKED = {
+    "segment_reduce": (
+        lambda data, lengths: torch.segment_reduce(data, "mean", lengths=lengths, axis=1),
+        [torch.randn(2, 6), torch.full((2, 3), 2)], [(2, 6), (None, 3)],
+    ),
+    "embedding_bag": (
+        lambda indices, offsets: F.embedding_bag(indices, torch.ones(9, 3), offsets),
+        [torch.tensor([1, 2, 3]), torch.tensor([0, 2])], [(3,), (None,)],
+    ),
+    "lstsq": (
+        lambda a, b: torch.linalg.lstsq(a, b, driver="gelss").solution, [torch.randn(4, 3), torch.randn(4, 2)],
+        [(4, 3), (4, None)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::nobuco.errors.NobucoWarning")
+@pytest.mark.parametrize("name", UNCHECKED)
+def test_pytorch_is_not_run_on_empty_or_unequal_parts(name):
+    """Each of these reads or writes outside of its memory there, and would end this process."""
+    program, args, shapes = UNCHECKED[name]
+    model = nobuco.pytorch_to_keras(
+        program, args, input_shapes=shapes, inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(model([t.numpy() for t in args]), program(*args), atol=1e-4)

@@ -37,8 +37,6 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
-# They take statistics of any size, which `torch.nn.functional.batch_norm` does not.
-_OF_BATCHES = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}
 # What they give is not told by the elements of what they are given.
 _OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
 _PYTORCHS = {"aten", "prim", "prims"}
@@ -105,23 +103,6 @@ def counting(func: Any, given: Any) -> list[Value]:
     if name_of(func) == "one_hot" and (*given[0][1:], *given[1].values()) in ((), (-1,)):
         return list(values(given))
     return [value for value in values(given) if not value.rank] if name_of(func) == "tensor_split" else []
-
-
-def refuse_unchecked(func: Any, given: Sequence[torch.Tensor]) -> None:
-    """Raise where sizes do not go together and PyTorch does not say so, but writes outside of its memory."""
-    name = name_of(func).partition(".")[0]
-    if name == "lu_unpack":
-        matrix, pivots = given[:2]
-        if (*matrix.shape[:-2], min(matrix.shape[-2:])) != tuple(pivots.shape):
-            raise RuntimeError(f"lu_unpack: matrices {tuple(matrix.shape)} have no pivots {tuple(pivots.shape)}")
-    elif name == "segment_reduce":
-        x, *others = given
-        if any(one.shape[:-1] != x.shape[: one.dim() - 1] for one in others):
-            raise RuntimeError(f"segment_reduce: {[tuple(one.shape) for one in others]} are no lengths of {x.shape}")
-    elif name in _OF_BATCHES:
-        x, *per_channel = given
-        if any(tuple(tensor.shape) != tuple(x.shape[1:2]) for tensor in per_channel):
-            raise RuntimeError(f"{name}: {[tuple(t.shape) for t in per_channel]} are not of {x.shape[1]} channels")
 
 
 def is_uninitialised(func: Any) -> bool:

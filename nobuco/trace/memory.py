@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import Value, leaves, map_leaves
 from nobuco.trace.fused import LSTM_LAYER, lstm_layer
+from nobuco.trace.unchecked import refuse_unchecked
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ class WriteWatch(Watch):
             with self.telling(False), self, nullcontext() if active else self.recorder:
                 return called(*args, **kwargs)
         self._calls.append(func)
+        refuse_unchecked(func, args, kwargs)
         self.memory.meet(item for item in (kwargs.get("generator"),) if item is not None)
         silent = _RUNNING_STATISTICS if func._schema.name in _SILENT_WRITERS and args[5] else ()
         for position, argument in enumerate(func._schema.arguments):

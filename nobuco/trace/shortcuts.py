@@ -188,7 +188,9 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
     calls.append(map_tensors(lambda t, _: other_values(t, generator), (program.args, dict(program.kwargs))))
     axes = program.dynamic_axes
     changes = [ways[0] for ways in CHANGES[:_SIZES]] if axes else []
-    calls += [program.resized({place: change(n, place[1]) for place, n in axes.items()}) for change in changes]
+    resized = [{place: change(n, place[1]) for place, n in axes.items()} for change in changes]
+    # A run that is traced first is refused where PyTorch would not check sizes.
+    calls += [program.resized(sizes) for sizes in resized if program.at(sizes).graph is not None]
     for args, kwargs in calls:
         expected = calls_in_a_row(program.function, args, kwargs, 1)
         if expected:

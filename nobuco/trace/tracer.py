@@ -26,7 +26,6 @@ from nobuco.trace.calls import (
     overload_of,
     placeless,
     question,
-    refuse_unchecked,
     speaking,
     torch_spelled,
 )
@@ -260,7 +259,6 @@ class Tracer(TorchFunctionMode):
         if self._count is not None:
             args, kwargs = recounted(func, args, kwargs, self._is_live, self._count)
         self.session.memory.take_writes()
-        refuse_unchecked(func, tensors((args, kwargs)))
         result = func(*args, **kwargs)
         if is_uninitialised(func):
             result.detach().zero_()
