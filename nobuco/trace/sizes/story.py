@@ -42,6 +42,11 @@ class Story:
         ran = [run for run in self.runs if run.graph is not None]
         return [(run, way[0]) for run, way in zip(ran, self.ways) if way is not None]
 
+    @property
+    def _apart_filled(self) -> list[tuple[Rerun, Node]]:
+        """Those of inputs with elements: that nothing gives what it gave does not tell what a decision is worth."""
+        return [(run, node) for run, node in self.apart if all(run.sizes.values())]
+
     def name(self, place: tuple[int, int]) -> str:
         """A dynamic axis in words."""
         return f"{self.names[place[0]]}.shape[{place[1]}]"
@@ -98,8 +103,7 @@ class Story:
     @cached_property
     def deciding(self) -> list[tuple[Guard, Rerun | None]]:
         """The decisions that other runs part by, each with such a run, and those that may go another way elsewhere."""
-        filled = [(run, node) for run, node in self.apart if all(run.sizes.values())]  # of nothing, all is right
-        parting = [(last_before(self, run, node), run) for run, node in filled]
+        parting = [(last_before(self, run, node), run) for run, node in self._apart_filled]
         found: list[tuple[Guard, Rerun | None]] = [(guard, run) for guard, run in parting if guard is not None]
         return [*found, *((guard, None) for guard, _ in self.open_guards)]
 
@@ -136,9 +140,8 @@ class Story:
         What went otherwise behind the call where a run parts does not tell. Nor does a run that ended in an error: it
         may have failed of something else.
         """
-        apart = [(run, node) for run, node in self.apart if all(run.sizes.values())]  # of nothing, all is right
-        parted = {id(run): node for run, node in apart}
-        last = {id(run): last_before(self, run, node) for run, node in apart}
+        parted = {id(run): node for run, node in self._apart_filled}
+        last = {id(run): last_before(self, run, node) for run, node in self._apart_filled}
         harmless = set[tuple[Site, str]]()
         for run, numbers in (turned for turned in self.turned if all(turned[0].sizes.values())):
             for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
