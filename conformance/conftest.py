@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance.converters import QUICK_SAMPLES, is_quick
-from pytest_nobuco.converters import ConverterItem, ConverterModule
+from pytest_nobuco.converters.items import ConverterItem, ConverterModule
 
 HERE = Path(__file__).parent
 

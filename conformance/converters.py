@@ -4,13 +4,13 @@
     pytest conformance -n 2 -m "not full"        # the quick slice: channels last, static, two samples each
     pytest conformance/converters.py::torch.add  # one converter
 
-`pytest_nobuco` collects the items, from the samples of PyTorch's OpInfo, of `pytest_nobuco.builtin_samples` and of
-`pytest_nobuco.aten_samples`; what is known to differ stands, with the cause, in `xfails.txt`.
+`pytest_nobuco` collects the items, from the samples of PyTorch's OpInfo, of `builtin_samples` and of `aten_samples` in
+`pytest_nobuco.converters`; what is known to differ stands, with the cause, in `xfails.txt`.
 """
 
 from __future__ import annotations
 
-from pytest_nobuco.converters import ConverterItem
+from pytest_nobuco.converters.items import ConverterItem
 
 QUICK_SAMPLES = 2
 

@@ -44,7 +44,7 @@ from nobuco.ir import map_tensors, tensors
 from nobuco.layers.output import in_order
 from nobuco.registry import Sample
 from nobuco.trace.calls import UNINITIALISED
-from pytest_nobuco.samples import randomized, seeding
+from pytest_nobuco.converters.samples import randomized, seeding
 
 RTOL, ATOL = 1e-3, 1e-4
 _COARSE = {"float16": 1e-2, "bfloat16": 5e-2}  # relative, and of the largest element

@@ -2,7 +2,7 @@
 
 Names load when they are first used, so that `import nobuco.layers` (all that a saved model needs) and a
 pytest that only collects import neither PyTorch nor what they do not need. All that an import does beside is to keep
-Triton from TensorFlow's libraries (`nobuco.symbols`), which it must before either is loaded.
+Triton from TensorFlow's libraries (`nobuco.environment.triton`), which it must before either is loaded.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nobuco.keras_settings import require_tensorflow
-from nobuco.symbols import keep_triton_apart
+from nobuco.environment.keras_settings import require_tensorflow
+from nobuco.environment.triton import keep_triton_apart
 
 if TYPE_CHECKING:
     from nobuco.bridge import t_keras2pytorch, t_pytorch2keras

@@ -1,4 +1,4 @@
-"""`pytorch_to_keras`: trace, select, plan, build, validate, report."""
+"""`pytorch_to_keras`: trace, select, plan, assemble, validate, report."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from nobuco.alone import alone
-from nobuco.arguments import inputs_given, output_orders
-from nobuco.build import Builder
-from nobuco.build.checkpoint import checkpoint_of
-from nobuco.build.kept_sizes import telling
-from nobuco.build.regions import choices
-from nobuco.build.trials import Trials, is_told_of
-from nobuco.call import prepared
+from nobuco.assemble import Builder
+from nobuco.assemble.checkpoint import checkpoint_of
+from nobuco.assemble.kept_sizes import telling
+from nobuco.environment.alone import alone
+from nobuco.environment.keras_settings import require_channels_last, without_dtype_policy
 from nobuco.errors import ConversionError, warn
 from nobuco.ir import Graph, Value, map_leaves
-from nobuco.keras_settings import require_channels_last, without_dtype_policy
 from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, Kind, member_of, takes, whole
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.model import ConvertedModel
-from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
-from nobuco.layout.planner import plan
-from nobuco.measurable import check_example
 from nobuco.parity import tolerances
+from nobuco.plan.alternatives import alternatives
+from nobuco.plan.planner import plan
+from nobuco.plan.regions import choices
+from nobuco.program.arguments import inputs_given, output_orders
+from nobuco.program.call import prepared
+from nobuco.program.measurable import check_example
 from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
-from nobuco.report.assemble import Draft, Layout
+from nobuco.report.draft import Draft, Layout
 from nobuco.select import gap_message, unanswered
 from nobuco.stages import refuse_foreign, selected, traced
 from nobuco.trace import without
 from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors
+from nobuco.validate.trials import Trials, is_told_of
 
 
 def _is_list_of_lists(given: Any) -> bool:
@@ -164,7 +164,7 @@ def pytorch_to_keras(
         ends = [*((value, order) for value, order, _ in outputs), *states]
         layout = plan(selection.units, ways, orders, ends)
         draft.layout = Layout(layout, ways, alternatives(selection.units, ways, layout, orders, ends))
-    with draft.stage("build"), progress(len(selection.units), "converting", enabled=verbose) as advance:
+    with draft.stage("assemble"), progress(len(selection.units), "converting", enabled=verbose) as advance:
         builder = Builder(
             graph, selection.units, layout, inputs, tolerance,
             constants_to_variables, full_validation, advance,

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from nobuco.alone import alone
 from nobuco.builtin import find_converter
-from nobuco.call import prepared
+from nobuco.environment.alone import alone
 from nobuco.errors import InputError, NobucoWarning
-from nobuco.examples import example_arguments
 from nobuco.ir import Graph, Node, values
+from nobuco.program.call import prepared
+from nobuco.program.examples import example_arguments
 from nobuco.registry import Converter, operation_name
 from nobuco.report.coverage import CallCoverage, Coverage, Served
 from nobuco.select import Selection, select

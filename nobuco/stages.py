@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from nobuco.builtin import find_converter
-from nobuco.call import Call, devices_apart
 from nobuco.errors import ConversionError, InputError
-from nobuco.folding import folded
 from nobuco.ir import Graph, values
+from nobuco.program.call import Call, devices_apart
 from nobuco.registry import operation_name
 from nobuco.select import Selection, results_of, select
-from nobuco.serving import stands_for_all
+from nobuco.select.folding import folded
+from nobuco.select.serving import stands_for_all
 from nobuco.trace import Input, Kept, trace_dynamic
 from nobuco.trace.foreign import foreign
 from nobuco.trace.opening import opened

@@ -14,7 +14,7 @@ import pytest
 from nobuco.files import replacing
 
 if TYPE_CHECKING:
-    from pytest_nobuco.judging import Judged
+    from pytest_nobuco.models.judging import Judged
     from pytest_nobuco.report.data import Cell
 
 FORMAT = 1

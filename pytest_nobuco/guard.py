@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nobuco.cases import marked_factory, marks_of
+from pytest_nobuco.models.cases import marked_factory, marks_of
 
 _TOLD = (
     "-p no:nobuco turned off the plugin that compares this model with PyTorch; -m 'not convert' leaves such models out"

@@ -12,21 +12,21 @@ import pytest
 from nobuco.subject.inputs import FORM, InputSpec, parse_input
 from pytest_nobuco.backends.options import BackendOptions, add_backend_options, read_backend_options
 from pytest_nobuco.baseline import add_baseline_options
-from pytest_nobuco.dynamic import read_letters
+from pytest_nobuco.distributed.parts import add_part_options
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
-from pytest_nobuco.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_named
-from pytest_nobuco.parts import add_part_options
+from pytest_nobuco.models.dynamic import read_letters
+from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_named
 
 T = TypeVar("T")
 # A number in pytest's own TOML; older ones know only text there.
 _FLOAT: Literal["float"] | None = "float" if pytest.version_tuple >= (8, 4) else None
 NAMED = "nobuco_named"
 """Where the command line's models and inputs are, in their order."""
-REAL_BACKEND = "pytest_nobuco.backend:NobucoBackend"
+REAL_BACKEND = "pytest_nobuco.models.backend:NobucoBackend"
 REAL_RUNTIMES = "pytest_nobuco.latency.runtimes:RealRuntimes"
-REAL_CONVERTERS = "pytest_nobuco.converter_backend:NobucoConverters"
+REAL_CONVERTERS = "pytest_nobuco.converters.backend:NobucoConverters"
 MARKER = (
     "convert(inputs, kwargs, input_shapes, dynamic, orders, runtimes, max_abs_diff, max_rel_diff, "
     "outputs, comparator, min_snr, representative, backend, xfail, and "

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nobuco.baseline import read_baseline
-from pytest_nobuco.bench import BENCH, Bench, cap_threads
-from pytest_nobuco.cases import case_of, label_of, marked_factory
+from pytest_nobuco.distributed.parts import DONE, DURATIONS, find_done, keep_part
 from pytest_nobuco.ids import keep_ids, take_ids
 from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.latency import setup as latency
+from pytest_nobuco.models.cases import case_of, label_of, marked_factory
 from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
-from pytest_nobuco.parts import DONE, DURATIONS, find_done, keep_part
 from pytest_nobuco.report import hooks
+from pytest_nobuco.session import BENCH, Bench, cap_threads
 
 if TYPE_CHECKING:
-    from pytest_nobuco.collect import Collected
+    from pytest_nobuco.models.collect import Collected
 
 # How often xdist replaces a worker: xdist's own few would end a session of many models, though each is given up soon.
 _RESTARTS = 10_000
@@ -63,14 +63,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(Isolation(config, limits), "nobuco-isolation")
     if options.fuzz:
-        from pytest_nobuco.fuzz import check_hypothesis
+        from pytest_nobuco.models.fuzz import check_hypothesis
 
         check_hypothesis()
     take_ids(config, options)
     if not options.models and not options.converters:
         return
     if options.models:
-        from pytest_nobuco.collect import check_named
+        from pytest_nobuco.models.collect import check_named
 
         check_named(options)
     # As `python -m` does: a package under development is found without being installed.
@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.args_source is not config.ArgsSource.ARGS:
         config.args, config.args_source = [], config.ArgsSource.ARGS
     if options.models and not in_child:
-        from pytest_nobuco import preflight
+        from pytest_nobuco.models import preflight
 
         preflight.register(config)
 
@@ -95,7 +95,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
         session.config.stash[xfails.XFAILS] = xfails.read_all(session.config)
     if session.config.stash[BENCH].options.converters:
-        from pytest_nobuco.converters import check_patterns
+        from pytest_nobuco.converters.items import check_patterns
 
         check_patterns(session.config)
 
@@ -114,7 +114,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     """Mark the known gaps; leave out what is not of this part."""
     if _has_gaps(session.config):
         from pytest_nobuco import xfails
-        from pytest_nobuco.converters import ConverterItem
+        from pytest_nobuco.converters.items import ConverterItem
 
         ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
         items += xfails.mark(session, ours)
@@ -145,11 +145,11 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     if isinstance(collector, pytest.Session) and report.passed:
         options = collector.config.stash[BENCH].options
         if options.converters:
-            from pytest_nobuco.converters import ConverterModule
+            from pytest_nobuco.converters.items import ConverterModule
 
             report.result = [ConverterModule.of(collector), *report.result]
         if options.models:
-            from pytest_nobuco.collect import ModelModule
+            from pytest_nobuco.models.collect import ModelModule
 
             report.result = [ModelModule.of(collector, options), *report.result]
     return report
@@ -159,7 +159,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
     """Collect what has the `convert` marker."""
     if marked_factory(obj) is None:
         return None
-    from pytest_nobuco.collect import collect_marked
+    from pytest_nobuco.models.collect import collect_marked
 
     return collect_marked(collector, name, obj)
 
@@ -169,7 +169,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a suite of what has the `convert` marker; one on its class or module makes none of it."""
     if any(mark.name == "convert" for mark in metafunc.definition.own_markers):
-        from pytest_nobuco.collect import parametrize_cases
+        from pytest_nobuco.models.collect import parametrize_cases
 
         parametrize_cases(metafunc)
 
@@ -180,8 +180,8 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
 
     Imported in set-up, so that a wrong name is an error of its own items and not a failed comparison.
     """
-    from pytest_nobuco.collect import named_model
     from pytest_nobuco.errors import SuiteError
+    from pytest_nobuco.models.collect import named_model
 
     model = named_model(request.node)
     assert model is not None, "nobuco_imported is for the suites of --nobuco-model"
@@ -199,7 +199,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say whose result it will be, also if set-up fails."""
     case = case_of(item)
     if case is not None:
-        from pytest_nobuco.collect import model_name
+        from pytest_nobuco.models.collect import model_name
 
         cap_threads(os.environ)
         label = model_name(item) or label_of(item, case)
@@ -211,7 +211,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run the suite in place of the factory, which is no test itself."""
     if case_of(pyfuncitem) is None:
         return None
-    from pytest_nobuco.suite import run_item
+    from pytest_nobuco.models.suite import run_item
 
     run_item(pyfuncitem)
     return True
@@ -221,7 +221,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the items of one graph together, unless the user chose how to distribute; outlive models that crash."""
     if config.stash[BENCH].options.models:
-        from pytest_nobuco.scheduling import scheduling
+        from pytest_nobuco.distributed.scheduling import scheduling
 
         return scheduling(config, log)
     return None
@@ -230,6 +230,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
     """Say what helps where an item ended a worker of xdist."""
-    from pytest_nobuco.scheduling import tell_death
+    from pytest_nobuco.distributed.scheduling import tell_death
 
     tell_death(crashitem, report, sched)

@@ -10,10 +10,20 @@ from typing import Any
 import pytest
 
 from nobuco.subject.inputs import arranged, read_inputs, tensor_leaves
-from pytest_nobuco.dynamic import AUTO, NONE, FreeAxes, Shape, Wish, free_axes, name_of, read_letters, read_shapes
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import OF_OUTPUT
 from pytest_nobuco.matrix import STATIC, Case, cases, quick
+from pytest_nobuco.models.dynamic import (
+    AUTO,
+    NONE,
+    FreeAxes,
+    Shape,
+    Wish,
+    free_axes,
+    name_of,
+    read_letters,
+    read_shapes,
+)
 from pytest_nobuco.options import Options
 
 MARKER_ARGUMENTS = (

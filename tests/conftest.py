@@ -10,13 +10,13 @@ import pytest
 
 # What a pytest in pytester imports is forgotten when it ends, and imported again by the next one; what stays loaded
 # would then hold other copies of these classes. So they are loaded before.
-import pytest_nobuco.converters
+import pytest_nobuco.converters.items
 import pytest_nobuco.latency.items
 import pytest_nobuco.latency.measure
+import pytest_nobuco.models.suite
 import pytest_nobuco.report.gather
-import pytest_nobuco.suite
 import pytest_nobuco.xfails  # noqa: F401
-from pytest_nobuco.bench import cap_threads
+from pytest_nobuco.session import cap_threads
 
 # Before TensorFlow is imported: another number of threads sums in another order, so that a process which a test starts
 # would give other last bits than this one.

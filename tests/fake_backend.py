@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.matrix import LATER
+from pytest_nobuco.models.backend import Form, Subject
 
 IMAGE = (1, 3, 8, 8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pytest_nobuco.converters import BadSample, ConverterCase, Entry, Finding
+from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.options import Options
 from pytest_nobuco.results import OutputResult

@@ -12,8 +12,8 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.build.depth import STAGE, in_stages
-from nobuco.build.names import Names
+from nobuco.assemble.depth import STAGE, in_stages
+from nobuco.assemble.names import Names
 from nobuco.export.tflite import run_tflite, to_tflite
 from nobuco.layers import Waypoints
 

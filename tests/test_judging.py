@@ -14,10 +14,10 @@ from torch import nn
 
 import nobuco
 from nobuco.parity import compare
-from pytest_nobuco.backend import Form, NobucoBackend, default_bound
-from pytest_nobuco.culprit import imprecise_calls
 from pytest_nobuco.gate import Bound
-from pytest_nobuco.judging import judged, names_of
+from pytest_nobuco.models.backend import Form, NobucoBackend, default_bound
+from pytest_nobuco.models.culprit import imprecise_calls
+from pytest_nobuco.models.judging import judged, names_of
 
 BACKEND = NobucoBackend()
 DEFAULT = Bound(None, None, "default of the dtype")

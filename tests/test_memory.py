@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco.build.frugal import outputs_of
 from nobuco.ir import samples
 from nobuco.trace import idle, trace
+from nobuco.validate.frugal import outputs_of
 
 ROWS, COLUMNS = 256, 512  # a tensor of 512 KiB
 SIZE = ROWS * COLUMNS * 4

@@ -65,7 +65,7 @@ from conformance.mutants.rules import Mutant
 from conformance.mutants.run import verdicts
 from conformance.mutants.table import MUTANTS
 from nobuco.registry import Sample
-from pytest_nobuco.calls import attempt
+from pytest_nobuco.converters.calls import attempt
 from pytest_nobuco.options import Options
 
 chosen = [m for m in MUTANTS if any(fnmatch.fnmatch(m.name, pattern) for pattern in {IN_MODELS!r})]

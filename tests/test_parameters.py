@@ -9,11 +9,11 @@ from torch import nn
 
 from nobuco.builtin import find_converter
 from nobuco.registry import Sample
-from pytest_nobuco.calls import attempt, outputs_of, tensors_of
-from pytest_nobuco.parameters import Varied, varied
-from pytest_nobuco.samples import source_of
-from pytest_nobuco.signatures import bound, parameters_of, signatures_of
-from pytest_nobuco.special import special
+from pytest_nobuco.converters.calls import attempt, outputs_of, tensors_of
+from pytest_nobuco.converters.parameters import Varied, varied
+from pytest_nobuco.converters.samples import source_of
+from pytest_nobuco.converters.signatures import bound, parameters_of, signatures_of
+from pytest_nobuco.converters.special import special
 
 
 def samples_of(operation) -> list[Sample]:

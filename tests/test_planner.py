@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import nobuco
-from nobuco.build import regions
 from nobuco.ir import Value, ValueKind
-from nobuco.layout.alternatives import alternatives
 from nobuco.layout.order import ChannelOrder
-from nobuco.layout.planner import plan
 from nobuco.layout.strategy import Signature
+from nobuco.plan import regions
+from nobuco.plan.alternatives import alternatives
+from nobuco.plan.planner import plan
 
 P, T = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 

@@ -96,7 +96,7 @@ def test_only_the_converters_run_without_a_path(project):
 
 
 def test_converters_of_a_module_and_of_a_conftest(project):
-    entries = "from pytest_nobuco.converters import Entry\nENTRIES = [Entry({0!r}, ({0!r},))]"
+    entries = "from pytest_nobuco.converters.items import Entry\nENTRIES = [Entry({0!r}, ({0!r},))]"
     project.makepyfile(mypkg=entries.format("mypkg.late"))
     result = project.runpytest("--nobuco-converters=mypkg.late")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -323,7 +323,7 @@ def test_equal_elements_are_told_apart_where_pytorch_leaves_open_which_comes_fir
     import torch
 
     from nobuco.registry import Sample
-    from pytest_nobuco.calls import is_untied, untied
+    from pytest_nobuco.converters.calls import is_untied, untied
 
     tied = torch.tensor([[3, 1, 2], [1, 3, 0]])
     made = untied(Sample((tied, 1)))

@@ -12,7 +12,7 @@ import torch
 from nobuco.subject.inputs import parse_input
 from nobuco.subject.model import draw
 from pytest_nobuco.errors import SuiteError
-from pytest_nobuco.fuzz import Domain, domains_of, smallest_failure
+from pytest_nobuco.models.fuzz import Domain, domains_of, smallest_failure
 
 NETS = """
     import torch

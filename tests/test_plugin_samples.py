@@ -9,9 +9,9 @@ import torch
 
 import nobuco
 from nobuco.registry import Sample
-from pytest_nobuco import samples
-from pytest_nobuco.calls import attempt
-from pytest_nobuco.resize import grown, resized
+from pytest_nobuco.converters import samples
+from pytest_nobuco.converters.calls import attempt
+from pytest_nobuco.converters.resize import grown, resized
 
 
 def test_matrices_grown_in_blocks_keep_their_factors():

@@ -20,8 +20,8 @@ from torch.utils.checkpoint import checkpoint
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.builtin import registered_converters
+from nobuco.environment.versions import release
 from nobuco.registry import registry
-from nobuco.versions import release
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(2, 3, 8, 8)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nobuco
-from nobuco import versions
+from nobuco.environment import versions
 
 ROOT = Path(__file__).parent.parent
 ROW = torch.rand(2, 4)

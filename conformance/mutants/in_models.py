@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from conformance.mutants.rules import Mutant
 from nobuco.builtin import find_converter
 from nobuco.registry import operation_name
-from pytest_nobuco.calls import Call, fresh, run, tensors_of
+from pytest_nobuco.converters.calls import Call, fresh, run, tensors_of
 
 ITEMS = Path(__file__).parent / "model_items.py"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from conformance.mutants.rules import Mutant
 from nobuco.builtin import find_converter
 from nobuco.registry import Converter, registry
-from pytest_nobuco.calls import Call
-from pytest_nobuco.converter_backend import NobucoConverters, Subjects, attempted, judged, measured
-from pytest_nobuco.converters import ConverterCase
+from pytest_nobuco.converters.backend import NobucoConverters, Subjects, attempted, judged, measured
+from pytest_nobuco.converters.calls import Call
+from pytest_nobuco.converters.items import ConverterCase
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import bound_for
 from pytest_nobuco.options import Options

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from nobuco.cli.options import ORDERS, add_model_options, bound, free_shapes, model_and_arguments
+from nobuco.environment.quiet import load_tensorflow
 from nobuco.errors import InputError, OutputError
 from nobuco.files import file_at, folder_at
-from nobuco.quiet import load_tensorflow
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 
 from nobuco.cli.options import add_model_options, model_and_arguments
-from nobuco.quiet import load_tensorflow
+from nobuco.environment.quiet import load_tensorflow
 from nobuco.subject.resolve import resolve
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from nobuco.quiet import load_tensorflow
+from nobuco.environment.quiet import load_tensorflow
 from nobuco.subject.resolve import resolve
 
 

@@ -3,7 +3,7 @@
 A file per family. The functions are meant to be read: `nobuco.locate_converter(operation)` finds them.
 """
 
-from nobuco.keras_settings import require_tensorflow
+from nobuco.environment.keras_settings import require_tensorflow
 
 require_tensorflow()  # before Keras is loaded
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nobuco.assemble.learned import Learned, filled
 from nobuco.bridge import tf_dtype, to_numpy
-from nobuco.build.learned import Learned, filled
 from nobuco.converters.arithmetic import bounded
 from nobuco.converters.rules import along_last
 from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes, spellings

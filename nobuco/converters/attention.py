@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.build.learned import Learned, learned, variable
+from nobuco.assemble.learned import Learned, learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.linear import dense, linear
 from nobuco.converters.normalization import widened

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nobuco.build.chain import Chain
-from nobuco.build.learned import Learned, filled, learned
+from nobuco.assemble.chain import Chain
+from nobuco.assemble.learned import Learned, filled, learned
 from nobuco.converters.spatial import spatial
 from nobuco.converters.support import pair, wide
 from nobuco.ir import Node

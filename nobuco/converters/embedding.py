@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nobuco.build.learned import Learned, filled
+from nobuco.assemble.learned import Learned, filled
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.names import F, nn, torch

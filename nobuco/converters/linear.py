@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nobuco.build.chain import Chain
-from nobuco.build.learned import Learned, filled, learned, variable
+from nobuco.assemble.chain import Chain
+from nobuco.assemble.learned import Learned, filled, learned, variable
 from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, promoted, rank, sizes, spellings

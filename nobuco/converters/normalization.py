@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nobuco.assemble.learned import filled, learned
 from nobuco.bridge import to_numpy
-from nobuco.build.learned import filled, learned
 from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
 from nobuco.names import F, Tensor, nn, torch

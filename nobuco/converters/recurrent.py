@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from nobuco.build.learned import Learned, variable
+from nobuco.assemble.learned import Learned, variable
 from nobuco.converters.dropout import dropout
 from nobuco.converters.packing import Packing
 from nobuco.converters.support import rank, sizes

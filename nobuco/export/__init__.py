@@ -1,6 +1,6 @@
 """From a Keras model to files that run elsewhere."""
 
-from nobuco.keras_settings import require_tensorflow
+from nobuco.environment.keras_settings import require_tensorflow
 
 require_tensorflow()  # before Keras is loaded
 

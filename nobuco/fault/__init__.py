@@ -1,6 +1,6 @@
 """Looking for a fault: a model converted earlier against PyTorch, its outputs and its layers."""
 
-from nobuco.keras_settings import require_tensorflow
+from nobuco.environment.keras_settings import require_tensorflow
 
 require_tensorflow()  # before Keras is loaded
 

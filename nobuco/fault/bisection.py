@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from nobuco.alone import alone
+from nobuco.assemble.layers import name_of_last
+from nobuco.assemble.names import plain_name
 from nobuco.bridge import to_numpy
-from nobuco.build.layers import name_of_last
-from nobuco.build.names import plain_name
-from nobuco.call import prepared
+from nobuco.environment.alone import alone
 from nobuco.errors import OutputError
 from nobuco.fault.comparison import Comparison, compared
 from nobuco.fault.running import Found, feeds, fitting, found, run
@@ -32,6 +31,7 @@ from nobuco.ir import Graph, Site, ValueKind, computed_in
 from nobuco.kinds import BOUND, NOTHING, PATH, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
+from nobuco.program.call import prepared
 from nobuco.registry import operation_name
 from nobuco.select import Unit
 from nobuco.stages import selected, traced

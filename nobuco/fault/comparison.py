@@ -10,16 +10,16 @@ import keras
 import torch
 from torch import nn
 
-from nobuco.alone import alone
-from nobuco.arguments import output_orders_given
-from nobuco.build.outputs import keras_order
-from nobuco.call import Call, prepared
+from nobuco.assemble.outputs import keras_order
+from nobuco.environment.alone import alone
 from nobuco.errors import InputError
 from nobuco.fault.running import feeds, found, run, ways_to_feed
 from nobuco.ir import Graph, computed_in, values
 from nobuco.kinds import BOUND, NOTHING, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
+from nobuco.program.arguments import output_orders_given
+from nobuco.program.call import Call, prepared
 from nobuco.stages import traced
 
 

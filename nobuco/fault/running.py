@@ -12,16 +12,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from nobuco.arguments import known_orders
+from nobuco.assemble.validation import logical
 from nobuco.bridge import t_pytorch2keras, to_array, to_numpy
-from nobuco.build.validation import logical
-from nobuco.call import Call
 from nobuco.errors import InputError
 from nobuco.ir import Graph, Value
 from nobuco.kinds import shown
 from nobuco.layers.state import state_layers
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
+from nobuco.program.arguments import known_orders
+from nobuco.program.call import Call
 
 _MOST_WAYS = 16
 

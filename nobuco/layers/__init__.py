@@ -3,7 +3,7 @@
 A process that only loads a saved model does `import nobuco.layers` and then `keras.models.load_model(path)`.
 """
 
-from nobuco.keras_settings import require_tensorflow
+from nobuco.environment.keras_settings import require_tensorflow
 
 require_tensorflow()  # before Keras is loaded
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_nobuco.backend import Form, Subject
 from pytest_nobuco.backends.artifact import Opened, open_artifact, size_of
 from pytest_nobuco.backends.held import Held, Tensors
 from pytest_nobuco.backends.process import Interpreter, is_installed
 from pytest_nobuco.errors import SuiteError
-from pytest_nobuco.judging import names_of
+from pytest_nobuco.models.backend import Form, Subject
+from pytest_nobuco.models.judging import names_of
 
 
 @dataclass(frozen=True)

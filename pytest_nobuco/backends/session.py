@@ -18,9 +18,9 @@ from pytest_nobuco.isolation.limits import Limits
 from pytest_nobuco.matrix import LATER, QUANTISED, RUNTIMES, SIDE_BY_SIDE, STATIC, Case, cases, quick
 
 if TYPE_CHECKING:
-    from pytest_nobuco.backend import Backend, Form, Subject
     from pytest_nobuco.backends.foreign import Foreign
     from pytest_nobuco.gate import Bound
+    from pytest_nobuco.models.backend import Backend, Form, Subject
 
 Asked = tuple[Sequence[str] | None, Sequence[str], Sequence[str] | None]
 """Orders, shapes and runtimes; None for all."""

@@ -18,17 +18,17 @@ from pytest_nobuco.backends.held import Held
 from pytest_nobuco.backends.registry import backend_named
 from pytest_nobuco.backends.spec import Backend
 from pytest_nobuco.backends.table import EAGER, BackendRow
-from pytest_nobuco.bench import Entry
 from pytest_nobuco.errors import SuiteError, UnavailableError
-from pytest_nobuco.findings import tried
 from pytest_nobuco.latency.deployed import run_interpreter
 from pytest_nobuco.latency.measure import refuse_workers
 from pytest_nobuco.matrix import STATIC, Case
+from pytest_nobuco.models.findings import tried
 from pytest_nobuco.results import RESULT
+from pytest_nobuco.session import Entry
 
 if TYPE_CHECKING:
-    from pytest_nobuco.backend import Form, Subject
-    from pytest_nobuco.suite import Trial
+    from pytest_nobuco.models.backend import Form, Subject
+    from pytest_nobuco.models.suite import Trial
 
 Timed = Callable[[], Any]
 # Seconds of runs for each artifact, and how many at least and at most.

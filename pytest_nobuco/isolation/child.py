@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nobuco.bench import BENCH
+from pytest_nobuco.session import BENCH
 
 ADDRESS, KEY = "NOBUCO_PARENT", "NOBUCO_PARENT_KEY"
 
@@ -63,7 +63,7 @@ class Child:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run items until the parent hangs up."""
-        from pytest_nobuco.only_model import mistake
+        from pytest_nobuco.models.only_model import mistake
 
         items = {item.nodeid: item for item in session.items}
         while True:

@@ -20,16 +20,16 @@ from typing import IO, Any
 
 import pytest
 
-from pytest_nobuco.cases import case_of, label_of
-from pytest_nobuco.collect import model_name
-from pytest_nobuco.deaths import GIVEN_UP, MOST_DEATHS, failing
+from pytest_nobuco.distributed.deaths import GIVEN_UP, MOST_DEATHS, failing
 from pytest_nobuco.isolation.child import ADDRESS, KEY
 from pytest_nobuco.isolation.limits import Limits, how_ended, kill
 from pytest_nobuco.isolation.words import last_words
 from pytest_nobuco.matrix import SIDE_BY_SIDE
-from pytest_nobuco.only_model import is_only
+from pytest_nobuco.models.cases import case_of, label_of
+from pytest_nobuco.models.collect import model_name
+from pytest_nobuco.models.only_model import is_only
+from pytest_nobuco.models.suite import reproducing
 from pytest_nobuco.results import ItemResult, to_wire
-from pytest_nobuco.suite import reproducing
 
 # Seconds: how often a child is looked at, and how long one has to end by itself.
 _GLANCE, _PATIENCE = 0.1, 10.0

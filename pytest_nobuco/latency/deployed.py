@@ -14,7 +14,7 @@ from pytest_nobuco.errors import SuiteError
 if TYPE_CHECKING:
     import numpy as np
 
-    from pytest_nobuco.backend import Converted, Subject
+    from pytest_nobuco.models.backend import Converted, Subject
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pytest_nobuco.bench import BENCH, Bench, cap_threads
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.latency.spec import THREADED, LatencyCase, case_named
 from pytest_nobuco.results import LatencyRow
+from pytest_nobuco.session import BENCH, Bench, cap_threads
 
 Latency = Callable[..., LatencyRow]
 
@@ -93,8 +93,8 @@ def _case(runtime: str, threads: int | None) -> LatencyCase:
 
 def _deployed(bench: Bench, nodeid: str, model: Any, inputs: Any) -> Any:
     from nobuco.subject.inputs import read_inputs
-    from pytest_nobuco.backend import Form
     from pytest_nobuco.latency.deployed import Deployed, read_file
+    from pytest_nobuco.models.backend import Form
 
     if isinstance(model, (str, Path, bytes)):
         label = nodeid if isinstance(model, bytes) else Path(model).name

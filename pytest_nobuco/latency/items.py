@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from pytest_nobuco.bench import BENCH, cap_threads
-from pytest_nobuco.cases import marks_of
-from pytest_nobuco.collect import model_name
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import bound_for
 from pytest_nobuco.latency.spec import OPTIONS, LatencyCase, case_named, has_benchmark, latency_cases
 from pytest_nobuco.matrix import STATIC, Case
+from pytest_nobuco.models.cases import marks_of
+from pytest_nobuco.models.collect import model_name
+from pytest_nobuco.session import BENCH, cap_threads
 from pytest_nobuco.settings import settings_of
 
 PARAMETER = "nobuco_latency_case"
@@ -98,7 +98,7 @@ def run_latency_item(item: pytest.Function, case: LatencyCase) -> None:
     __tracebackhide__ = True
     from pytest_nobuco.latency.absent import NO_BENCHMARK
     from pytest_nobuco.latency.measure import measure, refuse_workers, runtimes_of
-    from pytest_nobuco.suite import Trial
+    from pytest_nobuco.models.suite import Trial
 
     skipped = failure = None
     bench = item.config.stash[BENCH]
@@ -134,7 +134,7 @@ def run_latency_item(item: pytest.Function, case: LatencyCase) -> None:
 def _deployed(trial: Any) -> Any:
     """The suite's model, converted as one would deploy it: channels last, unless the suite excludes that."""
     from pytest_nobuco.latency.deployed import Deployed
-    from pytest_nobuco.suite import form_of, subject_of
+    from pytest_nobuco.models.suite import form_of, subject_of
 
     entry = trial.bench.entry(trial.key, lambda: subject_of(trial))
     static = [case for case in trial.settings.cases() if case.shape == STATIC]

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from nobuco.subject.resolve import resolve
-from pytest_nobuco.backend import Backend, Subject
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound
-from pytest_nobuco.judging import judged
 from pytest_nobuco.latency.deployed import Deployed
 from pytest_nobuco.latency.gpu import Budget
 from pytest_nobuco.latency.runtimes import Prepared, Runtimes
 from pytest_nobuco.latency.spec import OPTIONS, LatencyCase
 from pytest_nobuco.latency.table import row_of
+from pytest_nobuco.models.backend import Backend, Subject
+from pytest_nobuco.models.judging import judged
 from pytest_nobuco.results import LatencyRow
 
 _WARM_UP = 0.2  # seconds

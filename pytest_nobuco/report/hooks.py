@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nobuco.bench import BENCH
+from pytest_nobuco.distributed.parts import DONE, results_path
 from pytest_nobuco.isolation.child import is_child
-from pytest_nobuco.parts import DONE, results_path
 from pytest_nobuco.report.alike import Folding
 from pytest_nobuco.report.files import check_path, write_report
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, to_wire
+from pytest_nobuco.session import BENCH
 
 if TYPE_CHECKING:
     from pytest_nobuco.report.gather import Gathered

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nobuco.versions import release
+from nobuco.environment.versions import release
 from tests.converters.ops import check_dynamic, ops_of
 
 Q, K, V = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 6, 8), torch.randn(2, 4, 6, 7)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco.versions import release
+from nobuco.environment.versions import release
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X = torch.tensor([[0.5, -1.25, 3.0, 8.5], [-2.0, 0.0, 1.5, -7.0]])

@@ -1,0 +1,1 @@
+"""What surrounds a conversion: versions, settings of Keras, Triton, TensorFlow's log, other threads."""

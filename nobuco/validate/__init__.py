@@ -1,0 +1,1 @@
+"""The finished model against PyTorch: on the example, at other sizes, on other values."""

@@ -1,0 +1,1 @@
+"""The suite of the converters: an item for each, on samples of its operation."""

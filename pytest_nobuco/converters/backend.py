@@ -1,0 +1,325 @@
+"""What the converters' items need of the frameworks, for real.
+
+Imports PyTorch, TensorFlow and nobuco, so it is itself imported only when converters are listed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nobuco.builtin import find_converter, registered_converters
+from nobuco.parity import Difference
+from nobuco.registry import (
+    Converter,
+    Operation,
+    Sample,
+    operation_name,
+    operator_named,
+)
+from pytest_nobuco.converters.builtin_samples import (
+    FREE_AXES,
+    IN_BLOCKS,
+    LEFT_OUT,
+    NOT_CALLED,
+    ONLY_DYNAMIC,
+    PASSIVE,
+    TRUSTING,
+    UNTIED,
+)
+from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, tensors_of, untied
+from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
+from pytest_nobuco.converters.parameters import Varied, varied
+from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
+from pytest_nobuco.converters.resize import Limit, Resized, resized
+from pytest_nobuco.converters.samples import Source, source_of, writes
+from pytest_nobuco.converters.signatures import ModuleSample, signatures_of
+from pytest_nobuco.converters.special import SpecialSample, special
+from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.gate import Bound, bound_for, describe_output
+from pytest_nobuco.options import Options
+from pytest_nobuco.results import OutputResult
+
+Subjects = Sequence[Call | Resized]
+Blame = tuple[str | None, dict[str, Any] | None]
+
+
+class NobucoConverters:
+    """The real one. It keeps the last conversion, which the next item, of another runtime, shares."""
+
+    def __init__(self) -> None:
+        self._registered: dict[str, tuple[Converter, list[Operation], Source | None]] = {}
+        self._last: tuple[Any, Subjects, Conversion | Exception] | None = None
+        self._varied: dict[str, Varied] = {}
+
+    def listed(self) -> list[Entry]:
+        """See `Converters`."""
+        entries = [self.entry(converter) for converter in registered_converters()]
+        return [entry for entry in entries if entry is not None]
+
+    def entry(self, converter: Converter) -> Entry | None:
+        """One registered converter, to be tried; None where it serves no operation that can be called."""
+        # Another converter may have taken over some of its operations.
+        operations = [op for op in _callables(converter) if find_converter(op) is converter]
+        if not operations:
+            return None
+        name = _unused(operation_name(operations[0]), self._registered)
+        source = source_of(converter, operations)
+        self._registered[name] = converter, operations, source
+        return Entry(name, tuple(map(operation_name, operations)), source.dtypes if source else ())
+
+    def tried(self, entry: Entry, case: ConverterCase, options: Options) -> Finding:
+        """See `Converters`."""
+        if case.runtime == "tflite" and importlib.util.find_spec("ai_edge_litert") is None:
+            raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'")
+        converter = self._registered[entry.name][0]
+        key = entry.name, case.order, case.shape, case.dtype, case.runtime
+        if self._last is None or self._last[0][:-1] != key[:-1]:
+            subjects = self.subjects(entry, case, options)
+            self._last = key, subjects, attempted(converter, subjects, case)
+        if case.runtime == "tflite" and any(map(_is_beyond_tflite, self._last[1])):
+            subjects = [subject for subject in self._last[1] if not _is_beyond_tflite(subject)]
+            if not subjects:
+                raise UnavailableError("all samples are without elements, or drawn in float64: TFLite has none of both")
+            self._last = (*key[:-1], ""), subjects, attempted(converter, subjects, case)
+        _, subjects, conversion = self._last
+        bound = bound_for([], options)
+        found = list(measured(converter, case, subjects, conversion, bound))
+        conversion_id = "/".join(filter(None, key[:-1]))
+        if case.runtime == "tflite":
+            judged_here = [not _is_of_kernels(subject) for subject in subjects]
+            subjects, found = (
+                list(itertools.compress(subjects, judged_here)),
+                list(itertools.compress(found, judged_here)),
+            )
+        finding = _finding(subjects, found, bound, conversion_id, partial(self._blame, entry, case, bound))
+        known = self._varied.get(entry.name)
+        if known is None or case.shape != "static":
+            return finding
+        idle = "; ".join(f"{name}: {reason}" for name, reason in known.reasons.items())
+        return replace(finding, parameters=known.share, idle=idle)
+
+    def subjects(self, entry: Entry, case: ConverterCase, options: Options) -> Subjects:
+        """The calls to try; in the dynamic case those that PyTorch itself takes at other sizes."""
+        converter, _, source = self._registered[entry.name]
+        if source is None:
+            raise SuiteError(
+                f"no sample: give samples=... in @nobuco.converter, a function that returns a list of nobuco.Sample; "
+                f"the converter is at {converter.location}"
+            )
+        if case.shape == "static" and _only_dynamic(entry):
+            raise UnavailableError("this is computed while converting, unless an axis is dynamic")
+        calls = self._calls(entry, case, source, options)
+        if case.shape == "static":
+            return calls
+        limit, blocks = _limit(entry.spellings), _has(entry, IN_BLOCKS)
+        grown = (resized(call, limit, options.seed, partial(_is_defined, entry), blocks) for call in calls)
+        free = [found for found in grown if found is not None]
+        if not free:
+            raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")
+        return free
+
+    def _calls(self, entry: Entry, case: ConverterCase, source: Source, options: Options) -> list[Call]:
+        """Every spelling has to take a sample in the main dtype; in a further one those that do are tried."""
+        converter, operations, _ = self._registered[entry.name]
+        is_main = case.dtype is None or case.dtype == source.dtypes[0]
+        operations = [operation for operation in operations if operation_name(operation) not in NOT_CALLED]
+
+        def accepts(call: Call) -> bool:
+            reached = _only_dynamic(entry) or call.name in PASSIVE or reaches(converter, call)
+            return reached and _is_defined(entry, call)
+
+        samples = source.draw(case.dtype)
+        samples = list(map(untied, samples)) if _has(entry, UNTIED) else samples
+        try:
+            chosen = choose(operations, samples, options.samples, is_main, accepts, options.seed)
+        except RefusedError as error:
+            if not is_main:
+                raise UnavailableError(f"there is no sample in {case.dtype}: {error}") from None
+            raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
+        # The rest does not depend on whether an axis is dynamic, and looking for other sizes of each takes long.
+        given = converter.samples is not None or _has(entry, TRUSTING)
+        if given or not is_main or case.shape != "static":
+            return chosen
+        made = [
+            *source.own(),
+            *_with_other_arguments(samples, chosen),
+            *self.varied(entry, samples, accepts, options.seed).samples,
+            *self.special(entry, samples, options.seed),
+        ]
+        return [*chosen, *spread(operations, made, accepts, options.seed)]
+
+    def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
+        """Samples in which the operation's parameters differ from those of its other samples."""
+        if entry.name not in self._varied:
+            converter, operations, _ = self._registered[entry.name]
+            operation = _plain(operations)
+
+            def serves(sample: Sample) -> bool:
+                return bool(spread(operations, [sample], accepts, seed))
+
+            self._varied[entry.name] = varied(operation, samples, signatures_of(operation, converter), serves, seed)
+        return self._varied[entry.name]
+
+    def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
+        """Samples of values that the operation may treat apart."""
+        left_out = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
+        left_out |= {"tied"} if _has(entry, IN_BLOCKS) else set()
+        return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
+
+    def _blame(self, entry: Entry, case: ConverterCase, bound: Bound, subject: Call | Resized) -> Blame:
+        return blame(self._registered[entry.name][0], subject, case.order, case.runtime, bound)
+
+
+def _with_other_arguments(samples: Sequence[Sample], chosen: Sequence[Call]) -> list[Sample]:
+    """Of modules the samples that give `forward` other arguments than any chosen one: a state, a mask."""
+
+    def arguments(sample: Sample) -> tuple[int, tuple[str, ...]]:
+        return len(tensors_of((sample.args, sample.kwargs))), tuple(sample.kwargs)
+
+    first = {arguments(sample): sample for sample in reversed(samples) if isinstance(sample, ModuleSample)}
+    seen = {arguments(call.sample) for call in chosen}
+    return [sample for kind, sample in first.items() if kind not in seen]
+
+
+def _plain(operations: Sequence[Operation]) -> Operation:
+    """A spelling that writes to nothing, if there is one."""
+    return next((operation for operation in operations if not writes(operation)), operations[0])
+
+
+def attempted(converter: Converter, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
+    """The conversion of these calls, or why there is none."""
+    try:
+        return convert(converter, subjects, case.order)
+    except Exception as error:  # whatever it is, it is told of the sample that raises it alone
+        return error
+
+
+def measured(
+    converter: Converter, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
+) -> Iterator[list[Difference] | Exception]:
+    """For each sample its outputs' differences, or why there are none."""
+    if isinstance(conversion, Conversion):
+        try:
+            yield from differences(conversion, case.runtime, bound)
+            return
+        except Exception as error:
+            conversion = error
+    if len(subjects) == 1:
+        yield conversion
+        return
+    # Together they fail: one by one it shows which of them do.
+    for subject in subjects:
+        yield from measured(converter, case, [subject], attempted(converter, [subject], case), bound)
+
+
+def _finding(
+    subjects: Subjects,
+    found: Sequence[list[Difference] | Exception],
+    bound: Bound,
+    conversion: str,
+    blame: Callable[[Call | Resized], Blame],
+) -> Finding:
+    outputs: list[OutputResult] = []
+    bad: list[tuple[float, Call | Resized, BadSample]] = []
+    for subject, result in zip(subjects, found):
+        severity, problems, measured = judged(result, bound)
+        outputs += measured
+        if problems:
+            bad.append((severity, subject, BadSample(_describe(subject), problems)))
+    bad.sort(key=lambda one: -one[0])
+    samples = [sample for _, _, sample in bad]
+    graph = None
+    if bad:
+        node, graph = blame(bad[0][1])
+        samples[0] = replace(samples[0], culprit=node)
+    return Finding(len(subjects), tuple(outputs), tuple(samples), bound.source, conversion, graph)
+
+
+def judged(result: list[Difference] | Exception, bound: Bound) -> tuple[float, tuple[str, ...], list[OutputResult]]:
+    """How bad one sample is, what is wrong with it, and what is known of its outputs."""
+    if isinstance(result, Exception):
+        text = f"{type(result).__name__}: {result}"
+        return math.inf, (text,), [OutputResult(None, None, False, text)]
+    problems = [describe_output(i, d, bound) for i, d in enumerate(result) if not bound.admits(d)]
+    severity = max((d.severity for d in result), default=0.0)
+    return severity, tuple(problems), [_output(difference, bound) for difference in result]
+
+
+def _output(difference: Difference, bound: Bound) -> OutputResult:
+    broken = difference.is_broken
+    return OutputResult(
+        None if broken else difference.max_abs,
+        None if broken else difference.relative_to_peak,
+        bound.admits(difference),
+        difference.describe(),
+    )
+
+
+def _is_beyond_tflite(subject: Call | Resized) -> bool:
+    """Whether a tensor has no elements, which TFLite's runtime refuses, or is drawn in float64, which it cannot."""
+    call = subject if isinstance(subject, Call) else subject.call
+    if call.random and any(array.dtype == np.float64 for array in call.expected):
+        return True
+    return any(not tensor.numel() for tensor in call.tensors) or any(not array.size for array in call.expected)
+
+
+def _is_of_kernels(subject: Call | Resized) -> bool:
+    """Whether TFLite's own kernels decide what becomes of it, whatever the converter does."""
+    sample = (subject if isinstance(subject, Call) else subject.call).sample
+    return isinstance(sample, SpecialSample) and sample.is_of_kernels
+
+
+def _describe(subject: Call | Resized) -> str:
+    if isinstance(subject, Call):
+        return subject.describe()
+    return f"{subject.call.describe()}, then {subject.other.describe()}"
+
+
+def _limit(spellings: Iterable[str]) -> Limit | None:
+    """Which axes may be free; None for all."""
+    for pattern, limit in FREE_AXES.items():
+        if any(fnmatchcase(spelling, pattern) for spelling in spellings):
+            return limit
+    return None
+
+
+def _only_dynamic(entry: Entry) -> bool:
+    return _has(entry, ONLY_DYNAMIC)
+
+
+def _is_defined(entry: Entry, call: Call) -> bool:
+    """Whether PyTorch says what the call gives."""
+    return not _has(entry, UNTIED) or is_untied(call.sample)
+
+
+def _has(entry: Entry, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in entry.spellings for pattern in patterns)
+
+
+def _callables(converter: Converter) -> list[Operation]:
+    """What a converter serves, as it is called.
+
+    An operator that is only named is there if somebody has imported its library. The built-in ones of that kind are
+    torchvision's, which `tests/converters/test_torchvision.py` compares.
+    """
+    named = [op for op in converter.operations if isinstance(op, str)]
+    found = [] if converter.is_built_in else [operator_named(name) for name in named]
+    return [*converter.callables, *(op for op in found if op is not None)]
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    """The name, numbered where there are two such."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}~{number}"
+    return found

@@ -1,0 +1,1 @@
+"""Sessions of several processes: xdist's workers, shards, what a dead one leaves to do."""
