@@ -44,6 +44,8 @@ def check_parity(
             kwargs=kwargs or None,
             inputs_channel_order=inputs_order,
             outputs_channel_order=outputs_order,
+            full_validation=inputs_order
+            is outputs_order,  # of other pairs the units are the same, in one order or both
             verbose=False,
         )
         feeds = [nobuco.t_pytorch2keras(t, inputs_order) for t in tensors]

@@ -108,6 +108,7 @@ def models(*names: str) -> list[str]:
     return [*(word for name in names for word in ("--nobuco-model", name)), "--nobuco-input", "1,3,4,5"]
 
 
+@pytest.mark.full
 def test_several_are_held_to_the_same_comparison_and_stand_side_by_side(project):
     backends = [word for name in ("good", "off") for word in ("--nobuco-backend", name)]
     reports = [word for suffix in ("json", "md", "html") for word in ("--nobuco-report", f"out.{suffix}")]
@@ -187,6 +188,7 @@ def test_wrong_options_are_told_before_anything_is_loaded(project, words, messag
     result.stderr.fnmatch_lines([f"ERROR: *{message.replace('[', '[[]')}"])
 
 
+@pytest.mark.full
 def test_the_backend_of_the_documentation(project):
     page = (Path(__file__).parents[1] / "docs" / "backends.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)

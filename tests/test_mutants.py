@@ -53,6 +53,7 @@ IN_MODELS = (
 )
 
 
+@pytest.mark.full
 def test_a_model_s_test_fails_and_names_it():
     """In a session of its own, since a pytest inside this one would share its modules."""
     code = f"""

@@ -303,6 +303,7 @@ def test_own_converters(pytester):
     assert (outcomes["passed"], outcomes["failed"]) == (24, 24)
 
 
+@pytest.mark.full
 def test_built_in_converters(pytester):
     patterns = ["torch.relu_", "torch.nn.Conv1d", "torch.Tensor.T", "operator.mul", "torch.dropout"]
     options = [f"--nobuco-converters={pattern}" for pattern in patterns]

@@ -161,6 +161,7 @@ def test_the_smallest_failing_input_and_its_command(project):
     again.stdout.fnmatch_lines(["*output 0: *expected 3, got 4*"])
 
 
+@pytest.mark.full
 def test_masks_are_drawn(project):
     inputs = ["--nobuco-input", "2?,4?", "--nobuco-input", "2?,4?:bool@1,0"]
     words = ["--nobuco-model", "nets.Masked", *inputs, *QUICK]

@@ -106,6 +106,7 @@ def _properties(case):
     return [(each.get("name"), each.get("value")) for each in case.iter("property")]
 
 
+@pytest.mark.full
 def test_marked_models_and_last_failed(project):
     result = project.runpytest_subprocess("-rf")
     result.assert_outcomes(passed=1, failed=2)

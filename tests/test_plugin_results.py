@@ -55,6 +55,7 @@ def expected(count: int) -> dict[str, list[str]]:
     return {f"nets.Net{i}": ["failed" if i % 10 == 3 else "passed"] * CASES for i in range(count)}
 
 
+@pytest.mark.full
 def test_shards_that_are_killed_and_resumed(project):
     """Three hundred models on four machines, two of which stop in the middle."""
     count = 300

@@ -86,7 +86,14 @@ def check_files(project: pytest.Pytester, names: list[str]) -> None:
     assert junit.count("<failure") + junit.count("<error") == len(CASES) * (len(names) + 1)
 
 
-@pytest.mark.parametrize("distribution", ["load", "worksteal", "loadscope", "loadgroup", "loadfile"])
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        "load",
+        "loadgroup",
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("worksteal", "loadscope", "loadfile")),
+    ],
+)
 def test_models_that_end_workers(project, distribution):
     result = run(project, ENDING, "-n2", "--dist", distribution)
     assert outcomes(result) == expected(ENDING)
@@ -94,7 +101,7 @@ def test_models_that_end_workers(project, distribution):
     check_files(project, ENDING)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.full)])
 def test_isolated_models(project, workers):
     names = [*ENDING, "hangs", "grows"]
     result = run(project, names, workers, "--nobuco-timeout", "8", "--nobuco-memory", "1")

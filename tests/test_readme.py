@@ -25,6 +25,7 @@ def test_block_for_pytest_passes(block, pytester):
     result.assert_outcomes(passed=32)
 
 
+@pytest.mark.full
 def test_the_commands_of_the_workflow_gate(pytester):
     """The workflow's own commands, on a package of that name, but for the installation."""
     (workflow,) = re.findall(r"^```yaml\n(.*?)^```", PLUGIN.read_text(), flags=re.MULTILINE | re.DOTALL)
