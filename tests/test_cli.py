@@ -157,6 +157,14 @@ def test_wrong_words(project, capfd, words, message):
     assert not list(project.glob("n.*"))
 
 
+def test_env_names_the_versions_that_a_bug_report_needs(capfd, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert main(["env"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert f"torch             {torch.__version__}" in lines
+    assert "TF_ENABLE_ONEDNN_OPTS=0" in lines
+
+
 def test_locate(capfd):
     assert main(["locate", "torch.nn.functional.gelu"]) == 0
     link, source = nobuco.locate_converter(torch.nn.functional.gelu)

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from nobuco.cli import check, convert, coverage, locate, report
+from nobuco.cli import check, convert, coverage, env, locate, report
 from nobuco.errors import InputError, NobucoError
 from nobuco.subject.mistakes import in_a_line
 
-COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate, "report": report}
+COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate, "report": report, "env": env}
 EXITS = """\
 exit codes: 0 all is well; 1 the model cannot be converted, or what came out is not PyTorch's; 2 the command line
 is wrong, or names what is not there."""

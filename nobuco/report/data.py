@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nobuco.kinds import instance, takes
 from nobuco.parity import Difference, Tried, worst
+from nobuco.report.notebook import summary_html
 
 if TYPE_CHECKING:  # the graph's package imports torch, which a reader of reports has no need of
     from nobuco.ir import Condition, Site
@@ -201,6 +202,10 @@ class Report:
         measured = [(node, node.accumulated) for node in self.in_order() if node.accumulated is not None]
         gravest = worst(difference for _, difference in measured)
         return next((node for node, difference in measured if difference is gravest), None)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return summary_html(self)
 
     def counts(self) -> Counter[Status]:
         """How many calls ended how; left out are those merely opened and those that the model has not."""
