@@ -252,16 +252,6 @@ def test_what_is_nearly_gelu(compute):
     assert_matches(compute, real(3, 5))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_functions_of_16_bits(dtype):
-    assert_matches(lambda x: torch.erf(x.to(dtype)).float() + torch.log1p(x.abs().to(dtype)).float(), real(3, 5))
-
-
-def test_floats_of_64_bits_are_refused_by_name():
-    with pytest.raises(nobuco.ExportError, match=r"TFLite does not have .*FFT"):
-        tflite_of(lambda x: torch.fft.fft(x.double()).real.float(), real(3, 10))
-
-
 def test_log_sigmoid_takes_no_more_operations_than_it_needs():
     assert len(tflite_operations(F.logsigmoid, real(3, 5))) <= 7
 

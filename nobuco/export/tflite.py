@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -16,6 +15,8 @@ from nobuco.export.flatbuffer import ends, in_model_order
 from nobuco.export.lowering import lowered
 from nobuco.export.names import output_names
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
+from nobuco.export.refusals import refusal as refusal_of
+from nobuco.export.refusals import refused_by
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
 from nobuco.files import file_at, replacing
@@ -100,8 +101,9 @@ def to_tflite(
         _refuse_complex_outputs(by_signature(model))
     with tempfile.TemporaryDirectory() as folder:
         names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", lowered)
+        stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
-        flags = {**FLAGS[precision], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
+        flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
         data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))
     if precision in INTEGER:
         assert representative is not None
@@ -129,6 +131,13 @@ def _check_options(precision: Any, representative: Any, per_channel: bool, integ
                 f"{name} is {value}, which is for precision='int8' and 'int16x8'; precision is {precision!r}: "
                 f"leave {name} out, or give one of those two"
             )
+
+
+def _has_weights_of_16_bits(models: Mapping[str, Any]) -> bool:
+    """Whether a model has all its weights in float16: then they lose nothing where the file has them so, too."""
+    dtypes = [tf.as_dtype(variable.dtype) for model in models.values() for variable in model.variables]
+    floats = {dtype for dtype in dtypes if dtype.is_floating}
+    return floats == {tf.float16}
 
 
 def _refuse_complex_outputs(models: Mapping[str, Any]) -> None:
@@ -159,17 +168,9 @@ def _converted(folder: str, signatures: list[str], flags: Mapping[str, bool], al
             **flex,
         )
     except ConverterError as error:
-        found = {data.operator.name.removeprefix("tf.") for data in error.errors if data.operator.name}
-        listed = re.search(r"TF Select ops: (.*)", str(error))
-        operations = tuple(sorted(found | set(listed[1].split(", ") if listed else ())))
-        raise ExportError(_refusal(operations, str(error), allow_flex), operations) from error
-
-
-def _refusal(operations: tuple[str, ...], details: str, allow_flex: bool) -> str:
-    if not operations:
-        return f"the model has no TFLite form: {details}"
-    way = "" if allow_flex else "; allow_flex=True keeps them as TensorFlow's, for a runtime with the Flex delegate"
-    return f"TFLite does not have {', '.join(operations)}{way}. The converter says: {details}"
+        refused = refused_by(error)
+        operations = tuple(sorted({one.operation for one in refused}))
+        raise ExportError(refusal_of(refused, str(error), allow_flex), operations) from error
 
 
 def _hint_at_wide_ends(data: bytes) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.export.lowering import bits, complex_numbers, functions, integers, matrices, rotations
-from nobuco.export.lowering.operation import Pair, Rule, joined, recreated, split
+from nobuco.export.lowering import bits, complex_numbers, functions, half_precision, integers, matrices, rotations
+from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
 # Attributes by which operations name the functions that they call.
@@ -23,14 +23,15 @@ def lowered(function: Any) -> Any:
     """
     operations = list(_operations(function.graph))
     in_double = any(tensor.dtype == tf.complex128 for operation in operations for tensor in operation.outputs)
-    if in_double or all(_rule(operation) is None for operation in operations):
+    if in_double or not any(_rule(operation) or half_precision.is_short(operation) for operation in operations):
         return function
     (specs, _), results = function.structured_input_signature, function.structured_outputs
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> Any:
-        values = [split(tensor) for tensor in (*tensors, *function.captured_inputs)]
-        outputs = [joined(value) for value in _run(function.graph, values)]
+        values = [half_precision.widened(split(tensor)) for tensor in (*tensors, *function.captured_inputs)]
+        dtypes = [tensor.dtype for tensor in function.graph.outputs]
+        outputs = [half_precision.narrowed(joined(v), d) for v, d in zip(_run(function.graph, values), dtypes)]
         return tf.nest.pack_sequence_as(results, outputs, expand_composites=True)
 
     return serve.get_concrete_function()
@@ -68,7 +69,7 @@ def _run(graph: Any, inputs: Sequence[Value]) -> list[Value]:
 
 def _operation(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
     rule = _CONTROL.get(operation.type) or _rule(operation)
-    return recreated(operation, inputs) if rule is None else rule(operation, *inputs)
+    return half_precision.again(operation, inputs) if rule is None else rule(operation, *inputs)
 
 
 def _call(operation: tf.Operation, *inputs: Value) -> list[Value]:
