@@ -329,3 +329,26 @@ def test_a_model_without_such_operations_is_left_as_it_is():
     layer = keras.layers.Dense(3)
     function = tf.function(layer, input_signature=[tf.TensorSpec([2, 4])]).get_concrete_function()
     assert lowered(function) is function
+
+
+@pytest.mark.parametrize(
+    ("network", "example", "decibels"),
+    [
+        (nn.LayerNorm(8), real(1, 3, 8, 8), 60),
+        (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), real(1, 5, 8), 20),
+        (lambda x: (x - x.mean()) ** 2, real(1, 3, 8, 8), 40),
+        (lambda x: torch.zeros(3, 1, 1) - x, real(1, 3, 8, 8), 60),  # TFLite's quantiser ends the process at its zeros
+    ],
+    ids=["normalisation", "attention", "squares", "zero minus"],
+)
+def test_activations_of_16_bits(network, example, decibels):
+    network = network.eval() if isinstance(network, nn.Module) else network
+    order = nobuco.ChannelOrder.PYTORCH
+    model = nobuco.pytorch_to_keras(
+        network, [example], inputs_channel_order=order, outputs_channel_order=order, verbose=False
+    )
+    samples = [torch.randn(example.shape).numpy() for _ in range(16)]
+    (found,) = run_tflite(to_tflite(model, precision="int16x8", representative=samples), [example.numpy()])
+    with torch.no_grad():
+        expected = network(example).numpy()
+    assert 10 * np.log10((expected**2).sum() / max(((found - expected) ** 2).sum(), 1e-30)) > decibels

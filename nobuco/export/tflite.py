@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, get_args
 
 import tensorflow as tf
@@ -100,7 +101,13 @@ def to_tflite(
     if not allow_flex:
         _refuse_complex_outputs(by_signature(model))
     with tempfile.TemporaryDirectory() as folder:
-        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", lowered)
+        names = write(
+            by_signature(model),
+            folder,
+            states == "arguments",
+            index_dtype == "int32",
+            partial(lowered, precision=precision),
+        )
         stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from nobuco.export.lowering import bits, complex_numbers, functions, half_precision, integers, matrices, rotations
+from nobuco.export.lowering import (
+    bits,
+    complex_numbers,
+    functions,
+    half_precision,
+    integers,
+    matrices,
+    rotations,
+    sixteen_bits,
+)
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
+# By precision, what else is done: its arithmetic lacks more.
+_OF_PRECISION = {"int16x8": (sixteen_bits,)}
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
 
 
-def lowered(function: Any) -> Any:
+def lowered(function: Any, precision: str = "float32") -> Any:
     """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them.
 
     One that computes in complex128 is left as it is, too: TFLite computes in no floats of 64 bits.
     """
+    rebuild = _Rebuild((*_OF_PRECISION.get(precision, ()), *_ROOMS))
     operations = list(_operations(function.graph))
     in_double = any(tensor.dtype == tf.complex128 for operation in operations for tensor in operation.outputs)
-    if in_double or not any(_rule(operation) or half_precision.is_short(operation) for operation in operations):
+    if in_double or not any(rebuild.rule(operation) or half_precision.is_short(operation) for operation in operations):
         return function
     (specs, _), results = function.structured_input_signature, function.structured_outputs
 
@@ -31,15 +44,10 @@ def lowered(function: Any) -> Any:
     def serve(*tensors: Any) -> Any:
         values = [half_precision.widened(split(tensor)) for tensor in (*tensors, *function.captured_inputs)]
         dtypes = [tensor.dtype for tensor in function.graph.outputs]
-        outputs = [half_precision.narrowed(joined(v), d) for v, d in zip(_run(function.graph, values), dtypes)]
+        outputs = [half_precision.narrowed(joined(v), d) for v, d in zip(rebuild.run(function.graph, values), dtypes)]
         return tf.nest.pack_sequence_as(results, outputs, expand_composites=True)
 
     return serve.get_concrete_function()
-
-
-def _rule(operation: tf.Operation) -> Rule | None:
-    """What stands for an operation that TFLite lacks."""
-    return next((rule for room in _ROOMS if (rule := room.rule(operation)) is not None), None)
 
 
 def _operations(graph: Any) -> Iterator[tf.Operation]:
@@ -57,66 +65,78 @@ def _bodies(operation: tf.Operation) -> list[Any]:
     return [operation.graph._get_function(f.name).graph for f in functions if f.name]
 
 
-def _run(graph: Any, inputs: Sequence[Value]) -> list[Value]:
-    """The outputs of a function's body for these inputs, captured ones last."""
-    values: dict[Any, Value] = {tensor.ref(): value for tensor, value in zip(graph.inputs, inputs)}
-    for operation in graph.get_operations():
-        if operation.type != "Placeholder":
-            results = _operation(operation, [values[tensor.ref()] for tensor in operation.inputs])
-            values.update(zip((tensor.ref() for tensor in operation.outputs), results))
-    return [values[tensor.ref()] for tensor in graph.outputs]
+@dataclass(frozen=True)
+class _Rebuild:
+    """Builds functions again by the rules of some rooms; the first that has one says it."""
+
+    rooms: Sequence[Any]
+
+    def rule(self, operation: tf.Operation) -> Rule | None:
+        """What stands for an operation that TFLite lacks."""
+        return next((rule for room in self.rooms if (rule := room.rule(operation)) is not None), None)
+
+    def run(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
+        """The outputs of a function's body for these inputs, captured ones last."""
+        values: dict[Any, Value] = {tensor.ref(): value for tensor, value in zip(graph.inputs, inputs)}
+        for operation in graph.get_operations():
+            if operation.type != "Placeholder":
+                results = self._operation(operation, [values[tensor.ref()] for tensor in operation.inputs])
+                values.update(zip((tensor.ref() for tensor in operation.outputs), results))
+        return [values[tensor.ref()] for tensor in graph.outputs]
+
+    def _operation(self, operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
+        if operation.type in _CONTROL:
+            return _CONTROL[operation.type](self, operation, *inputs)
+        rule = self.rule(operation)
+        return half_precision.again(operation, inputs) if rule is None else rule(operation, *inputs)
+
+    def call(self, operation: tf.Operation, *inputs: Value) -> list[Value]:
+        """The results of a function's call."""
+        (body,) = _bodies(operation)
+        return self.run(body, inputs)
+
+    def loop(self, operation: tf.Operation, *inputs: Value) -> list[Value]:
+        """What a loop ends with."""
+        condition, body = _bodies(operation)
+
+        def values(flat: Sequence[Any]) -> list[Value]:
+            return _packed(inputs, _with_handles(inputs, flat))
+
+        flat = [tensor for tensor in _flat(inputs) if tensor.dtype != tf.resource]
+        shapes = [t.shape for v, t in zip(inputs, operation.outputs) for _ in _flat([v]) if t.dtype != tf.resource]
+        results = tf.while_loop(
+            lambda *flat: self.run(condition, values(flat))[0],
+            lambda *flat: [t for t in _flat(self.run(body, values(flat))) if t.dtype != tf.resource],
+            flat,
+            shape_invariants=shapes,
+        )
+        return values(results)
+
+    def branch(self, operation: tf.Operation, condition: Any, *inputs: Value) -> list[Value]:
+        """The results of one of two sides."""
+        then, otherwise = _bodies(operation)
+        return self._chosen(operation, lambda sides: tf.cond(condition, *sides), [then, otherwise], inputs)
+
+    def case(self, operation: tf.Operation, index: Any, *inputs: Value) -> list[Value]:
+        """The results of one of several sides."""
+        return self._chosen(operation, lambda sides: tf.switch_case(index, sides), _bodies(operation), inputs)
+
+    def _chosen(
+        self, operation: tf.Operation, choose: Any, bodies: Sequence[Any], inputs: Sequence[Value]
+    ) -> list[Value]:
+        kinds = [Pair(t, t) if t.dtype.is_complex else t for t in operation.outputs]
+        return _packed(kinds, choose([lambda body=body: _flat(self.run(body, inputs)) for body in bodies]))
 
 
-def _operation(operation: tf.Operation, inputs: Sequence[Value]) -> list[Value]:
-    rule = _CONTROL.get(operation.type) or _rule(operation)
-    return half_precision.again(operation, inputs) if rule is None else rule(operation, *inputs)
-
-
-def _call(operation: tf.Operation, *inputs: Value) -> list[Value]:
-    (body,) = _bodies(operation)
-    return _run(body, inputs)
-
-
-def _loop(operation: tf.Operation, *inputs: Value) -> list[Value]:
-    condition, body = _bodies(operation)
-
-    def values(flat: Sequence[Any]) -> list[Value]:
-        return _packed(inputs, _with_handles(inputs, flat))
-
-    flat = [tensor for tensor in _flat(inputs) if tensor.dtype != tf.resource]
-    shapes = [t.shape for value, t in zip(inputs, operation.outputs) for _ in _flat([value]) if t.dtype != tf.resource]
-    results = tf.while_loop(
-        lambda *flat: _run(condition, values(flat))[0],
-        lambda *flat: [t for t in _flat(_run(body, values(flat))) if t.dtype != tf.resource],
-        flat,
-        shape_invariants=shapes,
-    )
-    return values(results)
-
-
-def _branch(operation: tf.Operation, condition: Any, *inputs: Value) -> list[Value]:
-    then, otherwise = _bodies(operation)
-    return _chosen(operation, lambda sides: tf.cond(condition, *sides), [then, otherwise], inputs)
-
-
-def _case(operation: tf.Operation, index: Any, *inputs: Value) -> list[Value]:
-    return _chosen(operation, lambda sides: tf.switch_case(index, sides), _bodies(operation), inputs)
-
-
-def _chosen(operation: tf.Operation, choose: Any, bodies: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
-    kinds = [Pair(t, t) if t.dtype.is_complex else t for t in operation.outputs]
-    return _packed(kinds, choose([lambda body=body: _flat(_run(body, inputs)) for body in bodies]))
-
-
-_CONTROL: Mapping[str, Rule] = {
-    "PartitionedCall": _call,
-    "StatefulPartitionedCall": _call,
-    "While": _loop,
-    "StatelessWhile": _loop,
-    "If": _branch,
-    "StatelessIf": _branch,
-    "Case": _case,
-    "StatelessCase": _case,
+_CONTROL: Mapping[str, Callable[..., list[Value]]] = {
+    "PartitionedCall": _Rebuild.call,
+    "StatefulPartitionedCall": _Rebuild.call,
+    "While": _Rebuild.loop,
+    "StatelessWhile": _Rebuild.loop,
+    "If": _Rebuild.branch,
+    "StatelessIf": _Rebuild.branch,
+    "Case": _Rebuild.case,
+    "StatelessCase": _Rebuild.case,
 }
 
 
