@@ -29,6 +29,10 @@ class WithCache(nn.Module):
         self.cache.reset()
 
     def forward(self, tokens, positions):
+        for layer in getattr(self.cache, "layers", ()):
+            count = getattr(layer, "cumulative_length", None)
+            if torch.is_tensor(count):  # transformers 5 counts by itself, and would not go back
+                count.copy_(positions[0])
         # A mask of our own: transformers looks at values to leave it out, and a trace keeps what it has seen.
         mask = torch.arange(self.length) <= positions[:, None]
         out = self.model(

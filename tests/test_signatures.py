@@ -272,3 +272,58 @@ def test_models_from_files_are_refused_where_one_has_state(tmp_path):
     inputs = keras.Input((3,))
     plain = {"decode": loaded["decode"], "plain": keras.Model(inputs, keras.layers.Dense(2)(inputs))}
     assert len(Interpreter(model_content=to_tflite(plain)).get_signature_list()) == 2
+
+
+# -- weights ------------------------------------------------------------------------------------------------
+
+
+class Wide(nn.Module):
+    """A weight that is too large to go into the graph as a constant, read by two methods."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(200, 200)
+
+    def forward(self, x):
+        return self.linear(x)
+
+    def twice(self, x):
+        return self.linear(self.linear(x))
+
+
+def _wide():
+    module, x = Wide(), torch.rand(1, 200)
+    return module, x, {"once": _converted(module, x), "twice": _converted(module.twice, x)}
+
+
+def test_a_weight_of_two_signatures_is_written_once(tmp_path):
+    module, x, models = _wide()
+    to_saved_model(models, tmp_path / "saved")
+    written = sum(file.stat().st_size for file in (tmp_path / "saved" / "variables").iterdir())
+    assert written < 1.2 * 200 * 200 * 4
+    call = _lite(to_tflite(models))
+    np.testing.assert_allclose(call("once", x.numpy()), module(x).detach(), atol=1e-5)
+    np.testing.assert_allclose(call("twice", x.numpy()), module.twice(x).detach(), atol=1e-5)
+
+
+def test_a_weight_that_was_trained_in_one_of_them_is_two():
+    module, x, models = _wide()
+    (layer,) = (layer for layer in models["twice"].layers if hasattr(layer, "kernel"))
+    layer.kernel.assign(layer.kernel.numpy() * 2)
+    call = _lite(to_tflite(models))
+    np.testing.assert_allclose(call("once", x.numpy()), module(x).detach(), atol=1e-5)
+    np.testing.assert_allclose(call("twice", x.numpy()), models["twice"](x.numpy()), atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "precision", "ways"), [
+    (14, "float32", ["float16", "dynamic"]), (14, "int8", ["float16", "dynamic"]), (21, "float16", ["dynamic"]),
+    (41, "dynamic", []),
+])  # fmt: skip
+def test_weights_beyond_two_gigabytes_are_refused_before_the_work(monkeypatch, count, precision, ways):
+    monkeypatch.setattr("nobuco.export.weights._ROOM", 4 * 10 * 200 * 200)
+    module, x = nn.Sequential(*(nn.Linear(200, 200, bias=False) for _ in range(count))), torch.rand(1, 200)
+    model = _converted(module, x)
+    samples = {"representative": [x.numpy()]} if precision == "int8" else {}
+    with pytest.raises(ExportError, match=r"a TFLite file holds less than 2 GB: .*parts") as caught:
+        to_tflite(model, precision=precision, **samples)
+    assert [way for way in ("float16", "dynamic") if f"precision={way!r} (" in str(caught.value)] == ways

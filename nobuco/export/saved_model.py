@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from nobuco.errors import ExportArgumentError
 from nobuco.export.names import MODEL, Names
 from nobuco.export.states import refuse_lost_writes, variables_of
+from nobuco.export.weights import twins
 from nobuco.files import replacing_folder
 from nobuco.kinds import FLAG, PATH, Kind, takes
 from nobuco.layers import StateLayer
@@ -111,7 +112,10 @@ def write(
     states = {} if pass_states else variables_of(models)
     passed = {key: list(state_layers(model)) if pass_states else [] for key, model in models.items()}
     names = {key: Names.of(model, passed[key]) for key, model in models.items()}
-    functions = {key: _signature(model, names[key], passed[key], states, narrow) for key, model in models.items()}
+    weights = twins(models)
+    functions = {
+        key: _signature(model, names[key], passed[key], states, weights, narrow) for key, model in models.items()
+    }
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
@@ -121,7 +125,12 @@ def write(
 
 
 def _signature(
-    model: keras.Model, names: Names, passed: Sequence[StateLayer], states: Mapping[int, tf.Variable], narrow: bool
+    model: keras.Model,
+    names: Names,
+    passed: Sequence[StateLayer],
+    states: Mapping[int, tf.Variable],
+    weights: Mapping[int, keras.Variable],
+    narrow: bool,
 ) -> Any:
     """The model as a TensorFlow function whose results have names."""
     tensors = [*model.inputs, *(layer.state for layer in passed)]
@@ -130,13 +139,16 @@ def _signature(
         tf.TensorSpec(t.shape, _narrowed(dtype, narrow), name) for t, dtype, name in zip(tensors, own, names.inputs)
     ]
     embedded = _embedded(model)
+    elsewhere = [(v, weights[id(v)]) for v in model.variables if weights.get(id(v), v) is not v]
     kept = [(layer, states[id(layer)]) for layer in state_layers(model) if id(layer) in states]
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> dict[str, Any]:
         count, tensors = len(model.inputs), tuple(map(tf.cast, tensors, own))
         held = [*zip(passed, tensors[count:]), *((layer, variable.read_value()) for layer, variable in kept)]
-        results, after = _called(model, tensors[:count], held, embedded)
+        fixed = [(variable, tf.convert_to_tensor(twin.value)) for variable, twin in elsewhere]
+        fixed += [(variable, tf.constant(array)) for variable, array in embedded]
+        results, after = _called(model, tensors[:count], held, fixed)
         for (_, variable), value in zip(kept, after[len(passed) :]):
             variable.assign(value)
         results += after[: len(passed)]
@@ -163,12 +175,14 @@ def _called(
     model: keras.Model,
     tensors: Sequence[Any],
     held: Sequence[tuple[StateLayer, Any]],
-    embedded: Sequence[tuple[keras.Variable, np.ndarray]],
+    fixed: Sequence[tuple[keras.Variable, Any]],
 ) -> tuple[list[Any], list[Any]]:
-    """The model's outputs, in order, and what becomes of the states, which hold these tensors before."""
+    """The model's outputs, in order, and what becomes of the states, which `held` has with what they hold before.
+
+    `fixed` are tensors in place of weights.
+    """
     feed = list(tensors) if len(tensors) > 1 else tensors[0]
-    mapping = [(layer.state, tensor) for layer, tensor in held]
-    mapping += [(variable, tf.constant(array)) for variable, array in embedded]
+    mapping = [*((layer.state, tensor) for layer, tensor in held), *fixed]
     if not mapping:
         return in_order(model(feed, training=False)), []
     with keras.StatelessScope(state_mapping=mapping) as scope:
