@@ -35,5 +35,5 @@ def _origins(found: Iterable[Value], graph: Graph, held: Mapping[str, torch.Tens
 def _origin(name: str, tensor: torch.Tensor) -> Origin:
     if tensor.layout is not torch.strided:
         return Origin(name, weakref.ref(tensor))
-    storage, start = weakref.ref(tensor.untyped_storage()), tensor.storage_offset() * tensor.element_size()
+    storage, start = weakref.ref(tensor.untyped_storage()), int(tensor.storage_offset()) * tensor.element_size()
     return Origin(name, weakref.ref(tensor), storage, start, tuple(tensor.shape), tensor.stride(), tensor.dtype)
