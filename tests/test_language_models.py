@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,20 +55,33 @@ WITHOUT_CACHES = [] if {"cache_position", "kwargs"} & set(_TAKES) else ["gpt2"]
     ],
 )
 def language_model(request):
-    """A module, a prompt, the tokens that follow, and the Keras models."""
+    """PyTorch's module, a prompt, the tokens that follow, and the Keras models."""
     torch.manual_seed(1)
     model = FAMILIES[request.param]().eval()
     prompt = torch.randint(64, (23,)).tolist()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*past_key_values. is deprecated", FutureWarning)
-        return prompt, EXAMPLE.greedy(model, prompt, 64), EXAMPLE.converted(EXAMPLE.WithCache(model))
+        return model, prompt, EXAMPLE.greedy(model, prompt, 64), EXAMPLE.converted(EXAMPLE.WithCache(model))
 
 
 @pytest.mark.parametrize("states", ["variables", "arguments"])
 def test_greedy_decoding(language_model, states):
-    prompt, expected, models = language_model
+    _, prompt, expected, models = language_model
     assert len(set(expected)) > 5, "no loop of a few tokens"
     decoder = EXAMPLE.Decoder(to_tflite(models, states=states))
     assert decoder.greedy(prompt, 64) == expected
     decoder.position = 0
     assert decoder.greedy(prompt, 8) == expected[:8], "a new conversation in the same cache"
+
+
+@pytest.mark.parametrize(("precision", "decibels"), [("float16", 40), ("dynamic", 15)])
+def test_precisions(language_model, precision, decibels):
+    model, prompt, _, models = language_model
+    data = to_tflite(models, precision=precision)
+    got = EXAMPLE.Decoder(data)("prefill_16", prompt[:16])
+    with torch.no_grad():
+        wanted = model(torch.tensor([prompt[:16]])).logits[0, -1].numpy()
+    assert 10 * np.log10((wanted**2).sum() / ((got - wanted) ** 2).sum()) > decibels
+    # Half, or three quarters, of the matrices; three graphs and the scales take some of it back.
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    assert len(to_tflite(models)) - len(data) > 0.35 * weights
