@@ -101,10 +101,10 @@ def to_tflite(
     _check_options(precision, representative, per_channel, integer_io)
     if not allow_flex:
         _refuse_complex_outputs(by_signature(model))
-    refuse_too_large(by_signature(model), precision)
+    stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
+    refuse_too_large(by_signature(model), stored)
     with tempfile.TemporaryDirectory() as folder:
         names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", lowered)
-        stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
         data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))
