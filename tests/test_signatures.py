@@ -274,6 +274,28 @@ def test_models_from_files_are_refused_where_one_has_state(tmp_path):
     assert len(Interpreter(model_content=to_tflite(plain)).get_signature_list()) == 2
 
 
+class Kept(nn.Module):
+    """What each call makes anew and nothing reads: a feature, and the weight that a hook computes beside its memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.utils.spectral_norm(nn.Linear(4, 4))
+        self.feature = torch.zeros(1, 3, 4)
+
+    def prefill(self, x):
+        self.feature = self.linear(x)
+        return self.feature * 2
+
+    def decode(self, x):
+        self.feature = self.linear(x * 2)
+        return self.feature + 1
+
+
+def test_what_nothing_reads_is_no_obstacle():
+    module = Kept().eval()
+    _assert_pytorchs(_lite(to_tflite(_pair((module.prefill, module.decode)))), module, _calls(4))
+
+
 # -- weights ------------------------------------------------------------------------------------------------
 
 

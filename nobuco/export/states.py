@@ -74,10 +74,10 @@ def _refuse_read(writer: str, states: list[Origin], reader: str, read: Origin) -
 
 def _refuse_left(writer: str, left: Origin, reader: str, theirs: list[Origin]) -> None:
     for origin in theirs:
-        if left.meets(origin):
+        if left.tensor is origin.tensor:  # its memory stays as it is
             raise ExportError(
                 f"{writer!r} puts another tensor in the place of {left.name!r}, which its own calls never read, so its "
-                f"model does not keep it; but {reader!r} has {origin.name!r}, which is the same memory: write in "
+                f"model does not keep it; but {reader!r} has {origin.name!r}, which is the same tensor: write in "
                 f"place, by {left.name}.copy_(...), and convert {writer!r} again"
             )
 
