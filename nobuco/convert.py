@@ -15,6 +15,7 @@ from torch import nn
 from nobuco.assemble import Builder
 from nobuco.assemble.checkpoint import checkpoint_of
 from nobuco.assemble.kept_sizes import telling
+from nobuco.assemble.origins import note_origins
 from nobuco.environment.alone import alone
 from nobuco.environment.keras_settings import require_channels_last, without_dtype_policy
 from nobuco.errors import ConversionError, warn
@@ -36,7 +37,7 @@ from nobuco.select import gap_message, unanswered
 from nobuco.stages import refuse_foreign, selected, traced
 from nobuco.trace import without
 from nobuco.trace.explore import path_limit
-from nobuco.trace.held import checkpoint_tensors
+from nobuco.trace.held import checkpoint_tensors, held_tensors
 from nobuco.validate.trials import Trials, is_told_of
 
 
@@ -180,6 +181,7 @@ def pytorch_to_keras(
             graph = draft.graph = without(graph, trials.refuted())
             draft.trials = trials.on_others(lambda trial: is_told_of(trial, graph, call.names))
     built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
+    note_origins(built, graph, {name: held.tensor for name, held in held_tensors(call.program.function).items()})
     _note_conditions(built.model, graph, call.names, [spec.order for spec in inputs_of])
     report = draft.report()
     draft.finished(report)

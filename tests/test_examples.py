@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from conformance.torchvision_models import torchvision
+
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
@@ -15,6 +17,7 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example, restored_registry, capsys):
     torch.manual_seed(0)
+    torchvision()  # so that transformers loads with any build of PyTorch
     # In this process, which has PyTorch and TensorFlow loaded already.
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out, "an example prints what it shows"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from conformance.torchvision_models import torchvision
+
 README = Path(__file__).parent.parent / "README.md"
 PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 PLUGIN = README.parent / "docs" / "plugin.md"
@@ -74,6 +76,7 @@ def run(command, folder, **environment):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_runs(page, restored_registry, capsys, tmp_path, monkeypatch):
     """A page's blocks run in order, as in one session (in this process, which saves the start of another)."""
+    torchvision()  # so that transformers loads with any build of PyTorch
     monkeypatch.chdir(tmp_path)
     names, text = {"__name__": page.stem}, page.read_text()
     for block in BLOCK.finditer(text):

@@ -70,7 +70,7 @@ class Builder:
         model = ConvertedModel(single(tensors.inputs), structured(self.graph.outputs, made))
         return Built(
             model, self.checks, tensors.transpositions, order, self.regions, self._layers, tensors.is_weight,
-            tuple(self.kept_sizes),
+            tuple(self.kept_sizes), [(layer, before) for layer, before, _ in states],
         )  # fmt: skip
 
     @property

@@ -10,6 +10,7 @@ import keras
 
 from nobuco.assemble.kept_sizes import KeptSize
 from nobuco.ir import Value
+from nobuco.layers import StateLayer
 from nobuco.layout.strategy import Signature
 from nobuco.parity import Difference
 from nobuco.select import Selection
@@ -48,7 +49,7 @@ class Built:
     `order` tells for each output of the model, flattened as Keras does (dicts by key), which output of the
     programme it is. `regions` are the bodies of its control-flow calls, at any depth. `layers` are those that stand
     for its units, by node id, and `is_weight` tells of a value whether a layer of its own holds it. `kept_sizes` are
-    those in place of which it has numbers.
+    those in place of which it has numbers. `states` are the layers that hold state, and what they hold first.
     """
 
     model: keras.Model
@@ -59,3 +60,4 @@ class Built:
     layers: Mapping[int, Any] = field(default_factory=dict)
     is_weight: Callable[[Value], bool] = lambda value: False
     kept_sizes: Sequence[KeptSize] = ()
+    states: Sequence[tuple[StateLayer, Value]] = ()

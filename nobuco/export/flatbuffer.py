@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +20,19 @@ def in_model_order(data: bytes, names: Mapping[str, Names]) -> bytes:
     """The file with each signature's inputs and outputs in the model's order, and with the names that it has for them.
 
     What comes from a SavedModel has them in alphabetical order, its tensors called `serving_default_x:0`,
-    `PartitionedCall:1`. A few bytes change, and the new names stand behind all else: to unpack the file and to pack
-    it again takes several times its memory.
+    `PartitionedCall:1`. A tensor that several signatures have by one name bears the signature's in front
+    (`decode_tokens`), as tools that quantise files tell tensors apart by their names. A few bytes change, and the new
+    names stand behind all else: to unpack the file and to pack it again takes several times its memory.
     """
     from tensorflow.lite.python.schema_py_generated import Model
 
     model, edits = Model.GetRootAs(data, 0), dict[int, bytes]()
     called: list[tuple[int, str]] = []
+    shared = Counter(name for own in names.values() for name in {*own.inputs, *own.outputs})
     for i in range(model.SignatureDefsLength()):
         signature = model.SignatureDefs(i)
-        own, graph = names[signature.SignatureKey().decode()], model.Subgraphs(signature.SubgraphIndex())
+        key = signature.SignatureKey().decode()
+        own, graph = names[key], model.Subgraphs(signature.SubgraphIndex())
         given = [signature.Inputs(k) for k in range(signature.InputsLength())]
         made = [signature.Outputs(k) for k in range(signature.OutputsLength())]
         inputs, outputs = _indices(given, own.inputs), _indices(made, own.outputs)
@@ -36,7 +40,9 @@ def in_model_order(data: bytes, names: Mapping[str, Names]) -> bytes:
             if entries:
                 edits[_place(vector, data)] = np.array([index for index, _ in entries], np.int32).tobytes()
         tables = ((graph.Tensors(index)._tab, name) for index, name in dict([*outputs, *inputs]).items())
-        called += [(table.Pos + table.Offset(_NAME), name) for table, name in tables]
+        called += [
+            (table.Pos + table.Offset(_NAME), f"{key}_{name}" if shared[name] > 1 else name) for table, name in tables
+        ]
     return _renamed(data, edits, called)
 
 

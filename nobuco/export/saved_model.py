@@ -17,6 +17,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from nobuco.errors import ExportArgumentError
 from nobuco.export.names import MODEL, Names
+from nobuco.export.states import refuse_lost_writes, variables_of
+from nobuco.export.weights import twins
 from nobuco.files import replacing_folder
 from nobuco.kinds import FLAG, PATH, Kind, takes
 from nobuco.layers import StateLayer
@@ -106,9 +108,14 @@ def write(
     With `pass_states`, states are further arguments and results instead of variables. With `narrow`, what the models
     take and give in 64-bit integers has 32 bits at the signature. `rebuild` gives what stands for a concrete function.
     """
+    refuse_lost_writes(models)
+    states = {} if pass_states else variables_of(models)
     passed = {key: list(state_layers(model)) if pass_states else [] for key, model in models.items()}
     names = {key: Names.of(model, passed[key]) for key, model in models.items()}
-    functions = {key: _signature(model, names[key], passed[key], narrow) for key, model in models.items()}
+    weights = twins(models)
+    functions = {
+        key: _signature(model, names[key], passed[key], states, weights, narrow) for key, model in models.items()
+    }
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
@@ -117,19 +124,34 @@ def write(
     return names
 
 
-def _signature(model: keras.Model, names: Names, passed: Sequence[StateLayer], narrow: bool) -> Any:
+def _signature(
+    model: keras.Model,
+    names: Names,
+    passed: Sequence[StateLayer],
+    states: Mapping[int, tf.Variable],
+    weights: Mapping[int, keras.Variable],
+    narrow: bool,
+) -> Any:
     """The model as a TensorFlow function whose results have names."""
     tensors = [*model.inputs, *(layer.state for layer in passed)]
     own = [tf.as_dtype(t.dtype) for t in tensors]
     specs = [
         tf.TensorSpec(t.shape, _narrowed(dtype, narrow), name) for t, dtype, name in zip(tensors, own, names.inputs)
     ]
-    embedded = _embedded(model) if passed or not list(state_layers(model)) else []
+    embedded = _embedded(model)
+    elsewhere = [(v, weights[id(v)]) for v in model.variables if weights.get(id(v), v) is not v]
+    kept = [(layer, states[id(layer)]) for layer in state_layers(model) if id(layer) in states]
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> dict[str, Any]:
         count, tensors = len(model.inputs), tuple(map(tf.cast, tensors, own))
-        results = _called(model, tensors[:count], passed, tensors[count:], embedded)
+        held = [*zip(passed, tensors[count:]), *((layer, variable.read_value()) for layer, variable in kept)]
+        fixed = [(variable, tf.convert_to_tensor(twin.value)) for variable, twin in elsewhere]
+        fixed += [(variable, tf.constant(array)) for variable, array in embedded]
+        results, after = _called(model, tensors[:count], held, fixed)
+        for (_, variable), value in zip(kept, after[len(passed) :]):
+            variable.assign(value)
+        results += after[: len(passed)]
         return {name: tf.cast(t, _narrowed(t.dtype, narrow)) for name, t in zip(names.outputs, results)}
 
     return serve.get_concrete_function()
@@ -152,16 +174,17 @@ def _embedded(model: keras.Model) -> list[tuple[keras.Variable, np.ndarray]]:
 def _called(
     model: keras.Model,
     tensors: Sequence[Any],
-    passed: Sequence[StateLayer],
-    held: Sequence[Any],
-    embedded: Sequence[tuple[keras.Variable, np.ndarray]],
-) -> list[Any]:
-    """The model's outputs, in order, and behind them the new values of the states that are passed in."""
+    held: Sequence[tuple[StateLayer, Any]],
+    fixed: Sequence[tuple[keras.Variable, Any]],
+) -> tuple[list[Any], list[Any]]:
+    """The model's outputs, in order, and what becomes of the states, which `held` has with what they hold before.
+
+    `fixed` are tensors in place of weights.
+    """
     feed = list(tensors) if len(tensors) > 1 else tensors[0]
-    mapping = [(layer.state, t) for layer, t in zip(passed, held)]
-    mapping += [(variable, tf.constant(array)) for variable, array in embedded]
+    mapping = [*((layer.state, tensor) for layer, tensor in held), *fixed]
     if not mapping:
-        return in_order(model(feed, training=False))
+        return in_order(model(feed, training=False)), []
     with keras.StatelessScope(state_mapping=mapping) as scope:
         results = in_order(model(feed, training=False))
-    return [*results, *(scope.get_current_value(layer.state) for layer in passed)]
+    return results, [scope.get_current_value(layer.state) for layer, _ in held]

@@ -20,6 +20,7 @@ from nobuco.export.refusals import refusal as refusal_of
 from nobuco.export.refusals import refused_by
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
+from nobuco.export.weights import refuse_too_large
 from nobuco.files import file_at, replacing
 from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
 from nobuco.layers.output import in_order
@@ -95,20 +96,17 @@ def to_tflite(
 
     Raises:
         ExportArgumentError: an argument is wrong, or does not fit the precision.
-        ExportError: an operation has no TFLite form, an option does not fit, or the quantiser refuses.
+        ExportError: an operation has no TFLite form, an option does not fit, the quantiser refuses, or the weights
+            take more than the 2 GB that a file may have, which is said before the work.
     """
     _check_options(precision, representative, per_channel, integer_io)
     if not allow_flex:
         _refuse_complex_outputs(by_signature(model))
+    stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
+    refuse_too_large(by_signature(model), stored)
     with tempfile.TemporaryDirectory() as folder:
-        names = write(
-            by_signature(model),
-            folder,
-            states == "arguments",
-            index_dtype == "int32",
-            partial(lowered, precision=precision),
-        )
-        stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
+        rebuild = partial(lowered, precision=precision)
+        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
         # An infinite constant stays infinite, but where a scale of integers has to hold it.
         flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
         data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))

@@ -173,8 +173,9 @@ class Graph:
     as `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what
     they are by the input's axes, where that is known, `natural` those that are nowhere negative, and `runs` tell the
     shapes and sizes that values had in the runs after the first. `states` are the tensors of modules that a call
-    changes: what they hold before it, and after it. `trials` are calls at other sizes, or with other values, on which
-    the finished model can be tried. `noted` tells of a warning, for each time that it arose, in which calls it did.
+    changes: what they hold before it, and after it; `left` are, before it, those in whose place it puts others, and
+    which no call reads. `trials` are calls at other sizes, or with other values, on which the finished model can be
+    tried. `noted` tells of a warning, for each time that it arose, in which calls it did.
     """
 
     nodes: tuple[Node, ...]
@@ -192,6 +193,7 @@ class Graph:
     natural: frozenset[int] = frozenset()
     runs: tuple[Mapping[int, Any], ...] = field(default=(), repr=False)
     states: tuple[tuple[Value, Value], ...] = ()
+    left: tuple[Value, ...] = ()
     noted: Mapping[str, Set[frozenset[int]]] = field(default_factory=dict, repr=False)
 
     def walk(self) -> Iterator[Node]:

@@ -14,6 +14,7 @@ from nobuco.errors import InputError
 from nobuco.files import replacing, replacing_folder
 from nobuco.layers.checkpoint import Checkpoint
 from nobuco.layers.conditions import SizeCondition
+from nobuco.layers.origin import Origins
 
 
 @keras.saving.register_keras_serializable(package="nobuco")
@@ -23,13 +24,14 @@ class ConvertedModel(keras.Model):
     `conditions` tell where it is right, as the program decided by sizes that are dynamic (as far as the decision itself
     is known); a call with other sizes is an error, unless `check_conditions` is False. `axes` has for each input that
     they name where in the list of inputs it stands, and of each of its dimensions in PyTorch's order which of the
-    tensor's it is.
+    tensor's it is. `origins` are the tensors of the programme that it has to do with, None for one from a file.
     """
 
     checkpoint: Checkpoint | None = None
     conditions: tuple[SizeCondition, ...] = ()
     axes: Mapping[str, tuple[int, tuple[int, ...]]] = MappingProxyType({})
     check_conditions: bool = True
+    origins: Origins | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> ConvertedModel:
         """Keras' own, of inputs that something uses: Keras 3.12, the last for Python 3.10, refuses any other."""

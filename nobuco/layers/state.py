@@ -12,6 +12,7 @@ import tensorflow as tf
 from nobuco.errors import UnsafeFileError
 from nobuco.kinds import instance, takes
 from nobuco.layers.loading import FromFile, declared
+from nobuco.layers.origin import Origin
 
 
 @keras.saving.register_keras_serializable(package="nobuco")
@@ -20,8 +21,11 @@ class StateLayer(FromFile, keras.layers.Layer):
 
     Called with one tensor it gives the state. Called as `layer(output, new, state)` it keeps `new` for the next
     call and gives `output`; `state`, what the first call gave, only says that reading comes before writing.
-    So both calls stand in the functional model, and neither is dropped.
+    So both calls stand in the functional model, and neither is dropped. `origin` is the tensor of the programme, which
+    no file keeps.
     """
+
+    origin: Origin | None = None
 
     def __init__(self, shape: tuple[int, ...], state_dtype: str = "float32", **kwargs: Any) -> None:
         super().__init__(autocast=False, **{**kwargs, "trainable": False})
@@ -53,6 +57,11 @@ class StateLayer(FromFile, keras.layers.Layer):
         if new is None:
             return keras.KerasTensor(self.shape, self.state_dtype)
         return keras.KerasTensor(tensor.shape, tensor.dtype)
+
+    @property
+    def initial(self) -> np.ndarray:
+        """What a reset puts back."""
+        return self._initial
 
     def reset(self) -> None:
         """Put the state back to what it was at conversion."""

@@ -95,6 +95,7 @@ class Record:
         self.frames = [Frame(0, root, (), {}, Site("", 0))]
         self.inputs: list[Value] = []
         self.states: list[tuple[Value, Value]] = []
+        self.left: list[Value] = []
         self._live: set[int] = set()
         self._counter = 0
         self._foreign: tuple[Site, str] | None = None
@@ -273,7 +274,7 @@ class Record:
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
         graph = Graph(
             nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), truths=tuple(self.truths),
-            states=tuple(self.states),
+            states=tuple(self.states), left=tuple(self.left),
         )  # fmt: skip
         # What depends on sizes alone is told where it differs at other sizes.
         varying = _depending_on_elements(graph)

@@ -18,13 +18,17 @@ from nobuco.trace.site import definition_site
 
 @dataclass(frozen=True)
 class Changed:
-    """A held tensor that a call changed: its value before and after; `lost` says why it cannot be kept."""
+    """A held tensor that a call changed: its value before and after; `lost` says why it cannot be kept.
+
+    `in_place` is whether it is the same tensor afterwards, rather than another one in its place.
+    """
 
     name: str
     tensor: torch.Tensor
     after: Value
     before: Value | None = None
     lost: str = ""
+    in_place: bool = False
 
 
 _NOTHING = "nothing before the call"
@@ -49,9 +53,11 @@ class States:
             nodes = tuple(record.frame.children)
             read = _observed(changes, nodes, outputs)
             for changed in changes:
-                if changed.before is None or changed.before.id not in read:
+                if changed.before is None:
                     continue
-                if changed.lost:
+                if changed.before.id not in read:
+                    record.left.append(changed.before)
+                elif changed.lost:
                     record.warn(_lost_state(changed, nodes))
                 else:
                     record.states.append((changed.before, changed.after))
@@ -76,7 +82,8 @@ class States:
             elif id(before) not in found and (before is not now.tensor or memory.is_written(before)):
                 old, value = tensors.first_value(before), tensors.value_of(now.tensor)
                 if old is not value:
-                    found[id(before)] = Changed(name, now.tensor, value, old, _difference(old, value))
+                    in_place = before is now.tensor
+                    found[id(before)] = Changed(name, now.tensor, value, old, _difference(old, value), in_place)
         return list(found.values())
 
     def _used_later(self, made: Mapping[str, torch.Tensor], later: LaterCalls) -> set[str]:
@@ -99,11 +106,13 @@ def _difference(old: Value, new: Value) -> str:
 def _observed(changes: Sequence[Changed], nodes: Sequence[Node], outputs: Any) -> set[int]:
     """The ids of the values that something reads: a call, one side of a branch, the caller, or the next call's state.
 
-    What nothing reads each call makes anew: a weight that a hook computes, kept features.
+    What nothing reads each call makes anew: a weight that a hook computes, kept features. But what a call writes in
+    place is there for another programme of the same module to read (one call puts a position back, another goes on).
     """
     every = [node for top in nodes for node in top.walk()]
     read = {v.id for v in values(outputs)} | {v.id for node in every for v in node.inputs}
     read |= {v.id for node in every for region in node.regions for v in values(region.outputs)}
+    read |= {c.before.id for c in changes if c.before is not None and c.in_place and not c.lost}
     for _ in changes:
         read |= {c.after.id for c in changes if c.before is not None and c.before.id in read}
     return read

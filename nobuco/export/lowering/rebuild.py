@@ -42,7 +42,7 @@ def lowered(function: Any, precision: str = "float32") -> Any:
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> Any:
-        values = [half_precision.widened(split(tensor)) for tensor in (*tensors, *function.captured_inputs)]
+        values = [split(half_precision.widened(tensor)) for tensor in (*tensors, *function.captured_inputs)]
         dtypes = [tensor.dtype for tensor in function.graph.outputs]
         outputs = [half_precision.narrowed(joined(v), d) for v, d in zip(rebuild.run(function.graph, values), dtypes)]
         return tf.nest.pack_sequence_as(results, outputs, expand_composites=True)
