@@ -20,6 +20,7 @@ from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
 from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
+from nobuco.trace.sizes.guesses import dividing
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import (
@@ -151,6 +152,7 @@ class _Learner:
             learnt = self._inferred(story)
         if learnt is None:
             return self._unfollowed(story)
+        story, learnt = self._directed_by_arguments(story, learnt)
         same = [*story.same, *story.recounted]
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
         findings = conditions(story, learnt.lost, same, general.refuses)
@@ -160,12 +162,30 @@ class _Learner:
     def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
-            sizes = story.other_way(max(self.reach, _LARGER))
+            sizes = story.other_way(max(self.reach, _LARGER)) or dividing(story, max(self.reach, _LARGER))
             if sizes is None:
                 break
             recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
             story = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
         return story
+
+    def _directed_by_arguments(self, story: Story, learnt: Inferred) -> tuple[Story, Inferred]:
+        """All runs, with more where decisions would go the other way that arguments not followed may depend on."""
+        for _ in range(_MOST_DIRECTED if self.resizes else 0):
+            if not learnt.lost:
+                break
+            unlike = [not all(agrees) for agrees in zip(*(item.agree for item in learnt.lost))]
+            story = story.told_of(unlike[: len(story.same)])
+            sizes = story.other_way(max(self.reach, _LARGER))
+            if sizes is None:
+                break
+            recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
+            wider = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
+            found = self._inferred(wider)
+            if found is None:
+                break
+            story, learnt = wider, found
+        return story, learnt
 
     def _inferred(self, story: Story) -> Inferred | None:
         """What the runs that made the same calls tell; None where there is none."""

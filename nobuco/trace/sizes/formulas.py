@@ -88,17 +88,20 @@ class Formulas:
 
     @cached_property
     def lengths(self) -> list[Any]:
-        """For each axis, its length in each combination that is looked at: small ones all, larger ones drawn."""
+        """For each axis, its length in each combination that is looked at: of runs, small ones, larger ones drawn."""
         random = np.random.default_rng(0)
         told = [guard.other for guard in self.graph.guards if type(guard.other) is int]
         told = [n for number in told for n in (number, number + 1) if 1 <= n <= _LARGEST_SIZE]  # where one turns
         large = np.geomspace(70, _LARGEST_SIZE, 60).astype(int)
         sizes = np.unique(np.r_[0:70, large, 2 ** np.arange(17), told[:_TOLD]]).astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
+        ran = (
+            np.array([axis.lengths for axis in self.axes]).reshape(len(self.axes), -1).T
+        )  # that of the example is the first
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
         drawn = np.exp(random.uniform(0, math.log(_LARGEST_SIZE), (_DRAWN, len(self.axes)))).astype(np.int64)
-        return list(np.concatenate([mine, *alone, equal, drawn]).T)
+        return list(np.concatenate([ran, *alone, equal, drawn]).T)
 
     @cached_property
     def _made(self) -> Mapping[int, Node]:
@@ -128,7 +131,10 @@ class Formulas:
                         return Formula(axis.text, lengths)
             if size.id in self.counted:
                 return self._counted(base, dim)
-            return self.fitted([None if shape is None else shape[dim] for shape in self.shapes(base)])
+            shapes = self.shapes(base)
+            return self.fitted(
+                [shape[dim] if shape is not None and len(shape) == base.rank else None for shape in shapes]
+            )
         return _applied(node.op, [self.of(arg) for arg in node.args])
 
     def _counted(self, base: Value, dim: int) -> Formula:
