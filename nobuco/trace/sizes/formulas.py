@@ -95,9 +95,7 @@ class Formulas:
         large = np.geomspace(70, _LARGEST_SIZE, 60).astype(int)
         sizes = np.unique(np.r_[0:70, large, 2 ** np.arange(17), told[:_TOLD]]).astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
-        ran = (
-            np.array([axis.lengths for axis in self.axes]).reshape(len(self.axes), -1).T
-        )  # that of the example is the first
+        ran = np.array([axis.lengths for axis in self.axes]).T if self.axes else mine  # first the example
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
         drawn = np.exp(random.uniform(0, math.log(_LARGEST_SIZE), (_DRAWN, len(self.axes)))).astype(np.int64)

@@ -271,7 +271,7 @@ def _aligned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[tuple[i
         if (one.site, one.how) != (other.site, other.how) or (has_turned and _about_others(one, other)):
             return
         yield number, one, other
-        has_turned = has_turned or one.outcome != other.outcome
+        has_turned = has_turned or (isinstance(one.outcome, bool) and one.outcome != other.outcome)
 
 
 def _about_others(one: Guard, other: Guard) -> bool:
