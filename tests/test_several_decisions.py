@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import nobuco
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.layers.conditions import SizeCondition
 from tests.test_conditions import conversion, is_right
@@ -34,6 +35,10 @@ def the_larger_side(x):
     return x * scale if scale < 1 else x
 
 
+def the_smaller_side(x):
+    return x if min(x.shape) >= 4 else x * 2
+
+
 def a_caught_error(x):
     try:
         return x.view(-1, 4, 4).sum(1)
@@ -51,7 +56,10 @@ SEVERAL = {
     "a table": (in_a_table, (8, 3), {0}, {"x.shape[0] > 5", "x.shape[0] <= 50"}, ((6, 3), (50, 3)), ((51, 3), (5, 3))),
     "a tuple": (a_tuple_of_sizes, (8, 3), {0}, {"x.shape[0] <= 9"}, ((7, 3),), ((10, 3), (11, 3))),
     "the larger of two": (
-        the_larger_side, (8, 12), {0, 1}, {"16 / x.shape[1] >= 1", "x.shape[1] > x.shape[0]"}, ((9, 16),), ((20, 9),)
+        the_larger_side, (8, 12), {0, 1}, {"16 / max(x.shape[1], x.shape[0]) >= 1"}, ((9, 16), (16, 3)), ((20, 9), (9, 20))
+    ),
+    "the smaller of two": (
+        the_smaller_side, (8, 12), {0, 1}, {"min(x.shape[1], x.shape[0]) >= 4"}, ((12, 4), (4, 9)), ((12, 3), (3, 12))
     ),
     "an error that is caught": (a_caught_error, (8, 4), {0}, {"x.shape[0] % 4 == 0"}, ((12, 4),), ((6, 4), (10, 4))),
     "one that the example has": (a_caught_error, (6, 4), {0}, {"x.shape[0] % 4 != 0"}, ((10, 4),), ((8, 4), (16, 4))),
@@ -113,3 +121,22 @@ def test_a_region_without_meaning_does_not_hold():
         model, _ = conversion(chunked, (8, 3), {0})
     with pytest.raises(InputError):
         model(torch.rand(3, 3).numpy())
+
+
+def test_calls_of_an_opened_operation_are_told_where_the_nearest_sizes_make_the_same():
+    """`fftshift` turns eight and nine elements by four, and what is alone stays where it is."""
+    with pytest.warns(NobucoWarning, match="fftshift has no converter"):
+        _, report = conversion(lambda x: torch.fft.fftshift(x, 0), (8, 3), {0})
+    assert "x.shape[0] == 8" in {condition.region for condition in report.conditions}
+
+
+def test_how_many_elements_are_chosen_is_told_though_nothing_gives_nothing():
+    """A run of no elements goes another way, too; that the model is right there does not refute the rest."""
+
+    def program(x):
+        return x * 2 if (x * 4).long().unique().numel() == 3 else x
+
+    with pytest.warns(NobucoWarning, match="of what is chosen"):
+        nobuco.pytorch_to_keras(
+            program, [x := torch.tensor([[0.1, 0.3, 0.6]])], input_shapes={x: (None, None)}, verbose=False
+        )

@@ -28,16 +28,26 @@ _CALLS = 3
 
 
 def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
-    """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are."""
+    """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are.
+
+    Not one of single elements where there is another: much is right there by chance.
+    """
     mine = _work(graph)
     smaller = [other for other in others if 0 < _work(other) <= mine]
     larger = [other for other in others if _work(other) > mine]
-    chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
+    order = lambda run: (_single(graph, run), _likeness(graph, run), _work(run))  # noqa: E731
+    chosen = [min(runs, key=order) for runs in (smaller, larger) if runs]
     return tuple(trial_of(names, other) for other in chosen)
 
 
 def _work(graph: Graph) -> int:
     return sum(prod(value.shape) for value in graph.inputs)
+
+
+def _single(graph: Graph, other: Graph) -> int:
+    """How many axes of the inputs are of one element in that run alone: to turn or to sort that shows nothing."""
+    pairs = [(n, m) for mine, theirs in zip(graph.inputs, other.inputs) for n, m in zip(mine.shape, theirs.shape)]
+    return sum(m == 1 < n for n, m in pairs)
 
 
 def _likeness(graph: Graph, other: Graph) -> int:

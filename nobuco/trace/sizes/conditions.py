@@ -24,11 +24,15 @@ from nobuco.trace.sizes.story import Story, last_before, turned_in
 
 @dataclass
 class Finding:
-    """A condition, the calls in which it arose (a converter for one of them answers it), and the runs that show it."""
+    """A condition, the calls in which it arose (a converter for one of them answers it), and the runs that show it.
+
+    No run shows all of what `is_deduced`, so that no run refutes it.
+    """
 
     condition: Condition
     within: frozenset[frozenset[int]]
     shown_by: list[Graph]
+    is_deduced: bool = False
 
 
 # Seen to go otherwise at so many other sizes, a program is right at the example's length alone.
@@ -124,6 +128,7 @@ def _add(
         )
         found[key] = Finding(Condition(reason.region, message, reason.is_exact), reason.within, [])
     found[key].shown_by.extend(graph for graph in shown_by if graph is not None)
+    found[key].is_deduced |= not shown_by
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
+from nobuco.trace.sizes.chosen import chosen_of_two
 from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
@@ -211,7 +212,7 @@ class _Learner:
             graph,
             conditions=tuple(finding.condition for finding in findings),
             evidence={
-                message: tuple(trial_of(self.names, run) for run in _telling(finding.shown_by))
+                message: tuple(trial_of(self.names, run) for run in _telling(finding))
                 for message, finding in zip(messages, findings)
             },
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
@@ -227,6 +228,7 @@ class _Learner:
         counted = [(other, parting(first, other)) for other in others[len(raw) :]]
         seen = [seen_before(first, other, way) for other, way in zip(others, ways)]
         formulas = Formulas(first, self._axes(resized), _shapes(first, seen), sizes_behind(first))
+        formulas = replace(formulas, looked_at=chosen_of_two(first, formulas, resized))
         return Story(
             first, self.names, self.program.dynamic_axes, formulas, tuple(resized), tuple(ways), tuple(same),
             tuple(other for other, way in counted if way is None),
@@ -289,8 +291,9 @@ def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value]
     return shapes
 
 
-def _telling(runs: Sequence[Graph]) -> Sequence[Graph]:
-    """Those of these runs whose inputs have elements, if any have: a model that gives nothing for nothing is right."""
+def _telling(finding: Finding) -> Sequence[Graph]:
+    """The runs that may refute a condition, those with elements if any has: a model gives nothing for nothing."""
+    runs = () if finding.is_deduced else finding.shown_by
     return [run for run in runs if all(prod(given.shape) for given in run.inputs)] or runs
 
 

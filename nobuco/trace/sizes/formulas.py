@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -76,13 +76,15 @@ class Formulas:
     """The formulas of a graph's sizes.
 
     `shapes` tells the shape (or the number) of a value in the example and in each run, None where it was not made.
-    `counted` are the ids of those sizes that follow from how many elements values have chosen.
+    `counted` are the ids of those sizes that follow from how many elements values have chosen; `looked_at` has what
+    decisions are by, by their ids, where that is not the size which they looked at on the example.
     """
 
     graph: Graph
     axes: Sequence[Axis]
     shapes: Callable[[Value], Sequence[Any]]
     counted: frozenset[int] = frozenset()
+    looked_at: Mapping[int, Formula] = field(default_factory=dict)
     _known: dict[int, Formula | None] = field(default_factory=dict)
     _fitted: dict[tuple[Any, ...], Formula | None] = field(default_factory=dict)
 
@@ -135,6 +137,24 @@ class Formulas:
             )
         return _applied(node.op, [self.of(arg) for arg in node.args])
 
+    def _looked_at(self, guard: Guard) -> Formula | None:
+        return self.looked_at.get(id(guard)) or self.of(guard.size)
+
+    def made_with(self, size: Value, part: Formula) -> Iterator[Formula]:
+        """What would be made instead of a size, were one of those that it is made of another."""
+        node = self._made.get(size.id)
+        if node is None or node.op is size_of:
+            return
+        for place, arg in enumerate(node.args):
+            if isinstance(arg, Value):
+                made = _applied(node.op, [part if i == place else self.of(a) for i, a in enumerate(node.args)])
+                if made is not None:
+                    yield made
+
+    def applied(self, op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula | None:
+        """The formula of an operation on sizes."""
+        return _applied(op, args)
+
     def _counted(self, base: Value, dim: int) -> Formula:
         """The formula of how many elements were chosen: any number, whatever the axes are."""
         many = len(self.lengths[0]) if self.axes else _DRAWN
@@ -185,7 +205,7 @@ class Formulas:
 
         `clearly`: also where its sides are nearly equal.
         """
-        mine, other = self.of(guard.size), self.of(guard.other)
+        mine, other = self._looked_at(guard), self.of(guard.other)
         if mine is None or other is None:
             return None
         with np.errstate(all="ignore"):
@@ -200,7 +220,7 @@ class Formulas:
 
     def region(self, guard: Guard) -> str:
         """Where a guard goes as it did, in words."""
-        mine, other = self.of(guard.size), self.of(guard.other)
+        mine, other = self._looked_at(guard), self.of(guard.other)
         number = self.graph.samples[guard.size.id]
         text = "a size" if mine is None else mine.inside(0)
         if guard.how in COMPARISONS:

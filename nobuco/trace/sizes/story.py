@@ -72,7 +72,7 @@ class Story:
         """The ids of decisions between a size and a number that was another in other runs: what it is, is not known."""
         found = set[int]()
         for run in self.runs:
-            for _, mine, theirs in _aligned(self.graph.guards, run.guards):
+            for _, mine, theirs in aligned(self.graph.guards, run.guards):
                 if not isinstance(mine.other, Value) and mine.other != theirs.other:
                     found.add(id(mine))
         return found
@@ -261,10 +261,10 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
 
 def turned_in(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:
     """The numbers of the decisions that went otherwise in another run, as far as both made the same ones."""
-    return (number for number, one, other in _aligned(mine, theirs) if one.outcome != other.outcome)
+    return (number for number, one, other in aligned(mine, theirs) if one.outcome != other.outcome)
 
 
-def _aligned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[tuple[int, Guard, Guard]]:
+def aligned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[tuple[int, Guard, Guard]]:
     """The decisions that two runs both made: after one that went otherwise, the next may be about another number."""
     has_turned = False
     for number, (one, other) in enumerate(zip(mine, theirs)):
