@@ -278,6 +278,8 @@ def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula 
     given = [arg for arg in args if arg is not None]
     if len(given) < len(args):
         return None
+    if op is operator.index:
+        return given[0]
     with np.errstate(all="ignore"):
         try:
             numbers = _ARRAYWISE.get(op, op)(*(arg.numbers for arg in given))
