@@ -89,6 +89,19 @@ def test_sides_that_only_look_alike_on_the_example_are_told_apart(program):
     assert torch.equal(nobuco.t_keras2pytorch(model([(-X).numpy(), ONES.numpy()])), torch.zeros_like(X))
 
 
+def last_token(x, mask):
+    """As embedding models pool: of a mask that ends everywhere in ones, it is not known where it begins."""
+    if mask[:, -1].sum() == mask.shape[0]:
+        return x[:, -1]
+    return x[torch.arange(x.shape[0]), mask.sum(1) - 1]
+
+
+def test_sides_that_differ_for_masks_that_decide_alike():
+    with pytest.warns(NobucoWarning, match="explore_branches=True"):
+        model = converted(last_token, (X, ONES), ((), ()), nobuco.ChannelOrder.PYTORCH)
+    assert torch.equal(nobuco.t_keras2pytorch(model([X.numpy(), LEFT.numpy()])), last_token(X, LEFT))
+
+
 def looping(x, mask):
     while (mask == 0).any():
         mask = mask + 1

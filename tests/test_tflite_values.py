@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -33,3 +34,19 @@ def test_padding_of_nothing(check):
 def test_softmax_of_a_scalar(check):
     for softmax in (F.softmax, F.softmin, F.log_softmax):
         check(lambda x, softmax=softmax: softmax(x, 0), torch.tensor(2.0), **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        lambda x: x.norm(),
+        lambda x: torch.linalg.vector_norm(x, dim=(0, 1), keepdim=True),
+        lambda x: x.square().sum().sqrt(),
+        lambda x: (x**2).sum(1, keepdim=True).sqrt(),
+    ],
+)
+def test_division_by_the_norm_of_several_axes(check, length):
+    """TFLite's L2_NORMALIZATION is along the last axis, and gives zeros for zeros."""
+    x = torch.arange(12.0).reshape(3, 4) - 5
+    x[2] = 0
+    check(lambda x: x / length(x), x, **OPTIONS)

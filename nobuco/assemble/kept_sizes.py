@@ -73,19 +73,32 @@ def telling(graph: Graph, kept: Sequence[KeptSize], is_tried: bool) -> Graph:
     Where the model is right at other sizes, too, those that are not certain are refuted; where it is not tried there
     (not `is_tried`, or no such trial), they are told, and no call is refused for them.
     """
-    elsewhere = tuple(
-        trial for trial in graph.trials if any(t.shape != v.shape for t, v in zip(trial.inputs, graph.inputs))
-    )
-    is_judged = is_tried and bool(elsewhere)
-    conditions = [(_condition(graph, item, item.certainly or is_judged), item) for item in kept]
+    telling_of = {item: _trials_with_another(graph, item.size) for item in kept}
+    conditions = [
+        (_condition(graph, item, item.certainly or (is_tried and bool(telling_of[item]))), item) for item in kept
+    ]
     found = {condition.message: (condition, item) for condition, item in conditions}
-    evidence: Mapping[str, Any] = {message: () if item.certainly else elsewhere for message, (_, item) in found.items()}
+    evidence: Mapping[str, Any] = {
+        message: () if item.certainly else telling_of[item] for message, (_, item) in found.items()
+    }
     return replace(
         graph,
         conditions=(*graph.conditions, *(condition for condition, _ in found.values())),
         warnings=(*graph.warnings, *found),
         evidence={**graph.evidence, **evidence},
     )
+
+
+def _trials_with_another(graph: Graph, size: Value) -> tuple[Any, ...]:
+    """The trials at other sizes in which a size is not the example's, as far as that is known."""
+    same = [
+        [tuple(run.get(value.id, value.shape)) for value in graph.inputs]
+        for run in graph.runs
+        if run.get(size.id) == graph.samples[size.id]
+    ]
+    shapes = [(trial, [tuple(tensor.shape) for tensor in trial.inputs]) for trial in graph.trials]
+    mine = [tuple(value.shape) for value in graph.inputs]
+    return tuple(trial for trial, found in shapes if found not in (mine, *same))
 
 
 def _condition(graph: Graph, kept: KeptSize, is_known: bool) -> Condition:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.support import alike, cast, elementwise, promoted, spellings
+from nobuco.converters.support import alike, cast, elementwise, promoted, spellings, squared
 from nobuco.names import torch
 from nobuco.registry import Operation
 
@@ -146,8 +146,8 @@ _POWERS = {
     -0.5: tf.math.rsqrt,
     -1: tf.math.reciprocal,
     1: tf.identity,
-    2: tf.square,
-    3: lambda x: x * tf.square(x),
+    2: squared,
+    3: lambda x: x * squared(x),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.bridge import tf_dtype
+from nobuco.bridge import tf_dtype, torch_dtype
 from nobuco.converters.support import cast, elementwise, rank, size, sizes, spellings
 from nobuco.layout.order import get_channel_order
 from nobuco.layout.strategy import ChannelOrderingStrategy
@@ -142,6 +142,12 @@ def tensor(data: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tenso
         return tf.stack([made(v) for v in value]) if nested else cast(value, wanted)
 
     return made(data)
+
+
+@expression(torch.Tensor.new_tensor, strategy=PYTORCH_ORDER)
+def new_tensor(self: tf.Tensor, data: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+    """new_tensor(Tensor self, data, *, dtype=None, ...) -> Tensor, of Python data that may hold sizes or tensors"""
+    return tensor(data, dtype=dtype or torch_dtype(self.dtype))
 
 
 @expression(torch.arange, strategy=PYTORCH_ORDER)

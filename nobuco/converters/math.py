@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from nobuco.converters import bessel
 from nobuco.converters.arithmetic import bounded, negative, truncated
-from nobuco.converters.support import elementwise, promoted, spellings, wide
+from nobuco.converters.support import elementwise, promoted, spellings, squared, wide
 from nobuco.names import special
 
 
@@ -123,7 +123,7 @@ def rsqrt(input: tf.Tensor) -> tf.Tensor:
 def square(input: tf.Tensor) -> tf.Tensor:
     """square(Tensor self) -> Tensor"""
     (x,) = promoted(input, 2)[:1]  # a truth value becomes a number
-    return tf.square(x)
+    return squared(x)
 
 
 @elementwise(*spellings("reciprocal"), to_float=True)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.rules import reducing_together, remaining
-from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank, sizes
+from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank, sizes, squared
 from nobuco.converters.windows import known
 from nobuco.ir import Value
 from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
@@ -26,7 +26,7 @@ def vector_norm_of(x: tf.Tensor, p: float, over: list[int], keepdim: bool) -> tf
         return cast(vector_norm_of(cast(x, tf.float32), p, over, keepdim), x.dtype)
     x = tf.abs(x) if x.dtype.is_complex else x
     if p == 2:
-        return tf.sqrt(tf.reduce_sum(tf.square(x), over, keepdim))
+        return tf.sqrt(tf.reduce_sum(squared(x), over, keepdim))
     size = tf.abs(x)
     if p == 1:
         return tf.reduce_sum(size, over, keepdim)

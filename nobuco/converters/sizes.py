@@ -108,7 +108,7 @@ def floor(a: tf.Tensor) -> tf.Tensor:
     return a if a.dtype.is_integer else tf.cast(tf.math.floor(a), tf.int32)
 
 
-@expression(math.trunc)
+@expression(math.trunc, operator.index)
 def trunc(a: tf.Tensor) -> tf.Tensor:
     """trunc(float a) -> int"""
     return a if a.dtype.is_integer else tf.cast(a, tf.int32)

@@ -125,6 +125,14 @@ def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
     return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
 
 
+def squared(x: tf.Tensor) -> tf.Tensor:
+    """A product of two equals. TFLite takes a division by the root of summed `tf.square`s for one along the last axis.
+
+    So `x / x.norm()` of a matrix would be wrong in the file, and nothing for zeros, whose quotient is NaN.
+    """
+    return x * x
+
+
 def wide(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a function compute in float32 where its first tensor has 16 bits, and give back its dtype.
 

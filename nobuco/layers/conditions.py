@@ -40,6 +40,8 @@ class SizeCondition:
         """Whether inputs of these shapes, by name and in PyTorch's order, are in the region; None: unknown."""
         try:
             return bool(_value(ast.parse(self.region[:_LONGEST], mode="eval").body, shapes))
+        except ZeroDivisionError:  # no size of the region is one where it has no meaning
+            return False
         except (SyntaxError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError):
             return None
 

@@ -31,7 +31,7 @@ _READS = {
     torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default, torch.ops.aten.allclose.default,
     torch.ops.aten.is_nonzero.default,
 }  # fmt: skip
-NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+NEW = {"new_zeros", "new_ones", "new_empty", "new_full"}
 LIKE = {"zeros_like", "ones_like", "empty_like", "full_like"}
 UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.ir import Condition, Graph, Node, Site, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Condition, Graph, Node, Site, Trial, Value, ValueKind, leaves, map_leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.again import as_function
 from nobuco.trace.aten import aten_calls
@@ -40,14 +40,13 @@ def opened(
     opening = _Opening(graph, _decompositions(find), names)
     nodes = opening.visit(graph.nodes, frozenset(gaps))
     sizes = dict.fromkeys(opening.conditions)
-    elsewhere = tuple(t for t in graph.trials if any(a.shape != v.shape for a, v in zip(t.inputs, graph.inputs)))
     changed = replace(
         graph,
         nodes=nodes,
         samples=graph.samples.plus(opening.made),
         warnings=(*graph.warnings, *dict.fromkeys(opening.warnings), *(condition.message for condition in sizes)),
         conditions=(*graph.conditions, *sizes),
-        evidence={**graph.evidence, **{condition.message: elsewhere for condition in sizes}},
+        evidence={**graph.evidence, **{condition.message: opening.trials_apart(condition) for condition in sizes}},
         runs=tuple({**run, **more} for run, more in zip(graph.runs, opening.runs)),
     )
     return changed, opening.refused
@@ -84,6 +83,7 @@ class _Opening:
     def __post_init__(self) -> None:
         self.made: dict[int, Any] = {}
         self.runs: list[dict[int, Any]] = [{} for _ in self.graph.runs]
+        self.apart: dict[str, set[int]] = {}
         used = [node.id for node in self.graph.walk()]
         self._used = {v.id for node in self.graph.walk() for v in node.inputs} | {v.id for v in self._kept()}
         self._ids = count(max([*used, *self.graph.samples], default=0) + 1)
@@ -150,15 +150,33 @@ class _Opening:
 
     def _follow_sizes(self, node: Node, inputs: Sequence[Value], unrolled: _Unrolled) -> None:
         """Learn the shapes of the new values in the graph's other runs, and warn if the calls depend on sizes."""
-        for run, more in zip(self.graph.runs, self.runs):
+        apart: set[int] = set()
+        for number, (run, more) in enumerate(zip(self.graph.runs, self.runs)):
             known = {**run, **more}
             samples = {v.id: _like(self.graph.samples[v.id], known.get(v.id)) for v in node.inputs}
             again = _Unrolled(node.site, inputs, samples, count())
             if not self._runs(again, node) or not _same_calls(unrolled.nodes, again.nodes):
-                self.conditions.append(self._at_these_sizes(node))
-                return
-            for mine, theirs in zip(unrolled.nodes, again.nodes):
-                more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+                apart.add(number)
+            elif not apart:
+                for mine, theirs in zip(unrolled.nodes, again.nodes):
+                    more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+        if apart:
+            self.conditions.append(self._at_these_sizes(node))
+            self.apart.setdefault(self.conditions[-1].message, set()).update(apart)
+
+    def trials_apart(self, condition: Condition) -> tuple[Trial, ...]:
+        """The trials in which other calls would be made: only these can tell that a condition is not needed."""
+        shapes = [
+            [tuple(self.graph.runs[number].get(v.id, v.shape)) for v in self.graph.inputs]
+            for number in self.apart[condition.message]
+        ]
+        given = [(trial, [tuple(tensor.shape) for tensor in trial.inputs]) for trial in self.graph.trials]
+        return tuple(trial for trial, sizes in given if sizes in shapes and not self._has_single(sizes))
+
+    def _has_single(self, shapes: Sequence[Sequence[int]]) -> bool:
+        """Whether an axis of an input is of one element, but not in the example: much is right there by chance."""
+        mine = [value.shape for value in self.graph.inputs]
+        return any(m == 1 < n for here, there in zip(mine, shapes) for n, m in zip(here, there))
 
     def _at_these_sizes(self, node: Node) -> Condition:
         """The condition that what a call was given is as large as in the example, told by the inputs of the model."""

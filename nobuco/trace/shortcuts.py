@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Site, ValueKind, map_tensors, values
+from nobuco.ir import Graph, Guard, Node, Site, ValueKind, map_tensors, tensors, values
 from nobuco.parity import compare, default_tolerance
 from nobuco.trace.calls import gives_shape_alone, name_of
 from nobuco.trace.site import decides_alone, is_library
 from nobuco.trace.sizes.reruns import CHANGES, Program, Rerun
 from nobuco.trace.tracer import Failure, traced
-from nobuco.trace.trials import calls_in_a_row, other_values
+from nobuco.trace.trials import calls_in_a_row, is_mask, masks, other_values
 
 _MOST = 8  # decisions of one program that are tried
 _FEWEST_RUNS = 2  # at other sizes
@@ -186,6 +186,7 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
 
     calls = [map_tensors(drawn, (program.args, dict(program.kwargs))) for _ in range(2)]
     calls.append(map_tensors(lambda t, _: other_values(t, generator), (program.args, dict(program.kwargs))))
+    calls += list(_masked(program, kept, drawn))
     axes = program.dynamic_axes
     changes = [ways[0] for ways in CHANGES[:_SIZES]] if axes else []
     resized = [{place: change(n, place[1]) for place, n in axes.items()} for change in changes]
@@ -195,6 +196,18 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
         expected = calls_in_a_row(program.function, args, kwargs, 1)
         if expected:
             yield _Point(args, kwargs, expected[0])
+
+
+def _masked(program: Program, kept: Collection[int], drawn: Callable[[torch.Tensor, int], Any]) -> Iterator[Any]:
+    """Calls in which masks that decide are others: with some of these the program may decide as on the example."""
+    given = tensors((program.args, dict(program.kwargs)))
+    deciding = {position: masks(given[position]) for position in kept if is_mask(given[position])}
+
+    def other(number: int) -> Callable[[torch.Tensor, int], torch.Tensor]:
+        return lambda t, position: deciding[position][number] if position in deciding else drawn(t, position)
+
+    for number in range(min(map(len, deciding.values()), default=0)):
+        yield map_tensors(other(number), (program.args, dict(program.kwargs)))
 
 
 def _normal(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -28,16 +28,26 @@ _CALLS = 3
 
 
 def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
-    """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are."""
+    """The runs of `others` to try a model on: one smaller than the example and one larger, axes unequal if any are.
+
+    Not one of single elements where there is another: much is right there by chance.
+    """
     mine = _work(graph)
     smaller = [other for other in others if 0 < _work(other) <= mine]
     larger = [other for other in others if _work(other) > mine]
-    chosen = [min(runs, key=lambda run: (_likeness(graph, run), _work(run))) for runs in (smaller, larger) if runs]
+    order = lambda run: (_single(graph, run), _likeness(graph, run), _work(run))  # noqa: E731
+    chosen = [min(runs, key=order) for runs in (smaller, larger) if runs]
     return tuple(trial_of(names, other) for other in chosen)
 
 
 def _work(graph: Graph) -> int:
     return sum(prod(value.shape) for value in graph.inputs)
+
+
+def _single(graph: Graph, other: Graph) -> int:
+    """How many axes of the inputs are of one element in that run alone: to turn or to sort that shows nothing."""
+    pairs = [(n, m) for mine, theirs in zip(graph.inputs, other.inputs) for n, m in zip(mine.shape, theirs.shape)]
+    return sum(m == 1 < n for n, m in pairs)
 
 
 def _likeness(graph: Graph, other: Graph) -> int:
@@ -157,16 +167,36 @@ def other_values(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 
 def _unlike_a_constant(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Of a mask, one that ends earlier; of a float, numbers up to its size."""
+    """Of a mask, one that ends earlier, or one that begins later; of a float, numbers up to its size."""
     value = tensor.detach().flatten()[0].item()
-    if tensor.dtype == torch.bool or (value == 1 and not tensor.is_floating_point() and tensor.dim() > 1):
-        length = tensor.shape[-1] if tensor.dim() else 1
-        ends = torch.arange(length, device=tensor.device) > length // 2
-        return torch.where(ends, tensor == 0, tensor).to(tensor.dtype)
+    if is_mask(tensor):
+        return masks(tensor)[int(torch.randint(2, (), generator=generator, device="cpu"))]
     if tensor.is_floating_point():
         drawn = torch.rand(tensor.shape, generator=generator, device="cpu").to(tensor.device) * max(abs(value), 1.0)
         return drawn.to(tensor.dtype)
     return tensor
+
+
+def is_mask(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds the same truth value everywhere, or ones."""
+    if tensor.is_floating_point() or tensor.is_complex() or not tensor.numel():
+        return False
+    first = tensor.detach().flatten()[0]
+    is_one = first == 1 and tensor.dim() > 1
+    return bool((tensor.dtype == torch.bool or is_one) and (tensor == first).all())
+
+
+def masks(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Masks unlike one that is all alike: it ends earlier, begins later or has a hole, in all or some rows."""
+    length = tensor.shape[-1] if tensor.dim() else 1
+    places = torch.arange(length, device=tensor.device)
+    ends = (places > length // 2).expand(tensor.shape)
+    begins = (places < length - length // 2 - 1).expand(tensor.shape)
+    hole = (places == length // 2).expand(tensor.shape)
+    rows = torch.arange(tensor.shape[0] if tensor.dim() > 1 else 1, device=tensor.device) % 2 == 0
+    some = rows.reshape(-1, *[1] * max(tensor.dim() - 1, 0)) if tensor.dim() else rows.reshape(())
+    hidden = (ends, begins, hole, ends & some, begins & some)
+    return [torch.where(where, tensor == 0, tensor).to(tensor.dtype) for where in hidden]
 
 
 def calls_in_a_row(

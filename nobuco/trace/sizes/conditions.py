@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from nobuco.ir import Condition, Graph, Guard, Node, Site, Value
 from nobuco.registry import operation_name
 from nobuco.trace.sizes.formulas import exact
+from nobuco.trace.sizes.guesses import guesses, patterns, ran, said
 from nobuco.trace.sizes.infer import Lost
 from nobuco.trace.sizes.reruns import Rerun
 from nobuco.trace.sizes.story import Story, last_before, turned_in
@@ -24,11 +24,15 @@ from nobuco.trace.sizes.story import Story, last_before, turned_in
 
 @dataclass
 class Finding:
-    """A condition, the calls in which it arose (a converter for one of them answers it), and the runs that show it."""
+    """A condition, the calls in which it arose (a converter for one of them answers it), and the runs that show it.
+
+    No run shows all of what `is_deduced`, so that no run refutes it.
+    """
 
     condition: Condition
     within: frozenset[frozenset[int]]
     shown_by: list[Graph]
+    is_deduced: bool = False
 
 
 # Seen to go otherwise at so many other sizes, a program is right at the example's length alone.
@@ -85,7 +89,8 @@ def _add_arguments(
         name = operation_name(item.node.op)
         what = f"gives {name} {_short(item.here)} here and {_short(item.there)} there"
         shown = [run for run, agrees in zip(same, item.agree) if not agrees]
-        _add(found, patterns.reason(story, item), what, f"keeps {_short(item.here)}", shown)
+        for reason in patterns.reasons(story, item):
+            _add(found, reason, what, f"keeps {_short(item.here)}", shown)
 
 
 def _decided_by_counts(story: Story) -> Iterator[Guard]:
@@ -123,6 +128,7 @@ def _add(
         )
         found[key] = Finding(Condition(reason.region, message, reason.is_exact), reason.within, [])
     found[key].shown_by.extend(graph for graph in shown_by if graph is not None)
+    found[key].is_deduced |= not shown_by
 
 
 @dataclass(frozen=True)
@@ -140,11 +146,9 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     guard = last_before(story, run, node)
     if guard is not None and story.formulas.outcomes(guard) is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
-    ran = [(run, way) for run, way in _ran(story) if way is not None or all(run.sizes.values())]
-    agree = [way is None for _, way in ran]  # that nothing gives what it gave does not tell much
-    size = _telling(story, [run.graph for run, _ in ran if run.graph is not None], agree, node)
-    region = size or _pattern(story, [run for run, _ in ran], agree) or "sizes are as in the example"
-    elsewhere = {tuple(run.sizes.values()) for (run, _), agrees in zip(ran, agree) if not agrees}
+    guess = next(guesses(story, node), None)
+    region = "sizes are as in the example" if guess is None else guess.region
+    elsewhere = {tuple(other.sizes.values()) for other, way in ran(story) if way is not None}
     site, within = (node.site, frozenset[int]()) if guard is None else (guard.site, guard.within)
     return Reason(region, site, frozenset({within}), is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
 
@@ -161,49 +165,10 @@ def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:
         right = [story.graph.samples[size.id], *story.numbers_of(size, story.recounted)]
         wrong = story.numbers_of(size, apart)
         if size.id in story.formulas.counted and None not in (*right, *wrong):
-            for text, holds in _patterns(right, wrong):
+            for text, holds in patterns(right, wrong):
                 if all(map(holds, right)) and not any(map(holds, wrong)):
-                    return Reason(_said(text, formula.inside(0)), node.site)
+                    return Reason(said(text, formula.inside(0)), node.site)
     return Reason("as many elements are chosen as in the example", node.site)
-
-
-def _pattern(story: Story, runs: Sequence[Rerun], agree: Sequence[bool]) -> str | None:
-    """What the lengths of one axis have in common in just those runs that agree with the example."""
-    for place, mine in story.axes.items():
-        right = [mine, *(run.sizes[place] for run, agrees in zip(runs, agree) if agrees)]
-        wrong = [run.sizes[place] for run, agrees in zip(runs, agree) if not agrees]
-        for text, holds in _patterns(right, wrong):
-            if all(map(holds, right)) and not any(map(holds, wrong)):
-                return _said(text, story.name(place))
-    return None
-
-
-def _said(pattern: str, name: str) -> str:
-    return pattern.format(name) if "{}" in pattern else f"{name} {pattern}"
-
-
-def _patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str, Callable[[int], bool]]]:
-    low, high = min(right), max(right)
-    if set(wrong) <= {0, 1} and low == max(wrong) + 1:
-        yield f"> {max(wrong)}", lambda n: n > max(wrong)
-    if high == 0:
-        yield "== 0", lambda n: n == 0
-    yield f"<= {high}", lambda n: n <= high
-    yield f">= {low}", lambda n: n >= low
-    if low < high:
-        yield f"{low} <= {{}} <= {high}", lambda n: low <= n <= high
-    if len(set(right)) > 2 and len(set(wrong)) > 2:
-        for k in range(2, 65):
-            yield f"% {k} == {right[0] % k}", partial(_is_congruent, right[0], k)
-    yield f"== {right[0]}", lambda n: n == right[0]
-
-
-def _is_congruent(mine: int, k: int, n: int) -> bool:
-    return n % k == mine % k
-
-
-def _ran(story: Story) -> list[tuple[Rerun, Any]]:
-    return list(zip([run for run in story.runs if run.graph is not None], story.ways))
 
 
 @dataclass(frozen=True)
@@ -230,29 +195,34 @@ class Patterns:
             sizes.setdefault(agree, (size, f"{formula.inside(0)} == {exact(mine)}"))
         return cls(guards, sizes)
 
-    def reason(self, story: Story, item: Lost) -> Reason:
-        """What an argument depends on that was another in just those runs."""
+    def reasons(self, story: Story, item: Lost) -> list[Reason]:
+        """What an argument depends on that was another in just those runs: a decision, a size, or several decisions."""
         found, (size, region) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
         before = [guard for guard in found if guard.position <= item.node.id]
         known = [guard for guard in before if story.formulas.outcomes(guard) is not None]
         guard = (known or before or [None, *found][:2])[-1]
         if guard is not None:
-            return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
+            return [_decision(story, guard)]
         if size is not None and size.id < item.node.id:  # what was asked for later decided nothing
-            return Reason(region, item.node.site)
-        return Reason("sizes are as in the example", item.node.site)
+            return [Reason(region, item.node.site)]
+        several = [_decision(story, guard) for guard in self._together(story, item)]
+        return several or [Reason("sizes are as in the example", item.node.site)]
+
+    def _together(self, story: Story, item: Lost) -> list[Guard]:
+        """Decisions of which one went otherwise in each of the runs that do not agree, and none in any that does."""
+        left = {number for number, agrees in enumerate(item.agree) if not agrees}
+        apart, taken = frozenset(left), list[Guard]()
+        for pattern, guards in self.guards.items():
+            turned = {number for number, kept in enumerate(pattern) if not kept}
+            before = [g for g in guards if g.position <= item.node.id and story.formulas.outcomes(g) is not None]
+            if before and turned & left and turned <= apart:
+                taken.append(before[-1])
+                left -= turned
+        return [] if left else taken
 
 
-def _telling(story: Story, others: Sequence[Graph], agree: Sequence[bool], node: Node) -> str | None:
-    """A size that was as in the example, or not what it was elsewhere, in just those runs that agree; the last one."""
-    for size, formula in reversed([known for known in story.sizes() if known[0].id < node.id]):
-        mine, theirs = story.graph.samples[size.id], story.numbers_of(size, others)
-        if [t == mine for t in theirs] == list(agree):
-            return f"{formula.inside(0)} == {exact(mine)}"
-        wrong = {t for t, agrees in zip(theirs, agree) if not agrees}
-        if len(wrong) == 1 and None not in wrong and [t not in wrong for t in theirs] == list(agree):
-            return f"{formula.inside(0)} != {exact(wrong.pop())}"
-    return None
+def _decision(story: Story, guard: Guard) -> Reason:
+    return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
 
 
 def _there(story: Story, run: Rerun) -> str:

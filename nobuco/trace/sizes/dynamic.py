@@ -17,9 +17,11 @@ import numpy as np
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
+from nobuco.trace.sizes.chosen import chosen_of_two
 from nobuco.trace.sizes.conditions import Finding, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
+from nobuco.trace.sizes.guesses import dividing
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
 from nobuco.trace.sizes.numbers import Kept
 from nobuco.trace.sizes.reruns import (
@@ -151,6 +153,7 @@ class _Learner:
             learnt = self._inferred(story)
         if learnt is None:
             return self._unfollowed(story)
+        story, learnt = self._directed_by_arguments(story, learnt)
         same = [*story.same, *story.recounted]
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
         findings = conditions(story, learnt.lost, same, general.refuses)
@@ -160,12 +163,30 @@ class _Learner:
     def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
         for _ in range(_MOST_DIRECTED if self.resizes else 0):
-            sizes = story.other_way(max(self.reach, _LARGER))
+            sizes = story.other_way(max(self.reach, _LARGER)) or dividing(story, max(self.reach, _LARGER))
             if sizes is None:
                 break
             recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
             story = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
         return story
+
+    def _directed_by_arguments(self, story: Story, learnt: Inferred) -> tuple[Story, Inferred]:
+        """All runs, with more where decisions would go the other way that arguments not followed may depend on."""
+        for _ in range(_MOST_DIRECTED if self.resizes else 0):
+            if not learnt.lost:
+                break
+            unlike = [not all(agrees) for agrees in zip(*(item.agree for item in learnt.lost))]
+            story = story.told_of(unlike[: len(story.same)])
+            sizes = story.other_way(max(self.reach, _LARGER))
+            if sizes is None:
+                break
+            recounted = [*story.recounted, *(other for other, _ in story.recounted_apart)]
+            wider = self._story(story.graph, [*story.runs, self.program.at(sizes)], recounted)
+            found = self._inferred(wider)
+            if found is None:
+                break
+            story, learnt = wider, found
+        return story, learnt
 
     def _inferred(self, story: Story) -> Inferred | None:
         """What the runs that made the same calls tell; None where there is none."""
@@ -191,7 +212,7 @@ class _Learner:
             graph,
             conditions=tuple(finding.condition for finding in findings),
             evidence={
-                message: tuple(trial_of(self.names, run) for run in _telling(finding.shown_by))
+                message: tuple(trial_of(self.names, run) for run in _telling(finding))
                 for message, finding in zip(messages, findings)
             },
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
@@ -207,6 +228,7 @@ class _Learner:
         counted = [(other, parting(first, other)) for other in others[len(raw) :]]
         seen = [seen_before(first, other, way) for other, way in zip(others, ways)]
         formulas = Formulas(first, self._axes(resized), _shapes(first, seen), sizes_behind(first))
+        formulas = replace(formulas, looked_at=chosen_of_two(first, formulas, resized))
         return Story(
             first, self.names, self.program.dynamic_axes, formulas, tuple(resized), tuple(ways), tuple(same),
             tuple(other for other, way in counted if way is None),
@@ -269,8 +291,9 @@ def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value]
     return shapes
 
 
-def _telling(runs: Sequence[Graph]) -> Sequence[Graph]:
-    """Those of these runs whose inputs have elements, if any have: a model that gives nothing for nothing is right."""
+def _telling(finding: Finding) -> Sequence[Graph]:
+    """The runs that may refute a condition, those with elements if any has: a model gives nothing for nothing."""
+    runs = () if finding.is_deduced else finding.shown_by
     return [run for run in runs if all(prod(given.shape) for given in run.inputs)] or runs
 
 

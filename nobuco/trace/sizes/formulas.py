@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -76,29 +76,32 @@ class Formulas:
     """The formulas of a graph's sizes.
 
     `shapes` tells the shape (or the number) of a value in the example and in each run, None where it was not made.
-    `counted` are the ids of those sizes that follow from how many elements values have chosen.
+    `counted` are the ids of those sizes that follow from how many elements values have chosen; `looked_at` has what
+    decisions are by, by their ids, where that is not the size which they looked at on the example.
     """
 
     graph: Graph
     axes: Sequence[Axis]
     shapes: Callable[[Value], Sequence[Any]]
     counted: frozenset[int] = frozenset()
+    looked_at: Mapping[int, Formula] = field(default_factory=dict)
     _known: dict[int, Formula | None] = field(default_factory=dict)
     _fitted: dict[tuple[Any, ...], Formula | None] = field(default_factory=dict)
 
     @cached_property
     def lengths(self) -> list[Any]:
-        """For each axis, its length in each combination that is looked at: small ones all, larger ones drawn."""
+        """For each axis, its length in each combination that is looked at: of runs, small ones, larger ones drawn."""
         random = np.random.default_rng(0)
         told = [guard.other for guard in self.graph.guards if type(guard.other) is int]
         told = [n for number in told for n in (number, number + 1) if 1 <= n <= _LARGEST_SIZE]  # where one turns
         large = np.geomspace(70, _LARGEST_SIZE, 60).astype(int)
         sizes = np.unique(np.r_[0:70, large, 2 ** np.arange(17), told[:_TOLD]]).astype(np.int64)
         mine = np.array([[axis.lengths[0] for axis in self.axes]])
+        ran = np.array([axis.lengths for axis in self.axes]).T if self.axes else mine  # first the example
         alone = [np.where(np.arange(len(self.axes)) == i, sizes[:, None], mine) for i in range(len(self.axes))]
         equal = np.repeat(sizes[:, None], len(self.axes), 1)
         drawn = np.exp(random.uniform(0, math.log(_LARGEST_SIZE), (_DRAWN, len(self.axes)))).astype(np.int64)
-        return list(np.concatenate([mine, *alone, equal, drawn]).T)
+        return list(np.concatenate([ran, *alone, equal, drawn]).T)
 
     @cached_property
     def _made(self) -> Mapping[int, Node]:
@@ -128,8 +131,29 @@ class Formulas:
                         return Formula(axis.text, lengths)
             if size.id in self.counted:
                 return self._counted(base, dim)
-            return self.fitted([None if shape is None else shape[dim] for shape in self.shapes(base)])
+            shapes = self.shapes(base)
+            return self.fitted(
+                [shape[dim] if shape is not None and len(shape) == base.rank else None for shape in shapes]
+            )
         return _applied(node.op, [self.of(arg) for arg in node.args])
+
+    def _looked_at(self, guard: Guard) -> Formula | None:
+        return self.looked_at.get(id(guard)) or self.of(guard.size)
+
+    def made_with(self, size: Value, part: Formula) -> Iterator[Formula]:
+        """What would be made instead of a size, were one of those that it is made of another."""
+        node = self._made.get(size.id)
+        if node is None or node.op is size_of:
+            return
+        for place, arg in enumerate(node.args):
+            if isinstance(arg, Value):
+                made = _applied(node.op, [part if i == place else self.of(a) for i, a in enumerate(node.args)])
+                if made is not None:
+                    yield made
+
+    def applied(self, op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula | None:
+        """The formula of an operation on sizes."""
+        return _applied(op, args)
 
     def _counted(self, base: Value, dim: int) -> Formula:
         """The formula of how many elements were chosen: any number, whatever the axes are."""
@@ -181,7 +205,7 @@ class Formulas:
 
         `clearly`: also where its sides are nearly equal.
         """
-        mine, other = self.of(guard.size), self.of(guard.other)
+        mine, other = self._looked_at(guard), self.of(guard.other)
         if mine is None or other is None:
             return None
         with np.errstate(all="ignore"):
@@ -196,7 +220,7 @@ class Formulas:
 
     def region(self, guard: Guard) -> str:
         """Where a guard goes as it did, in words."""
-        mine, other = self.of(guard.size), self.of(guard.other)
+        mine, other = self._looked_at(guard), self.of(guard.other)
         number = self.graph.samples[guard.size.id]
         text = "a size" if mine is None else mine.inside(0)
         if guard.how in COMPARISONS:
@@ -254,6 +278,8 @@ def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula 
     given = [arg for arg in args if arg is not None]
     if len(given) < len(args):
         return None
+    if op is operator.index:
+        return given[0]
     with np.errstate(all="ignore"):
         try:
             numbers = _ARRAYWISE.get(op, op)(*(arg.numbers for arg in given))

@@ -284,5 +284,9 @@ def _same(one: Any, other: Any) -> bool:
         return one.shape == other.shape and bool(torch.equal(one.cpu(), other.cpu()))
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return np.array_equal(one, other)
-    plain = (int, float, complex, str, bytes, bool, type(None), torch.dtype)
-    return not (isinstance(one, plain) and isinstance(other, plain)) or one == other or (one != one and other != other)
+    if type(one).__eq__ is object.__eq__ or (one != one and other != other):
+        return True
+    try:
+        return bool(one == other)
+    except Exception:  # an equality of somebody's own
+        return True

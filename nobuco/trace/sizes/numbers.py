@@ -134,6 +134,14 @@ def _truncated(self: Any) -> int:
     return outcome
 
 
+def _made_plain(self: Any) -> int:
+    """What `int(n)` gives, a plain number to Python: with a record of it, as what is decided by that does not show."""
+    number = plain(self)
+    if not is_library(sys._getframe(1).f_code.co_filename):
+        self.recorder.record_number(operator.index, (self,), number)
+    return int.__int__(number)
+
+
 def _comparison(op: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, (int, float)):
@@ -201,7 +209,7 @@ for _name, _op in _WHOLE.items():
 _ALONE: dict[str, Callable[..., Any]] = {
     "__and__": _masked, "__rand__": _masked, "__invert__": _inverted, "__lshift__": _shifted_left,
     "__rshift__": _shifted_right, "__rlshift__": _shifting_left, "__rrshift__": _shifting_right,
-    "bit_length": _arithmetic(int.bit_length, swapped=False),
+    "bit_length": _arithmetic(int.bit_length, swapped=False), "__int__": _made_plain,
 }  # fmt: skip
 for _name, _method in _ALONE.items():
     setattr(TracedInt, _name, _method)

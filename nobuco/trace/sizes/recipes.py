@@ -56,6 +56,8 @@ def candidates(sizes: Sequence[tuple[tuple[Any, ...], Value]], numbers: tuple[An
         return
     for met, size in whole:
         yield from _fitted(size, met, numbers)
+        for recipe in _fitted(size, met, [-n for n in numbers]):
+            yield replace(recipe, steps=(*recipe.steps, (operator.neg, (HERE,))))
         for first, made in _WHOLE_FUNCTIONS:
             for recipe in _fitted(size, [made(abs(n)) for n in met], numbers):
                 yield replace(recipe, steps=(*first, *recipe.steps))

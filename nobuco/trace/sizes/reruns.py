@@ -7,6 +7,7 @@ decision depends on a size; and where PyTorch itself raises, the program takes n
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -57,6 +58,9 @@ _MOST_ALONE = 8
 _FEWEST = 4
 _MOST_SEARCHED = 60
 SEARCH_SECONDS = 2.0
+# So many lengths, and so long, of a program that makes plain numbers of sizes.
+_MOST_SCANNED = 32
+SCAN_SECONDS = 1.0
 
 
 def reach_in(seconds: float) -> float:
@@ -154,6 +158,8 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
     first, *_ = axes
     _added(program, {place: 0 if (place[1], n) == (first[1], axes[first]) else n for place, n in axes.items()}, found)
     _search(program, axes, found, seconds)
+    if any(node.op is operator.index for node in graph.walk()):
+        _scan(program, axes, found, seconds)
     if all(map(_checks_sizes, graph.walk())):
         _tell_apart(program, axes, found)
     turned = _turned_round(axes)
@@ -232,6 +238,15 @@ def _search(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun], 
                 break
             if n != mine:
                 left -= _added(program, {**axes, **dict.fromkeys(places, n)}, found).graph is None
+
+
+def _scan(program: Program, axes: Sizes, found: dict[tuple[int, ...], Rerun], seconds: float) -> None:
+    """Add runs of one length of an axis after another: what is decided by `int(n)` shows only where it is decided."""
+    left = int(min(_MOST_SCANNED, SCAN_SECONDS / max(seconds, 1e-4)))
+    groups = [(mine, places) for (_, mine), places in _alike(axes).items()]
+    lengths = [(n, places) for n in range(2, _MOST_SCANNED) for mine, places in groups if n != mine]
+    for n, places in lengths[:left]:
+        _added(program, {**axes, **dict.fromkeys(places, n)}, found)
 
 
 def _turned_round(axes: Sizes) -> Sizes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,9 @@ class Story:
 
     `same` are the runs at other sizes that made the same calls, `recounted` those with other numbers of elements chosen
     that did; `recounted_apart` are those that made other calls, each with the first that it did not make.
+
+    `unlike` are the ids of runs that made the same calls with arguments that could not be followed and are not the
+    example's.
     """
 
     graph: Graph
@@ -35,6 +38,12 @@ class Story:
     same: Sequence[Graph]
     recounted: Sequence[Graph]
     recounted_apart: Sequence[tuple[Graph, Node]]
+    unlike: frozenset[int] = frozenset()
+
+    def told_of(self, unlike: Sequence[bool]) -> Story:
+        """The story with which of `same` gave arguments that could not be followed and are not the example's."""
+        same = [run for run, way in zip([run for run in self.runs if run.graph is not None], self.ways) if way is None]
+        return replace(self, unlike=frozenset(id(run) for run, is_unlike in zip(same, unlike) if is_unlike))
 
     @property
     def apart(self) -> list[tuple[Rerun, Node]]:
@@ -63,9 +72,7 @@ class Story:
         """The ids of decisions between a size and a number that was another in other runs: what it is, is not known."""
         found = set[int]()
         for run in self.runs:
-            for mine, theirs in zip(self.graph.guards, run.guards):
-                if (mine.site, mine.how) != (theirs.site, theirs.how):
-                    break
+            for _, mine, theirs in aligned(self.graph.guards, run.guards):
                 if not isinstance(mine.other, Value) and mine.other != theirs.other:
                     found.add(id(mine))
         return found
@@ -146,6 +153,8 @@ class Story:
         for run, numbers in (turned for turned in self.turned if all(turned[0].sizes.values())):
             for guard in (self.graph.guards[i] for i in numbers if run.graph is not None):
                 node = parted.get(id(run))
+                if id(run) in self.unlike:
+                    continue
                 if node is None or (guard.position <= node.id and guard is not last[id(run)]):
                     harmless.add(guard.place)
         return harmless, list({self.formulas.region(g): g for g in last.values() if g is not None}.values())
@@ -186,10 +195,35 @@ class Story:
         mine, other = (graph.samples.kept.get(s.id) if isinstance(s, Value) else s for s in (theirs.size, theirs.other))
         return mine is not None and other is not None and abs(mine - other) <= 1
 
+    def lengths_of(self, place: tuple[int, int]) -> Any:
+        """The length of a dynamic axis in each combination that is looked at."""
+        return next(n for axis, n in zip(self.formulas.axes, self.formulas.lengths) if place in axis.places)
+
+    def among(self, combinations: Any, reach: float) -> dict[tuple[int, int], int] | None:
+        """Sizes of such combinations, none `reach` times larger: of those that were not tried, in the middle."""
+        lengths = np.array(self.formulas.lengths)
+        mine = np.array([axis.lengths[0] for axis in self.formulas.axes])
+        places = np.array([len(axis.places) for axis in self.formulas.axes])
+        growth = np.prod((lengths / mine[:, None]) ** places[:, None], axis=0)
+        tried = np.array([[run.sizes[axis.places[0]] for axis in self.formulas.axes] for run in self.runs])
+        is_new = ~np.any(np.all(lengths.T[:, None] == tried[None], axis=2), axis=1)
+        found = np.flatnonzero(combinations & is_new & (growth <= reach) & np.all(lengths > 0, axis=0))
+        if not len(found):
+            return None
+        return self._sizes(lengths[:, found[np.argsort(growth[found], kind="stable")[len(found) // 2]]])
+
     def _sizes(self, lengths: Any) -> dict[tuple[int, int], int]:
         """Of each dynamic axis the length, where each group of equal axes has one of these."""
         number_of = {place: number for number, axis in enumerate(self.formulas.axes) for place in axis.places}
         return {place: int(lengths[number_of[place]]) for place in self.axes}
+
+    def is_kept_in(self, guard: Guard, run: Rerun) -> bool:
+        """Whether a decision, by what is known of its sizes, would go as in the example at the sizes of a run."""
+        outcomes = self.formulas.outcomes(guard)
+        if outcomes is None or run.graph is None:
+            return False
+        number = [other for other in self.runs if other.graph is not None].index(run)
+        return bool(np.broadcast_to(outcomes, len(self.formulas.lengths[0]))[1 + number])
 
     def _growth(self, sizes: Mapping[tuple[int, int], int]) -> float:
         return float(np.prod([sizes[place] / mine for place, mine in self.axes.items()]))
@@ -203,11 +237,16 @@ class Story:
 
 
 def last_before(story: Story, run: Rerun, node: Node) -> Guard | None:
-    """The last decision before a call that went otherwise in another run."""
+    """The last decision before a call that went otherwise in another run, as what it says would have it there.
+
+    One that says nothing of that run is about another size there, since one before it went otherwise: `max(h, w) > 9`.
+    """
     numbers = next(turned for other, turned in story.turned if other is run)
     before = [story.graph.guards[i] for i in numbers if story.graph.guards[i].position <= node.id]
     before = [guard for guard in before if id(guard) not in story.varying]
-    return before[-1] if before else None
+    telling = [guard for guard in before if not story.is_kept_in(guard, run)]
+    found = telling or before
+    return found[-1] if found else None
 
 
 def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
@@ -222,8 +261,20 @@ def _sizes_in(first: Graph, second: Graph) -> Iterator[tuple[int, Any]]:
 
 def turned_in(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[int]:
     """The numbers of the decisions that went otherwise in another run, as far as both made the same ones."""
+    return (number for number, one, other in aligned(mine, theirs) if one.outcome != other.outcome)
+
+
+def aligned(mine: Sequence[Guard], theirs: Sequence[Guard]) -> Iterator[tuple[int, Guard, Guard]]:
+    """The decisions that two runs both made: after one that went otherwise, the next may be about another number."""
+    has_turned = False
     for number, (one, other) in enumerate(zip(mine, theirs)):
-        if (one.site, one.how) != (other.site, other.how):
+        if (one.site, one.how) != (other.site, other.how) or (has_turned and _about_others(one, other)):
             return
-        if one.outcome != other.outcome:
-            yield number
+        yield number, one, other
+        has_turned = has_turned or (isinstance(one.outcome, bool) and one.outcome != other.outcome)
+
+
+def _about_others(one: Guard, other: Guard) -> bool:
+    """Whether two decisions compare with numbers of the program that are not the same."""
+    numbers = [guard.other for guard in (one, other)]
+    return not any(isinstance(number, Value) for number in numbers) and numbers[0] != numbers[1]
