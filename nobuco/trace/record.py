@@ -190,6 +190,11 @@ class Record:
         )  # fmt: skip
         self.frame.children.append(node)
 
+    def give_up(self) -> None:
+        """Leave the innermost call, which raised: what it has made until then is its caller's, who may go on."""
+        frame = self.frames.pop()
+        self.frame.children += frame.children
+
     # -- what there is to say -----------------------------------------------------------------------------
 
     def warn(self, message: str) -> None:

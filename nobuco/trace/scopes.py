@@ -40,7 +40,7 @@ class Scopes:
             for module in self._hooked.values():
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
                 stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(register_module_forward_hook(leave, with_kwargs=True).remove)
+            stack.callback(register_module_forward_hook(leave, with_kwargs=True, always_call=True).remove)
             stack.callback(self._leave_scripts)
             yield
 
@@ -61,7 +61,11 @@ class Scopes:
                 # `force_pytorch_order` does) wants a step of the model.
                 return map_tensors(apart, func.__wrapped__(*args, **kwargs))
 
-        result = both_sides(session, call, call())
+        try:
+            result = both_sides(session, call, call())
+        except Exception:
+            session.record.give_up()
+            raise
         session.record.close(tensors.read(result))
         return result
 
@@ -111,12 +115,18 @@ class Scopes:
         before = self._own.get(id(module))
         return before is not None and any(before.get(name) is not t for name, t in own_tensors(module).items())
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, result: Any) -> Any:
+    def _leave(self, module: nn.Module, args: Any, *rest: Any) -> Any:
+        """Close the call; after an error PyTorch gives no keyword arguments, though it was asked for them."""
         session = self._session
         if self._is_hidden(module):
             return None
         if self._in_script and self._in_script[-1][0] is module:
             self._in_script.pop()[1].close()
+        if len(rest) < 2:
+            if session.record.frame.module is module:  # and it was not a hook of its own that raised before `_enter`
+                session.record.give_up()
+            return None
+        kwargs, result = rest
         joined = both_sides(session, lambda: module.forward(*args, **kwargs), result)
         with torch._C.DisableTorchFunction():
             session.record.frame.kwargs = session.tensors.read(dict(kwargs))
