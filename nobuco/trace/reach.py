@@ -26,8 +26,8 @@ def modules_in_reach(function: Any) -> list[tuple[str, nn.Module]]:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module is what `torch.compile` puts around another one."""
-    return _COMPILED in module._modules
+    """Whether a module is what `torch.compile` puts around another one, and not one that only holds such a part."""
+    return type(module).__module__.startswith("torch._dynamo") and _COMPILED in module._modules
 
 
 _COMPILED = "_orig_mod"
@@ -54,13 +54,11 @@ def _reached(function: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
         yield from _reached(function.__self__, seen)
     elif inspect.isfunction(function):
         seen.add(id(function))
-        inner: Any = inspect.unwrap(function)
-        if not inspect.isfunction(inner):  # `torch.vmap` and its kin also wrap modules and functions in C
-            yield from _reached(inner, seen)
-            return
-        code, globals_ = inner.__code__, inner.__globals__
+        if hasattr(function, "__wrapped__"):  # also of `torch.vmap` and its kin, which wrap modules and functions in C
+            yield from _reached(function.__wrapped__, seen)
+        code, globals_ = function.__code__, function.__globals__
         yield from ((name, globals_[name]) for name in code.co_names if _is_held(globals_.get(name)))
-        cells = zip(code.co_freevars, inner.__closure__ or ())
+        cells = zip(code.co_freevars, function.__closure__ or ())
         yield from _held_in({name: cell.cell_contents for name, cell in cells if _is_filled(cell)}, seen)
     else:
         yield from ((name.lstrip("."), item) for name, item in inside(function, seen) if _is_held(item))
