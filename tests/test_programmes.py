@@ -380,6 +380,80 @@ class TestWrappers:
         keras_model = assert_converts(nn.DataParallel(net), IMAGE)
         assert {"conv", "bn", "head.0"} <= set(layer_names(keras_model))
 
+    def test_what_does_more_than_to_hand_calls_on(self, net):
+        class Scaled(nn.DataParallel):
+            def forward(self, x):
+                return super().forward(x) * 3
+
+        class Around(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self._orig_mod = net  # the name that `torch.compile` uses
+
+            def forward(self, x):
+                return self._orig_mod(x) * 3
+
+        changed = nn.DataParallel(net)
+        changed.forward = lambda x: net(x) * 3
+        compiled = torch.compile(net, backend="eager")
+
+        @functools.wraps(torch.compile(net.forward, backend="eager"))  # which copies the compiled one's attributes
+        def wrapper(x):
+            return net(x) * 3
+
+        for model in (Scaled(net), Around(), changed, wrapper, lambda x: compiled(x) * 3):
+            assert_converts(model, IMAGE, reference=lambda x: net(x) * 3)
+
+    def test_what_only_a_wrapper_holds_is_left_as_it_was(self):
+        norm = nn.BatchNorm1d(4).train()
+
+        @functools.wraps(F.relu)
+        def wrapper(x):
+            return F.relu(norm(x))
+
+        before = copy.deepcopy(norm.state_dict())
+        _, report = convert(wrapper, ROW)
+        assert report.ok
+        assert all(torch.equal(tensor, before[name]) for name, tensor in norm.state_dict().items())
+
+    def test_an_object_that_has_any_attribute(self):
+        class Proxy:
+            def __getattr__(self, name):
+                if name.startswith("__"):
+                    raise AttributeError(name)
+                return Proxy()
+
+            def __call__(self, x):
+                return F.relu(x) * 2
+
+        assert_converts(Proxy(), ROW, reference=lambda x: F.relu(x) * 2)
+
+    def test_an_error_that_the_programme_catches(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.wrong = nn.Sequential(nn.Linear(4, 5), nn.Linear(4, 5))
+                self.right = nn.Linear(4, 2)
+
+            def forward(self, x):
+                try:
+                    x = self.wrong(x)
+                except RuntimeError:
+                    x = self.right(x)
+                return helper(x)
+
+        @nobuco.traceable
+        def failing(x):
+            raise ValueError(F.relu(x))
+
+        def helper(x):
+            try:
+                return failing(x)
+            except ValueError as error:
+                return error.args[0] + 1
+
+        assert "right" in layer_names(assert_converts(Net().eval(), ROW))
+
 
 class LowRank(nn.Module):
     """A parametrization that adds a product of two thin matrices to a weight, as LoRA does."""

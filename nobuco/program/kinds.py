@@ -18,6 +18,7 @@ from nobuco.ir import map_tensors
 from nobuco.kinds import shown
 from nobuco.trace.held import restoring
 from nobuco.trace.randomness import generators, keeping_random
+from nobuco.trace.reach import is_compiled
 
 _LAZY = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
 
@@ -81,7 +82,8 @@ def initialise(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 def _name(model: Any) -> str:
     if isinstance(model, nn.Module):
         return str(getattr(model, "original_name", type(model).__name__))  # of TorchScript, the class it was made from
-    return getattr(model, "__qualname__", None) or getattr(model, "name", None) or type(model).__name__
+    names = (getattr(model, "__qualname__", None), getattr(model, "name", None))  # of any object, maybe no text
+    return next((name for name in names if isinstance(name, str) and name), type(model).__name__)
 
 
 def _module_of(program: torch.export.ExportedProgram) -> nn.Module:
@@ -108,10 +110,18 @@ def _read(file: str | os.PathLike[str], subject: str) -> Any:
 def _behind(model: Any) -> Any:
     """The programme that this one hands all calls on to; None where it does more than that."""
     if isinstance(model, nn.Module):
-        name = "_orig_mod" if "_orig_mod" in model._modules else "module" if isinstance(model, _PARALLEL) else ""
-        hooked = model._forward_hooks or model._forward_pre_hooks
-        return model._modules[name] if name and not hooked else None
-    return getattr(model, "_torchdynamo_orig_callable", None)
+        name = "_orig_mod" if is_compiled(model) else "module" if _is_parallel(model) else ""
+        changed = model._forward_hooks or model._forward_pre_hooks or (name == "module" and "forward" in vars(model))
+        return model._modules[name] if name and not changed else None
+    # `functools.wraps` copies the attribute, but not whose function it is.
+    is_dynamo = inspect.isfunction(model) and model.__globals__.get("__name__", "").startswith("torch._dynamo")
+    return getattr(model, "_torchdynamo_orig_callable", None) if is_dynamo else None
+
+
+def _is_parallel(model: nn.Module) -> bool:
+    """Whether it is one of PyTorch's, and no subclass that computes something else."""
+    kinds = [kind for kind in _PARALLEL if isinstance(model, kind)]
+    return any(type(model).forward is kind.forward and type(model).__call__ is nn.Module.__call__ for kind in kinds)
 
 
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
