@@ -133,6 +133,8 @@ def cummin(input: tf.Tensor, dim: int) -> Parts:
 def diff(input: tf.Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> tf.Tensor:
     """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor"""
     over = axis(input, dim)
+    if not n:  # then PyTorch joins nothing to it either
+        return input
     x = tf.concat([part for part in (prepend, input, append) if part is not None], over)
     for _ in range(n):
         after, before = _piece(x, over, 1, None), _piece(x, over, 0, -1)

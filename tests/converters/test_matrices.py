@@ -110,6 +110,12 @@ def test_exponentials_of_small_matrices_beside_large_ones():
     anywhere(torch.linalg.matrix_exp, (x,), (torch.randn(3, 5, 5),))
 
 
+def test_an_exponential_of_what_is_no_number_ends():
+    x = torch.randn(3, 4, 4)
+    x[1, 0, 0], x[2, 0, 0] = torch.inf, torch.nan
+    same(torch.linalg.matrix_exp, x, tflite=True, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["forward", "backward", "ortho"])
 def test_fourier_transforms_at_other_sizes(norm):
     feeds = [(torch.randn(shape, dtype=torch.complex64),) for shape in ((2, 4, 6), (3, 6, 10))]

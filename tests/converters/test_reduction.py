@@ -287,6 +287,7 @@ def test_differences(check):
         lambda x: (x.diff(), x.diff(n=2, dim=1), torch.diff(x, dim=0), x.diff(n=9)), torch.randn(3, 4, 7), tflite=True
     )
     check(lambda x, a, b: torch.diff(x, dim=1, prepend=a, append=b), torch.randn(3, 4, 7), *ends)
+    check(lambda x, a: torch.diff(x, n=0, dim=1, prepend=a), torch.randn(3, 4, 7), ends[0])
     check(lambda x: ((x > 0).diff(), x.long().diff()), 9 * torch.randn(3, 4))
 
 

@@ -222,6 +222,8 @@ def matrix_exp(self: tf.Tensor) -> tf.Tensor:
     # each time costs a bit of precision.
     size = tf.reduce_max(tf.reduce_sum(tf.abs(self), -1), -1)[..., tf.newaxis, tf.newaxis]
     halvings = tf.maximum(tf.math.ceil(tf.math.log(size + 1e-30) / math.log(2)) + 1, 0)
+    # Of what is no number there is no small part, and the loop would have no end for it.
+    halvings = tf.where(tf.math.is_finite(size), halvings, tf.zeros_like(halvings))
     part = self * tf.cast(tf.pow(tf.constant(0.5, size.dtype), halvings), self.dtype)
     series = identity
     for k in range(18 if size.dtype == tf.float64 else 9, 0, -1):
