@@ -11,6 +11,7 @@ target removes it: the lock on the folder has gone with the process.
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -126,6 +127,32 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
                 target, f"that folder holds something else ({other}) and is left as it is; name a new one"
             )
     return path
+
+
+def writable_file_at(target: Target, overwrite: bool = True) -> Path:
+    """What `file_at` gives, once something could be written beside it: some folders only look as if one could.
+
+    Raises:
+        OutputError: see `file_at`.
+    """
+    path = file_at(target, overwrite)
+    with _beside(path):
+        return path
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """The text of a file, or of a pipe up to its end; not of a device, which may have no end.
+
+    Raises:
+        OSError: it cannot be read; `strerror` says why.
+    """
+    kind = os.stat(path).st_mode
+    if (stat.S_ISCHR(kind) or stat.S_ISBLK(kind)) and not os.path.samefile(path, os.devnull):
+        raise OSError(errno.EINVAL, "that is a device; name a file")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, f"that is no text in UTF-8 ({error.reason} at byte {error.start})") from None
 
 
 def _resolved(target: Target) -> Path:

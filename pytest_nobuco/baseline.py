@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nobuco.files import replacing
+from nobuco.files import replacing, text_of
 
 if TYPE_CHECKING:
     from pytest_nobuco.models.judging import Judged
@@ -101,16 +101,24 @@ def read_baseline(config: pytest.Config) -> Baseline:
 
 def _read(path: Path) -> Mapping[str, Mapping[str, float]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text_of(path))
     except FileNotFoundError:
         hint = "write it with --nobuco-baseline-write"
         raise pytest.UsageError(f"--nobuco-baseline {path}: there is no such file; {hint}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise pytest.UsageError(f"--nobuco-baseline {path}: {error.strerror}") from None
+    except ValueError as error:
         raise pytest.UsageError(f"--nobuco-baseline {path}: this is no baseline: {error}") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("errors"), dict):
         raise pytest.UsageError(f"--nobuco-baseline {path}: this is no baseline of this version of nobuco")
     errors: Mapping[str, Mapping[str, float]] = found["errors"]
+    if not all(isinstance(error, dict) and all(map(_is_number, error.values())) for error in errors.values()):
+        raise pytest.UsageError(f"--nobuco-baseline {path}: this is no baseline: an error in it is no number")
     return errors
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _factor(text: str) -> float:

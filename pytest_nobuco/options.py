@@ -17,7 +17,7 @@ from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
 from pytest_nobuco.models.dynamic import read_letters
-from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, read_named
+from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, model_name, read_named
 
 T = TypeVar("T")
 # A number in pytest's own TOML; older ones know only text there.
@@ -88,6 +88,7 @@ def add_options(parser: pytest.Parser) -> None:
         const=MODEL,
         dest=NAMED,
         default=(),
+        type=model_name,
         metavar="NAME",
         help="convert this model and compare with PyTorch; a dotted name or module:attribute of a class, a "
         "factory or an instance; repeatable. Without a path only the models run.",

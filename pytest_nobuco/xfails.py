@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from nobuco.files import text_of
 from pytest_nobuco.ids import IDS
 
 
@@ -64,7 +65,7 @@ def read_all(config: pytest.Config) -> list[Gap]:
 def read(path: Path) -> list[Gap]:
     """The known gaps of a file; empty lines and those that begin with `#` are left to the reader."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_of(path).splitlines()
     except OSError as error:
         raise pytest.UsageError(f"--nobuco-xfails {path}: {error.strerror}") from None
     return [_parsed(path, number, text) for number, text in enumerate(lines, 1) if text.strip()[:1] not in ("", "#")]

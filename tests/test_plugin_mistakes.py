@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,10 @@ NETS = """
         def forward(self, x):
             return None
 
+    class Unready(Net):
+        def example_inputs(self):
+            raise ValueError("no photographs")
+
     def fails():
         raise KeyError("no weights")
 
@@ -53,6 +58,8 @@ MISTAKES = [
      """RuntimeError: mat1 and mat2 shapes *nets.py", line *)"""),
     (["nets.Net", *INPUT, *INPUT], "nets.Net: the model fails in PyTorch itself * takes 2 positional *"),
     (["nets.Net", "--nobuco-input", "y=1,4"], "nets.Net: the model fails *unexpected keyword argument 'y'*"),
+    (["nets.Silent", *INPUT], "nets.Silent: the model gives no tensor in PyTorch, but the NoneType None: there is *"),
+    (["nets.Unready"], "nets.Unready: its example_inputs() raised ValueError: no photographs (File *nets.py*"),
 ]  # fmt: skip
 
 
@@ -88,6 +95,34 @@ def test_a_mistake_is_one_line_before_tensorflow_loads(pytester):
         assert (told["code"], len(lines), told["loaded"]) == (pytest.ExitCode.USAGE_ERROR, 1, []), told
         assert "Traceback" not in told["out"] and "FAILURES" not in told["out"]
         pytest.LineMatcher(lines).fnmatch_lines([f"ERROR: --nobuco-model: {message}"])
+
+
+# A word, and what is wrong with it; PATH is a folder.
+NO_NAMES = ["", "nets:", ":Net", "nets..Net", "nets:a:b"]
+NO_FILES = [
+    ("--nobuco-results", "/dev/full"), ("--nobuco-results", "PATH"), ("--nobuco-resume", "/dev/zero"),
+    ("--nobuco-models", "/dev/zero"), ("--nobuco-xfails", "/dev/zero"), ("--nobuco-baseline", "/dev/zero"),
+    ("--nobuco-xfails", "latin.txt"), ("--nobuco-baseline", "latin.txt"), ("--nobuco-models", "latin.txt"),
+    ("--nobuco-baseline", "words.json"), ("--nobuco-baseline", "base.json"), ("--nobuco-resume", "cut.jsonl"),
+    ("--nobuco-report", "/proc/report.html"),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no such devices")
+def test_wrong_words_are_one_line_and_devices_are_not_read(pytester):
+    pytester.makepyfile(nets=NETS, run=RUN)
+    folder = pytester.path
+    (folder / "latin.txt").write_bytes("Net[*]  # gr\xfcn".encode("latin-1"))
+    (folder / "cut.jsonl").write_text('{"session": 3}\n')
+    words = [[name, *INPUT] for name in NO_NAMES]
+    words += [["nets.Net", *INPUT, option, path.replace("PATH", str(folder))] for option, path in NO_FILES]
+    (folder / "base.json").write_text(json.dumps({"format": 1, "errors": {"nets": {"0": "small"}}}))
+    (folder / "words.json").write_text(json.dumps(words))
+    assert pytester.run(sys.executable, "run.py", timeout=120).ret == 0
+    for given, told in zip(words, json.loads((folder / "told.json").read_text()), strict=True):
+        lines = [line for line in told["err"].splitlines() if "error: " in line.lower() and "usage:" not in line]
+        assert (told["code"], len(lines), told["loaded"]) == (pytest.ExitCode.USAGE_ERROR, 1, []), (given, told)
+        assert "Traceback" not in told["out"] + told["err"] and "INTERNALERROR" not in told["out"]
 
 
 @pytest.mark.parametrize("options", [["-n2"], ["--nobuco-isolate"], ["-n2", "--nobuco-isolate"]], ids=" ".join)

@@ -101,7 +101,10 @@ def _example_inputs(model: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
             "its inputs are not given; give their sizes, e.g. 1,3,224,224, or the model a method "
             "example_inputs() that returns its arguments"
         )
-    example = method()
+    try:
+        example = method()
+    except Exception as error:
+        raise InputError(f"its example_inputs() raised {in_a_line(error)}") from error
     if isinstance(example, Mapping):
         return (), dict(read_inputs([example])[0])
     return read_inputs(example), {}

@@ -254,13 +254,16 @@ def _as_suite_error(before: str = "", hint: str = "") -> Iterator[None]:
 def _tried(model: Any, args: Any, kwargs: Any) -> Subject:
     """Run the model in PyTorch."""
     from nobuco.errors import InputError
-    from nobuco.subject.model import ran
+    from nobuco.ir import tensors as given_tensors
+    from nobuco.subject.model import ran, summary
 
     tensors = _tensors((args, kwargs))
     try:
         outputs = ran(model, args, kwargs)
     except InputError as error:
         raise SuiteError(str(error)) from error.__cause__
+    if not given_tensors(outputs):
+        raise SuiteError(f"the model gives no tensor in PyTorch, but {summary(outputs)}: there is nothing to compare")
     expected = tuple(_arrays(outputs))
     for index, array in enumerate(expected):
         _refuse_vacuous(index, array)
@@ -288,7 +291,9 @@ def _repeated(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     import torch
 
     for axis, size in enumerate(shape):
-        if size != tensor.shape[axis]:
+        if not tensor.shape[axis]:  # there is nothing to repeat
+            tensor = tensor.new_zeros((*tensor.shape[:axis], size, *tensor.shape[axis + 1 :]))
+        elif size != tensor.shape[axis]:
             tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
     return tensor
 

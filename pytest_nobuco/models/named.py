@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from nobuco.files import text_of
 from nobuco.subject.inputs import InputSpec, parse_input, read_inputs
 
 MODEL, FILE, INPUT = "model", "file", "input"
@@ -55,6 +56,14 @@ class InOrder(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Add a pair."""
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), (self.const, values)))
+
+
+def model_name(text: str) -> str:
+    """A name that may be one of a model: no part of it is empty."""
+    name = text.strip()
+    if name.count(":") > 1 or not all(name.replace(":", ".").split(".")):
+        raise argparse.ArgumentTypeError(f"{text!r} names no model; the form is pkg.mod.Net or pkg.mod:Net")
+    return name
 
 
 def read_named(given: Iterable[tuple[str, Any]], directory: Path) -> tuple[NamedModel, ...]:
@@ -103,9 +112,9 @@ def read_file(name: str, directory: Path) -> list[NamedModel]:
     """
     path = directory / name
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise pytest.UsageError(f"--nobuco-models {name}: {getattr(error, 'strerror', None) or error}") from None
+        text = text_of(path)
+    except OSError as error:
+        raise pytest.UsageError(f"--nobuco-models {name}: {error.strerror}") from None
     entries = _entries_of_yaml(name, text) if path.suffix in (".yaml", ".yml") else _entries_of_text(text)
     models = []
     for place, entry in entries:
@@ -146,14 +155,16 @@ def _of_mapping(entry: Any) -> NamedModel:
     name, inputs = str(arguments.pop("model")), arguments.pop("inputs", None)
     if isinstance(inputs, Mapping):
         inputs = [f"{key}={value}" for key, value in inputs.items()]
-    return NamedModel(name, () if inputs is None else read_inputs(inputs), arguments)
+    return NamedModel(model_name(name), () if inputs is None else read_inputs(inputs), arguments)
 
 
 def _of_words(line: str) -> NamedModel:
     """A line of text: the model, its inputs, and options as the command line has them, without `nobuco-`."""
     found = vars(_line_parser().parse_intermixed_args(shlex.split(line, comments=True)))
     name, inputs = found.pop("name"), found.pop("inputs")
-    return NamedModel(name, tuple(map(parse_input, inputs)), {key: value for key, value in found.items() if value})
+    return NamedModel(
+        model_name(name), tuple(map(parse_input, inputs)), {key: value for key, value in found.items() if value}
+    )
 
 
 class _LineParser(argparse.ArgumentParser):

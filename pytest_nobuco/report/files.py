@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nobuco.errors import OutputError
-from nobuco.files import file_at, replacing
+from nobuco.files import replacing, writable_file_at
 
 if TYPE_CHECKING:
     from pytest_nobuco.report.data import SuiteReport
@@ -27,7 +27,7 @@ def check_path(name: str, directory: Path) -> Path:
     if path.is_dir():
         raise pytest.UsageError(f"--nobuco-report {name}: that is a directory")
     try:
-        return file_at(path)
+        return writable_file_at(path)
     except OutputError as error:
         raise pytest.UsageError(f"--nobuco-report {name}: {error.reason}") from None
 

@@ -126,7 +126,8 @@ class Reporter:
             self._lines = ResultsFile(self.results)
             self._lines.begin({"command": self.command, "environment": environment(), "date": _now()})
         except OSError as error:
-            raise pytest.UsageError(f"{self.results}: {error.strerror}") from None
+            told = getattr(error, "reason", None) or error.strerror
+            raise pytest.UsageError(f"{self.results}: {told}") from None
 
     # Last, since the report is slimmed.
     @pytest.hookimpl(trylast=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from nobuco.errors import InputError
+from nobuco.files import file_at, text_of
 from pytest_nobuco.report.data import SuiteReport
 from pytest_nobuco.report.gather import Gathered, Told
 from pytest_nobuco.results import from_wire, to_wire
@@ -31,7 +32,8 @@ class ResultsFile:
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Say what session this is."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        cut = self.path.exists() and not self.path.read_bytes().endswith(b"\n") and self.path.stat().st_size > 0
+        file_at(self.path)  # no device or pipe, which cannot be read again
+        cut = _is_cut(self.path)
         self._file = self.path.open("a", encoding="ascii", newline="\n")
         if cut:  # the last session was killed in the middle of a line
             self._file.write("\n")
@@ -52,6 +54,15 @@ class ResultsFile:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a file ends in the middle of a line."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 @dataclass(frozen=True)
@@ -122,14 +133,14 @@ def merged(paths: Sequence[Path]) -> SuiteReport:
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'no file of results'}") from None
+        lines = text_of(path).splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
     for number, line in enumerate(lines, 1):
         try:
             found = json.loads(line)
-            valid = isinstance(found, dict) and bool({"session", "end", "nodeid"} & found.keys())
-        except json.JSONDecodeError:
+            valid = isinstance(found, dict) and _is_of_ours(found)
+        except (json.JSONDecodeError, RecursionError):
             valid = False
         if valid:
             yield found
@@ -138,11 +149,16 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         # Any other was cut short as its session was killed.
 
 
+def _is_of_ours(line: Mapping[str, Any]) -> bool:
+    kinds = {"session": dict, "end": dict, "nodeid": str}
+    return any(isinstance(line.get(name), kind) for name, kind in kinds.items())
+
+
 def _told(line: Mapping[str, Any]) -> Told:
     result = line.get("result")
     try:
         return Told(**{**line, "result": from_wire(result) if result else None})
-    except (TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError, ValueError):
         raise InputError(
             f"the results of {line['nodeid']} are of another version of nobuco: write them again"
         ) from None
