@@ -285,6 +285,20 @@ def _rearranged(subscripts: str, x: tf.Tensor, right: str) -> tf.Tensor:
     return tf.transpose(x, [kept.index(c) for c in right])
 
 
+def _summed(subscripts: str, x: tf.Tensor, asked: str) -> tuple[str, tf.Tensor]:
+    """An operand without what nothing else asks for, over which TFLite's products do not sum."""
+    lacking = [] if "." in subscripts else [i for i, c in enumerate(subscripts) if c not in asked]
+    kept = "".join(c for i, c in enumerate(subscripts) if i not in lacking)
+    return kept, tf.reduce_sum(x, lacking) if lacking else x
+
+
+def _contracted(a: tuple[str, Any], b: tuple[str, Any], later: str) -> tuple[str, Any]:
+    """The product of two operands, with the letters that something later asks for."""
+    letters = "".join(dict.fromkeys(letter for letter in a[0] + b[0] if letter in later and letter != "."))
+    kept = ("..." if "." in a[0] + b[0] else "") + letters
+    return kept, tf.einsum(f"{a[0]},{b[0]}->{kept}", a[1], b[1])
+
+
 @expression(torch.einsum, strategy=FORCE_PYTORCH_ORDER)
 def einsum(*operands: Any) -> tf.Tensor:
     """einsum(str equation, Tensor[] tensors) -> Tensor"""
@@ -296,6 +310,14 @@ def einsum(*operands: Any) -> tf.Tensor:
         # TensorFlow has no products of these; a sum wraps alike.
         return cast(einsum(equation, *(cast(x, tf.int32) for x in given)), given[0].dtype)
     pairs = [_diagonals(s, x) for s, x in zip(left.split(","), given)]
+    if len(pairs) > 1:
+        texts = [s for s, _ in pairs]
+        pairs = [_summed(s, x, right + "".join(texts[:i] + texts[i + 1 :])) for i, (s, x) in enumerate(pairs)]
+    while len(pairs) > 2:  # TFLite has no product of three
+        pairs = [_contracted(*pairs[:2], right + "".join(s for s, _ in pairs[2:])), *pairs[2:]]
+    (first, x), (last, y) = pairs[0], pairs[-1]
+    if len(pairs) == 2 and first == last and len(set(first)) == len(first.replace("...", ".")) and not right:
+        return tf.reduce_sum(cast(x * y, tf.int64) if x.dtype.is_integer else x * y)  # nor one that leaves no axis
     if len(pairs) == 1 and "." not in left:
         return _rearranged(*pairs[0], right)
     lacking = "..." if "..." in left and "..." not in right else ""  # which PyTorch sums over

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nobuco.errors import ExportError
 from tests.converters.ops import ops_of
 
 A = torch.randn(2, 3, 4, 5)
@@ -121,6 +122,27 @@ def test_einsum_other_forms(check):
     check(lambda a, b: torch.einsum("...ij, ...jk -> ik", a, b), A, B)
     check(lambda a, b: torch.einsum(a, [0, 1, 2, 3], b, [0, 1, 3, 4], [0, 1, 2, 4]), A, B)
     check(lambda a, b: torch.einsum(a, [..., 2, 3], b, [..., 3, 4]), A, B)
+
+
+_WRONG_PRODUCT = pytest.mark.xfail(
+    strict=True, raises=ExportError, reason="TensorFlow's converter makes a wrong product of aij,Ajk->aiAk"
+)
+
+
+@pytest.mark.parametrize(
+    "equation",
+    [
+        "aij, Ajk, kB -> aAB", "aij,Ajk,kB,B->a", "aij,Ajk->aAk", pytest.param("aij,Ajk,kB", marks=_WRONG_PRODUCT)
+    ],
+)  # fmt: skip
+def test_einsum_of_many(check, equation):
+    operands = [torch.randn(2, 3, 4), torch.randn(5, 4, 3), torch.randn(3, 2), torch.randn(2)]
+    check(lambda *x: torch.einsum(equation, *x), *operands[: equation.count(",") + 1], tflite=True)
+
+
+@pytest.mark.parametrize("equation", ["aij,aij->", "...ij,...ij->", "...j,...j", "aii,aii->"])
+def test_einsum_that_leaves_nothing(check, equation):
+    check(lambda x, y: torch.einsum(equation, x, y), torch.randn(2, 3, 3), torch.randn(2, 3, 3), tflite=True)
 
 
 @pytest.mark.parametrize(
