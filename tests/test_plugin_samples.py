@@ -8,10 +8,14 @@ import pytest
 import torch
 
 import nobuco
+from nobuco.builtin import find_converter
 from nobuco.registry import Sample
 from pytest_nobuco.converters import samples
 from pytest_nobuco.converters.calls import attempt
 from pytest_nobuco.converters.resize import grown, resized
+from pytest_nobuco.converters.signatures import signatures_of
+from pytest_nobuco.converters.special import special
+from pytest_nobuco.converters.traits import covering, traits_of
 
 
 def test_matrices_grown_in_blocks_keep_their_factors():
@@ -56,3 +60,37 @@ def test_doubles_are_left_out_unless_there_is_nothing_else(monkeypatch):
     monkeypatch.setattr(samples, "_recorded", lambda seed: calls)
     assert samples._recorded_of(("both",), 0) == [single]
     assert samples._recorded_of(("wide",), 0) == [double]
+
+
+def test_samples_are_added_until_each_trait_stands_in_one():
+    x = torch.randn(3, 4)
+    every = [Sample((x, n)) for n in (1, 1, -9, 2, 1, 30)]
+    signatures = signatures_of(torch.roll, find_converter(torch.roll))
+    found = covering(every, every[:1], signatures, lambda sample: sample)
+    assert sorted(sample.args[1] for sample in found) == [-9, 2, 30]
+    refused = covering(every, every[:1], signatures, lambda sample: None if sample.args[1] == 30 else sample)
+    assert sorted(sample.args[1] for sample in refused) == [-9, 2]
+
+
+@pytest.mark.parametrize(
+    ("args", "trait"),
+    [
+        (("aij,Ajk",), "capitals"), (("ii->i",), "a letter twice"), (((slice(None, None, 2), None),), "[None]"),
+        ((torch.tensor([1.0, float("nan")]),), "holds what is no number"),
+        ((torch.tensor([1, 1]),), "holds equal ones"), ((torch.zeros(2, 2), torch.ones(1, 2)), "smaller"),
+        ((torch.zeros(2, 5), 3), "has a rest"), ((-0.5,), "negative"),
+    ],
+)  # fmt: skip
+def test_traits(args, trait):
+    assert trait in {kind for _, kind in traits_of(Sample(args), ())}
+
+
+def test_special_values_of_what_works_on_more_than_an_element():
+    x = torch.randn(4, 5)
+    kinds = {sample.kind: sample.args for sample in special(torch.logcumsumexp, [Sample((x, 1))])}
+    assert set(kinds) == {"tied", "zeros", "infinite", "NaN"}
+    assert kinds["infinite"][0].isinf().sum() == 2
+    assert (kinds["zeros"][0] == 0).all(1).any()
+    (made,) = special(torch.take, [Sample((torch.randn(5), torch.tensor([0, 3, 4])))])
+    assert made.args[1].tolist() == [0, -2, -1]
+    assert special(torch.gather, [Sample((x, 0, torch.tensor([[0, 3]])))], left_out=("zeros",)) == []  # takes none

@@ -35,14 +35,15 @@ from pytest_nobuco.converters.builtin_samples import (
     TRUSTING,
     UNTIED,
 )
-from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, tensors_of, untied
+from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.converters.parameters import Varied, varied
 from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters.resize import Limit, Resized, resized
 from pytest_nobuco.converters.samples import Source, source_of, writes
-from pytest_nobuco.converters.signatures import ModuleSample, signatures_of
+from pytest_nobuco.converters.signatures import signatures_of
 from pytest_nobuco.converters.special import SpecialSample, special
+from pytest_nobuco.converters.traits import covering
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, bound_for, describe_output
 from pytest_nobuco.options import Options
@@ -151,11 +152,18 @@ class NobucoConverters:
             return chosen
         made = [
             *source.own(),
-            *_with_other_arguments(samples, chosen),
             *self.varied(entry, samples, accepts, options.seed).samples,
             *self.special(entry, samples, options.seed),
         ]
-        return [*chosen, *spread(operations, made, accepts, options.seed)]
+        found = [*chosen, *spread(operations, made, accepts, options.seed)]
+
+        def tried(sample: Sample) -> Call | None:
+            call = next(iter(spread(operations, [sample], accepts, options.seed)), None)
+            is_double = call is not None and any(array.dtype == np.float64 for array in call.expected)
+            return None if is_double else call  # of which TFLite computes little
+
+        signatures = signatures_of(_plain(operations), converter)
+        return [*found, *covering(samples, [call.sample for call in found], signatures, tried)]
 
     def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
         """Samples in which the operation's parameters differ from those of its other samples."""
@@ -172,22 +180,11 @@ class NobucoConverters:
     def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
         """Samples of values that the operation may treat apart."""
         left_out = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
-        left_out |= {"tied"} if _has(entry, IN_BLOCKS) else set()
+        left_out |= {"tied", "zeros", "infinite", "NaN"} if _has(entry, IN_BLOCKS) else set()
         return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
 
     def _blame(self, entry: Entry, case: ConverterCase, bound: Bound, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order, case.runtime, bound)
-
-
-def _with_other_arguments(samples: Sequence[Sample], chosen: Sequence[Call]) -> list[Sample]:
-    """Of modules the samples that give `forward` other arguments than any chosen one: a state, a mask."""
-
-    def arguments(sample: Sample) -> tuple[int, tuple[str, ...]]:
-        return len(tensors_of((sample.args, sample.kwargs))), tuple(sample.kwargs)
-
-    first = {arguments(sample): sample for sample in reversed(samples) if isinstance(sample, ModuleSample)}
-    seen = {arguments(call.sample) for call in chosen}
-    return [sample for kind, sample in first.items() if kind not in seen]
 
 
 def _plain(operations: Sequence[Operation]) -> Operation:

@@ -6,6 +6,7 @@ Imports PyTorch, so it is itself imported only when converters are listed.
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -134,6 +135,24 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
     {
         **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
+        **{
+            f"torch.*{name}": (("infinite", "NaN"), why)
+            for name, why in (
+                ("softm*", "TensorFlow's largest element passes over NaN"),
+                ("max_pool*", "which element of a window that holds NaN"),
+                ("adaptive_*_pool*", "windows of two sizes are a product with a matrix"),
+                ("upsample*", "a product with a matrix"),
+                ("interpolate", "a product with a matrix"),
+                ("mode", "PyTorch's depends on where NaN stands"),
+                ("Tensor.mode", "PyTorch's depends on where NaN stands"),
+                ("var_mean*", "the mean of infinity is NaN in PyTorch's"),
+                ("std_mean*", "the mean of infinity is NaN in PyTorch's"),
+            )
+        },
+        **{
+            f"torch.ops.aten.{name}.default": (("zeros", "infinite", "NaN"), "singular matrices have no one answer")
+            for name in ("linalg_qr", "linalg_eigh", "_linalg_eigh", "linalg_lstsq", "_linalg_svd", "linalg_matrix_exp")
+        },
         "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
         **{
             f"torch.ops.aten.{name}.default": (("numbers", "not finite", "small"), "outside of what it is defined for")
@@ -184,6 +203,12 @@ def _batch_norm() -> Sequence[Sample]:
     ]
 
 
+def _instance_norm_of_statistics() -> Sequence[Sample]:
+    """Kept as they are, and counted on."""
+    mean, var, weight = torch.randn(3), torch.rand(3) + 0.5, torch.randn(3)
+    return [Sample((_image(), mean, var, weight, None, counts, 0.3)) for counts in (True, False)]
+
+
 def _instance_norm() -> Sequence[Sample]:
     weight, bias = torch.randn(3), torch.randn(3)
     return [
@@ -215,6 +240,23 @@ def _copy() -> Sequence[Sample]:
     ]
 
 
+def _getitem() -> Sequence[Sample]:
+    mask = torch.tensor([True, False, True])
+    keys = (
+        (..., None, slice(1, None, 2)),
+        (slice(-4, None, 3), True),
+        (slice(None), torch.tensor([2, 0, -1]), slice(None), torch.tensor([0, 1, -2])),
+        (torch.tensor([[1], [0]]), slice(None), torch.tensor([3, 0])),
+        (slice(None), mask, slice(1, 3)),
+        (0, mask, ..., torch.tensor([1, 4])),
+        torch.tensor([-1, 0, 1, -2]),
+        (slice(None), [0, 2], None, -1),
+        (-1, slice(2, 9), ..., slice(None, -1)),
+        (slice(3, 1),),
+    )
+    return [Sample((_image(), key)) for key in keys]
+
+
 def _setitem() -> Sequence[Sample]:
     return [
         Sample((_image(), 0, 1.5)),
@@ -223,6 +265,11 @@ def _setitem() -> Sequence[Sample]:
         Sample((_image(), (slice(None), slice(None), -1), 0.0)),
         Sample((_image(), (slice(None), torch.tensor([0, 2])), _image(2, 2, 4, 5))),
         Sample((_image(4, 5), torch.rand(4, 5) > 0.5, 2.0)),
+        Sample((_image(4, 5), torch.arange(20).reshape(4, 5) % 3 == 0, _image(7))),
+        Sample((_image(), (slice(None), torch.tensor([True, False, True])), _image(2, 1, 5))),
+        Sample((_image(), (torch.tensor([-1, 0]), slice(None), torch.tensor([[1], [-2]])), _image(3))),
+        Sample((_image(), (..., None, slice(None, None, 3)), torch.arange(4).reshape(4, 1, 1))),
+        Sample((_image(), (1, slice(-2, None)), torch.randint(0, 9, (2, 4, 5)))),
     ]
 
 
@@ -261,6 +308,13 @@ def _einsum() -> Sequence[Sample]:
         Sample(("bij,bjk", _image(2, 3, 4), _image(2, 4, 5))),
         Sample(("ii->i", _image(4, 4))),
         Sample(("i,j->ij", [_image(3), _image(4)])),
+        Sample(("aij, Ajk, kB -> aAB", _image(2, 3, 4), _image(5, 4, 3), _image(3, 2))),
+        Sample(("bii->b", _image(2, 3, 3))),
+        Sample(("...ij,...ij->", _image(2, 3, 4), _image(2, 3, 4))),
+        Sample(("ba,cb", _image(3, 2), _image(4, 3))),
+        Sample(("i...,...j->j...i", _image(2, 3), _image(3, 4))),
+        Sample((_image(2, 3), [0, 1], _image(3, 4), [1, 2], [2, 0])),
+        Sample((_image(2, 3, 4), [..., 5, 3], [3, ..., 5])),
     ]
 
 
@@ -294,6 +348,28 @@ def _grid_sampler() -> Sequence[Sample]:
     return [
         Sample((_image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, mode, padding, align))
         for mode, padding, align in ((0, 0, False), (1, 1, True), (0, 2, False), (2, 0, True))
+    ]
+
+
+def _grid_sample() -> Sequence[Sample]:
+    """Each mode with each edge, in and beside the picture."""
+    edges = itertools.product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (True, False))
+    return [Sample((_image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, *way)) for way in edges]
+
+
+def _attention() -> Sequence[Sample]:
+    """Keys and values of widths of their own, masks of both kinds, the weights of each head."""
+    wide = torch.nn.MultiheadAttention(6, 2, kdim=4, vdim=5, batch_first=True).eval()
+    plain = torch.nn.MultiheadAttention(6, 3, batch_first=True).eval()
+    q, k, v = torch.randn(2, 3, 6), torch.randn(2, 5, 4), torch.randn(2, 5, 5)
+    padding, mask = torch.arange(5) > torch.tensor([[4], [2]]), torch.randn(3, 5)
+    return [
+        Sample((wide, q, k, v), {"key_padding_mask": padding, "average_attn_weights": False}),
+        Sample(
+            (plain, q, torch.randn(2, 5, 6), torch.randn(2, 5, 6)),
+            {"key_padding_mask": 0.0 * padding, "attn_mask": mask},
+        ),
+        Sample((plain, q[0], q[1], q[0]), {"need_weights": False, "attn_mask": mask[:, :3] > 1}),
     ]
 
 
@@ -370,6 +446,8 @@ def _ctc_of_blank() -> Sequence[Sample]:
     return [
         Sample((x, labels, torch.tensor([9, 7]), lengths), {"blank": 4}),
         Sample((x, labels, torch.tensor([9, 1]), lengths), {"blank": 4, "zero_infinity": True}),
+        Sample((x, torch.tensor([1, 2, 2, 3, 0]), torch.tensor([9, 8]), torch.tensor([3, 2])), {"blank": 4}),
+        Sample((x[:, 0], labels[0], torch.tensor(9), torch.tensor(3)), {"blank": 4}),
     ]
 
 
@@ -586,6 +664,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.type: _converted_types,
         torch.Tensor.type_as: _type_as,
         torch.Tensor.copy_: _copy,
+        torch.Tensor.__getitem__: _getitem,
         torch.Tensor.__setitem__: _setitem,
         torch.Tensor.__rlshift__: _shifted(True),
         torch.Tensor.__rrshift__: _shifted(True),
@@ -601,6 +680,20 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.embedding: _embedding,
         torch.where: _where,
         torch.grid_sampler: _grid_sampler,
+        F.grid_sample: _grid_sample,
+        F.instance_norm: _instance_norm_of_statistics,
+        F.group_norm: lambda: [Sample((_image(2, 6, 4, 5), 6, torch.randn(6))), Sample((_image(2, 6), 2))],
+        F.one_hot: lambda: [Sample((torch.tensor([[0, 2], [1, 2]]), n)) for n in (-1, 5)],
+        F.max_pool2d: lambda: [
+            Sample((-_image(3, 7, 5).abs() - 1, 3, 2, 1)),
+            Sample((-_image().abs() - 1, (3, 2), 2, 1)),
+        ],
+        torch.nn.MultiheadAttention: _attention,
+        torch.flip: lambda: [Sample((_image(), (-1, -3)))],
+        torch.div: lambda: [Sample((_image(3), torch.tensor([0.0, -2.0, 0.7])), {"rounding_mode": "floor"})],
+        torch.index_add: lambda: [Sample((_image(3, 4), 1, torch.tensor([2, 0, 2]), _image(3, 3)), {"alpha": 2})],
+        torch.repeat_interleave: lambda: [Sample((_image(3, 4), torch.tensor([2, 0, 3])), {"dim": 0})],
+        torch.matmul: lambda: [Sample((_image(2, 1, 3, 4), _image(5, 4, 2))), Sample((_image(3), _image(2, 3, 4)))],
         F.affine_grid: _affine_grid,
         F.fold: _fold,
         F.lp_pool1d: _lp_pool(1),

@@ -88,7 +88,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         # numbers
         "eps": ((20.0, 0.3, 0.05, 1e5),),
         "alpha": ((0.3, 2),),
-        "beta": ((0.3, 2.5, 2),),
+        "beta": ((0.3, 2.5, 2), (0,)),
         "value": ((0.7, 3),),
         "scale": ((0.3,),),
         "sorted": ((_with(k=1, sorted=False),),),
@@ -111,8 +111,8 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "minlength": ((20,),),
         # places
         "dim": ((0, _with(dim=0)), (1,), (-1,), (-2,)),
-        "dims": ((0,), ((0, 1),), (1,)),
-        "dim1": ((1,),),
+        "dims": ((0,), ((0, 1),), (1,), ((-1,), -1)),
+        "dim1": ((_with(dim1=1, dim2=0), 1),),
         "diagonal": ((1,), (-1,)),
         "offset": ((1,), (-1,)),
         "padding_idx": ((1,),),

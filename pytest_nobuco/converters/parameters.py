@@ -111,6 +111,8 @@ class _Trials:
             if more is not None:
                 step, taken = more, taken | set(changes)
                 fulfilled.append(wish)
+        if not fulfilled:  # PyTorch gave something else the second time
+            return base.sample, [fitting[0][0]]
         first, *others = fulfilled
         return step.sample, [first, *(wish for wish in others if self.lasts(step, base, wish.parameter))]
 

@@ -111,7 +111,7 @@ def seeding(seed: int) -> Iterator[None]:
     """Random numbers of PyTorch, NumPy and Python from this seed, theirs restored afterwards."""
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # all that `torch.manual_seed` adds is of other devices, and slow
         np.random.seed(seed)
         random.seed(seed)
         try:

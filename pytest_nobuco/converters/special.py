@@ -1,6 +1,7 @@
-"""Values that an operation may treat apart, for operations that work element by element and for those that choose.
+"""Values that an operation may treat apart: for operations that work element by element all of them, for others a few.
 
-Whether an operation works element by element PyTorch shows: a part of the input gives that part of the output.
+Whether an operation works element by element PyTorch shows: a part of the input gives that part of the output. Of
+others a sample gets values that are equal, a row of zeros, some that are no numbers, or places counted from the end.
 
 Imports PyTorch, so it is itself imported only when converters are listed.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -31,6 +32,8 @@ _MOST = 400
 _SMALL_PEAK = 1e-2
 
 
+Change = Callable[..., Sequence[torch.Tensor] | None]
+
 KINDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"numbers": NUMBERS, "not finite": NOT_FINITE, "small": SMALL}
 )
@@ -38,14 +41,14 @@ KINDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class SpecialSample(Sample):
-    """A sample of special values; `kind` is one of `KINDS`."""
+    """A sample of special values; `kind` is one of `KINDS`, or of those for what does not work element by element."""
 
     kind: str = ""
 
     @property
     def is_of_kernels(self) -> bool:
         """Whether a runtime's own kernels decide on it, and TFLite's in another way than TensorFlow's."""
-        return self.kind in ("not finite", "small")
+        return self.kind in ("not finite", "infinite", "NaN", "small")
 
 
 def special(
@@ -57,7 +60,7 @@ def special(
     for sample in real if all(_broadcasts(operation, sample, seed) for sample in real) else ():
         if _is_elementwise(operation, sample, seed):
             return list(_by_element(operation, sample, seed, left_out))
-    return [] if "tied" in left_out else list(_tied(operation, samples, seed))
+    return [made for kind, make in _APART.items() if kind not in left_out for made in make(operation, samples, seed)]
 
 
 def _is_of_numbers(sample: Sample) -> bool:
@@ -146,18 +149,105 @@ def _is_elementwise(operation: Operation, sample: Sample, seed: int) -> bool:
 
 
 def _tied(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
-    """One sample of a few integers, so that there are ties, zeros and negatives, for what has one tensor."""
-    for sample in samples[:16]:
+    """A few integers, so that there are ties, zeros and negatives, for what has one tensor."""
+
+    def few(first: torch.Tensor, *others: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        generator = torch.Generator().manual_seed(seed)
+        return None if others else [torch.randint(-2, 3, first.shape, generator=generator).to(first.dtype)]
+
+    yield from _first_made(operation, samples, seed, few, "tied")
+
+
+def _with_zeros(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+    """The first row of each of two dimensions is zero; and, of another tensor of its size, equal."""
+
+    def zeros(first: torch.Tensor, *others: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        if first.dim() < 2 or min(first.shape) < 2:
+            return None
+        changed = first.clone()
+        changed[0], changed[..., 0] = 0, 0
+        return [changed, *(_rows_of(changed, other) for other in others)]
+
+    yield from _first_made(operation, samples, seed, zeros, "zeros")
+
+
+def _rows_of(first: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Another tensor of numbers, whose last row is that of the first where they go together."""
+    if not _is_real(other) or other.dim() < 2 or other.shape[-1] != first.shape[-1] or other.dim() != first.dim():
+        return other
+    changed = other.clone()
+    changed[..., -1, :] = first[(0,) * (first.dim() - 2)][-1]
+    return changed
+
+
+def _infinite(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+    """Infinity of both signs, where not all that comes out is NaN."""
+    yield from _first_made(operation, samples, seed, _placing(math.inf, -math.inf), "infinite")
+
+
+def _nan(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+    """One NaN."""
+    yield from _first_made(operation, samples, seed, _placing(math.nan), "NaN")
+
+
+def _placing(*values: float) -> Change:
+    def placed(first: torch.Tensor, *others: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        if others or first.dim() < 2 or min(first.shape[0], first.shape[-1]) < 2:
+            return None  # of several tensors' products it depends on the order of summation what becomes of it
+        changed = first.clone()
+        for i, value in enumerate(values):
+            changed[(0,) * (first.dim() - 1) + (i,)] = value
+        return [changed]
+
+    return placed
+
+
+def _from_the_end(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+    """Indices below zero, where PyTorch takes them for the same places."""
+    with_places = [s for s in samples if s.program is None and any(map(_is_integer, tensors_of((s.args, s.kwargs))))]
+    for sample in with_places[:4]:
+        tensors = tensors_of((sample.args, sample.kwargs))
+        most = max((int(x.max()) for x in tensors if _is_integer(x) and x.numel()), default=0)
+        sizes = sorted({size for x in tensors for size in (*x.shape, x.numel()) if size > most})
+        expected = _outputs(operation, sample, seed) if most else None
+        for size in sizes[:4] if expected else ():
+            turned = [torch.where(x * 2 > most, x - size, x) if _is_integer(x) else x for x in tensors]
+            made = with_tensors(sample, turned)
+            got = _outputs(operation, made, seed)
+            if got and expected and len(got) == len(expected) and all(map(_same, got, expected)):
+                yield _special(made, "from the end")
+                return
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a.double(), b.double(), equal_nan=True)
+
+
+def _first_made(
+    operation: Operation, samples: Sequence[Sample], seed: int, change: Change, kind: str
+) -> Iterator[Sample]:
+    """One sample with other tensors, the first that PyTorch takes and gives the same for each time."""
+    for sample in (*samples[:16], *samples[16 :: max(1, len(samples) // 16)]):
         tensors = tensors_of((sample.args, sample.kwargs))
         if sample.program is not None or not tensors or not _is_real(tensors[0]) or tensors[0].numel() < 6:
             continue
-        generator = torch.Generator().manual_seed(seed)
-        few = torch.randint(-2, 3, tensors[0].shape, generator=generator).to(tensors[0].dtype)
-        made = with_tensors(sample, [few, *tensors[1:]])
+        changed = change(*tensors)
+        if changed is None:
+            continue
+        made = _special(with_tensors(sample, changed), kind)
         outputs, again = (_outputs(operation, made, seed + more) for more in (0, 1))
-        if len(tensors) == 1 and outputs and again and all(map(torch.equal, outputs, again)):
+        if outputs and again and all(map(_same, outputs, again)) and any(map(_tells, outputs)):
             yield made
             return
+
+
+def _tells(tensor: torch.Tensor) -> bool:
+    return bool(torch.isfinite(tensor.abs() if tensor.is_complex() else tensor).any())
+
+
+_APART: Mapping[str, Callable[[Operation, Sequence[Sample], int], Iterator[Sample]]] = MappingProxyType(
+    {"tied": _tied, "zeros": _with_zeros, "infinite": _infinite, "NaN": _nan, "from the end": _from_the_end}
+)
 
 
 def _is_real(tensor: torch.Tensor) -> bool:
