@@ -75,6 +75,28 @@ def ignored(operation: Operation, **defaults: Any) -> list[Mutant]:
     return [Mutant(operation, f"{p} is {defaults[p]!r} whatever it is", _with(change, p)) for p in defaults]
 
 
+def where(operation: Operation, kind: str, condition: Callable[..., Any]) -> Mutant:
+    """Wrong throughout, but only for arguments of which the condition holds; it has PyTorch's own signature."""
+
+    def change(converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, args, kwargs)
+            is_wrong = holds(condition, args, kwargs)
+            return _after(made, lambda results: tf.nest.map_structure(_other, results)) if is_wrong else made
+
+        return _remade(converter, make)
+
+    return Mutant(operation, f"wrong for {kind}", change)
+
+
+def holds(condition: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a condition holds of arguments; it does not where they lack what it asks for."""
+    try:
+        return bool(condition(*args, **kwargs))
+    except (TypeError, AttributeError, IndexError, RuntimeError, ValueError):
+        return False
+
+
 def replaced(operation: Operation, kind: str, function: Callable[..., Any]) -> Mutant:
     """Another TensorFlow function altogether."""
     return Mutant(operation, kind, lambda converter: _remade(converter, lambda *args, **kwargs: function))
@@ -145,6 +167,13 @@ def _half(x: Any) -> Any:
     if x.dtype == tf.bool:
         return ~x
     return x // 2 if x.dtype.is_integer else x * tf.cast(0.5, x.dtype)
+
+
+def _other(x: Any) -> Any:
+    """Half of a number; of zero, and of what is no number, one, so that it differs in any case."""
+    if not x.dtype.is_floating:
+        return x + 1 if x.dtype.is_integer else _half(x)
+    return tf.where(tf.math.is_finite(x) & (x != 0), _half(x), tf.ones_like(x))
 
 
 def _is_function(args: Sequence[Any]) -> bool:

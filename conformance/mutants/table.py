@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from conformance.mutants import by_hand as hand
+from conformance.mutants.rare import rare
 from conformance.mutants.rules import Mutant, halved, ignored, misled, moved, replaced, spoiled
 
 _LAYOUT = "stride", "padding", "dilation", "groups"
@@ -228,4 +229,4 @@ _BY_HAND = (
     *(hand.at_odd(operation) for operation in hand.SPATIAL),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND)
+MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare())
