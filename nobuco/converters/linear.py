@@ -314,7 +314,7 @@ def einsum(*operands: Any) -> tf.Tensor:
         texts = [s for s, _ in pairs]
         pairs = [_summed(s, x, right + "".join(texts[:i] + texts[i + 1 :])) for i, (s, x) in enumerate(pairs)]
     while len(pairs) > 2:  # TFLite has no product of three
-        pairs = [_contracted(*pairs[:2], right + "".join(s for s, _ in pairs[2:])), *pairs[2:]]
+        pairs = [_contracted(pairs[0], pairs[1], right + "".join(s for s, _ in pairs[2:])), *pairs[2:]]
     (first, x), (last, y) = pairs[0], pairs[-1]
     if len(pairs) == 2 and first == last and len(set(first)) == len(first.replace("...", ".")) and not right:
         return tf.reduce_sum(cast(x * y, tf.int64) if x.dtype.is_integer else x * y)  # nor one that leaves no axis

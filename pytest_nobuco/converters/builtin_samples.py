@@ -689,6 +689,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
             Sample((-_image().abs() - 1, (3, 2), 2, 1)),
         ],
         torch.nn.MultiheadAttention: _attention,
+        torch.tile: lambda: [Sample((_image(3, 4), (2,)))],
         torch.flip: lambda: [Sample((_image(), (-1, -3)))],
         torch.div: lambda: [Sample((_image(3), torch.tensor([0.0, -2.0, 0.7])), {"rounding_mode": "floor"})],
         torch.index_add: lambda: [Sample((_image(3, 4), 1, torch.tensor([2, 0, 2]), _image(3, 3)), {"alpha": 2})],

@@ -85,7 +85,7 @@ def _arguments(sample: Sample, signatures: Sequence[Signature]) -> Mapping[str, 
     """Arguments by name, or else by place; of a module those of its constructor and of its call."""
     modules = [arg for arg in sample.args if isinstance(arg, nn.Module)]
     if modules:
-        call = {**dict(enumerate(sample.args[1:])), **sample.kwargs}
+        call = {str(i): arg for i, arg in enumerate(sample.args[1:])} | dict(sample.kwargs)
         made = sample.arguments or {} if isinstance(sample, ModuleSample) else _attributes(modules[0])
         return {**{f"call {name}": value for name, value in call.items()}, **made}
     named = bound(sample, signatures) if sample.program is None else None
