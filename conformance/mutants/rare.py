@@ -309,7 +309,7 @@ def _networks() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
         {
             "a bag without elements": lambda x, w, offsets=None, *_, **__: bool((offsets.diff() == 0).any()),
             "bags in rows": lambda x, *_, **__: x.dim() == 2,
-            "the most": lambda *_, mode="mean", **__: mode == "max",
+            "the most": lambda x, w, at=None, most=None, norm=2.0, scaled=False, mode="mean", *_, **__: mode == "max",
         },
     )
     yield (

@@ -153,6 +153,10 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
             f"torch.ops.aten.{name}.default": (("zeros", "infinite", "NaN"), "singular matrices have no one answer")
             for name in ("linalg_qr", "linalg_eigh", "_linalg_eigh", "linalg_lstsq", "_linalg_svd", "linalg_matrix_exp")
         },
+        **{
+            f"torch.{name}": (("from the end",), "PyTorch trusts where groups end")
+            for name in ("_grouped_mm", "nn.functional.grouped_mm")
+        },
         "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
         **{
             f"torch.ops.aten.{name}.default": (("numbers", "not finite", "small"), "outside of what it is defined for")

@@ -213,8 +213,8 @@ def _from_the_end(operation: Operation, samples: Sequence[Sample], seed: int) ->
         for size in sizes[:4] if expected else ():
             turned = [torch.where(x * 2 > most, x - size, x) if _is_integer(x) else x for x in tensors]
             made = with_tensors(sample, turned)
-            got = _outputs(operation, made, seed)
-            if got and expected and len(got) == len(expected) and all(map(_same, got, expected)):
+            found = [_outputs(operation, made, seed) for _ in range(2)]  # it may be chance that lies there
+            if expected and all(got and len(got) == len(expected) and all(map(_same, got, expected)) for got in found):
                 yield _special(made, "from the end")
                 return
 
