@@ -64,7 +64,7 @@ def _measured_here(name: str, full_validation: bool) -> dict[str, Any]:
 
     started = time.perf_counter()
     from nobuco import pytorch_to_keras  # noqa: F401  loads PyTorch, TensorFlow and the converters
-    from nobuco.export.tflite import to_tflite  # noqa: F401
+    from nobuco.export.tflite_file import to_tflite  # noqa: F401
 
     import_seconds = time.perf_counter() - started
     floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

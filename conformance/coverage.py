@@ -39,7 +39,7 @@ import nobuco
 import nobuco.converters  # once, before the processes part
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.ir import map_tensors, tensors
 from nobuco.layers.output import in_order
 from nobuco.registry import Sample

@@ -53,7 +53,7 @@ def make(folder: Path, names: Sequence[str]) -> None:
     import nobuco
     from conformance.models import CASES, case
     from nobuco.bridge import flat_outputs
-    from nobuco.export.tflite import to_tflite
+    from nobuco.export.tflite_file import to_tflite
 
     folder.mkdir(parents=True, exist_ok=True)
     for of in [case(name) for name in names] or CASES:

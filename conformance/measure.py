@@ -14,7 +14,7 @@ from torch import nn
 import nobuco
 from conformance.models import Case
 from nobuco.bridge import flat_outputs, t_pytorch2keras, to_numpy
-from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
 from nobuco.layers.output import in_order
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare

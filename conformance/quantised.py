@@ -18,7 +18,7 @@ import nobuco
 from conformance.models import Case, case
 from nobuco.bridge import flat_outputs, to_numpy
 from nobuco.export.quantisation import INTEGER
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.parity import fidelity
 from pytest_nobuco.latency.delegated import file_facts
 

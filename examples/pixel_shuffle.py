@@ -8,7 +8,7 @@ from nobuco import ChannelOrder
 from nobuco.addons.torch.depth_to_space import DepthToSpace
 from nobuco.addons.torch.space_to_depth import SpaceToDepth
 from nobuco.export import to_tflite
-from nobuco.export.tflite import tflite_operations
+from nobuco.export.tflite_file import tflite_operations
 
 
 class TorchOptimized(nn.Module):

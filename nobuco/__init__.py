@@ -1,4 +1,4 @@
-"""nobuco turns a PyTorch programme into a Keras 3 model, and proves it node by node.
+"""nobuco turns a PyTorch program into a Keras 3 model, and proves it node by node.
 
 Names load when they are first used, so that `import nobuco.layers` (all that a saved model needs) and a
 pytest that only collects import neither PyTorch nor what they do not need. All that an import does beside is to keep

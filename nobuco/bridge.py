@@ -83,7 +83,7 @@ def sizes(x: tf.Tensor) -> list[Any]:
 
 
 def flat_outputs(outputs: Any) -> list[torch.Tensor]:
-    """The tensors of what a programme returned, in the order in which its Keras model and its files have them."""
+    """The tensors of what a program returned, in the order in which its Keras model and its files have them."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     if dataclasses.is_dataclass(outputs):  # Hugging Face's outputs, too, whose own order is that of assignment

@@ -33,7 +33,7 @@ from nobuco.program.call import prepared
 from nobuco.program.measurable import check_example
 from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.draft import Draft, Layout
-from nobuco.select import gap_message, unanswered
+from nobuco.select import gap_message, unresolved_warnings
 from nobuco.stages import refuse_foreign, selected, traced
 from nobuco.trace import without
 from nobuco.trace.explore import path_limit
@@ -85,17 +85,17 @@ def pytorch_to_keras(
     debug_traces: TraceLevel = TraceLevel.DEFAULT,
     verbose: bool = True,
 ) -> Any:
-    """Convert a PyTorch programme into a Keras 3 functional model.
+    """Convert a PyTorch program into a Keras 3 functional model.
 
     The program runs on copies of the arguments, and each call that it makes is recorded; then the recorded calls are
     converted, laid out and checked one by one against what PyTorch gave. It runs a few times more, at other sizes where
     axes are dynamic and on other values, for the finished model to be checked there, too.
 
     Args:
-        model: an `nn.Module` or any callable, in TorchScript, too; an exported programme; or the path of a file that
+        model: an `nn.Module` or any callable, in TorchScript, too; an exported program; or the path of a file that
             `torch.export.save` (`.pt2`) or `torch.jit.save` wrote. A lazy module is initialised, as a first call does.
         args: its positional arguments, nested as it takes them. Each tensor is an input of the Keras model, in
-            this order (those of `kwargs` behind them). An exported programme has its own where none are given.
+            this order (those of `kwargs` behind them). An exported program has its own where none are given.
         kwargs: its keyword arguments.
         input_shapes: for an input tensor its shape in PyTorch's order with None for each dynamic dimension.
         inputs_channel_order: how inputs of rank three and more lie; one for all, or by tensor. `"nhwc"` and `"nchw"`
@@ -151,7 +151,7 @@ def pytorch_to_keras(
         _warn_of_training(call.program.function)
     with draft.stage("select"):
         graph, selection, refused = selected(graph, decompose, call.names)
-        graph = draft.graph = replace(graph, warnings=unanswered(graph, selection))
+        graph = draft.graph = replace(graph, warnings=unresolved_warnings(graph, selection))
         draft.selection = selection
         refuse_foreign(graph, selection)
         if selection.gaps:

@@ -31,16 +31,16 @@ def coverage(
     args: Sequence[Any] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> Coverage:
-    """What becomes of an operation, or of each call of a programme, in a conversion; nothing is converted.
+    """What becomes of an operation, or of each call of a program, in a conversion; nothing is converted.
 
-    A programme runs once, on copies of the arguments, as `pytorch_to_keras` runs it.
+    A program runs once, on copies of the arguments, as `pytorch_to_keras` runs it.
 
     Args:
         subject: an operation or its dotted name ("torch.nn.functional.gelu", "torch.ops.aten.mm.default"); or, with
-            arguments, any programme that `pytorch_to_keras` takes.
-        args: the programme's positional arguments. An exported programme has its own. An operation that has no
+            arguments, any program that `pytorch_to_keras` takes.
+        args: the program's positional arguments. An exported program has its own. An operation that has no
             converter is tried on a small example where none are given.
-        kwargs: the programme's keyword arguments.
+        kwargs: the program's keyword arguments.
 
     Returns:
         Per operation: which converter serves it, into which ATen calls it is opened, or that nothing converts it.
@@ -53,7 +53,7 @@ def coverage(
         subject = _named(subject)
     if args is None and kwargs is None and _is_operation(subject):
         return _of_operation(subject)
-    return _of_programme(subject, args, kwargs)
+    return _of_program(subject, args, kwargs)
 
 
 def _named(name: str) -> Any:
@@ -86,7 +86,7 @@ def _of_operation(operation: Any) -> Coverage:
     args = example_arguments(operation)
     if args is None:
         raise InputError(f"{name} has no converter, and no example was found on which it runs; give args to try it on")
-    found = _of_programme(operation, args, None)
+    found = _of_program(operation, args, None)
     return Coverage(name, tuple(map(_by_itself, found.calls)))
 
 
@@ -95,7 +95,7 @@ def _by_itself(call: CallCoverage) -> CallCoverage:
     return replace(call, count=0, sites=(), into=tuple(map(_by_itself, call.into)))
 
 
-def _of_programme(model: Any, args: Any, kwargs: Any) -> Coverage:
+def _of_program(model: Any, args: Any, kwargs: Any) -> Coverage:
     call = prepared(model, args, kwargs, "subject")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)  # which belong to a conversion

@@ -75,7 +75,7 @@ class UnsafeFileError(NobucoError, ValueError):
     def __init__(self, found: str) -> None:
         self.found = found
         super().__init__(
-            f"refused to load a layer of a .keras file: it {found}. If you trust the file as you would a programme, "
+            f"refused to load a layer of a .keras file: it {found}. If you trust the file as you would a program, "
             "load it with safe_mode=False, or call keras.config.enable_unsafe_deserialization() first"
         )
 

@@ -1,4 +1,4 @@
-"""The first stages of a conversion: from a programme to its calls, each with the converter that serves it."""
+"""The first stages of a conversion: from a program to its calls, each with the converter that serves it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nobuco.registry import operation_name
 from nobuco.select import Selection, results_of, select
 from nobuco.select.folding import folded
 from nobuco.select.serving import stands_for_all
-from nobuco.trace import Input, Kept, trace_dynamic
+from nobuco.trace import Input, SizeTracing, trace_dynamic
 from nobuco.trace.foreign import foreign
 from nobuco.trace.opening import opened
 
@@ -28,12 +28,12 @@ def traced(
     paths: int = 0,
     validate_on: Sequence[Any] | None = None,
 ) -> Graph:
-    """The calls that a programme makes; sizes stay symbolic where they vary, as where an input's shape has None.
+    """The calls that a program makes; sizes stay symbolic where they vary, as where an input's shape has None.
 
     `validate_on` is as in `trace_dynamic`.
     """
     inputs = [Input(name, shape) for name, shape in zip(call.names, shapes)]
-    sizes = Kept.ASKED if trace_shape is False else Kept.ALL
+    sizes = SizeTracing.EXPLICIT if trace_shape is False else SizeTracing.ALL
     try:
         return trace_dynamic(
             call.program.function, call.args, call.kwargs, inputs, sizes, paths,

@@ -52,7 +52,7 @@ def check_parity(
         got = keras_model(feeds[0] if len(feeds) == 1 else feeds)
         _compare(pytree.tree_leaves(got), wanted, outputs_order, atol, rtol)
         if tflite and inputs_order is outputs_order:  # of other pairs the file differs by a transposition
-            from nobuco.export.tflite import run_tflite, to_tflite
+            from nobuco.export.tflite_file import run_tflite, to_tflite
 
             _compare(run_tflite(to_tflite(keras_model), feeds), wanted, outputs_order, atol, rtol)
     return keras_model

@@ -118,6 +118,7 @@ CALLS = {
     "tflite": PublicCall(export.tflite, lambda: {"model": model(), "path": "net.tflite"}),
     "input_names": PublicCall(export.input_names, lambda: {"model": model()}),
     "output_names": PublicCall(export.output_names, lambda: {"model": model()}),
+    "tflite_operations": PublicCall(export.tflite_operations, lambda: {"data": flatbuffer()}),
     "run_tflite": PublicCall(export.run_tflite, lambda: {"data": flatbuffer(), "feeds": SAMPLES}),
     "quantisation_report": PublicCall(
         export.quantisation_report, lambda: {"model": model(), "representative": SAMPLES}

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from tests.parity import ORDERS, _compare
 
 Feed = tuple[torch.Tensor, ...]

@@ -12,7 +12,7 @@ from torch import nn
 
 import nobuco
 from nobuco import NobucoWarning
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 STEPS = 10
 

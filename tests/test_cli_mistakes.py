@@ -164,12 +164,12 @@ def test_wrong_names_are_told_before_tensorflow_loads(project):
     before = ("nets", "--weights", "--repres", "torch has", "the model fails")
     wrong = [words for words, code, message in WRONG if message.startswith(before)]
     assert len(wrong) > 10
-    programme = (
+    program = (
         "import sys\nfrom nobuco.cli.main import main\n"
         f"codes = [main(words) for words in {wrong!r}]\n"
         "print(set(codes), {'tensorflow', 'keras'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", programme], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout == "{2} set()\n", done.stderr
 
 

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy, ConversionError, NobucoWarning
 from nobuco.builtin import registered_converters
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.registry import registry
 
 TENSORFLOW = ChannelOrder.TENSORFLOW

@@ -12,7 +12,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 IMAGE = torch.rand(1, 3, 6, 5)
@@ -265,14 +265,14 @@ def test_arguments_by_keyword_and_position():
     assert_close(model([x.numpy(), y.numpy()]), x - y * 3)
 
 
-def test_a_programme_of_keywords_alone():
+def test_a_program_of_keywords_alone():
     x = torch.rand(2, 3)
     model = nobuco.pytorch_to_keras(lambda x: x + 1, kwargs={"x": x}, verbose=False)
     assert_close(model(x.numpy()), x + 1)
 
 
 def test_callables_that_are_no_modules():
-    class Programme:
+    class Program:
         def __call__(self, x):
             return x + 1
 
@@ -280,8 +280,8 @@ def test_callables_that_are_no_modules():
             return x + 2
 
     x = torch.rand(2, 3)
-    assert_close(convert(Programme(), x)(x.numpy()), x + 1)
-    assert_close(convert(Programme().method, x)(x.numpy()), x + 2)
+    assert_close(convert(Program(), x)(x.numpy()), x + 1)
+    assert_close(convert(Program().method, x)(x.numpy()), x + 2)
     assert_close(convert(torch.sigmoid, x)(x.numpy()), torch.sigmoid(x))
     assert_close(
         convert(network().forward, IMAGE)(nobuco.t_pytorch2keras(IMAGE, TENSORFLOW)), network()(IMAGE), TENSORFLOW

@@ -1,4 +1,4 @@
-"""Programmes whose tensors are as large as values say: at other values, too, they have to be right."""
+"""Programs whose tensors are as large as values say: at other values, too, they have to be right."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_loop_over_what_is_chosen_is_refused():
             nobuco.pytorch_to_keras(program, [torch.randn(6, 5)], verbose=False)
 
 
-def test_other_sizes_stay_static_where_the_programme_takes_another_way():
+def test_other_sizes_stay_static_where_the_program_takes_another_way():
     def program(x):
         small = F.interpolate(x[None, None], scale_factor=x.shape[0] / 12)[0, 0]
         chosen = small[small > 100]

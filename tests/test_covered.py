@@ -115,7 +115,7 @@ class Net(nn.Module):
         return torch.relu(holds_sealed(y)) + sealed(y)
 
 
-class TestProgrammes:
+class TestPrograms:
     @pytest.fixture
     def coverage(self):
         return nobuco.coverage(Net(), [ROW])
@@ -154,7 +154,7 @@ class TestProgrammes:
         counts = {call.name.rpartition(".")[2]: call.count for call in coverage.calls}
         assert counts["sin"] == 1 and counts["cos"] == 2
 
-    def test_programmes_of_other_kinds(self, tmp_path):
+    def test_programs_of_other_kinds(self, tmp_path):
         linear = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
         exported = torch.export.export(linear, (ROW,))
         torch.export.save(exported, tmp_path / "linear.pt2")

@@ -290,10 +290,10 @@ class TestHelpers:
 
     @pytest.mark.parametrize(("force", "moves"), [(nobuco.force_pytorch_order, 2), (nobuco.force_tensorflow_order, 0)])
     def test_force_an_order(self, force, moves):
-        def programme(x):
+        def program(x):
             return F.relu(force(F.relu(x))) + 1
 
-        _model, report = convert(programme, IMAGE, outputs_channel_order=TENSORFLOW, return_report=True)
+        _model, report = convert(program, IMAGE, outputs_channel_order=TENSORFLOW, return_report=True)
         assert report.ok and report.transpositions == moves
         assert torch.equal(force(IMAGE), IMAGE)
 
@@ -304,15 +304,15 @@ class TestHelpers:
         def mark(inputs):
             return inputs
 
-        def programme(x):
+        def program(x):
             return F.relu(mark(F.relu(x))) + 1
 
         strategy = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
         with converter(mark, lambda inputs: lambda inputs: inputs, channel_ordering_strategy=strategy):
-            _, report = convert(programme, IMAGE, outputs_channel_order=TENSORFLOW, return_report=True)
+            _, report = convert(program, IMAGE, outputs_channel_order=TENSORFLOW, return_report=True)
             assert report.ok and report.transpositions == 2
-        model = convert(programme, IMAGE, input_shapes={IMAGE: (None, 3, None, None)})
-        assert_matches(model, programme, torch.rand(2, 3, 5, 7))
+        model = convert(program, IMAGE, input_shapes={IMAGE: (None, 3, None, None)})
+        assert_matches(model, program, torch.rand(2, 3, 5, 7))
 
     def test_an_argument_that_a_traceable_function_writes_and_returns(self):
         @nobuco.traceable
@@ -320,14 +320,14 @@ class TestHelpers:
             x += 1
             return x
 
-        def programme(x):
+        def program(x):
             y = x * 2
             z = increment(y)
             return y + z
 
-        assert_matches(convert(programme, IMAGE), programme, IMAGE)
+        assert_matches(convert(program, IMAGE), program, IMAGE)
         with converter(increment, lambda x: lambda x: x + 1):
-            assert_matches(convert(programme, IMAGE), programme, IMAGE)
+            assert_matches(convert(program, IMAGE), program, IMAGE)
 
     def test_weight_layer(self):
         """The README's converter of a module that owns a tensor."""

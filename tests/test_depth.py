@@ -14,7 +14,7 @@ import nobuco
 from nobuco import ChannelOrder
 from nobuco.assemble.depth import STAGE, in_stages
 from nobuco.assemble.names import Names
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.layers import Waypoints
 
 

@@ -14,7 +14,7 @@ import nobuco
 from conformance.torchvision_models import randomized, torchvision
 from nobuco import ChannelOrder
 from nobuco.errors import NobucoWarning
-from nobuco.export.tflite import tflite_operations, to_tflite
+from nobuco.export.tflite_file import tflite_operations, to_tflite
 from tests.sizes import check_sizes, converted
 
 IMAGES = (torch.randn(2, 3, 16, 24), torch.randn(1, 3, 32, 16), torch.randn(3, 3, 23, 37))
@@ -283,9 +283,9 @@ def test_a_crop_of_a_static_length_stays_static(crop):
 
 
 def test_inputs_that_share_an_axis():
-    def programme(x, mask):
+    def program(x, mask):
         kept = x * mask[..., None]
         return kept.sum(1) / x.shape[1], kept.reshape(-1, x.size(2))[: x.size(0)]
 
     pairs = [(torch.randn(b, t, 4), torch.rand(b, t)) for b, t in ((2, 5), (1, 9), (4, 3))]
-    check_sizes(programme, *pairs, free=((0, 1), (0, 1)))
+    check_sizes(program, *pairs, free=((0, 1), (0, 1)))

@@ -152,13 +152,13 @@ def test_a_model_in_training_mode_is_warned_about():
 
 
 def test_a_branch_on_data_is_warned_about_with_its_line():
-    def programme(x):
+    def program(x):
         if x.mean() > 0:
             return x + 1
         return x - 1
 
-    with pytest.warns(nobuco.NobucoWarning, match=f"line {programme.__code__.co_firstlineno + 1}: .*branch taken"):
-        convert(programme)
+    with pytest.warns(nobuco.NobucoWarning, match=f"line {program.__code__.co_firstlineno + 1}: .*branch taken"):
+        convert(program)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.layout.movement import Permute, Reshape, freed
 from tests.converters.ops import check_dynamic, tflite_ops
 
@@ -154,7 +154,7 @@ def test_dynamic_sizes():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_programmes(seed):
+def test_random_programs(seed):
     """Convolutions and moves of channels in any order, some read twice."""
     rng = random.Random(seed)
     torch.manual_seed(seed)

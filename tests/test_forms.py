@@ -30,7 +30,7 @@ CHANGES = {
 
 
 def changed(change):
-    """Programmes around a change: aliases of it, writes before and behind it, to it and to what it was."""
+    """Programs around a change: aliases of it, writes before and behind it, to it and to what it was."""
 
     def alone(x):
         y = x * 1
@@ -90,7 +90,7 @@ def test_a_change_of_form(change, place):
 
 
 def test_two_changes_one_after_the_other():
-    def programme(x):
+    def program(x):
         y = x * 1
         v = y[:]
         v.t_().unsqueeze_(0)
@@ -99,11 +99,11 @@ def test_two_changes_one_after_the_other():
         v.squeeze_(0).t_()
         return y, v, w
 
-    assert_same(programme, 3, 4)
+    assert_same(program, 3, 4)
 
 
 def test_data_of_another_tensor():
-    def programme(x):
+    def program(x):
         y, z = x * 1, x * 3
         v = y[0]
         y.data = z
@@ -111,7 +111,7 @@ def test_data_of_another_tensor():
         v.add_(5)
         return y, z, v
 
-    assert_same(programme, 3, 4)
+    assert_same(program, 3, 4)
 
 
 def test_growing():
@@ -157,10 +157,10 @@ def test_a_square_buffer_that_is_turned_is_state():
 
 @pytest.mark.xfail(strict=True, reason="memory that grows in place is taken for new memory: its other views lose it")
 def test_growing_with_other_views():
-    def programme(x):
+    def program(x):
         y = x * 1
         v = y[1:]
         v.resize_(3, 4).mul_(2)
         return y
 
-    assert_same(programme, 3, 4)
+    assert_same(program, 3, 4)

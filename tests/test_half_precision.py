@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 SHORT = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)

@@ -1,4 +1,4 @@
-"""Names and order of inputs and outputs: the keys of dicts and fields, in the programme's order, in every file."""
+"""Names and order of inputs and outputs: the keys of dicts and fields, in the program's order, in every file."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize(("programme", "expected"), OUTPUTS.values(), ids=OUTPUTS.keys())
-def test_outputs_keep_their_order_and_their_keys(programme, expected, tmp_path):
+@pytest.mark.parametrize(("program", "expected"), OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_outputs_keep_their_order_and_their_keys(program, expected, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     def shifted(x):
-        return programme(x + 1)
+        return program(x + 1)
 
     model, feed = convert(shifted, X), X.numpy()
     model.save(tmp_path / "model.keras")

@@ -1,4 +1,4 @@
-"""Channel order on whole programmes: how many transpositions the report and the TFLite file hold."""
+"""Channel order on whole programs: how many transpositions the report and the TFLite file hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 

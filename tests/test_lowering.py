@@ -58,7 +58,7 @@ def test_a_long_transform_makes_a_small_file():
 
 
 WINDOW = torch.hann_window(64)
-PROGRAMMES = {
+PROGRAMS = {
     "of a vector": (lambda x: pairs(torch.fft.rfft(x)), real(60)),
     "cut": (lambda x: torch.fft.rfft(x, n=7).abs(), real(3, 9)),
     "padded": (lambda x: torch.fft.rfft(x, n=20).abs(), real(3, 9)),
@@ -96,9 +96,9 @@ PROGRAMMES = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMMES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_complex_numbers(name):
-    model, *args = PROGRAMMES[name]
+    model, *args = PROGRAMS[name]
     assert_matches(model, *args)
 
 

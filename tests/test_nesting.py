@@ -1,4 +1,4 @@
-"""What goes into a programme and what comes out: nested, repeated, unused, constant, of any dtype."""
+"""What goes into a program and what comes out: nested, repeated, unused, constant, of any dtype."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import nobuco
 from conformance.torchvision_models import torchvision
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
@@ -34,7 +34,7 @@ def tensors_in(tree):
 
 
 def outputs_of(model, *args, **kwargs):
-    """The Keras model's outputs on what the programme was given, in PyTorch's order of outputs."""
+    """The Keras model's outputs on what the program was given, in PyTorch's order of outputs."""
     feeds = [nobuco.t_pytorch2keras(t) for t in tensors_in((args, kwargs))]
     return model(feeds[0] if len(feeds) == 1 else feeds)
 
@@ -80,15 +80,15 @@ class TestInputs:
         ids=["tuple", "list", "dict", "ordered", "dataclass", "namedtuple", "typed"],
     )
     def test_nested(self, nested, take):
-        def programme(nested):
+        def program(nested):
             a, b, c = take(nested)
             return a - 2 * b + c * c
 
-        model = convert(programme, nested)
+        model = convert(program, nested)
         assert len(model.inputs) == 3
         given = take(nested)
         feeds = [given[i].numpy() for i in range(3)]
-        assert_equal(model(feeds), programme(nested))
+        assert_equal(model(feeds), program(nested))
 
     def test_inputs_keep_their_order_however_they_are_used(self):
         tensors = [torch.rand(i + 1) for i in range(8)]
@@ -121,12 +121,12 @@ class TestInputs:
     def test_dtypes(self, dtype):
         x = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(dtype)
 
-        def programme(x):
+        def program(x):
             return x, torch.stack([x, x]).flip(0), x.float() + 1, x.reshape(3, 2)
 
-        model = convert(programme, x)
+        model = convert(program, x)
         assert model.inputs[0].dtype == str(dtype).removeprefix("torch.")
-        for ours, theirs in zip(outputs_of(model, x), programme(x)):
+        for ours, theirs in zip(outputs_of(model, x), program(x)):
             assert_equal(ours, theirs)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -146,13 +146,13 @@ class TestInputs:
         x = torch.rand(2, 3)
         given = x.clone()
 
-        def programme(x):
+        def program(x):
             x[:, 1:] *= 2
             return x + 1
 
-        model = convert(programme, given)
+        model = convert(program, given)
         assert torch.equal(given, x)
-        assert_equal(outputs_of(model, x), programme(x.clone()))
+        assert_equal(outputs_of(model, x), program(x.clone()))
 
     def test_scalars(self):
         x = torch.tensor(3.0)
@@ -172,11 +172,11 @@ class TestOutputs:
         ids=["tuples", "dict", "dataclass", "ordered", "namedtuple"],
     )
     def test_structure(self, build, keys):
-        def programme(x):
+        def program(x):
             return build(x + 1, x * 2)
 
-        model = convert(programme, A)
-        got, expected = outputs_of(model, A), programme(A)
+        model = convert(program, A)
+        got, expected = outputs_of(model, A), program(A)
         if keys is not None:
             assert set(got) == keys
         if isinstance(expected, Pair):
@@ -196,7 +196,7 @@ class TestOutputs:
         (got,) = keras.tree.flatten(outputs_of(convert(lambda x: (x + 1,), A), A))
         assert_equal(got, A + 1)
 
-    def test_order_and_name_by_index_count_in_the_programmes_order(self):
+    def test_order_and_name_by_index_count_in_the_programs_order(self):
         x = torch.rand(1, 2, 3, 4)
         model, report = convert(
             lambda x: {"z": x + 1, "a": x * 2}, x, outputs_channel_order={0: TENSORFLOW, 1: PYTORCH},
@@ -227,25 +227,25 @@ class TestOutputs:
         np.testing.assert_array_equal(nobuco.t_keras2pytorch(model(x.numpy()), order), x)
 
     def test_duplicates(self):
-        def programme(x):
+        def program(x):
             y = F.relu(x)
             return y, x, y, {"again": y}, x
 
-        model = convert(programme, A)
+        model = convert(program, A)
         got = keras.tree.flatten(outputs_of(model, A))
         assert len(got) == 5
-        for ours, theirs in zip(got, tensors_in(programme(A))):
+        for ours, theirs in zip(got, tensors_in(program(A))):
             assert_equal(ours, theirs)
         assert len(run_tflite(to_tflite(model), [A.numpy()])) == 5
 
     def test_constants(self):
         constant, parameter = torch.rand(2, 3, 4), nn.Parameter(torch.rand(2))
 
-        def programme(x):
+        def program(x):
             return x + 1, constant, torch.arange(4), constant * 2, parameter, torch.ones(2, dtype=torch.bool)
 
-        model = convert(programme, A)
-        for ours, theirs in zip(outputs_of(model, A), programme(A)):
+        model = convert(program, A)
+        for ours, theirs in zip(outputs_of(model, A), program(A)):
             assert_equal(ours, theirs)
 
     def test_a_parameter_of_the_module_as_output(self):
@@ -267,14 +267,14 @@ class TestOutputs:
         assert_equal(outputs_of(model, A), torch.ones(2, 3))
 
     def test_views_of_an_output(self):
-        def programme(x):
+        def program(x):
             y = x * 2
             z = y[0]
             y.add_(1)
             return z, y, y.t()
 
-        model = convert(programme, A)
-        for ours, theirs in zip(outputs_of(model, A), programme(A)):
+        model = convert(program, A)
+        for ours, theirs in zip(outputs_of(model, A), program(A)):
             assert_equal(ours, theirs)
 
     def test_none_among_the_outputs(self):

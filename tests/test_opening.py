@@ -117,13 +117,13 @@ class TestCalls:
         assert_converts(lambda x: both(x)[1] * 2, ROW)
 
     def test_an_operation_that_writes_to_its_argument(self):
-        def programme(x, by):
+        def program(x, by):
             y = x * 1
             part = y[:, 1:]
             grow(part, by)
             return y, part + 1
 
-        assert_converts(programme, ROW, torch.rand(3))
+        assert_converts(program, ROW, torch.rand(3))
 
     def test_a_method_in_place(self):
         with without_converter(torch.Tensor.lerp_):
@@ -131,13 +131,13 @@ class TestCalls:
         assert "torch.Tensor.lerp_" in opened_in(report)
 
     def test_out(self):
-        def programme(x):
+        def program(x):
             result = torch.zeros(2, 4)
             torch.hypot(x, x + 1, out=result)
             return result * 2
 
         with without_converter(torch.hypot):
-            report = assert_converts(programme, ROW)
+            report = assert_converts(program, ROW)
         assert "torch.hypot" in opened_in(report)
 
     def test_what_gives_back_its_argument(self):
@@ -160,20 +160,20 @@ class TestCalls:
         assert_converts(lambda x: module(module(x)), ROW)
 
     def test_within_the_sides_of_a_branch(self):
-        def programme(x):
+        def program(x):
             return torch.cond(x.sum() > 0, lambda x: swirl(x) + 1, lambda x: both(x)[0] - 1, (x,))
 
-        report = assert_converts(programme, ROW)
+        report = assert_converts(program, ROW)
         assert len(opened_in(report)) == 2
-        keras_model, _ = convert(programme, ROW)
+        keras_model, _ = convert(program, ROW)
         for x in (ROW.abs(), -ROW.abs()):
-            assert_matches(keras_model, programme, x)
+            assert_matches(keras_model, program, x)
 
     def test_within_a_loop(self):
-        def programme(x):
+        def program(x):
             return torch.while_loop(lambda n, x: n < 3, lambda n, x: (n + 1, swirl(x)), (torch.tensor(0), x))[1]
 
-        assert_converts(programme, ROW)
+        assert_converts(program, ROW)
 
     def test_a_parameter_stays_a_weight(self):
         class Net(nn.Module):

@@ -111,14 +111,14 @@ def test_alternatives_cost_what_brute_force_finds_with_all_else_as_planned(block
 
 
 def test_the_plans_of_nested_regions_are_made_once_for_each_level_above(monkeypatch):
-    """Each decision has the rest of the programme in both of its regions, so regions nest as deep as it decides."""
+    """Each decision has the rest of the program in both of its regions, so regions nest as deep as it decides."""
     made = []
 
     def counting(*given):
         made.append(given)
         return plan(*given)
 
-    def programme(x):
+    def program(x):
         for i in range(4):
             if x.sum() > i:
                 x = x + 1
@@ -126,7 +126,7 @@ def test_the_plans_of_nested_regions_are_made_once_for_each_level_above(monkeypa
 
     monkeypatch.setattr(regions, "plan", counting)
     x = torch.ones(2, 3)
-    _, report = nobuco.pytorch_to_keras(programme, [x], explore_branches=True, verbose=False, return_report=True)
+    _, report = nobuco.pytorch_to_keras(program, [x], explore_branches=True, verbose=False, return_report=True)
     decisions = sum(node.name.endswith("cond") for node in report.walk())
     assert report.ok and decisions == 15
     assert len(made) <= 2 * 2 * decisions * 4  # orders, regions, levels

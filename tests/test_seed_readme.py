@@ -1,6 +1,6 @@
 """Each Python block of the seed's README (`seed_readme.md`) runs unchanged, in order, and means what it says there.
 
-The blocks of a section share a namespace. A fragment, which is no programme by itself, is put where its text says
+The blocks of a section share a namespace. A fragment, which is no program by itself, is put where its text says
 that it belongs. Only the block that needs onnx-tf stays out.
 """
 

@@ -1,4 +1,4 @@
-"""One module is one Keras layer, one parameter one weight, however often the programme uses them."""
+"""One module is one Keras layer, one parameter one weight, however often the program uses them."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ def test_models_from_files_are_refused_where_one_has_state(tmp_path):
     assert len(Interpreter(model_content=to_tflite(plain)).get_signature_list()) == 2
 
 
-class Kept(nn.Module):
+class SizeTracing(nn.Module):
     """What each call makes anew and nothing reads: a feature, and the weight that a hook computes beside its memory."""
 
     def __init__(self):
@@ -292,7 +292,7 @@ class Kept(nn.Module):
 
 
 def test_what_nothing_reads_is_no_obstacle():
-    module = Kept().eval()
+    module = SizeTracing().eval()
     _assert_pytorchs(_lite(to_tflite(_pair((module.prefill, module.decode)))), module, _calls(4))
 
 

@@ -1,4 +1,4 @@
-"""Programmes that do what a converter does not expect: hooks, parametrizations, state kept and written."""
+"""Programs that do what a converter does not expect: hooks, parametrizations, state kept and written."""
 
 from __future__ import annotations
 

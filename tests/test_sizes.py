@@ -208,13 +208,13 @@ def test_lengths_are_followed():
 
 
 def test_pytorch_looking_at_a_size_is_not_reported():
-    def programme(x):
+    def program(x):
         padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
         return F.interpolate(F.unfold(padded, 3).unsqueeze(1), scale_factor=2.0, mode="bilinear")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", NobucoWarning)
-        check_sizes(programme, *FEEDS, free=FREE, orders=TENSORFLOW, tflite=False)
+        check_sizes(program, *FEEDS, free=FREE, orders=TENSORFLOW, tflite=False)
 
 
 def test_comparing_a_static_size_is_not_reported():
@@ -223,12 +223,12 @@ def test_comparing_a_static_size_is_not_reported():
         converted(lambda x: x * 2 if x.shape[1] == 4 and x.dim() == 4 else x, FEEDS[0], FREE)
 
 
-def test_a_programme_that_insists_on_its_size_is_reported():
+def test_a_program_that_insists_on_its_size_is_reported():
     weight = torch.randn(8, 3)
     with pytest.warns(NobucoWarning, match="could not be run at sizes other than those"):
         converted(lambda x: x @ weight, FEEDS[0], ((3,),))
 
 
-def test_axes_are_dynamic_beside_one_that_the_programme_insists_on():
+def test_axes_are_dynamic_beside_one_that_the_program_insists_on():
     weight = torch.randn(8, 3)
     check_sizes(lambda x: x @ weight, FEEDS[0], (torch.randn(3, 4, 9, 8),), free=FREE, orders=TENSORFLOW)

@@ -17,7 +17,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, NobucoWarning
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.layers.state import state_layers
 from nobuco.trace import trace
 

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import nobuco
 from nobuco.errors import InputError
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 OUTSIDE = torch.Generator().manual_seed(1)
@@ -128,7 +128,7 @@ class TestGenerators:
             np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
 
 
-class TestTransformedProgrammes:
+class TestTransformedPrograms:
     @pytest.mark.parametrize(
         "program",
         [

@@ -10,7 +10,7 @@ import pytest
 
 # What has PyTorch import Triton: opening, an operation of somebody's own, checkpoints, control flow; once all is
 # converted, `torch.compile` and `torch.export`.
-PROGRAMME = """
+PROGRAM = """
 import importlib, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -24,13 +24,13 @@ def swirl(x: torch.Tensor) -> torch.Tensor:
     return torch.sin(x) + x.mean(-1, keepdim=True)
 
 x = torch.randn(2, 4)
-for programme in (
+for program in (
     torch.diff,
     lambda x: swirl(x),
     lambda x: checkpoint(torch.sin, x, use_reentrant=False),
     lambda x: torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,)),
 ):
-    model, report = nobuco.pytorch_to_keras(programme, [x], return_report=True, verbose=False)
+    model, report = nobuco.pytorch_to_keras(program, [x], return_report=True, verbose=False)
     assert report.ok
 torch.compile(torch.sin, backend="eager")(x)
 torch.export.export(torch.nn.Linear(4, 4), (x,))
@@ -61,8 +61,8 @@ with_triton = pytest.mark.skipif(
 
 
 def run(source: str, folder: Path, *args: str, path: Path | None = None) -> str:
-    """Run a programme in a Python of its own, which must not die; gives what it prints."""
-    file = folder / "programme.py"
+    """Run a program in a Python of its own, which must not die; gives what it prints."""
+    file = folder / "program.py"
     file.write_text(source)
     found = [str(path)] if path else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*found, *sys.path]), "TRITON_CACHE_DIR": str(folder)}
@@ -74,7 +74,7 @@ def run(source: str, folder: Path, *args: str, path: Path | None = None) -> str:
 @with_triton
 @pytest.mark.parametrize("first", [("tensorflow",), ("torch",), ("triton", "tensorflow")], ids=" ".join)
 def test_whatever_is_imported_first(first, tmp_path):
-    run(PROGRAMME, tmp_path, *first)
+    run(PROGRAM, tmp_path, *first)
 
 
 @with_triton

@@ -14,7 +14,7 @@ from torch import nn
 
 import nobuco
 from nobuco.errors import ConversionError
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 ROUNDS = 20
 
@@ -183,7 +183,7 @@ class OnThreads(nn.Module):
             return sum(pool.map(lambda part: part(x), self.parts))
 
 
-def test_a_programme_that_calls_modules_on_other_threads_is_refused():
+def test_a_program_that_calls_modules_on_other_threads_is_refused():
     with pytest.raises(ConversionError, match="calls Linear on a thread of its own"):
         converted(OnThreads(), torch.randn(2, 4))
 

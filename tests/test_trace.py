@@ -38,12 +38,12 @@ def test_values_name_their_parameters():
 
 
 def test_inputs_keep_their_order_over_nested_arguments():
-    def programme(a, pair, *, last):
+    def program(a, pair, *, last):
         return last - pair["y"] + pair["x"] * a
 
     tensors = [torch.full((i + 1,), float(i)) for i in range(4)]
     a, x, y, last = (t[:1] for t in tensors)
-    graph = trace(programme, (a, {"x": x, "y": y}), {"last": last})
+    graph = trace(program, (a, {"x": x, "y": y}), {"last": last})
     assert [float(graph.samples[v.id]) for v in graph.inputs] == [0.0, 1.0, 2.0, 3.0]
 
 
@@ -55,14 +55,14 @@ def test_a_tensor_given_twice_is_two_inputs():
 
 
 def test_an_in_place_call_makes_a_new_value_and_keeps_the_old_sample():
-    def programme(x):
+    def program(x):
         y = x * 2
         z = y + 1
         y.add_(10)
         return y, z
 
     x = torch.tensor([1.0, 2.0])
-    graph = trace(programme, (x,), {})
+    graph = trace(program, (x,), {})
     product, after = leaf_named(graph, "mul").results[0], leaf_named(graph, "add_").results[0]
     assert graph.samples[product.id].tolist() == [2.0, 4.0]
     assert graph.samples[after.id].tolist() == [12.0, 14.0]
@@ -71,11 +71,11 @@ def test_an_in_place_call_makes_a_new_value_and_keeps_the_old_sample():
 
 
 def test_item_assignment_makes_a_new_value():
-    def programme(x):
+    def program(x):
         x[0] = 5.0
         return x
 
-    graph = trace(programme, (torch.zeros(2),), {})
+    graph = trace(program, (torch.zeros(2),), {})
     (written,) = leaf_named(graph, "__setitem__").results
     assert values(graph.outputs) == (written,)
     assert graph.samples[written.id].tolist() == [5.0, 0.0]
@@ -99,13 +99,13 @@ def test_a_module_called_twice_is_the_same_instance_twice():
 
 
 def test_a_branch_on_a_tensor_is_reported_with_its_line():
-    def programme(x):
+    def program(x):
         if x.mean() > 0:  # the line to report
             return x + 1
         return x - 1
 
-    graph = trace(programme, (torch.ones(2),), {})
-    line = programme.__code__.co_firstlineno + 1
+    graph = trace(program, (torch.ones(2),), {})
+    line = program.__code__.co_firstlineno + 1
     assert len(graph.warnings) == 1
     assert f'"{__file__}", line {line}' in graph.warnings[0]
 
@@ -136,7 +136,7 @@ def test_a_deep_copied_module_traces():
 
 
 def test_a_write_through_a_view_reaches_base_and_other_views():
-    def programme(x):
+    def program(x):
         y = x + 0
         row, column = y[0], y[:, 1]
         row.mul_(10)
@@ -144,8 +144,8 @@ def test_a_write_through_a_view_reaches_base_and_other_views():
         return y, row
 
     x = torch.arange(6.0).reshape(2, 3)
-    graph = trace(programme, (x,), {})
-    expected = programme(x.clone())
+    graph = trace(program, (x,), {})
+    expected = program(x.clone())
     for value, want in zip(values(graph.outputs), expected):
         assert torch.equal(graph.samples[value.id], want)
 

@@ -1,7 +1,7 @@
 """Views and in-place writes mean what they mean in PyTorch: a write reaches the base and all its other views.
 
-Every programme computes with small whole numbers, so that results are equal, not close; and it is compared on an
-input that the trace has not seen. `NOBUCO_VIEW_PROGRAMMES` sets how many random programmes the property test draws
+Every program computes with small whole numbers, so that results are equal, not close; and it is compared on an
+input that the trace has not seen. `NOBUCO_VIEW_PROGRAMS` sets how many random programs the property test draws
 (15 by default; 500 take about five minutes).
 """
 
@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 import nobuco
 from conformance.models import CASES
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
 
 ORDERS = (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH)
 SAME_ORDERS = tuple(zip(ORDERS, ORDERS))
@@ -36,13 +36,13 @@ def whole(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(-9, 10, shape, generator=torch.Generator().manual_seed(seed)).float()
 
 
-def assert_same(programme: Callable[..., Any], *shape: int, orders=SAME_ORDERS) -> Any:
+def assert_same(program: Callable[..., Any], *shape: int, orders=SAME_ORDERS) -> Any:
     """Convert on one input, compare on another, element by element; returns the last model."""
     seen, unseen = whole(*shape, seed=1), whole(*shape, seed=2)
-    expected = [t for t in pytree.tree_leaves(programme(unseen.clone())) if isinstance(t, torch.Tensor)]
+    expected = [t for t in pytree.tree_leaves(program(unseen.clone())) if isinstance(t, torch.Tensor)]
     for given_order, wanted_order in orders:
         model = nobuco.pytorch_to_keras(
-            programme,
+            program,
             [seen],
             inputs_channel_order=given_order,
             outputs_channel_order=wanted_order,
@@ -98,7 +98,7 @@ VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
 def test_a_write_through_a_view(view):
-    def programme(x):
+    def program(x):
         y = x + 0
         before, early = view(y) * 1, y[0]
         written = view(y)
@@ -106,7 +106,7 @@ def test_a_write_through_a_view(view):
         late = view(y)
         return y, before, written, late, early
 
-    assert_same(programme, 2, 3, 4, 5)
+    assert_same(program, 2, 3, 4, 5)
 
 
 WRITES: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -139,50 +139,50 @@ WRITES: dict[str, Callable[[torch.Tensor], Any]] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 def test_a_write_of_each_kind(write):
-    def programme(x):
+    def program(x):
         y = x + 0
         view, other = y[:, :, 1:3], y.permute(0, 2, 3, 1)
         write(view)
         return y, view, other
 
-    assert_same(programme, 2, 3, 4, 5)
+    assert_same(program, 2, 3, 4, 5)
 
 
 def test_augmented_assignment_to_a_strided_slice():
-    def programme(x):
+    def program(x):
         x[:, 1:2, 16:25, 8::2] *= 2
         return x
 
-    assert_same(programme, 1, 3, 32, 32)
+    assert_same(program, 1, 3, 32, 32)
 
 
 def test_what_is_written_onto_itself_is_written_once():
     """Python writes `x[i] *= 2` twice: the part, and then the part to its place."""
 
-    def programme(x):
+    def program(x):
         x = x + 1
         x[:, :2] *= 2
         return x
 
-    _, report = nobuco.pytorch_to_keras(programme, [whole(1, 3, 4, 4)], verbose=False, return_report=True)
+    _, report = nobuco.pytorch_to_keras(program, [whole(1, 3, 4, 4)], verbose=False, return_report=True)
     assert [node.name for node in report.walk()].count("torch.Tensor.__setitem__") == 1
 
 
 def test_what_is_written_onto_itself_conjugated_is_written():
-    def programme(x):
+    def program(x):
         z = torch.complex(x, x + 1)
         z[0] = z[0].conj()
         return torch.view_as_real(z)
 
-    assert_same(programme, 2, 3, 4, orders=((ChannelOrder.PYTORCH, ChannelOrder.PYTORCH),))
+    assert_same(program, 2, 3, 4, orders=((ChannelOrder.PYTORCH, ChannelOrder.PYTORCH),))
 
 
 def test_relu_of_a_slice_in_place():
-    def programme(x):
+    def program(x):
         torch.relu_(x[:, 1:2, 16:25, 8::2])
         return x
 
-    assert_same(programme, 1, 3, 32, 32)
+    assert_same(program, 1, 3, 32, 32)
 
 
 def test_a_module_that_writes_into_its_argument():
@@ -216,20 +216,20 @@ def test_a_module_with_a_converter_of_its_own_that_writes_into_its_argument():
 
 
 def test_an_input_that_the_model_writes():
-    def programme(x):
+    def program(x):
         view = x[0]
         x.add_(1)
         x[1] = view
         return view * 2, x
 
     x = whole(2, 3, 4, 5)
-    nobuco.pytorch_to_keras(programme, [x], verbose=False)
+    nobuco.pytorch_to_keras(program, [x], verbose=False)
     assert torch.equal(x, whole(2, 3, 4, 5)), "the caller's tensor is not written"
-    assert_same(programme, 2, 3, 4, 5)
+    assert_same(program, 2, 3, 4, 5)
 
 
 def test_a_view_taken_before_a_write_and_read_after():
-    def programme(x):
+    def program(x):
         y = x * 2
         row, flat, turned = y[1], y.view(-1), y.transpose(1, 2)
         first = row.sum()
@@ -237,38 +237,38 @@ def test_a_view_taken_before_a_write_and_read_after():
         turned[0] += first
         return row, flat, turned, first
 
-    assert_same(programme, 2, 3, 4, 5)
+    assert_same(program, 2, 3, 4, 5)
 
 
 def test_real_and_imaginary_parts():
-    def programme(x):
+    def program(x):
         z = torch.complex(x, x + 1)
         z.real.mul_(2)
         z.imag[0] = 5.0
         torch.view_as_real(z)[1, ..., 0] += 1
         return z.real, z.imag
 
-    assert_same(programme, 2, 3, 4)
+    assert_same(program, 2, 3, 4)
 
 
 def test_out_of_a_slice():
-    def programme(x):
+    def program(x):
         y = torch.zeros(2, 6, 4)
         torch.add(x, 1, out=y[:, 1:4])
         torch.cat([x[:, :1], x[:, 2:]], dim=1, out=y[:, 4:])
         return y
 
-    assert_same(programme, 2, 3, 4)
+    assert_same(program, 2, 3, 4)
 
 
 def test_writing_to_an_expanded_view_is_an_error_as_in_pytorch():
-    def programme(x):
+    def program(x):
         return (x + 0).expand(4, 3).add_(1)
 
     with pytest.raises(RuntimeError) as expected:
-        programme(whole(1, 3))
+        program(whole(1, 3))
     with pytest.raises(RuntimeError) as raised:
-        nobuco.pytorch_to_keras(programme, [whole(1, 3)], verbose=False)
+        nobuco.pytorch_to_keras(program, [whole(1, 3)], verbose=False)
     assert str(raised.value) == str(expected.value)
 
 
@@ -287,12 +287,12 @@ def test_slice_writes_are_cheap_in_tflite(name):
     np.testing.assert_allclose(nobuco.t_keras2pytorch(got, case.order), expected.detach(), atol=1e-6)
 
 
-# -- random programmes -------------------------------------------------------------------------------------
+# -- random programs -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a programme: a view of, or a write to, tensor number `source`."""
+    """One line of a program: a view of, or a write to, tensor number `source`."""
 
     text: str
     source: int
@@ -373,24 +373,24 @@ def _random_steps(rng: random.Random) -> tuple[Step, ...]:
 
 
 @settings(
-    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMMES", "15")),
+    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMS", "15")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(st.integers(0, 2**32 - 1), st.sampled_from(ORDERS), st.sampled_from(ORDERS))
-def test_random_programmes(seed, given_order, wanted_order):
+def test_random_programs(seed, given_order, wanted_order):
     steps = _random_steps(random.Random(seed))
     note("\n".join(map(repr, steps)))
 
-    def programme(x):
+    def program(x):
         tensors = [x + 0 if seed % 2 else x]
         for step in steps:
             result = step.run(tensors)
             tensors += [] if step.writes else [result]
         return tensors
 
-    assert_same(programme, 2, 3, 4, orders=((given_order, wanted_order),))
+    assert_same(program, 2, 3, 4, orders=((given_order, wanted_order),))
 
 
 def test_a_tensor_without_dimensions_is_a_size(check):

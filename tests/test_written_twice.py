@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import nobuco
 from nobuco.export import run_tflite, to_tflite
-from nobuco.export.tflite import tflite_operations
+from nobuco.export.tflite_file import tflite_operations
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X, V = torch.arange(12.0).reshape(3, 4), torch.arange(6.0)
@@ -18,9 +18,9 @@ ROWS, OTHERS = torch.tensor([1, 1, 2]), torch.tensor([2, 0, 2])
 TABLE = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
 
 
-def assert_same(programme, *args, others=None):
+def assert_same(program, *args, others=None):
     model = nobuco.pytorch_to_keras(
-        programme,
+        program,
         [t.clone() for t in args],
         inputs_channel_order=PYTORCH,
         outputs_channel_order=PYTORCH,
@@ -29,7 +29,7 @@ def assert_same(programme, *args, others=None):
     data = to_tflite(model)
     for given in (args, others or args):
         feeds = [t.numpy() for t in given]
-        expected = programme(*(t.clone() for t in given)).numpy()
+        expected = program(*(t.clone() for t in given)).numpy()
         (got,) = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
         (in_file,) = run_tflite(data, feeds)
         np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -38,21 +38,21 @@ def assert_same(programme, *args, others=None):
 
 
 def assigned(key, value):
-    def programme(x):
+    def program(x):
         y = x * 1
         y[key] = value
         return y
 
-    return programme
+    return program
 
 
 def assigned_at(value):
-    def programme(x, index):
+    def program(x, index):
         y = x * 1
         y[index] = value
         return y
 
-    return programme
+    return program
 
 
 CONSTANT = {
@@ -83,14 +83,14 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize(("programme", "x"), CONSTANT.values(), ids=CONSTANT.keys())
-def test_places_that_are_known(programme, x):
-    assert_same(programme, x)
+@pytest.mark.parametrize(("program", "x"), CONSTANT.values(), ids=CONSTANT.keys())
+def test_places_that_are_known(program, x):
+    assert_same(program, x)
 
 
-@pytest.mark.parametrize(("programme", "x", "index", "other"), GIVEN.values(), ids=GIVEN.keys())
-def test_places_that_are_an_input(programme, x, index, other):
-    assert_same(programme, x, index, others=(x, other))
+@pytest.mark.parametrize(("program", "x", "index", "other"), GIVEN.values(), ids=GIVEN.keys())
+def test_places_that_are_an_input(program, x, index, other):
+    assert_same(program, x, index, others=(x, other))
 
 
 def windows_filled(y):
@@ -117,22 +117,22 @@ def an_index_through_expand(y):
     "write", [windows_filled, windows_copied, some_windows, a_mask_through_expand, an_index_through_expand]
 )
 def test_views_whose_elements_share_places(write):
-    def programme(x):
+    def program(x):
         y = x * 1
         write(y)
         return y
 
-    assert_same(programme, V, others=(V + 1,))
+    assert_same(program, V, others=(V + 1,))
 
 
 def test_a_mask_that_is_an_input_through_expand():
-    def programme(x, mask):
+    def program(x, mask):
         y = x * 1
         y.expand(3, 6)[mask] = 7.0
         return y
 
     masks = torch.rand(2, 3, 6) > 0.7
-    assert_same(programme, V, masks[0], others=(V, masks[1]))
+    assert_same(program, V, masks[0], others=(V, masks[1]))
 
 
 def test_places_that_differ_cost_one_operation():
@@ -147,9 +147,9 @@ def test_what_is_replaced_may_be_infinite():
 
 
 def test_a_tensor_too_large_for_a_list_of_places():
-    def programme(x):
+    def program(x):
         y = x * 1
         y[torch.tensor([5, 70000, 5])] = x[:3] + 1
         return y
 
-    assert len(assert_same(programme, torch.rand(80000))) < 2 * 80000
+    assert len(assert_same(program, torch.rand(80000))) < 2 * 80000

@@ -118,6 +118,7 @@ TABLE = [
     ("run_tflite", {"feeds": [SAMPLES[0][0]]}, r"of shape \(4, 4, 3\) .* takes \(1, 4, 4, 3\) of float32"),
     ("run_tflite", {"feeds": [SAMPLES[0].astype(float)]}, r"feeds\[0\] .* float64; .* give x.astype\(np.float32\)"),
     ("run_tflite", {"feeds": [[1, None]]}, r"feeds\[0\] .* is \[1, None\]; the file takes .* give an array"),
+    ("tflite_operations", {"data": "net.tflite"}, "data is 'net.tflite'; give the bytes of a TFLite file"),
     ("run_tflite", {"data": "net.tflite"}, "data is 'net.tflite'; give the bytes of a TFLite file"),
     ("run_tflite", {"data": b"PK\3\4 and so on"}, "data is no TFLite file"),
     ("run_tflite", {"num_threads": 0}, "num_threads is 0; give a whole number from 1 up"),
@@ -154,21 +155,21 @@ def test_a_channel_order_goes_by_the_names_that_others_use(spelling):
 
 
 def test_nothing_runs_before_the_arguments_are_looked_at():
-    def programme(x):
+    def program(x):
         raise AssertionError("it ran")
 
     with pytest.raises(nobuco.InputError, match="verbose is 'no'"):
-        nobuco.pytorch_to_keras(programme, [X], verbose="no")
+        nobuco.pytorch_to_keras(program, [X], verbose="no")
     assert inspect.signature(nobuco.pytorch_to_keras).parameters["verbose"].default is True
 
 
-def test_inside_a_programme_what_tensorflow_lacks_is_named_with_its_line():
-    def programme(x):
+def test_inside_a_program_what_tensorflow_lacks_is_named_with_its_line():
+    def program(x):
         return torch.mm(torch.eye(4).to_sparse(), x)
 
-    line = programme.__code__.co_firstlineno + 1
+    line = program.__code__.co_firstlineno + 1
     with pytest.raises(nobuco.ConversionError, match=rf"line {line}: a tensor of .* is sparse .*give x.to_dense\(\)"):
-        nobuco.pytorch_to_keras(programme, [torch.ones(4, 4)], verbose=False)
+        nobuco.pytorch_to_keras(program, [torch.ones(4, 4)], verbose=False)
 
 
 def test_a_model_without_numbers():

@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 
 
 def tflite_operations(

@@ -18,7 +18,7 @@ from nobuco import ChannelOrder
 from nobuco.bridge import flat_outputs
 from nobuco.errors import NobucoWarning
 from nobuco.export.running import litert
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 from nobuco.layers.output import in_order
 
 Outputs = list[list[torch.Tensor]]

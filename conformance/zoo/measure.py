@@ -17,7 +17,7 @@ import torch
 import nobuco
 from conformance.zoo.network import Inputs, Network, NoNetworkError, parameters_of
 from nobuco.bridge import flat_outputs, t_keras2pytorch, t_pytorch2keras, to_numpy
-from nobuco.export.tflite import run_tflite, tflite_operations, to_tflite
+from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
 from nobuco.layers.output import in_order
 from nobuco.parity import Tolerance, compare, worst
 

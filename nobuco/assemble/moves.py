@@ -18,7 +18,7 @@ from nobuco.select import Unit
 
 # Stand for dynamic sizes in the algebra, each times the size that its axis had while tracing: primes too large to
 # be anybody's size, so that any part of a product of them tells which dynamic axes it is made of, and a size that
-# the programme may split (a height into windows) is still split.
+# the program may split (a height into windows) is still split.
 _STAND_INS = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099)
 # Axes that were as long as each other in so many runs at other sizes always are.
 _ENOUGH_RUNS = 4

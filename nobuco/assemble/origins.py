@@ -1,4 +1,4 @@
-"""Noting in a finished model which tensors of the programme its states, weights and constants are."""
+"""Noting in a finished model which tensors of the program its states, weights and constants are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nobuco.layers.origin import Origin, Origins
 
 
 def note_origins(built: Built, graph: Graph, held: Mapping[str, torch.Tensor]) -> None:
-    """Let the model and its states know the tensors that they stand for; `held` are the programme's own, by name."""
+    """Let the model and its states know the tensors that they stand for; `held` are the program's own, by name."""
     for layer, value in built.states:
         layer.origin = next(iter(_origins([value], graph, held)), None)
     apart = {value.id for value, _ in graph.states} | {value.id for value in graph.left}

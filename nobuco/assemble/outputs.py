@@ -1,4 +1,4 @@
-"""The outputs of a model: in the order and under the names that the user asked for, in the programme's structure."""
+"""The outputs of a model: in the order and under the names that the user asked for, in the program's structure."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def _named(tensor: Any, name: str | None, tensors: Tensors) -> Any:
 
 
 def keras_order(tree: Any) -> list[int]:
-    """For each output of the model, flattened as Keras does (dicts by key), which output of the programme it is."""
+    """For each output of the model, flattened as Keras does (dicts by key), which output of the program it is."""
     return keras.tree.flatten(structured(tree, range(len(values(tree)))))
 
 
 def structured(tree: Any, items: Iterable[Any]) -> Any:
-    """The structure of a programme's output around `items`, one for each value in it.
+    """The structure of a program's output around `items`, one for each value in it.
 
     What is no tensor is left out; dataclasses and Hugging Face outputs become dicts, tuples become lists.
     """

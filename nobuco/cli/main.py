@@ -49,7 +49,7 @@ def _told(error: BaseException) -> tuple[int, str]:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options; those that a command hands on to another programme are its `rest`."""
+    """The options; those that a command hands on to another program are its `rest`."""
     reader = parser()
     options, rest = reader.parse_known_args(argv)
     if rest and not getattr(COMMANDS[options.command], "HANDS_ON", False):

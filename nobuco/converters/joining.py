@@ -24,7 +24,7 @@ FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 MINIMUM_TRANSPOSITIONS = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
 
 
-def leaves_in(x: tf.Tensor, sources: Sequence[int | None]) -> ChannelOrder:
+def output_order(x: tf.Tensor, sources: Sequence[int | None]) -> ChannelOrder:
     """The order that an output with these `sources` in `x` has, as the `keeping` rule promised."""
     order = followed(get_channel_order(x), rank(x), sources)
     assert order is not None, "the keeping rule offers no such order"
@@ -72,7 +72,7 @@ def _stack_rule(node: Node) -> list[Signature]:
 def stack(tensors: Sequence[tf.Tensor], dim: int = 0) -> tf.Tensor:
     """stack(Tensor[] tensors, int dim=0) -> Tensor"""
     sources = _stacked(tensors, dim)
-    order = leaves_in(tensors[0], sources)
+    order = output_order(tensors[0], sources)
     return tf.stack(promoted(*tensors), order.axis(dim, len(sources)))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.joining import leaves_in, part
+from nobuco.converters.joining import output_order, part
 from nobuco.converters.shaping import varargs
 from nobuco.converters.support import agree, axis, rank, sizes, spellings
 from nobuco.ir import Node, Value
@@ -29,7 +29,7 @@ def _lifted(n: int, out_rank: int) -> list[int | None]:
 
 def lift(x: tf.Tensor, out_rank: int) -> tuple[tf.Tensor, ChannelOrder]:
     """`x` with leading dimensions added, and the order that it then has."""
-    order = leaves_in(x, _lifted(rank(x), out_rank))
+    order = output_order(x, _lifted(rank(x), out_rank))
     if rank(x) == out_rank:
         return x, order
     logical = [1] * (out_rank - rank(x)) + get_channel_order(x).to_logical(sizes(x))

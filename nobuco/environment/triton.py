@@ -22,7 +22,7 @@ _LIBRARY = "triton._C.libtriton"
 def keep_triton_apart() -> None:
     """From now on, Triton is loaded with its own symbols, whoever imports it; it is not loaded by this.
 
-    This stays: some of our modules import TensorFlow, which cannot be unloaded, and the programme may go on with
+    This stays: some of our modules import TensorFlow, which cannot be unloaded, and the program may go on with
     `import torchvision` or `torch.compile` at any time.
     """
     if hasattr(os, "RTLD_DEEPBIND") and not any(isinstance(finder, _TritonFinder) for finder in sys.meta_path):

@@ -10,7 +10,7 @@ from nobuco.export.quantisation_report import quantisation_report, render_quanti
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import to_saved_model
 from nobuco.export.tfjs import unsupported_in_tfjs
-from nobuco.export.tflite import tflite, to_tflite
+from nobuco.export.tflite_file import tflite, to_tflite
 
 __all__ = [
     "input_names",

@@ -43,7 +43,7 @@ def input_names(model: keras.Model) -> list[str]:
 
 @takes(ExportArgumentError, model=MODEL)
 def output_names(model: keras.Model) -> list[str]:
-    """A name for each output, in the order in which the programme gives them.
+    """A name for each output, in the order in which the program gives them.
 
     The name that the user gave it, the keys that lead to it (`detections.boxes`), else `output_<i>`.
     """

@@ -15,7 +15,7 @@ from nobuco.errors import ExportArgumentError
 from nobuco.export.names import MODEL
 from nobuco.export.quantisation import SAMPLES, Precision, Samples
 from nobuco.export.running import as_numbers, feed, interpreter_of, litert
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 from nobuco.kinds import instance, one_of, shown, takes, whole
 from nobuco.parity import fidelity
 

@@ -25,9 +25,12 @@ def litert() -> Any:
     return interpreter
 
 
+_DATA = instance("the bytes of a TFLite file, e.g. what to_tflite returned", bytes, bytearray, memoryview)
+
+
 @takes(
     ExportArgumentError,
-    data=instance("the bytes of a TFLite file, e.g. what to_tflite returned", bytes, bytearray, memoryview),
+    data=_DATA,
     feeds=instance("a list of arrays, one for each input of the file", list, tuple),
     num_threads=whole(1),
 )
@@ -136,6 +139,7 @@ def as_numbers(array: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     return (array.astype(np.float32) - zero) * np.float32(scale) if scale else array
 
 
+@takes(ExportArgumentError, data=_DATA)
 def tflite_operations(data: bytes) -> Counter[str]:
     """How often each operation stands in a flatbuffer, over all its subgraphs."""
     plain = litert().OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -67,7 +67,7 @@ def _refuse_read(writer: str, states: list[Origin], reader: str, read: Origin) -
         if state.meets(read):
             raise ExportError(
                 f"{writer!r} writes {state.name!r}; {reader!r} reads {read.name!r}, which is the same memory, but does "
-                "not write it, so it was converted with what was there then: let its programme write it, too, if "
+                "not write it, so it was converted with what was there then: let its program write it, too, if "
                 f"only by {read.name}.copy_({read.name}), and convert {reader!r} again"
             )
 
@@ -91,7 +91,7 @@ def _refuse_parts(
     if not (any(map(state.is_, theirs)) and any(map(its.is_, states))):
         raise ExportError(
             f"{state.name!r}, a state of {writer!r}, and {its.name!r}, a state of {reader!r}, lie in the same memory "
-            "without being the same: let both programmes write the tensor that all of it belongs to"
+            "without being the same: let both programs write the tensor that all of it belongs to"
         )
 
 

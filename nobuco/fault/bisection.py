@@ -1,7 +1,7 @@
 """`bisect`: the first call whose result leaves its bound in a model that was converted earlier.
 
 The layers of a converted model bear the names of the PyTorch modules and calls that they were made from. So the
-programme is traced again, each call is paired with its layer, and both sides run on the same inputs; the model itself
+program is traced again, each call is paired with its layer, and both sides run on the same inputs; the model itself
 need not be converted anew, and the weights of either may have changed since.
 """
 
@@ -79,7 +79,7 @@ class Bisection:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A unit of the programme and the tensors of the Keras model that its layer gives."""
+    """A unit of the program and the tensors of the Keras model that its layer gives."""
 
     unit: Unit
     layer: str

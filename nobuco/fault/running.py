@@ -1,4 +1,4 @@
-"""PyTorch's programme and a Keras model run on the same inputs, and tensors of both brought together."""
+"""PyTorch's program and a Keras model run on the same inputs, and tensors of both brought together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The graph that the tracer records and every later stage reads: frozen, typed, PyTorch's semantics.
 
 A `Value` is a tensor at one moment: an in-place write makes a new value. A `Node` is one call that the user's
-programme made, with the calls that it made in turn as its children; so the trace is a tree, and a stage picks
+program made, with the calls that it made in turn as its children; so the trace is a tree, and a stage picks
 the level that it wants to work at.
 """
 
@@ -35,7 +35,7 @@ class ValueKind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Value(Leaf):
-    """A tensor (or, with `SIZE`, an integer) of the traced programme; identity is the object itself."""
+    """A tensor (or, with `SIZE`, an integer) of the traced program; identity is the object itself."""
 
     id: int
     kind: ValueKind
@@ -110,7 +110,7 @@ class Node:
     changed in place; `outputs` already names them where the call returned them. `regions` are the bodies of a
     control-flow call: each takes what the call defines (a loop's carried values) and then the call's last
     argument, the outer values that any of them reads. `opened` is whether the children are the ATen calls that
-    PyTorch makes of it, rather than calls that the programme made. `autocast` is the device and the type of the
+    PyTorch makes of it, rather than calls that the program made. `autocast` is the device and the type of the
     `torch.autocast` that made the call compute in another type than its inputs have. `rebound` is whether a module, or
     one in it, ran with other parameters than its own (`torch.func.functional_call`).
     """
@@ -167,7 +167,7 @@ class Trial:
 class Graph:
     """What a trace recorded.
 
-    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the programme
+    `samples` maps a value's id to the tensor that it had while tracing; `outputs` is the tree that the program
     returned, tensors replaced by values. `guards` are the decisions that Python took by sizes, in order, `truths`
     those that it took by the truth of tensors, and `conditions` what follows of them, with the calls that show each
     as `evidence`, by its message; `dynamic` are the ids of those that differ from run to run, `size_texts` what

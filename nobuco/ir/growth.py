@@ -1,4 +1,4 @@
-"""How sizes grow with the dynamic axes: what is learnt from running a programme again at other sizes."""
+"""How sizes grow with the dynamic axes: what is learnt from running a program again at other sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Growth = tuple[Fraction, ...]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of values while tracing and in the other runs of a programme.
+    """The sizes of values while tracing and in the other runs of a program.
 
     `numbers` are the traced sizes; each of `runs` maps a value's id to the shape, or the number, that it had in
     another run. No tensor is kept, since layers keep this.

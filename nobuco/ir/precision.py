@@ -13,7 +13,7 @@ _FLOATS = ("float64", "float32", "float16", "bfloat16")
 def computed_in(graph: Graph) -> Mapping[int, str]:
     """By the id of each value that a call makes, the coarsest dtype among it and what it was computed of.
 
-    What a programme is given, or holds, is exact: only calls round.
+    What a program is given, or holds, is exact: only calls round.
     """
     found: dict[int, str] = {}
     for node in graph.nodes:

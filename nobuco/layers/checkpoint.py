@@ -96,7 +96,7 @@ def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
 
     Each weight becomes what a new conversion would have made of the checkpoint: kernels are transposed, packed
     projections split, biases that a converter has added are added. Nothing is changed if anything does not fit.
-    Tensors that the programme never read may differ or be missing.
+    Tensors that the program never read may differ or be missing.
 
     Args:
         model: what `pytorch_to_keras` returned, or `keras.models.load_model` loaded.

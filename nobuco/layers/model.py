@@ -24,7 +24,7 @@ class ConvertedModel(keras.Model):
     `conditions` tell where it is right, as the program decided by sizes that are dynamic (as far as the decision itself
     is known); a call with other sizes is an error, unless `check_conditions` is False. `axes` has for each input that
     they name where in the list of inputs it stands, and of each of its dimensions in PyTorch's order which of the
-    tensor's it is. `origins` are the tensors of the programme that it has to do with, None for one from a file.
+    tensor's it is. `origins` are the tensors of the program that it has to do with, None for one from a file.
     """
 
     checkpoint: Checkpoint | None = None

@@ -1,4 +1,4 @@
-"""Which tensors of a PyTorch programme a converted model has to do with: two models may come from one module.
+"""Which tensors of a PyTorch program a converted model has to do with: two models may come from one module.
 
 Needs no PyTorch, and keeps none of its tensors alive. There is one such weak reference to an object, which tells it
 apart when it is gone, too.
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Origin:
-    """A tensor that a programme held: the name that it has there, and where it lay at conversion.
+    """A tensor that a program held: the name that it has there, and where it lay at conversion.
 
     `storage` is None for a tensor that has none of its own, as sparse ones.
     """
@@ -54,7 +54,7 @@ class Origin:
 class Origins:
     """What tensors a model has to do with beside its state.
 
-    `read` are those that it has as constants or weights; `left` those in whose place the programme puts others, which
+    `read` are those that it has as constants or weights; `left` those in whose place the program puts others, which
     the model does not keep.
     """
 

@@ -25,7 +25,7 @@ class OutputLayer(FromFile, keras.layers.Layer):
 
 
 def in_order(outputs: Any) -> list[Any]:
-    """The tensors of a model's outputs as the programme gives them; `keras.tree.flatten` sorts a dict by its keys."""
+    """The tensors of a model's outputs as the program gives them; `keras.tree.flatten` sorts a dict by its keys."""
     if isinstance(outputs, Mapping):
         outputs = outputs.values()
     elif not isinstance(outputs, (list, tuple)):

@@ -21,7 +21,7 @@ class StateLayer(FromFile, keras.layers.Layer):
 
     Called with one tensor it gives the state. Called as `layer(output, new, state)` it keeps `new` for the next
     call and gives `output`; `state`, what the first call gave, only says that reading comes before writing.
-    So both calls stand in the functional model, and neither is dropped. `origin` is the tensor of the programme, which
+    So both calls stand in the functional model, and neither is dropped. `origin` is the tensor of the program, which
     no file keeps.
     """
 

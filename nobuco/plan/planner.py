@@ -1,7 +1,7 @@
 """The planner: an order for every tensor such that the whole graph moves the fewest bytes, exactly.
 
 Each unit runs under one of its signatures, each tensor is made in one order, and changing a tensor's order
-costs its bytes once, however many readers want the other one. That is a 0-1 programme, solved by
+costs its bytes once, however many readers want the other one. That is a 0-1 program, solved by
 `scipy.optimize.milp`. Constants are laid out when the model is built and cost nothing, nor does a change of
 order that is only a reshape.
 """
@@ -85,14 +85,14 @@ def plan(
         outputs: each output of the graph with the order asked for (None: whichever is cheapest).
     """
     static = static_values(units, inputs)
-    programme = _Programme()
+    program = _Program()
     made: dict[int, _Affine] = {i: _Affine(float(order is ChannelOrder.TENSORFLOW)) for i, order in inputs.items()}
     wanted: dict[int, list[_Affine]] = {}
     by_id: dict[int, Value] = {}
     picks: list[list[int]] = []
     for unit, signatures in zip(units, choices):
         free = all(v.id in static for v in unit.outputs)
-        pick = programme.choose([PREFERENCE_COST * i + (0 if free else s.cost) for i, s in enumerate(signatures)])
+        pick = program.choose([PREFERENCE_COST * i + (0 if free else s.cost) for i, s in enumerate(signatures)])
         picks.append(pick)
         for i, value in enumerate(unit.inputs):
             by_id[value.id] = value
@@ -107,8 +107,8 @@ def plan(
     for value_id, readers in wanted.items():
         value = by_id[value_id]
         if has_order(value) and value_id in made:
-            programme.change(made[value_id], readers, change_cost(value, value_id in static))
-    solution = programme.solve()
+            program.change(made[value_id], readers, change_cost(value, value_id in static))
+    solution = program.solve()
     chosen = tuple(
         signatures[int(np.argmax(solution[pick])) if pick else 0] for signatures, pick in zip(choices, picks)
     )
@@ -135,8 +135,8 @@ def _is_last(pick: Sequence[int], orders: Sequence[ChannelOrder]) -> _Affine:
     return _Affine(0.0, {variable: 1.0 for variable, is_last in zip(pick, last) if is_last})
 
 
-class _Programme:
-    """A 0-1 programme under construction."""
+class _Program:
+    """A 0-1 program under construction."""
 
     def __init__(self) -> None:
         self.costs: list[float] = []
@@ -185,7 +185,7 @@ class _Programme:
             options={"mip_rel_gap": 0.0},
         )
         if result.x is None:
-            raise AssertionError(f"the layout programme has no solution: {result.message}")
+            raise AssertionError(f"the layout program has no solution: {result.message}")
         return np.asarray(result.x)
 
 

@@ -1,4 +1,4 @@
-"""The call that is converted: a programme and its arguments, checked before anything runs."""
+"""The call that is converted: a program and its arguments, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nobuco.environment.versions import warn_of_untried
 from nobuco.errors import InputError
 from nobuco.ir import leaves, paths
 from nobuco.kinds import shown
-from nobuco.program.kinds import Programme, initialise, programme
+from nobuco.program.kinds import Program, as_program, initialise
 from nobuco.trace.foreign import foreign
 from nobuco.trace.held import held_tensors
 
@@ -24,7 +24,7 @@ from nobuco.trace.held import held_tensors
 class Call:
     """A checked call: what is called, its arguments, for each tensor among them itself and the parameter's name."""
 
-    program: Programme
+    program: Program
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     tensors: tuple[torch.Tensor, ...]
@@ -32,7 +32,7 @@ class Call:
 
 
 def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call:
-    """Bring a model, of whatever kind, to a programme, and check its arguments; where none are given, its own.
+    """Bring a model, of whatever kind, to a program, and check its arguments; where none are given, its own.
 
     Args:
         model: the model.
@@ -41,11 +41,11 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
         subject: what the user's function calls its parameter `model`.
 
     Raises:
-        InputError: the model is no programme, it does not take these arguments, or no tensor is given, or one that no
+        InputError: the model is no program, it does not take these arguments, or no tensor is given, or one that no
             Keras model can take.
     """
     warn_of_untried()
-    program = programme(model, subject)
+    program = as_program(model, subject)
     if args is None and kwargs is None:
         args, kwargs = program.args, program.kwargs
     if not isinstance(args, (list, tuple, type(None))) or isinstance(args, torch.Size):

@@ -1,4 +1,4 @@
-"""Arguments that an operation takes, found by trying: for questions about an operation without a programme."""
+"""Arguments that an operation takes, found by trying: for questions about an operation without a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kinds of programme that convert, each brought to a callable whose calls a trace can see."""
+"""The kinds of program that convert, each brought to a callable whose calls a trace can see."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAZY = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
 
 
 @dataclass(frozen=True)
-class Programme:
+class Program:
     """What a trace is to call, what to call it, and the arguments that it carries with it, if any."""
 
     function: Callable[..., Any]
@@ -33,22 +33,22 @@ class Programme:
     kwargs: Mapping[str, Any] | None = None
 
 
-def programme(model: Any, subject: str = "model") -> Programme:
-    """The programme that the user gave as the model, whatever kind it is of.
+def as_program(model: Any, subject: str = "model") -> Program:
+    """The program that the user gave as the model, whatever kind it is of.
 
-    A path is read, an exported programme made a module again, and what only stands in front of another programme
+    A path is read, an exported program made a module again, and what only stands in front of another program
     (`torch.compile`, `nn.DataParallel`) is taken away. Messages call it by its parameter, `subject`.
 
     Raises:
-        InputError: it cannot be called, or the file holds no programme.
+        InputError: it cannot be called, or the file holds no program.
     """
     if isinstance(model, (str, os.PathLike)):
-        return replace(programme(_read(model, subject), subject), name=Path(model).stem)
+        return replace(as_program(_read(model, subject), subject), name=Path(model).stem)
     if isinstance(model, torch.export.ExportedProgram):
-        return Programme(_module_of(model), "ExportedProgram", *(model.example_inputs or ()))
+        return Program(_module_of(model), "ExportedProgram", *(model.example_inputs or ()))
     inner = _behind(model)
     if inner is not None:
-        return programme(inner, subject)
+        return as_program(inner, subject)
     if isinstance(model, type):
         name = model.__name__
         raise InputError(f"{subject} is the class {shown(model)}; give an instance, e.g. {name}(...).eval()")
@@ -58,7 +58,7 @@ def programme(model: Any, subject: str = "model") -> Programme:
             "ExportedProgram, or the path of a file that torch.export.save or torch.jit.save wrote "
             f"(got {shown(model)})"
         )
-    return Programme(model, _name(model))
+    return Program(model, _name(model))
 
 
 def initialise(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -87,13 +87,13 @@ def _name(model: Any) -> str:
 
 
 def _module_of(program: torch.export.ExportedProgram) -> nn.Module:
-    """An exported programme as a module, without the checks of its inputs' sizes, where PyTorch can leave them out."""
+    """An exported program as a module, without the checks of its inputs' sizes, where PyTorch can leave them out."""
     checks = "check_guards" in inspect.signature(program.module).parameters
     return program.module(check_guards=False) if checks else program.module()
 
 
 def _read(file: str | os.PathLike[str], subject: str) -> Any:
-    """The programme that a file holds."""
+    """The program that a file holds."""
     if not os.path.isfile(file):
         raise InputError(f"{subject} is the path {os.fspath(file)!r}, where no file is")
     path = Path(file)
@@ -102,13 +102,13 @@ def _read(file: str | os.PathLike[str], subject: str) -> Any:
         return load(str(path))
     except Exception as error:
         raise InputError(
-            f"{str(path)!r} holds no programme that {load.__module__}.{load.__name__} can read ({error}); give a file "
+            f"{str(path)!r} holds no program that {load.__module__}.{load.__name__} can read ({error}); give a file "
             "that torch.export.save (.pt2) or torch.jit.save wrote, or the module with its weights loaded"
         ) from error
 
 
 def _behind(model: Any) -> Any:
-    """The programme that this one hands all calls on to; None where it does more than that."""
+    """The program that this one hands all calls on to; None where it does more than that."""
     if isinstance(model, nn.Module):
         name = "_orig_mod" if is_compiled(model) else "module" if _is_parallel(model) else ""
         changed = model._forward_hooks or model._forward_pre_hooks or (name == "module" and "forward" in vars(model))

@@ -1,4 +1,4 @@
-"""What of a programme converts, known before it is converted: the data, and its text for a terminal."""
+"""What of a program converts, known before it is converted: the data, and its text for a terminal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CallCoverage:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What becomes of each operation that a programme calls, in the order of the first calls."""
+    """What becomes of each operation that a program calls, in the order of the first calls."""
 
     subject: str
     calls: tuple[CallCoverage, ...]

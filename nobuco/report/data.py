@@ -71,7 +71,7 @@ class Port:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """One call of the traced programme and what became of it.
+    """One call of the traced program and what became of it.
 
     `inputs` and `outputs` are tensors in words, as "float32[1, 3, 224, 224] TENSORFLOW": sizes in PyTorch's order,
     then how it lies where that is known and matters. `own` is the node's error on PyTorch's own inputs, `accumulated`

@@ -39,7 +39,7 @@ def select(graph: Graph, find: Callable[[Any], Converter | None]) -> Selection:
     return Selection(tuple(units), frozenset(picker.folded), tuple(picker.gaps), tuple(dropped), tuple(picker.notes))
 
 
-def unanswered(graph: Graph, selection: Selection) -> tuple[str, ...]:
+def unresolved_warnings(graph: Graph, selection: Selection) -> tuple[str, ...]:
     """What to warn of: of a trace, but for what arose inside calls that a converter answers for, and of the choice."""
     converted = {unit.node.id for unit in (*selection.units, *selection.dropped)}
     open_ones = (

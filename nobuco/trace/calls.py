@@ -115,7 +115,7 @@ def is_decision(func: Any, result: Any) -> bool:
     return isinstance(result, bool) and name_of(func) in ("__bool__", "item")
 
 
-def is_told_below(func: Any) -> bool:
+def only_aten_is_meaningful(func: Any) -> bool:
     """Whether the ATen calls of a call tell what it does, and it does not.
 
     So it is inside `torch.vmap` and `torch.func.grad`, whose tensors are not what they seem, and in a backward pass.

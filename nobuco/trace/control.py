@@ -142,7 +142,7 @@ def _cond(session: Session, operation: Any, args: Sequence[Any]) -> Any:
         with session.mode:
             return bodies[bool(pred)](*operands)
     site, condition, taken = call_site(), session.tensors.read(pred), bool(pred)
-    session.tensors.meet_held()
+    session.tensors.register_held()
     entry, sides = State.of(session.memory), {}
     for side in (not taken, taken):
         sides[side] = Side(*session.traced(partial(bodies[side], *operands)), State.of(session.memory))
@@ -224,7 +224,7 @@ _HANDLERS: dict[str, Callable[[Session, Any, Sequence[Any]], Any]] = {
 
 def _body(session: Session, placeholders: Sequence[torch.Tensor], run: Callable[[], Any]) -> Graph:
     """One step of a loop as a region."""
-    session.tensors.meet_held()
+    session.tensors.register_held()
     entry = State.of(session.memory)
     nodes, _, outputs = session.traced(
         lambda: [t if isinstance(t, torch.Tensor) else torch.tensor(t) for t in leaves(run())]

@@ -43,7 +43,7 @@ class Run:
     assigned: Mapping[Place, tuple[torch.Tensor, Value]]
 
 
-class OtherwiseError(Exception):
+class BranchNotTraceableError(Exception):
     """The other side of a decision cannot be had."""
 
 
@@ -61,7 +61,7 @@ def decided(session: Session, given: Any, result: bool) -> bool | None:
     """A truth value that Python asks for, the one that is forced if any is; None where it is no decision to explore.
 
     Raises:
-        OtherwiseError: it is a run the other way, which may never end.
+        BranchNotTraceableError: it is a run the other way, which may never end.
     """
     frame, site = session.record.frame, call_site()
     if frame.entry is None or not session.record.is_live(given) or _is_full(frame.decisions, frame.forced, site):
@@ -79,7 +79,7 @@ def _is_full(decisions: Sequence[Decision], forced: Sequence[bool], site: Site) 
     full = len(decisions) >= _MOST_DECISIONS or rounds >= _MOST_ROUNDS
     if full and forced:
         most = f"{_MOST_ROUNDS} times on {site}" if rounds >= _MOST_ROUNDS else f"{_MOST_DECISIONS} times"
-        raise OtherwiseError(f"it decided more than {most}, as if it would never end; write torch.while_loop")
+        raise BranchNotTraceableError(f"it decided more than {most}, as if it would never end; write torch.while_loop")
     return full
 
 
@@ -121,7 +121,7 @@ def _joined(session: Session, call: Callable[[], Any], run: Run, entry: State, s
         try:
             other = _other_side(session, call, run, entry, i)
             run = _branch(session, run, other, decision, entry)
-        except (OtherwiseError, SidesDifferError) as error:
+        except (BranchNotTraceableError, SidesDifferError) as error:
             session.record.warn(
                 f"{decision.site}: only the side of this branch that was taken is in the model (its condition was "
                 f"{decision.taken}); the other one was tried: {error}"
@@ -131,17 +131,17 @@ def _joined(session: Session, call: Callable[[], Any], run: Run, entry: State, s
 
 def _other_side(session: Session, call: Callable[[], Any], run: Run, entry: State, i: int) -> Run:
     if not session.may_explore():
-        raise OtherwiseError("no more paths are traced; see explore_branches")
+        raise BranchNotTraceableError("no more paths are traced; see explore_branches")
     forced = (*(d.taken for d in run.decisions[:i]), not run.decisions[i].taken)
     entry.restore(session.memory)
     try:
         other = _run_again(session, call, forced)
-    except OtherwiseError:
+    except BranchNotTraceableError:
         raise
     except Exception as error:
-        raise OtherwiseError(f"it raised {type(error).__name__}: {error}") from error
+        raise BranchNotTraceableError(f"it raised {type(error).__name__}: {error}") from error
     if len(other.decisions) <= i:
-        raise OtherwiseError("on running again, the call took another way")
+        raise BranchNotTraceableError("on running again, the call took another way")
     return _on_the_same_values(run, _joined(session, call, other, entry, i + 1), i)
 
 
@@ -150,7 +150,7 @@ def _on_the_same_values(run: Run, other: Run, i: int) -> Run:
     position = run.decisions[i].position
     mine, theirs = every_node(run.nodes[:position]), every_node(other.nodes[:position])
     if other.decisions[i].position != position or [n.op for n in mine] != [n.op for n in theirs]:
-        raise OtherwiseError("on running again, the call did not make the same calls before the decision")
+        raise BranchNotTraceableError("on running again, the call did not make the same calls before the decision")
     same = {t.id: m for a, b in zip(mine, theirs) for m, t in zip(values(a.outputs), values(b.outputs))}
 
     def first(leaf: Any) -> Any:

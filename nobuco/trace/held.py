@@ -1,4 +1,4 @@
-"""The tensors that a programme's modules hold, and putting them back after a run that put others in their place."""
+"""The tensors that a program's modules hold, and putting them back after a run that put others in their place."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def own_tensors(module: nn.Module) -> dict[str, torch.Tensor | None]:
 
 
 def checkpoint_tensors(function: Any) -> dict[str, torch.Tensor]:
-    """The tensors of a programme's checkpoint: of a module its own, of a function those of the modules that it calls.
+    """The tensors of a program's checkpoint: of a module its own, of a function those of the modules that it calls.
 
     The keys of several modules begin with their names in the function.
     """
@@ -78,13 +78,13 @@ def modules_with_pre_hooks(function: Any) -> list[nn.Module]:
 
 
 @dataclass(frozen=True)
-class Belongings:
+class ModuleSnapshot:
     """What modules held at some time: the containers that it was in (their shelves), each with a copy."""
 
     kept: Sequence[tuple[nn.Module, type, Sequence[tuple[Any, Any]]]]
 
     @classmethod
-    def of(cls, function: Any) -> Belongings:
+    def of(cls, function: Any) -> ModuleSnapshot:
         """What all modules in reach hold now."""
         modules = [module for _, module in modules_in_reach(function)]
         return cls([(m, type(m), [(shelf, copied(shelf)) for shelf in shelves(m)]) for m in modules])
@@ -94,7 +94,7 @@ class Belongings:
         for shelf, copy in self._of_same_modules():
             put_back(shelf, copy)
 
-    def put_back_where(self, ids: Set[int]) -> None:
+    def restore_holding(self, ids: Set[int]) -> None:
         """Put back only what stood where now there are these tensors."""
         for shelf, copy in self._of_same_modules():
             if isinstance(copy, dict):
@@ -110,9 +110,9 @@ class Belongings:
 
 
 @contextmanager
-def restoring(function: Any) -> Iterator[Belongings]:
+def restoring(function: Any) -> Iterator[ModuleSnapshot]:
     """Put back whatever a run assigns and appends, so that converting leaves the user's model as it was."""
-    before = Belongings.of(function)
+    before = ModuleSnapshot.of(function)
     try:
         yield before
     finally:

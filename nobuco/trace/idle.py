@@ -1,6 +1,6 @@
 """Letting go of large tensors, while tracing, that nothing but the trace holds.
 
-The trace knows tensors by their identity, so it must hold each as long as the programme can come back to it. That it
+The trace knows tensors by their identity, so it must hold each as long as the program can come back to it. That it
 cannot is seen from the counts of references: none to the tensors of a memory but the trace's own. What such a tensor
 was is computed again where it is asked for (`ir.Samples`).
 """

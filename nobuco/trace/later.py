@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nobuco.ir import map_tensors, tensors
-from nobuco.trace.held import Belongings, held_tensors
+from nobuco.trace.held import ModuleSnapshot, held_tensors
 from nobuco.trace.memory import Watch
 from nobuco.trace.randomness import generators, keeping_random
 
@@ -19,7 +19,7 @@ _MOST_CALLS = 4
 
 @dataclass(frozen=True)
 class LaterCalls:
-    """The calls of a programme behind the one that is traced, with the same arguments.
+    """The calls of a program behind the one that is traced, with the same arguments.
 
     `before` is what its modules held before that one.
     """
@@ -27,7 +27,7 @@ class LaterCalls:
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    before: Belongings
+    before: ModuleSnapshot
 
     def used(self, made: Mapping[str, torch.Tensor]) -> set[str]:
         """The names of those tensors, put into modules by the traced call, that make a difference to a later one.
@@ -51,14 +51,14 @@ class LaterCalls:
         with _Reading({id(tensor) for tensor in kept.values()}) as reading:
             try:
                 reading.note(self.function(*args, **kwargs))
-            except Exception:  # PyTorch's own programme cannot be called again: there is no later call
+            except Exception:  # PyTorch's own program cannot be called again: there is no later call
                 reading.failed = True
         return reading
 
     def _without(self, made: Mapping[str, torch.Tensor]) -> _Reading:
         """One more call, before which nothing stands in the places of those tensors."""
         held = held_tensors(self.function)
-        self.before.put_back_where({id(held[name].tensor) for name in made if name in held})
+        self.before.restore_holding({id(held[name].tensor) for name in made if name in held})
         return self._watched({})
 
     def _still_held(self, kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Random generators, put back to what they were: running a programme again must draw the same, and leave no trace."""
+"""Random generators, put back to what they were: running a program again must draw the same, and leave no trace."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class KeepingGenerators(TorchFunctionMode):
 
 
 def generators(function: Any, given: Any) -> list[torch.Generator]:
-    """The generators that a call of a programme may draw from: its modules', its closure's, its arguments'."""
+    """The generators that a call of a program may draw from: its modules', its closure's, its arguments'."""
     held = [item for _, module in modules_in_reach(function) for _, item in inside(vars(module), set())]
     found = [*held, *around(function).values(), *leaves(given)]
     return list({id(item): item for item in found if isinstance(item, torch.Generator)}.values())

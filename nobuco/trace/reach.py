@@ -1,4 +1,4 @@
-"""What a programme reaches: the modules and tensors that a call of it may use."""
+"""What a program reaches: the modules and tensors that a call of it may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 
 def modules_in_reach(function: Any) -> list[tuple[str, nn.Module]]:
-    """All modules that a programme may call, with their paths, in which what `torch.compile` adds is left out."""
+    """All modules that a program may call, with their paths, in which what `torch.compile` adds is left out."""
     tops = [("", function)] if isinstance(function, nn.Module) else list(around(function).items())
     return [
         (".".join(part for part in f"{name}.{path}".split(".") if part not in ("", _COMPILED)), module)

@@ -111,7 +111,7 @@ class Record:
 
     @property
     def root(self) -> Any:
-        """The programme."""
+        """The program."""
         return self.frames[0].op
 
     @property
@@ -202,7 +202,7 @@ class Record:
         self._warnings.setdefault(message)
 
     def note_elsewhere(self, module: str) -> None:
-        """Note that the programme calls a module on another thread, where calls are not seen."""
+        """Note that the program calls a module on another thread, where calls are not seen."""
         self._elsewhere = self._elsewhere or module
 
     def note_baked(self, func: Any, given: Any) -> None:
@@ -258,7 +258,7 @@ class Record:
         self._noted.setdefault(message, set()).add(frozenset(frame.id for frame in self.frames[1:]))
 
     def graph(self, outputs: Any, kept: Mapping[int, Any]) -> Graph:
-        """What was recorded, once the programme is over.
+        """What was recorded, once the program is over.
 
         Raises:
             ConversionError: a tensor is nested, lies in memory as only oneDNN reads it, or has left the branch it
@@ -268,8 +268,8 @@ class Record:
             raise ConversionError("{}: a tensor {}".format(*self._foreign))
         if self._elsewhere:
             raise ConversionError(
-                f"the programme calls {self._elsewhere} on a thread of its own, where its calls are not seen; call it "
-                "on the thread that runs the programme"
+                f"the program calls {self._elsewhere} on a thread of its own, where its calls are not seen; call it "
+                "on the thread that runs the program"
             )
         (root,) = self.frames
         nodes = closed(root.children, [before for before, _ in self.states])

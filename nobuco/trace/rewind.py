@@ -1,4 +1,4 @@
-"""What a programme may change while it runs, to be put back: so that a call can be run again another way."""
+"""What a program may change while it runs, to be put back: so that a call can be run again another way."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class State:
         return self._of(memory, [shelf for shelf, _ in self.attributes])
 
     def restore(self, memory: Memory) -> None:
-        """Make the programme's memory what it was. Values made since keep their samples."""
+        """Make the program's memory what it was. Values made since keep their samples."""
         self.random.restore()
         for shelf, kept in self.attributes:
             put_back(shelf, kept)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from nobuco.ir import map_tensors, tensors, values
-from nobuco.trace.calls import is_told_below
+from nobuco.trace.calls import only_aten_is_meaningful
 from nobuco.trace.explore import both_sides, entry_state
 from nobuco.trace.held import modules_with_pre_hooks, own_tensors
 from nobuco.trace.reach import is_compiled, modules_in_reach
@@ -107,8 +107,8 @@ class Scopes:
             self._in_script.pop()[1].close()
 
     def _is_hidden(self, module: nn.Module) -> bool:
-        """Whether a module's call is none of the programme's: not recorded, or around the one that is compiled."""
-        return self._session.is_muted or is_told_below(type(module)) or is_compiled(module)
+        """Whether a module's call is none of the program's: not recorded, or around the one that is compiled."""
+        return self._session.is_muted or only_aten_is_meaningful(type(module)) or is_compiled(module)
 
     def _is_rebound(self, module: nn.Module) -> bool:
         """Whether other parameters stand in the place of a module's own."""

@@ -12,14 +12,14 @@ from torch.overrides import TorchFunctionMode
 from nobuco.ir import Node
 from nobuco.trace.idle import Idle
 from nobuco.trace.record import Record, Settled
-from nobuco.trace.sizes import Kept
+from nobuco.trace.sizes import SizeTracing
 from nobuco.trace.tensors import Tensors
 
 
 class Session:
     """One trace. `mode` records what runs under it; it is off inside its own handler, where it can be entered anew."""
 
-    def __init__(self, root: Any, mode: TorchFunctionMode, sizes: Kept, paths: int, settled: Settled) -> None:
+    def __init__(self, root: Any, mode: TorchFunctionMode, sizes: SizeTracing, paths: int, settled: Settled) -> None:
         self.mode = mode
         self.sizes = sizes
         self.record = Record(root, settled)

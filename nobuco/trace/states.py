@@ -35,7 +35,7 @@ _NOTHING = "nothing before the call"
 
 
 class States:
-    """The state of a programme, seen from before its call."""
+    """The state of a program, seen from before its call."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -91,7 +91,7 @@ class States:
         if not made:
             return set()
         with torch._C.DisableTorchFunction():
-            self._session.tensors.meet_held()  # so that what those calls write is put back, too
+            self._session.tensors.register_held()  # so that what those calls write is put back, too
         with self._session.muted():
             return later.used(made)
 
@@ -107,7 +107,7 @@ def _observed(changes: Sequence[Changed], nodes: Sequence[Node], outputs: Any) -
     """The ids of the values that something reads: a call, one side of a branch, the caller, or the next call's state.
 
     What nothing reads each call makes anew: a weight that a hook computes, kept features. But what a call writes in
-    place is there for another programme of the same module to read (one call puts a position back, another goes on).
+    place is there for another program of the same module to read (one call puts a position back, another goes on).
     """
     every = [node for top in nodes for node in top.walk()]
     read = {v.id for v in values(outputs)} | {v.id for node in every for v in node.inputs}

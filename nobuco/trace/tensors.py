@@ -1,4 +1,4 @@
-"""Which value each tensor has: those that calls have made, and those that the programme held before."""
+"""Which value each tensor has: those that calls have made, and those that the program held before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nobuco.trace.views import overlaps
 
 
 class Tensors:
-    """The tensors of a trace. `held` are those that modules hold before the programme runs, by name."""
+    """The tensors of a trace. `held` are those that modules hold before the program runs, by name."""
 
     def __init__(self, record: Record) -> None:
         self.memory = Memory()
@@ -70,7 +70,7 @@ class Tensors:
         return self.memory.hold(tensor, twin.value, View(twin, torch.Tensor.detach, (twin.tensor,), {}, 0))
 
     def first_value(self, tensor: torch.Tensor) -> Value:
-        """The value that a tensor which the programme did not make had when the trace first met it."""
+        """The value that a tensor which the program did not make had when the trace first met it."""
         if id(tensor) not in self._first:
             name, held = self._named.get(id(tensor), ("", None))
             kind = held.kind if held is not None else ValueKind.CONSTANT
@@ -83,15 +83,15 @@ class Tensors:
         slot = self.memory.find(tensor)
         return slot is not None and not slot.stale
 
-    def meet_held(self) -> None:
+    def register_held(self) -> None:
         """Give each tensor that modules hold its value now, not first inside a branch."""
         for held in self.held.values():
             self.value_of(held.tensor)
 
     # -- new tensors --------------------------------------------------------------------------------------
 
-    def admit(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Make an argument an input of the graph; returns the copy that the programme shall see."""
+    def add_input(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Make an argument an input of the graph; returns the copy that the program shall see."""
         copy = tensor.detach().clone()
         if tensor.requires_grad:
             copy.requires_grad_()

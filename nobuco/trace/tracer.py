@@ -1,4 +1,4 @@
-"""The tracer: runs a programme once, eagerly, and records each public PyTorch call with its real values."""
+"""The tracer: runs a program once, eagerly, and records each public PyTorch call with its real values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nobuco.trace.calls import (
     is_decision,
     is_query,
     is_repeatable,
-    is_told_below,
     is_uninitialised,
     name_of,
+    only_aten_is_meaningful,
     original_of,
     overload_of,
     placeless,
@@ -40,13 +40,13 @@ from nobuco.trace.record import NOTHING_SETTLED, TRUTH, Settled
 from nobuco.trace.scopes import Scopes
 from nobuco.trace.session import Session
 from nobuco.trace.site import in_check_of_arguments
-from nobuco.trace.sizes import Kept
+from nobuco.trace.sizes import SizeTracing
 from nobuco.trace.sizes.counting import Count, as_many, recounted
 from nobuco.trace.sizes.recorder import SizeRecorder
 from nobuco.trace.states import States
 from nobuco.trace.traceable import is_traceable
 from nobuco.trace.views import fill, is_basic, is_onto_itself, overlaps
-from nobuco.trace.writes import spread, view_by, write_places, written_slots
+from nobuco.trace.writes import propagate_write, view_by, write_places, written_slots
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def trace(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    sizes: Kept = Kept.NONE,
+    sizes: SizeTracing = SizeTracing.OFF,
     paths: int = 0,
     count: Count | None = None,
     settled: Settled = NOTHING_SETTLED,
@@ -94,7 +94,7 @@ def traced(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    sizes: Kept = Kept.NONE,
+    sizes: SizeTracing = SizeTracing.OFF,
     paths: int = 0,
     count: Count | None = None,
     settled: Settled = NOTHING_SETTLED,
@@ -112,7 +112,7 @@ def _traced(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    sizes: Kept,
+    sizes: SizeTracing,
     paths: int,
     count: Count | None,
     settled: Settled,
@@ -121,7 +121,7 @@ def _traced(
     session = tracer.session
     try:
         session.memory.meet(generators(function, (args, kwargs)))
-        own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.admit(t), (tuple(args), dict(kwargs)))
+        own_args, own_kwargs = map_tensors(lambda t, _: session.tensors.add_input(t), (tuple(args), dict(kwargs)))
         with (
             restoring(function) as before,
             session.tensors.putting_back(),
@@ -145,7 +145,7 @@ class Tracer(TorchFunctionMode):
     def __init__(
         self,
         root: Any,
-        sizes: Kept = Kept.NONE,
+        sizes: SizeTracing = SizeTracing.OFF,
         paths: int = 0,
         count: Count | None = None,
         settled: Settled = NOTHING_SETTLED,
@@ -165,10 +165,10 @@ class Tracer(TorchFunctionMode):
             yield
 
     def run_root(self, call: Callable[[], Any]) -> Any:
-        """Run the programme."""
+        """Run the program."""
         if self.session.explores:
             with torch._C.DisableTorchFunction():
-                self.session.tensors.meet_held()
+                self.session.tensors.register_held()
                 self.session.record.frame.entry = entry_state(self.session, self.session.record.root)
         return both_sides(self.session, call, call())
 
@@ -188,7 +188,7 @@ class Tracer(TorchFunctionMode):
                 return (func.__wrapped__ if is_traceable(func) else func)(*args, **kwargs)
         if is_query(func):
             return self._sizes.answer(func, args, kwargs)
-        if is_told_below(func):
+        if only_aten_is_meaningful(func):
             return self._run_below(func, args, kwargs)
         asked = question(func)
         if asked is not None:
@@ -238,7 +238,7 @@ class Tracer(TorchFunctionMode):
         if not produced and not written:
             return self._taken_into_python(func, given, result, calls)
         if not written and all(known.is_current(t) for t in produced):
-            if name_of(func) != "contiguous" or self.session.sizes is Kept.NONE:
+            if name_of(func) != "contiguous" or self.session.sizes is SizeTracing.OFF:
                 return result  # it gave back what it was given: `to` the same dtype, dropout at rest
             with torch._C.DisableTorchFunction():  # at another size it may give a copy: a call of its own at each
                 result = result.view_as(result)
@@ -324,7 +324,7 @@ class Tracer(TorchFunctionMode):
                 idle.note(value, tensor)
         with idle.held_back():
             for slot in written:
-                spread(self.session, slot)
+                propagate_write(self.session, slot)
         idle.let_go_now_and_then()
 
     def _take_form(self, tensor: torch.Tensor, form: Form) -> torch.Tensor:

@@ -11,7 +11,7 @@ from nobuco.ir import tensors
 from nobuco.trace.calls import name_of
 from nobuco.trace.memory import Memory, Slot, View, same_place, storage
 from nobuco.trace.session import Session
-from nobuco.trace.sizes import Kept
+from nobuco.trace.sizes import SizeTracing
 from nobuco.trace.views import aliasing, counted, overlaps, places_of, rewriting
 
 
@@ -39,7 +39,7 @@ def view_by(memory: Memory, tensor: torch.Tensor, func: Any, call: Any, position
     return None
 
 
-def spread(session: Session, slot: Slot) -> None:
+def propagate_write(session: Session, slot: Slot) -> None:
     """After a write to `slot`: rewrite the bases that it is a view of, and mark all other views stale."""
     memory = session.memory
     fresh = {id(slot)}
@@ -65,7 +65,7 @@ def write_places(session: Session, tensor: torch.Tensor, key: Any, value: Any) -
         slot = slot.view.base
     if overlaps(slot.tensor):
         return False
-    numbers = places_of(views) if session.sizes is Kept.NONE else None
+    numbers = places_of(views) if session.sizes is SizeTracing.OFF else None
     base = slot.tensor
     with session.mode:
         places = (counted(views, base) if numbers is None else numbers)[key]
@@ -82,7 +82,7 @@ def _rewritten_base(session: Session, written: Slot, view: View) -> Slot:
     while overlaps(views[0].base.tensor) and views[0].base.view is not None:
         views.insert(0, views[0].base.view)
     base = views[0].base
-    rewrite = rewriting(views, written.tensor, session.sizes is not Kept.NONE)
+    rewrite = rewriting(views, written.tensor, session.sizes is not SizeTracing.OFF)
     before = memory.samples[base.value.id]
     memory.hold(before, base.value)
     with session.mode:

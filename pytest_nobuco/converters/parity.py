@@ -19,7 +19,7 @@ import torch
 import nobuco
 from nobuco.bridge import to_numpy
 from nobuco.builtin import find_converter
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.parity import Difference, Tolerance, compare, default_tolerance
 from nobuco.registry import Converter
 from nobuco.report.data import Report, report_to_dict

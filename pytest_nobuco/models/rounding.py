@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Rounding(TorchDispatchMode):
-    """Moves what each ATen call gives. What is a whole number is exact in most programmes, and stays."""
+    """Moves what each ATen call gives. What is a whole number is exact in most programs, and stays."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 
 
 def _undelegated(data: bytes) -> Any:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 LAST = (ChannelOrder.TENSORFLOW,)
 NAN, INF = math.nan, math.inf

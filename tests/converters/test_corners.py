@@ -19,10 +19,10 @@ SCALAR = torch.tensor(1.5)
 WIDE = torch.tensor([-8.0, 8.0, 0.0, float("inf"), float("nan"), 7.5])
 
 
-def assert_same(programme, *args):
-    expected = programme(*(t.clone() for t in args))
+def assert_same(program, *args):
+    expected = program(*(t.clone() for t in args))
     model = nobuco.pytorch_to_keras(
-        programme,
+        program,
         [t.clone() for t in args],
         inputs_channel_order=PYTORCH,
         outputs_channel_order=PYTORCH,
@@ -47,10 +47,10 @@ OUT_OF_RANGE = {
 }
 
 
-@pytest.mark.parametrize("programme", OUT_OF_RANGE.values(), ids=OUT_OF_RANGE.keys())
+@pytest.mark.parametrize("program", OUT_OF_RANGE.values(), ids=OUT_OF_RANGE.keys())
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8])
-def test_numbers_that_a_type_does_not_hold(programme, dtype):
-    assert_same(programme, BYTES.to(dtype))
+def test_numbers_that_a_type_does_not_hold(program, dtype):
+    assert_same(program, BYTES.to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64])
@@ -81,12 +81,12 @@ def test_bits_of_another_type(dtype):
 
 
 def test_writing_bits_of_another_type():
-    def programme(x):
+    def program(x):
         y = x * 1
         y.view(torch.int32).add_(1)
         return y
 
-    assert_same(programme, X)
+    assert_same(program, X)
 
 
 @pytest.mark.parametrize("divisor", [float("inf"), -float("inf"), 0.0, 2.5])
@@ -115,9 +115,9 @@ NO_DIMENSIONS = {
 }
 
 
-@pytest.mark.parametrize("programme", NO_DIMENSIONS.values(), ids=NO_DIMENSIONS.keys())
-def test_no_dimensions(programme):
-    assert_same(programme, SCALAR)
+@pytest.mark.parametrize("program", NO_DIMENSIONS.values(), ids=NO_DIMENSIONS.keys())
+def test_no_dimensions(program):
+    assert_same(program, SCALAR)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
@@ -151,10 +151,10 @@ KEYWORDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("programme", "x"), KEYWORDS.values(), ids=KEYWORDS.keys())
-def test_keywords(programme, x):
-    expected = programme(x.clone())
+@pytest.mark.parametrize(("program", "x"), KEYWORDS.values(), ids=KEYWORDS.keys())
+def test_keywords(program, x):
+    expected = program(x.clone())
     model = nobuco.pytorch_to_keras(
-        programme, [x], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
+        program, [x], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
     )
     np.testing.assert_allclose(model(x.numpy()), expected.numpy(), rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 LAST = (ChannelOrder.TENSORFLOW,)
 Z = torch.randn(2, 3, 4, dtype=torch.complex64)

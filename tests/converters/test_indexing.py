@@ -12,7 +12,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from tests.converters.ops import check_dynamic, ops_of, shapes_given
 from tests.sizes import check_sizes
 

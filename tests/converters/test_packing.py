@@ -95,27 +95,27 @@ def test_packed_in_tflite(constant):
 def test_states_that_are_given_and_projections():
     cells = nn.LSTM(3, 4, proj_size=2, bidirectional=True)
 
-    def programme(x, lengths, h, c):
+    def program(x, lengths, h, c):
         packed, (h, c) = cells(pack_padded_sequence(x, lengths, enforce_sorted=False), (h, c))
         return pad_packed_sequence(packed)[0], h, c
 
     args = torch.randn(6, 3, 3), torch.tensor([2, 6, 4]), torch.randn(2, 3, 2), torch.randn(2, 3, 4)
-    model = convert(programme, *args)
+    model = convert(program, *args)
     others = torch.randn(6, 3, 3), torch.tensor([3, 1, 5]), *args[2:]
-    assert_same(in_order(model([t.numpy() for t in others])), programme(*others))
+    assert_same(in_order(model([t.numpy() for t in others])), program(*others))
 
 
 def test_what_is_left_packed():
     cells = nn.GRU(3, 4)
 
-    def programme(x, y, z):
+    def program(x, y, z):
         packed, last = cells(pack_sequence([x, y, z]))
         return packed.data.mean(0), last
 
     args = torch.randn(5, 3), torch.randn(3, 3), torch.randn(2, 3)
-    model = convert(programme, *args)
+    model = convert(program, *args)
     others = [torch.randn_like(t) for t in args]
-    assert_same(in_order(model([t.numpy() for t in others])), programme(*others))
+    assert_same(in_order(model([t.numpy() for t in others])), program(*others))
 
 
 @pytest.mark.parametrize(
@@ -126,11 +126,11 @@ def test_sequences_are_padded_to_the_longest(check, options):
 
 
 def test_sequences_as_long_as_values_say():
-    def programme(x, n):
+    def program(x, n):
         return pad_sequence([row[:length] for row, length in zip(x, n)], batch_first=True)
 
     args = torch.randn(2, 5), torch.tensor([2, 4])
-    model = convert(programme, *args)
+    model = convert(program, *args)
     for lengths in ([1, 3], [5, 5], [3, 0]):
         others = torch.randn(2, 5), torch.tensor(lengths)
-        assert_same(in_order(model([t.numpy() for t in others])), (programme(*others),))
+        assert_same(in_order(model([t.numpy() for t in others])), (program(*others),))

@@ -11,7 +11,7 @@ import torch
 
 import nobuco
 from nobuco.export.running import run_tflite
-from nobuco.export.tflite import to_tflite
+from nobuco.export.tflite_file import to_tflite
 
 FAMILIES = [name for name in dir(torch.special) if "polynomial" in name]
 PLACES = (0.0, 0.3, -0.7, 1.0, -1.0, 0.999, 1.5, -2.5, 20.0, -90.0, math.inf, -math.inf, math.nan)

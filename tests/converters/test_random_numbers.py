@@ -26,7 +26,7 @@ def converted(function, *args):
 
 
 def drawn(function, *args):
-    """What a converted programme gives, checked to be another thing the next time, of PyTorch's shape and dtype."""
+    """What a converted program gives, checked to be another thing the next time, of PyTorch's shape and dtype."""
     tf.random.set_seed(0)
     model = converted(function, *args)
     feeds = [x.numpy() for x in args]

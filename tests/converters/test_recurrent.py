@@ -112,7 +112,7 @@ def test_steps_in_a_turn(count, bytes_of_state, expected):
 def test_dynamic_batch_and_length(kind):
     import nobuco
     from nobuco import ChannelOrder
-    from nobuco.export.tflite import run_tflite, to_tflite
+    from nobuco.export.tflite_file import run_tflite, to_tflite
 
     module, x = kind(5, 4, batch_first=True).eval(), torch.randn(2, LONG, 5)
     order = ChannelOrder.PYTORCH
@@ -134,7 +134,7 @@ def test_tflite_keeps_no_state_between_runs(steps):
     from ai_edge_litert.interpreter import Interpreter
 
     import nobuco
-    from nobuco.export.tflite import to_tflite
+    from nobuco.export.tflite_file import to_tflite
 
     x = torch.randn(1, steps, 5)
     model = nobuco.pytorch_to_keras(nn.LSTM(5, 4, batch_first=True).eval(), [x], verbose=False)

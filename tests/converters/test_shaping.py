@@ -112,7 +112,7 @@ def test_channels_last_for_a_linear_layer_costs_nothing(check):
             return self.conv(self.linear(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
     from nobuco import ChannelOrder
-    from nobuco.export.tflite import to_tflite
+    from nobuco.export.tflite_file import to_tflite
     from tests.converters.ops import tflite_ops
 
     model = check(Block(), X, orders=[ChannelOrder.TENSORFLOW])

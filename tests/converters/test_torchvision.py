@@ -10,7 +10,7 @@ import nobuco
 from conformance.torchvision_models import torchvision
 from nobuco import ChannelOrder, NobucoWarning
 from nobuco.bridge import flat_outputs
-from nobuco.export.tflite import run_tflite, to_tflite
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 ops, detection = torchvision().ops, torchvision().models.detection
 

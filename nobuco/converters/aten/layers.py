@@ -1,4 +1,4 @@
-"""What networks are made of, as the ATen calls that exported programmes and TorchScript make by themselves."""
+"""What networks are made of, as the ATen calls that exported programs and TorchScript make by themselves."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the traced programme. `number` is unique in its graph; what bears a name of `NodeReport` is that.
+    """One call of the traced program. `number` is unique in its graph; what bears a name of `NodeReport` is that.
 
     `place` is its label with the whole path of the module that it is or was made in.
     """

@@ -1,6 +1,6 @@
 """Calls that give as many elements as their arguments' values say, and running them so that they give others.
 
-How many pass a threshold, or stay after `nms`, is known only when a model runs. A programme that is run again with
+How many pass a threshold, or stay after `nms`, is known only when a model runs. A program that is run again with
 some of them left out, or with more, shows which of its sizes and decisions follow from that.
 """
 

@@ -23,7 +23,7 @@ from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.guesses import dividing
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
-from nobuco.trace.sizes.numbers import Kept
+from nobuco.trace.sizes.numbers import SizeTracing
 from nobuco.trace.sizes.reruns import (
     BATCHES,
     MULTIPLES,
@@ -76,7 +76,7 @@ def trace_dynamic(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     inputs: Sequence[Input],
-    sizes: Kept = Kept.ALL,
+    sizes: SizeTracing = SizeTracing.ALL,
     paths: int = 0,
     stands_for_all: Callable[[Node], bool] = lambda node: False,
     validate_on: Sequence[Any] | None = (),
@@ -90,7 +90,7 @@ def trace_dynamic(
     """
     resizes = any(None in given.shape for given in inputs)
     started = time.perf_counter()
-    kept = sizes if resizes else Kept.NONE
+    kept = sizes if resizes else SizeTracing.OFF
     graph = trace(function, args, kwargs, kept, paths)
     if not resizes and counts(graph):
         kept = sizes
@@ -195,7 +195,7 @@ class _Learner:
         if (self.resizes and not filled) or (story.recounted_apart and not same):
             return None
         runs = tuple(seen_by(story.graph, one) for one in same)
-        return inferred(replace(story.graph, runs=runs), same, self.program.options["sizes"] is Kept.ALL)
+        return inferred(replace(story.graph, runs=runs), same, self.program.options["sizes"] is SizeTracing.ALL)
 
     def _further(self, story: Story, learnt: Inferred | None) -> list[Rerun]:
         """Runs to make besides: where it is open which axis decides, of one axis at a time; and to check formulas."""

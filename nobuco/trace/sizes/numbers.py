@@ -22,11 +22,11 @@ from nobuco.ir import Value
 from nobuco.trace.site import is_library
 
 
-class Kept(Enum):
+class SizeTracing(Enum):
     """Which sizes remember where they come from: none, those that `nobuco.shape` is asked for, or all."""
 
-    NONE = "none"
-    ASKED = "asked"
+    OFF = "off"
+    EXPLICIT = "explicit"
     ALL = "all"
 
 

@@ -12,7 +12,7 @@ import torch
 from nobuco.ir import Value
 from nobuco.trace.calls import name_of
 from nobuco.trace.session import Session
-from nobuco.trace.sizes.numbers import COMPARISONS, NEGATED, Kept, TracedInt, plain, size_of, traced_number
+from nobuco.trace.sizes.numbers import COMPARISONS, NEGATED, SizeTracing, TracedInt, plain, size_of, traced_number
 from nobuco.trace.traceable import asks_for_sizes
 
 
@@ -100,7 +100,9 @@ class SizeRecorder:
 
     def _keeps_sizes(self) -> bool:
         kept = self._session.sizes
-        return kept is Kept.ALL or (kept is Kept.ASKED and asks_for_sizes(self._session.record.frame.op))
+        return kept is SizeTracing.ALL or (
+            kept is SizeTracing.EXPLICIT and asks_for_sizes(self._session.record.frame.op)
+        )
 
     def _is_live(self, leaf: Any) -> bool:
         slot = self._session.memory.find(leaf) if isinstance(leaf, torch.Tensor) else None

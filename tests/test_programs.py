@@ -1,4 +1,4 @@
-"""Every kind of programme that PyTorch has, each compared with PyTorch itself and left as it was."""
+"""Every kind of program that PyTorch has, each compared with PyTorch itself and left as it was."""
 
 from __future__ import annotations
 
@@ -157,8 +157,8 @@ class TestCallables:
             def run(self, x):
                 return self.net(x)
 
-        for programme in (Pipeline(), Pipeline().run):
-            keras_model = assert_converts(programme, IMAGE)
+        for program in (Pipeline(), Pipeline().run):
+            keras_model = assert_converts(program, IMAGE)
             assert {"net.conv", "net.head.0"} <= set(layer_names(keras_model))
 
     def test_a_function_around_functions_around_modules(self):
@@ -179,13 +179,13 @@ class TestGraphs:
         keras_model = assert_converts(torch.fx.symbolic_trace(net), IMAGE)
         assert {"conv", "bn", "head.0"} <= set(layer_names(keras_model))
 
-    def test_an_exported_programme(self, net):
+    def test_an_exported_program(self, net):
         exported = torch.export.export(net, (IMAGE,))
         keras_model = assert_converts(exported, IMAGE, reference=net)
         assert {"conv.weight", "bn.running_mean"} <= set(layer_names(keras_model))
         assert len(keras_model.trainable_weights) == len(list(net.parameters()))
 
-    def test_an_exported_programme_remembers_its_lines(self, net):
+    def test_an_exported_program_remembers_its_lines(self, net):
         _, report = convert(torch.export.export(net, (IMAGE,)), IMAGE)
         first = Net.forward.__code__.co_firstlineno
         lines = {node.name: node.invoked.line for node in report.walk() if node.invoked.file == __file__}
@@ -193,22 +193,22 @@ class TestGraphs:
         assert lines["torch.ops.aten.add_.Tensor"] == first + 2
         assert lines["torch.ops.aten.linear.default"] == first + 3
 
-    def test_an_exported_programme_in_core_aten(self, net):
+    def test_an_exported_program_in_core_aten(self, net):
         exported = torch.export.export(net, (IMAGE,)).run_decompositions()
         assert_converts(exported, IMAGE, reference=net)
 
-    def test_an_exported_programme_brings_its_arguments_with_it(self, net):
+    def test_an_exported_program_brings_its_arguments_with_it(self, net):
         keras_model, report = convert(torch.export.export(net, (IMAGE,)))
         assert report.ok
         assert_matches(keras_model, net, IMAGE)
 
-    def test_an_exported_programme_with_a_dynamic_axis(self, net):
+    def test_an_exported_program_with_a_dynamic_axis(self, net):
         exported = torch.export.export(net, (IMAGE,), dynamic_shapes=({0: torch.export.Dim("batch", max=64)},))
         keras_model, report = convert(exported, IMAGE, input_shapes={IMAGE: (None, 3, 8, 8)})
         assert report.ok and report.warnings == () and keras_model.output.shape == (None, 4)
         assert_matches(keras_model, net, torch.rand(5, 3, 8, 8))
 
-    def test_an_exported_programme_with_state(self):
+    def test_an_exported_program_with_state(self):
         keras_model, _ = convert(torch.export.export(Counter(), (ROW,)))
         calls = [np.asarray(keras_model(ROW.numpy())) for _ in range(3)]
         np.testing.assert_allclose(calls, [ROW, ROW * 2, ROW * 3], rtol=1e-6)
@@ -240,11 +240,11 @@ class TestGraphs:
         assert report.model == "classifier"
         assert_matches(keras_model, net, IMAGE)
 
-    def test_files_that_hold_no_programme(self, net, tmp_path):
+    def test_files_that_hold_no_program(self, net, tmp_path):
         with pytest.raises(nobuco.InputError, match=r"'.*nowhere\.pt2', where no file is"):
             convert(tmp_path / "nowhere.pt2", IMAGE)
         torch.save(net.state_dict(), tmp_path / "weights.pt")
-        with pytest.raises(nobuco.InputError, match=r"holds no programme .* or the module with its weights loaded"):
+        with pytest.raises(nobuco.InputError, match=r"holds no program .* or the module with its weights loaded"):
             convert(tmp_path / "weights.pt", IMAGE)
 
 
@@ -345,11 +345,11 @@ class TestScripts:
             def forward(self, x):
                 return self.inner(x)
 
-        programmes = (function, Net())
+        programs = (function, Net())
         before = torchs_state()
-        for programme in programmes:
+        for program in programs:
             with pytest.raises(RuntimeError):
-                convert(programme, ROW)
+                convert(program, ROW)
             assert torchs_state() == before
 
 
@@ -428,7 +428,7 @@ class TestWrappers:
 
         assert_converts(Proxy(), ROW, reference=lambda x: F.relu(x) * 2)
 
-    def test_an_error_that_the_programme_catches(self):
+    def test_an_error_that_the_program_catches(self):
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -564,12 +564,12 @@ class TestTransforms:
             def backward(ctx, grad):
                 return grad
 
-        def programme(x):
+        def program(x):
             y, positive = Scaled.apply(x, 3)
             z = y * 1
             return Written.apply(z) + z, positive
 
-        assert_converts(programme, ROW)
+        assert_converts(program, ROW)
 
     def test_a_converter_for_an_autograd_function_is_one_for_the_function_around_it(self):
         class Clamp(torch.autograd.Function):
@@ -705,11 +705,11 @@ class TestTransforms:
     ids=["export", "script", "vmap"],
 )
 def test_in_tflite_without_flex(make):
-    from nobuco.export.tflite import run_tflite, to_tflite
+    from nobuco.export.tflite_file import run_tflite, to_tflite
 
-    programme = make()
-    x = IMAGE[:, None] if not isinstance(programme, (nn.Module, torch.export.ExportedProgram)) else IMAGE
-    keras_model, _ = convert(programme, x)
+    program = make()
+    x = IMAGE[:, None] if not isinstance(program, (nn.Module, torch.export.ExportedProgram)) else IMAGE
+    keras_model, _ = convert(program, x)
     with torch.no_grad():
         expected = Net().eval()(IMAGE)
     (got,) = run_tflite(to_tflite(keras_model), [x.numpy()])
@@ -724,13 +724,13 @@ class TestDispatcher:
         assert_converts(lambda x: aten.add(aten.add.Tensor(x, x), 1) + aten.relu_(x.clone()), ROW)
 
     def test_a_write_through_a_view(self):
-        def programme(x):
+        def program(x):
             y = x.clone()
             torch.ops.aten.mul_.Tensor(torch.ops.aten.select.int(y, 1, 0), torch.tensor(3.0))
             torch.ops.aten.slice.Tensor(y, 1, 1, 3).zero_()
             return y
 
-        assert_converts(programme, ROW)
+        assert_converts(program, ROW)
 
     def test_where_a_tensor_lives_means_nothing(self):
         aten = torch.ops.aten
@@ -740,7 +740,7 @@ class TestDispatcher:
 class TestContexts:
     def test_grad_modes_nested(self, net):
         @torch.inference_mode()
-        def programme(x):
+        def program(x):
             with torch.no_grad():
                 y = net(x)
                 with torch.enable_grad(), torch.inference_mode(False):
@@ -748,9 +748,9 @@ class TestContexts:
                 y[:, 0] = 0
             return y + z
 
-        assert_converts(programme, IMAGE)
+        assert_converts(program, IMAGE)
         with torch.inference_mode():
-            assert_converts(programme, IMAGE.clone())
+            assert_converts(program, IMAGE.clone())
 
     def test_autocast(self, net):
         class Cast(nn.Module):
@@ -768,29 +768,29 @@ class TestContexts:
     def test_autocast_is_kept_to_its_block(self):
         linear = nn.Linear(4, 4)
 
-        def programme(x):
+        def program(x):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 y = linear(x)
                 with torch.autocast("cpu", enabled=False):
                     z = linear(y.float())
             return y.float() + z + linear(x)
 
-        keras_model, report = convert(programme, ROW, validation_tolerance=BFLOAT16)
+        keras_model, report = convert(program, ROW, validation_tolerance=BFLOAT16)
         assert report.ok
         opened = [node for node in report.walk() if node.opened]
         assert [node.name for node in opened] == ["torch.nn.functional.linear"], "the two others are as ever"
         assert "torch.ops.aten._to_copy.default" in {call.name for call in opened[0].children}
-        assert_matches(keras_model, programme, ROW, atol=BFLOAT16)
+        assert_matches(keras_model, program, ROW, atol=BFLOAT16)
 
     def test_autocast_of_what_is_composed(self):
-        def programme(x):
+        def program(x):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 return torch.einsum("bi,bj->ij", x, x), F.mse_loss(x, x.bfloat16() * 2)
 
-        keras_model, report = convert(programme, ROW)
+        keras_model, report = convert(program, ROW)
         assert report.ok, report.first_bad()
         with torch.no_grad():
-            product, loss = programme(ROW)
+            product, loss = program(ROW)
         ours = keras_model(ROW.numpy())
         assert [x.dtype.name for x in ours] == ["bfloat16", "float32"]
         np.testing.assert_allclose(np.asarray(ours[0], np.float32), product.float(), rtol=1e-2, atol=1e-2)
