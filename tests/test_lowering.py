@@ -338,8 +338,12 @@ def test_a_model_without_such_operations_is_left_as_it_is():
         (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), real(1, 5, 8), 20),
         (lambda x: (x - x.mean()) ** 2, real(1, 3, 8, 8), 40),
         (lambda x: torch.zeros(3, 1, 1) - x, real(1, 3, 8, 8), 60),  # TFLite's quantiser ends the process at its zeros
+        (nn.GroupNorm(1, 4), real(1, 4, 8, 8), 60),  # and here at those of the bias
+        (nn.GroupNorm(2, 4), real(1, 4, 8, 8), 60),
+        (lambda x: x.repeat(1, 2, 1, 3), real(1, 4, 8, 8), 60),
+        (lambda x: (x.argmax(1) + 1).float(), real(1, 4, 8, 8), 60),
     ],
-    ids=["normalisation", "attention", "squares", "zero minus"],
+    ids=["normalisation", "attention", "squares", "zero minus", "one group", "two groups", "copies", "places"],
 )
 def test_activations_of_16_bits(network, example, decibels):
     network = network.eval() if isinstance(network, nn.Module) else network
@@ -347,8 +351,14 @@ def test_activations_of_16_bits(network, example, decibels):
     model = nobuco.pytorch_to_keras(
         network, [example], inputs_channel_order=order, outputs_channel_order=order, verbose=False
     )
-    samples = [torch.randn(example.shape).numpy() for _ in range(16)]
+    samples = [example.numpy(), *(torch.randn(example.shape).numpy() for _ in range(16))]
     (found,) = run_tflite(to_tflite(model, precision="int16x8", representative=samples), [example.numpy()])
     with torch.no_grad():
         expected = network(example).numpy()
     assert 10 * np.log10((expected**2).sum() / max(((found - expected) ** 2).sum(), 1e-30)) > decibels
+
+
+def test_integers_are_never_asked_for_nan():
+    model = nobuco.pytorch_to_keras(lambda x: x.argmax(1), [real(1, 4, 8, 8)], verbose=False)
+    data = to_tflite(model, precision="int8", representative=[real(1, 8, 8, 4).numpy()])
+    assert sorted(nobuco.export.tflite_operations(data)) == ["ARG_MAX", "QUANTIZE"]

@@ -186,6 +186,8 @@ def group_norm(
     """
     channels = input.shape[axis(input, 1)]
     over = axes(input, range(2, rank(input))) if rank(input) > 2 else []
+    if num_groups == 1:  # no channel is told from another
+        return normalized_by_channel(input, [axis(input, 1), *over], 1, weight, bias, eps)
     return normalized_by_channel(input, over, channels // num_groups, weight, bias, eps)
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from nobuco.export.lowering import (
     bits,
     complex_numbers,
+    finite,
     functions,
     half_precision,
     integers,
@@ -21,8 +22,8 @@ from nobuco.export.lowering import (
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
-# By precision, what else is done: its arithmetic lacks more.
-_OF_PRECISION = {"int16x8": (sixteen_bits,)}
+# By precision, what comes before: its numbers are others, and its arithmetic lacks more.
+_OF_PRECISION = {"int8": (finite,), "int16x8": (finite, sixteen_bits)}
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
