@@ -82,6 +82,20 @@ class Options:
 def add_options(parser: pytest.Parser) -> None:
     """Declare every `--nobuco-*` option and `nobuco_*` ini key."""
     group = parser.getgroup("nobuco", "PyTorch to Keras and TFLite (nobuco)")
+    _add_models(group)
+    _add_matrix(group)
+    _add_bounds(group)
+    _add_converters(group)
+    add_baseline_options(group)
+    add_part_options(group)
+    add_isolation_options(group)
+    add_backend_options(parser, group)
+    add_latency_options(group)
+    _add_ini(parser)
+
+
+def _add_models(group: pytest.OptionGroup) -> None:
+    """Which models, and on what they are run."""
     group.addoption(
         "--nobuco-model",
         action=InOrder,
@@ -115,6 +129,34 @@ def add_options(parser: pytest.Parser) -> None:
         "example_inputs(), or the inputs that stand in front of all models.",
     )
     group.addoption(
+        "--nobuco-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of random weights and inputs (default: 0)",
+    )
+    group.addoption(
+        "--nobuco-fuzz",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="run each converted model on N inputs that Hypothesis draws, of other sizes where axes are dynamic, and "
+        "show the smallest that fails",
+    )
+    group.addoption(
+        "--nobuco-try",
+        action="append",
+        default=[],
+        type=_input,
+        metavar="SPEC",
+        help="run the converted model on this input, too; once per input, in order. What --nobuco-fuzz finds is so "
+        "run again.",
+    )
+
+
+def _add_matrix(group: pytest.OptionGroup) -> None:
+    """In which forms each is converted and run."""
+    group.addoption(
         "--nobuco-order",
         action="append",
         default=[],
@@ -143,6 +185,10 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="a first look: of the matrix one pair of channel orders, as Keras and TFLite",
     )
+
+
+def _add_bounds(group: pytest.OptionGroup) -> None:
+    """How far the outputs may be off."""
     group.addoption(
         "--nobuco-max-abs-diff",
         type=_bound,
@@ -170,36 +216,14 @@ def add_options(parser: pytest.Parser) -> None:
         f"differences have no bound (default: {', '.join(f'{name} {least:g}' for name, least in QUANTISED.items())})",
     )
     group.addoption(
-        "--nobuco-seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="seed of random weights and inputs (default: 0)",
+        "--nobuco-strict-nodes",
+        action="store_true",
+        help="fail where a call of a model is imprecise by itself, though the outputs are within their bounds",
     )
-    group.addoption(
-        "--nobuco-fuzz",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="run each converted model on N inputs that Hypothesis draws, of other sizes where axes are dynamic, and "
-        "show the smallest that fails",
-    )
-    group.addoption(
-        "--nobuco-try",
-        action="append",
-        default=[],
-        type=_input,
-        metavar="SPEC",
-        help="run the converted model on this input, too; once per input, in order. What --nobuco-fuzz finds is so "
-        "run again.",
-    )
-    group.addoption(
-        "--nobuco-report",
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="write a report of the models, converters and latencies here: .json, .html or .md; repeatable",
-    )
+
+
+def _add_converters(group: pytest.OptionGroup) -> None:
+    """Registered converters, known gaps and reports."""
     group.addoption(
         "--nobuco-converters",
         action="append",
@@ -233,15 +257,16 @@ def add_options(parser: pytest.Parser) -> None:
         "behind '::'. Strict: what passes is a failure until its line goes. Repeatable.",
     )
     group.addoption(
-        "--nobuco-strict-nodes",
-        action="store_true",
-        help="fail where a call of a model is imprecise by itself, though the outputs are within their bounds",
+        "--nobuco-report",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="write a report of the models, converters and latencies here: .json, .html or .md; repeatable",
     )
-    add_baseline_options(group)
-    add_part_options(group)
-    add_isolation_options(group)
-    add_backend_options(parser, group)
-    add_latency_options(group)
+
+
+def _add_ini(parser: pytest.Parser) -> None:
+    """What an ini file may say."""
     for bound in ("max_abs_diff", "max_rel_diff", "min_snr"):
         option = f"--nobuco-{bound.replace('_', '-')}"
         parser.addini(f"nobuco_{bound}", f"as {option}, which overrides it", type=_FLOAT, default=None)
