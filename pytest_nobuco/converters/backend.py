@@ -25,7 +25,7 @@ from nobuco.registry import (
     operation_name,
     operator_named,
 )
-from pytest_nobuco.converters.builtin_samples import (
+from pytest_nobuco.converters.builtin_facts import (
     FREE_AXES,
     IN_BLOCKS,
     LEFT_OUT,

@@ -1,14 +1,11 @@
-"""What PyTorch's OpInfo does not say of the built-in converters: samples, and which axes are never free.
+"""Samples of built-in converters beyond what PyTorch's OpInfo has.
 
 Imports PyTorch, so it is itself imported only when converters are listed.
 """
 
 from __future__ import annotations
 
-import builtins
 import itertools
-import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -16,189 +13,21 @@ from typing import Any
 from nobuco.functions import force_pytorch_order, force_tensorflow_order
 from nobuco.names import F, Tensor, torch
 from nobuco.registry import Sample
-from nobuco.trace.sizes import size_of
+from pytest_nobuco.converters.drawing import image
 
 Make = Callable[[], Sequence[Sample]]
-
-# An operation that does nothing to float32, or nothing but fail, is tried in this first.
-MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
-    {
-        "torch.Tensor.float": "int64",
-        "torch.conj": "complex64",
-        "torch.conj_physical_": "complex64",
-        "torch.real": "complex64",
-        "torch.adjoint": "complex64",
-        "torch.vdot": "complex64",
-    }
-)
-
-# In each of these the sizes alone are arithmetic, or shape what is made of nothing: static, it is a constant.
-ONLY_DYNAMIC = (
-    "nobuco.trace.sizes.numbers.size_of", "operator.*", "builtins.*", "math.*",
-    "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
-    "torch.ops.aten.empty_strided.default",
-    "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randint", "torch.randperm",
-    "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
-    "torch.zeros_like", "torch.ones_like", "torch.full_like",
-)  # fmt: skip
-
-# In PyTorch they return the very tensor, so no converter is asked; what comes out is compared all the same.
-PASSIVE = (
-    "torch.Tensor.contiguous", "torch.Tensor.cpu", "torch.Tensor.requires_grad_", "torch.Tensor.data",
-    "torch.resolve_conj", "torch.Tensor.resolve_conj", "torch.resolve_neg", "torch.Tensor.resolve_neg",
-    "torch.detach_", "torch.Tensor.detach_", "torch.positive", "torch.Tensor.positive",
-)  # fmt: skip
-
-# Which of equal elements comes first, PyTorch leaves open in these, unless they are told to be stable.
-UNTIED = ("torch.sort", "torch.argsort", "torch.topk", "torch.kthvalue")
-
-# What this machine's PyTorch need not be able to call.
-NOT_CALLED = ("torch.Tensor.cuda",)
-
-Limit = Callable[[Sequence[Tensor], int, int], bool]
-
-
-def _batch_and_space(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Weights and channels are as large as the model was built."""
-    return i == 0 and dim != 1
-
-
-def _batch(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Only how many matrices there are: one driver's pivots are unset memory, so larger ones have no one answer."""
-    return dim < inputs[i].dim() - 2
-
-
-def _no_index(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Twice the same indices would write to one place twice, in an order that is not defined."""
-    return inputs[i].is_floating_point()
-
-
-def _bags(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """The table is as large as the model was built, and where bags begin cannot be told by repeating it."""
-    return inputs[i].dim() == 2 and not inputs[i].is_floating_point()
-
-
-def _none(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Where groups end cannot be told by repeating it."""
-    return False
-
-
-def _little_of_a_volume(inputs: Sequence[Tensor], i: int, dim: int) -> bool:
-    """Not all axes of a volume, which other runs of the trace make hundreds of elements long: that takes 12 GB."""
-    return inputs[i].dim() < 5 or dim < 2
-
-
-# Which axes may be free, by the names of operations; all where nothing is said.
-FREE_AXES: Mapping[str, Limit] = MappingProxyType(
-    {
-        "torch.conv*": _batch_and_space,
-        "torch.ops.aten.convolution.default": _batch_and_space,
-        "torch.ops.aten.linalg_lstsq.default": _batch,
-        # PyTorch itself reads beyond the statistics, and dies, if there are fewer than channels.
-        "torch.ops.aten.*batch_norm*": _batch_and_space,
-        "torch.group_norm": _batch_and_space,
-        "torch.nn.functional.group_norm": _batch_and_space,
-        "torch.nn.functional.local_response_norm": _batch_and_space,
-        "torch.nn.functional.embedding_bag": _bags,
-        "torch.Tensor.__setitem__": _no_index,
-        "torch.index_put": _no_index,
-        "torch.index_copy": _no_index,
-        "torch.scatter": _no_index,
-        "torch.*grouped_mm": _none,
-        "torch.scatter_reduce": _no_index,
-        "torch.Tensor.put": _no_index,
-        "torch.nn.functional.max_unpool*": _no_index,
-        "torch.grid_sampler*": _little_of_a_volume,
-        "torch.nn.functional.grid_sample": _little_of_a_volume,
-    }
-)
-
-# What is grown along the diagonal, since a matrix that repeats itself is singular, or next to it.
-IN_BLOCKS = (
-    *(f"torch.ops.aten.{name}.default" for name in (
-        "_linalg_det", "_linalg_slogdet", "_linalg_solve_ex", "linalg_inv_ex", "linalg_cholesky_ex", "cholesky_inverse",
-        "cholesky_solve", "linalg_lu", "linalg_lu_factor_ex", "linalg_lu_solve", "linalg_matrix_exp",
-        "linalg_solve_triangular", "triangular_solve", "geqrf",
-    )),
-    "torch.ops.aten.linalg_pinv.*",
-)  # fmt: skip
-
-# PyTorch trusts the numbers that these are given, and reads beyond their tensors if they are others.
-TRUSTING = (
-    "torch._weight_norm", "torch.ops.aten.native_group_norm.*", "torch.ops.aten.*weight_norm*",
-    "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu",
-)  # fmt: skip
-
-# Special values that are left out, by names: TensorFlow's one operation treats them in another way, and several in its
-# place would cost every model.
-LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
-    {
-        **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
-        "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
-        **{
-            f"torch.*{name}": (("infinite", "NaN"), why)
-            for name, why in (
-                ("softm*", "TensorFlow's largest element passes over NaN"),
-                ("max_pool*", "which element of a window that holds NaN"),
-                ("adaptive_*_pool*", "windows of two sizes are a product with a matrix"),
-                ("upsample*", "a product with a matrix"),
-                ("interpolate", "a product with a matrix"),
-                ("mode", "PyTorch's depends on where NaN stands"),
-                ("Tensor.mode", "PyTorch's depends on where NaN stands"),
-                ("var_mean*", "the mean of infinity is NaN in PyTorch's"),
-                ("std_mean*", "the mean of infinity is NaN in PyTorch's"),
-            )
-        },
-        **{
-            f"torch.ops.aten.{name}.default": (("zeros", "infinite", "NaN"), "singular matrices have no one answer")
-            for name in ("linalg_qr", "linalg_eigh", "_linalg_eigh", "linalg_lstsq", "_linalg_svd", "linalg_matrix_exp")
-        },
-        **{
-            f"torch.{name}": (("from the end",), "PyTorch trusts where groups end")
-            for name in ("_grouped_mm", "nn.functional.grouped_mm")
-        },
-        "torch.ops.aten.special_airy_ai.default": (("not finite",), "NaN at infinity"),
-        **{
-            f"torch.ops.aten.{name}.default": (("numbers", "not finite", "small"), "outside of what it is defined for")
-            for name in ("igamma", "igammac")
-        },
-        **{
-            f"torch{name}": (("small",), "TensorFlow's ELU is exp(x) - 1")
-            for name in (".celu", ".celu_", ".selu", ".selu_", ".nn.functional.elu", ".nn.functional.elu_")
-        },
-    }
-)
-
-# Bounds of operations that are ill-conditioned on OpInfo's samples, by name and dtype.
-BOUNDS: Mapping[tuple[str, str], tuple[float, str]] = MappingProxyType(
-    {
-        (name, "float32"): (1e-3, "next to a pole an error of the angle grows by the tangent's square")
-        for name in (
-            "torch.tan",
-            "torch.tan_",
-            "torch.Tensor.tan",
-            "torch.Tensor.tan_",
-            "torch.ops.aten.tan.default",
-            "torch.ops.aten.tan_.default",
-        )
-    }
-)
-
-
-def _image(*shape: int) -> Tensor:
-    return torch.randn(shape or (2, 3, 4, 5))
 
 
 def _dropout(shape: tuple[int, ...] = (2, 8, 6, 5)) -> Make:
     return lambda: [
-        Sample((_image(*shape), 0.5, False)),
-        Sample((_image(*shape), 0.3, True)),
-        Sample((_image(*shape), 0.0, True)),
+        Sample((image(*shape), 0.5, False)),
+        Sample((image(*shape), 0.3, True)),
+        Sample((image(*shape), 0.0, True)),
     ]
 
 
 def _batch_norm() -> Sequence[Sample]:
-    x, mean, var = _image(), torch.randn(3), torch.rand(3) + 0.5
+    x, mean, var = image(), torch.randn(3), torch.rand(3) + 0.5
     weight, bias = torch.randn(3), torch.randn(3)
     return [
         Sample((x, weight, bias, mean, var, False, 0.1, 1e-5, False)),
@@ -210,37 +39,37 @@ def _batch_norm() -> Sequence[Sample]:
 def _instance_norm_of_statistics() -> Sequence[Sample]:
     """Kept as they are, and counted on."""
     mean, var, weight = torch.randn(3), torch.rand(3) + 0.5, torch.randn(3)
-    return [Sample((_image(), mean, var, weight, None, counts, 0.3)) for counts in (True, False)]
+    return [Sample((image(), mean, var, weight, None, counts, 0.3)) for counts in (True, False)]
 
 
 def _instance_norm() -> Sequence[Sample]:
     weight, bias = torch.randn(3), torch.randn(3)
     return [
-        Sample((_image(), weight, bias, None, None, True, 0.1, 1e-5, False)),
-        Sample((_image(2, 3, 6), None, None, None, None, True, 0.1, 1e-3, False)),
-        Sample((_image(), weight, bias, torch.randn(3), torch.rand(3) + 0.5, False, 0.1, 1e-5, False)),
+        Sample((image(), weight, bias, None, None, True, 0.1, 1e-5, False)),
+        Sample((image(2, 3, 6), None, None, None, None, True, 0.1, 1e-3, False)),
+        Sample((image(), weight, bias, torch.randn(3), torch.rand(3) + 0.5, False, 0.1, 1e-5, False)),
     ]
 
 
 def _group_norm() -> Sequence[Sample]:
-    return [Sample((_image(2, 6, 4, 5), 3, torch.randn(6), torch.randn(6))), Sample((_image(2, 6, 4), 2))]
+    return [Sample((image(2, 6, 4, 5), 3, torch.randn(6), torch.randn(6))), Sample((image(2, 6, 4), 2))]
 
 
 def _converted_types() -> Sequence[Sample]:
     dtypes = (torch.float16, torch.float64, torch.int32, torch.bool)
-    return [Sample((_image(), dtype)) for dtype in dtypes]
+    return [Sample((image(), dtype)) for dtype in dtypes]
 
 
 def _type_as() -> Sequence[Sample]:
-    return [Sample((_image(), torch.zeros((), dtype=dtype))) for dtype in (torch.float16, torch.int64, torch.bool)]
+    return [Sample((image(), torch.zeros((), dtype=dtype))) for dtype in (torch.float16, torch.int64, torch.bool)]
 
 
 def _copy() -> Sequence[Sample]:
     return [
-        Sample((_image(), _image())),
-        Sample((_image(), _image(5))),
-        Sample((_image(), torch.randint(0, 9, (2, 3, 4, 5)))),
-        Sample((_image(), torch.tensor(3.5))),
+        Sample((image(), image())),
+        Sample((image(), image(5))),
+        Sample((image(), torch.randint(0, 9, (2, 3, 4, 5)))),
+        Sample((image(), torch.tensor(3.5))),
     ]
 
 
@@ -258,22 +87,22 @@ def _getitem() -> Sequence[Sample]:
         (-1, slice(2, 9), ..., slice(None, -1)),
         (slice(3, 1),),
     )
-    return [Sample((_image(), key)) for key in keys]
+    return [Sample((image(), key)) for key in keys]
 
 
 def _setitem() -> Sequence[Sample]:
     return [
-        Sample((_image(), 0, 1.5)),
-        Sample((_image(), (slice(None), 1), _image(2, 4, 5))),
-        Sample((_image(), (..., slice(1, 4, 2)), _image(2, 3, 4, 2))),
-        Sample((_image(), (slice(None), slice(None), -1), 0.0)),
-        Sample((_image(), (slice(None), torch.tensor([0, 2])), _image(2, 2, 4, 5))),
-        Sample((_image(4, 5), torch.rand(4, 5) > 0.5, 2.0)),
-        Sample((_image(4, 5), torch.arange(20).reshape(4, 5) % 3 == 0, _image(7))),
-        Sample((_image(), (slice(None), torch.tensor([True, False, True])), _image(2, 1, 5))),
-        Sample((_image(), (torch.tensor([-1, 0]), slice(None), torch.tensor([[1], [-2]])), _image(3))),
-        Sample((_image(), (..., None, slice(None, None, 3)), torch.arange(4).reshape(4, 1, 1))),
-        Sample((_image(), (1, slice(-2, None)), torch.randint(0, 9, (2, 4, 5)))),
+        Sample((image(), 0, 1.5)),
+        Sample((image(), (slice(None), 1), image(2, 4, 5))),
+        Sample((image(), (..., slice(1, 4, 2)), image(2, 3, 4, 2))),
+        Sample((image(), (slice(None), slice(None), -1), 0.0)),
+        Sample((image(), (slice(None), torch.tensor([0, 2])), image(2, 2, 4, 5))),
+        Sample((image(4, 5), torch.rand(4, 5) > 0.5, 2.0)),
+        Sample((image(4, 5), torch.arange(20).reshape(4, 5) % 3 == 0, image(7))),
+        Sample((image(), (slice(None), torch.tensor([True, False, True])), image(2, 1, 5))),
+        Sample((image(), (torch.tensor([-1, 0]), slice(None), torch.tensor([[1], [-2]])), image(3))),
+        Sample((image(), (..., None, slice(None, None, 3)), torch.arange(4).reshape(4, 1, 1))),
+        Sample((image(), (1, slice(-2, None)), torch.randint(0, 9, (2, 4, 5)))),
     ]
 
 
@@ -298,27 +127,27 @@ def _float_power() -> Sequence[Sample]:
 
 def _chain_matmul() -> Sequence[Sample]:
     return [
-        Sample((_image(3, 4), _image(4, 5), _image(5, 2))),
-        Sample((_image(3, 4), _image(4, 5))),
+        Sample((image(3, 4), image(4, 5), image(5, 2))),
+        Sample((image(3, 4), image(4, 5))),
     ]
 
 
 def _einsum() -> Sequence[Sample]:
     return [
-        Sample(("ij,jk->ik", _image(3, 4), _image(4, 5))),
-        Sample(("bhqd,bhkd->bhqk", _image(), _image(2, 3, 6, 5))),
-        Sample(("...c,oc->...o", _image(), _image(7, 5))),
-        Sample(("bchw->bhw", _image())),
-        Sample(("bij,bjk", _image(2, 3, 4), _image(2, 4, 5))),
-        Sample(("ii->i", _image(4, 4))),
-        Sample(("i,j->ij", [_image(3), _image(4)])),
-        Sample(("aij, Ajk, kB -> aAB", _image(2, 3, 4), _image(5, 4, 3), _image(3, 2))),
-        Sample(("bii->b", _image(2, 3, 3))),
-        Sample(("...ij,...ij->", _image(2, 3, 4), _image(2, 3, 4))),
-        Sample(("ba,cb", _image(3, 2), _image(4, 3))),
-        Sample(("i...,...j->j...i", _image(2, 3), _image(3, 4))),
-        Sample((_image(2, 3), [0, 1], _image(3, 4), [1, 2], [2, 0])),
-        Sample((_image(2, 3, 4), [..., 5, 3], [3, ..., 5])),
+        Sample(("ij,jk->ik", image(3, 4), image(4, 5))),
+        Sample(("bhqd,bhkd->bhqk", image(), image(2, 3, 6, 5))),
+        Sample(("...c,oc->...o", image(), image(7, 5))),
+        Sample(("bchw->bhw", image())),
+        Sample(("bij,bjk", image(2, 3, 4), image(2, 4, 5))),
+        Sample(("ii->i", image(4, 4))),
+        Sample(("i,j->ij", [image(3), image(4)])),
+        Sample(("aij, Ajk, kB -> aAB", image(2, 3, 4), image(5, 4, 3), image(3, 2))),
+        Sample(("bii->b", image(2, 3, 3))),
+        Sample(("...ij,...ij->", image(2, 3, 4), image(2, 3, 4))),
+        Sample(("ba,cb", image(3, 2), image(4, 3))),
+        Sample(("i...,...j->j...i", image(2, 3), image(3, 4))),
+        Sample((image(2, 3), [0, 1], image(3, 4), [1, 2], [2, 0])),
+        Sample((image(2, 3, 4), [..., 5, 3], [3, ..., 5])),
     ]
 
 
@@ -327,30 +156,30 @@ def _grouped() -> Sequence[Sample]:
         return torch.tensor(numbers, dtype=torch.int32)
 
     return [
-        Sample((_image(12, 8), _image(3, 8, 16)), {"offs": ends(4, 4, 12)}),
-        Sample((_image(3, 8), _image(6, 8, 16)), {"offs": ends(0, 1, 1, 2, 2, 3)}),
-        Sample((_image(2, 5, 8), _image(8, 12)), {"offs": ends(4, 12)}),
-        Sample((_image(8, 12), _image(12, 4)), {"offs": ends(4, 12)}),
+        Sample((image(12, 8), image(3, 8, 16)), {"offs": ends(4, 4, 12)}),
+        Sample((image(3, 8), image(6, 8, 16)), {"offs": ends(0, 1, 1, 2, 2, 3)}),
+        Sample((image(2, 5, 8), image(8, 12)), {"offs": ends(4, 12)}),
+        Sample((image(8, 12), image(12, 4)), {"offs": ends(4, 12)}),
     ]
 
 
 def _embedding() -> Sequence[Sample]:
-    table = _image(10, 4)
+    table = image(10, 4)
     return [Sample((torch.randint(0, 10, shape), table)) for shape in ((5,), (2, 3), ())]
 
 
 def _where() -> Sequence[Sample]:
     return [
-        Sample((torch.rand(2, 3, 4, 5) > 0.5, _image(), _image())),
-        Sample((torch.rand(4, 5) > 0.5, _image(), 1.5)),
-        Sample((torch.rand(2, 3, 4, 5) > 0.5, _image(5), _image(4, 1))),
+        Sample((torch.rand(2, 3, 4, 5) > 0.5, image(), image())),
+        Sample((torch.rand(4, 5) > 0.5, image(), 1.5)),
+        Sample((torch.rand(2, 3, 4, 5) > 0.5, image(5), image(4, 1))),
         Sample((torch.rand(3, 4) > 0.5,)),
     ]
 
 
 def _grid_sampler() -> Sequence[Sample]:
     return [
-        Sample((_image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, mode, padding, align))
+        Sample((image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, mode, padding, align))
         for mode, padding, align in ((0, 0, False), (1, 1, True), (0, 2, False), (2, 0, True))
     ]
 
@@ -358,7 +187,7 @@ def _grid_sampler() -> Sequence[Sample]:
 def _grid_sample() -> Sequence[Sample]:
     """Each mode with each edge, in and beside the picture."""
     edges = itertools.product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (True, False))
-    return [Sample((_image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, *way)) for way in edges]
+    return [Sample((image(), 2.4 * torch.rand(2, 6, 7, 2) - 1.2, *way)) for way in edges]
 
 
 def _attention() -> Sequence[Sample]:
@@ -378,7 +207,7 @@ def _attention() -> Sequence[Sample]:
 
 
 def _affine_grid() -> Sequence[Sample]:
-    flat, solid = _image(2, 2, 3), _image(2, 3, 4)
+    flat, solid = image(2, 2, 3), image(2, 3, 4)
     return [
         Sample((flat, (2, 3, 4, 5), True)),
         Sample((flat, (2, 3, 4, 5), False)),
@@ -390,9 +219,9 @@ def _fold() -> Sequence[Sample]:
     """Of what unfolding gives, so that the sizes go together whatever the options are."""
     options: list[dict[str, Any]] = [{}, {"stride": 2}, {"padding": (1, 2)}, {"dilation": 2}]
     options += [{"padding": 1, "stride": (2, 1), "dilation": (1, 2)}]
-    x = _image(2, 3, 7, 9)
+    x = image(2, 3, 7, 9)
     made = [Sample((F.unfold(x, (3, 2), **one), (7, 9), (3, 2)), one) for one in options]
-    return [*made, Sample((_image(8, 12), (4, 5), 2))]
+    return [*made, Sample((image(8, 12), (4, 5), 2))]
 
 
 def _lp_pool(rank: int) -> Make:
@@ -405,7 +234,7 @@ def _lp_pool(rank: int) -> Make:
 
 def _max_pool(rank: int) -> Make:
     def make() -> Sequence[Sample]:
-        x = _image(2, 3, *(6, 7, 8)[:rank])
+        x = image(2, 3, *(6, 7, 8)[:rank])
         return [Sample((x, 2)), Sample((x, 3, 2, 1)), Sample((x, 2, 1, 0, 2)), Sample((x, 3), {"ceil_mode": True})]
 
     return make
@@ -415,7 +244,7 @@ def _max_unpool(rank: int) -> Make:
     """Of what pooling gives, so that places and sizes go together."""
 
     def make() -> Sequence[Sample]:
-        x, pool = _image(2, 3, *(7, 9, 5)[:rank]), getattr(F, f"max_pool{rank}d")
+        x, pool = image(2, 3, *(7, 9, 5)[:rank]), getattr(F, f"max_pool{rank}d")
         options: list[dict[str, Any]] = [{"stride": 2}, {"stride": 2, "padding": 1}]
         return [Sample((*pool(x, 3, return_indices=True, **one), 3), one) for one in options]
 
@@ -424,14 +253,14 @@ def _max_unpool(rank: int) -> Make:
 
 def _adaptive_pool(rank: int) -> Make:
     def make() -> Sequence[Sample]:
-        x = _image(2, 3, *(6, 7, 8)[:rank])
-        return [Sample((x, 1)), Sample((x, (3, 2, 4)[:rank])), Sample((_image(3, *(6, 7, 8)[:rank]), 3))]
+        x = image(2, 3, *(6, 7, 8)[:rank])
+        return [Sample((x, 1)), Sample((x, (3, 2, 4)[:rank])), Sample((image(3, *(6, 7, 8)[:rank]), 3))]
 
     return make
 
 
 def _weight_norm() -> Sequence[Sample]:
-    v = _image(4, 3, 2)
+    v = image(4, 3, 2)
     return [Sample((v, torch.rand(4, 1, 1), 0)), Sample((v, torch.rand(1, 3, 1), 1)), Sample((v, torch.rand(()), -1))]
 
 
@@ -456,7 +285,7 @@ def _ctc_of_blank() -> Sequence[Sample]:
 
 
 def _grouped_heads() -> Sequence[Sample]:
-    q, k, v = _image(2, 4, 3, 8), _image(2, 2, 5, 8), _image(2, 2, 5, 7)
+    q, k, v = image(2, 4, 3, 8), image(2, 2, 5, 8), image(2, 2, 5, 7)
     seen = torch.rand(2, 1, 3, 5) > 0.4
     seen[..., 0] = True
     return [Sample((q, k, v), {"enable_gqa": True}), Sample((q[:, :2], k, v), {"attn_mask": seen})]
@@ -464,16 +293,16 @@ def _grouped_heads() -> Sequence[Sample]:
 
 def _searched() -> Sequence[Sample]:
     x = torch.randn(9)
-    return [Sample((x, _image(3, 4)), {"sorter": x.argsort()}), Sample((x.sort().values, x), {"side": "right"})]
+    return [Sample((x, image(3, 4)), {"sorter": x.argsort()}), Sample((x.sort().values, x), {"side": "right"})]
 
 
 def _gumbel() -> Sequence[Sample]:
-    return [Sample((_image(), 0.5)), Sample((_image(), 2.0, True), {"dim": 1})]
+    return [Sample((image(), 0.5)), Sample((image(), 2.0, True), {"dim": 1})]
 
 
 def _fractional(rank: int) -> Make:
     def make() -> Sequence[Sample]:
-        x, numbers = _image(2, 3, *(8, 7, 6)[:rank]), torch.rand(2, 3, rank)
+        x, numbers = image(2, 3, *(8, 7, 6)[:rank]), torch.rand(2, 3, rank)
         return [Sample((x, [2] * rank, [4] * rank, numbers)), Sample((x, (2, 3, 2)[:rank], (5, 3, 4)[:rank], numbers))]
 
     return make
@@ -487,12 +316,12 @@ def _recurrent(gates: int, is_lstm: bool = False) -> Make:
         for has_biases, layers, directions in ((True, 1, 1), (False, 2, 2)):
             params = []
             for features in [4, 3 * directions][:layers]:
-                weights = [_image(3 * gates, features), _image(3 * gates, 3)]
-                params += (weights + [_image(3 * gates)] * (2 * has_biases)) * directions
+                weights = [image(3 * gates, features), image(3 * gates, 3)]
+                params += (weights + [image(3 * gates)] * (2 * has_biases)) * directions
             state = torch.zeros(layers * directions, 2, 3)
             given = [state, state] if is_lstm else state
             found.append(
-                Sample((_image(5, 2, 4), given, params, has_biases, layers, 0.0, False, directions == 2, False))
+                Sample((image(5, 2, 4), given, params, has_biases, layers, 0.0, False, directions == 2, False))
             )
         return found
 
@@ -501,7 +330,7 @@ def _recurrent(gates: int, is_lstm: bool = False) -> Make:
 
 def _ordered() -> Sequence[Sample]:
     program = lambda op, x: op(x * 2) + 1  # noqa: E731
-    return [Sample((_image(),), program=program), Sample((_image(2, 3, 4),), program=program)]
+    return [Sample((image(),), program=program), Sample((image(2, 3, 4),), program=program)]
 
 
 # -- control flow: what users call, which calls the operation
@@ -520,7 +349,7 @@ def _while_loop() -> Sequence[Sample]:
     def program(op: Any, x: Tensor) -> Any:
         return while_loop(lambda i, y: i < 4, lambda i, y: (i + 1, y * 0.5 + i), (torch.tensor(0), x * 1))
 
-    return [Sample((_image(),), program=program), Sample((_image(3),), program=program)]
+    return [Sample((image(),), program=program), Sample((image(3),), program=program)]
 
 
 def _map() -> Sequence[Sample]:
@@ -529,7 +358,7 @@ def _map() -> Sequence[Sample]:
     def program(op: Any, xs: Tensor, y: Tensor) -> Any:
         return torch_map(lambda x, y: torch.relu(x) * y, xs, y)  # type: ignore[arg-type]
 
-    return [Sample((_image(4, 3, 5), _image(5)), program=program), Sample((_image(3, 2), _image(2)), program=program)]
+    return [Sample((image(4, 3, 5), image(5)), program=program), Sample((image(3, 2), image(2)), program=program)]
 
 
 def _scan() -> Sequence[Sample]:
@@ -539,41 +368,9 @@ def _scan() -> Sequence[Sample]:
         return scan(lambda carry, x: (carry * 0.5 + x, carry + x), init, xs)
 
     return [
-        Sample((_image(3), _image(4, 3)), program=program),
-        Sample((_image(2, 3), _image(5, 2, 3)), program=program),
+        Sample((image(3), image(4, 3)), program=program),
+        Sample((image(2, 3), image(5, 2, 3)), program=program),
     ]
-
-
-# -- arithmetic on sizes, which is seen only where an axis is dynamic
-
-
-def _on_sizes(use: Callable[[Any, Tensor, Any, Any], Any]) -> Make:
-    """`use(operation, x, height, width)`."""
-    return lambda: [
-        Sample((_image(),), program=lambda op, x: use(op, x, x.shape[2], x.shape[3])),
-        Sample((_image(3, 2, 7, 6),), program=lambda op, x: use(op, x, x.shape[2], x.shape[3])),
-    ]
-
-
-def _binary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height, width), x * op(width, 3), x * op(7, height)
-
-
-def _unary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height - 2 * width), x * op(width / 2 - height), x * op(height / 4)
-
-
-def _padded(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    """Padded where sizes compare so, to a multiple and to a least size: what comparisons are in a model for."""
-    if op(width % 4, 0):
-        x = F.pad(x, (0, -width % 4))
-    if op(height, 6):
-        x = F.pad(x, (0, 0, 0, 1))
-    return x
-
-
-def _positive(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height), x * op(height * width), x / op(width + 1)
 
 
 def _packed(op: Any, x: Tensor, lengths: Tensor) -> Any:
@@ -596,58 +393,6 @@ def _rows() -> list[Sample]:
         Sample((rows, True, 0.5)),
         Sample((rows,), {"padding_value": -1.0, "padding_side": "left"}),
     ]
-
-
-def _power(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height, 2), x * op(width, 0.5), x * op(2, height // 4)
-
-
-def _choice(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height, width)
-
-
-def _size_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + height, x.reshape(-1, height * width)
-
-
-def _made(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(height, width)
-
-
-def _new(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(x, (height, width))
-
-
-def _filled(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op((height, width), 2.5)
-
-
-def _new_filled(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(x, (height, width), 2.5)
-
-
-def _counted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(width), op(2, height + 3), op(0, 2 * width, 2) * 1.5
-
-
-def _permuted(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(width)
-
-
-def _drawn(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(0, 9, (height, width))
-
-
-def _spaced(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(-1, 1, width), op(0, 1, height)
-
-
-def _identity(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x + op(height, width), op(width)
-
-
-def _tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height), x + op(width)
 
 
 _GROUPED = ((torch, "_grouped_mm"), (F, "grouped_mm"))
@@ -674,10 +419,10 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.__rrshift__: _shifted(True),
         torch.Tensor.__rfloordiv__: _floor_divided,
         torch.Tensor.float_power_: _float_power,
-        ("getter", torch.Tensor.mT): lambda: [Sample((_image(),)), Sample((_image(3, 4),))],
+        ("getter", torch.Tensor.mT): lambda: [Sample((image(),)), Sample((image(3, 4),))],
         torch.chain_matmul: _chain_matmul,
         # Of three places each way, so that any dimension will do.
-        torch.cross: lambda: [Sample((_image(3, 3, 3), _image(3, 3, 3)))],
+        torch.cross: lambda: [Sample((image(3, 3, 3), image(3, 3, 3)))],
         torch.einsum: _einsum,
         # Not in each version.
         **{home.__dict__[name]: _grouped for home, name in _GROUPED if name in home.__dict__},
@@ -686,19 +431,19 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.grid_sampler: _grid_sampler,
         F.grid_sample: _grid_sample,
         F.instance_norm: _instance_norm_of_statistics,
-        F.group_norm: lambda: [Sample((_image(2, 6, 4, 5), 6, torch.randn(6))), Sample((_image(2, 6), 2))],
+        F.group_norm: lambda: [Sample((image(2, 6, 4, 5), 6, torch.randn(6))), Sample((image(2, 6), 2))],
         F.one_hot: lambda: [Sample((torch.tensor([[0, 2], [1, 2]]), n)) for n in (-1, 5)],
         F.max_pool2d: lambda: [
-            Sample((-_image(3, 7, 5).abs() - 1, 3, 2, 1)),
-            Sample((-_image().abs() - 1, (3, 2), 2, 1)),
+            Sample((-image(3, 7, 5).abs() - 1, 3, 2, 1)),
+            Sample((-image().abs() - 1, (3, 2), 2, 1)),
         ],
         torch.nn.MultiheadAttention: _attention,
-        torch.tile: lambda: [Sample((_image(3, 4), (2,)))],
-        torch.flip: lambda: [Sample((_image(), (-1, -3)))],
-        torch.div: lambda: [Sample((_image(3), torch.tensor([0.0, -2.0, 0.7])), {"rounding_mode": "floor"})],
-        torch.index_add: lambda: [Sample((_image(3, 4), 1, torch.tensor([2, 0, 2]), _image(3, 3)), {"alpha": 2})],
-        torch.repeat_interleave: lambda: [Sample((_image(3, 4), torch.tensor([2, 0, 3])), {"dim": 0})],
-        torch.matmul: lambda: [Sample((_image(2, 1, 3, 4), _image(5, 4, 2))), Sample((_image(3), _image(2, 3, 4)))],
+        torch.tile: lambda: [Sample((image(3, 4), (2,)))],
+        torch.flip: lambda: [Sample((image(), (-1, -3)))],
+        torch.div: lambda: [Sample((image(3), torch.tensor([0.0, -2.0, 0.7])), {"rounding_mode": "floor"})],
+        torch.index_add: lambda: [Sample((image(3, 4), 1, torch.tensor([2, 0, 2]), image(3, 3)), {"alpha": 2})],
+        torch.repeat_interleave: lambda: [Sample((image(3, 4), torch.tensor([2, 0, 3])), {"dim": 0})],
+        torch.matmul: lambda: [Sample((image(2, 1, 3, 4), image(5, 4, 2))), Sample((image(3), image(2, 3, 4)))],
         F.affine_grid: _affine_grid,
         F.fold: _fold,
         F.lp_pool1d: _lp_pool(1),
@@ -724,15 +469,15 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.scaled_dot_product_attention: _grouped_heads,
         torch.searchsorted: _searched,
         # Of several channels: with one, PyTorch's order is TensorFlow's.
-        torch.pixel_shuffle: lambda: [Sample((_image(2, 12, 3, 5), 2))],
-        torch.pixel_unshuffle: lambda: [Sample((_image(2, 3, 6, 10), 2))],
+        torch.pixel_shuffle: lambda: [Sample((image(2, 12, 3, 5), 2))],
+        torch.pixel_unshuffle: lambda: [Sample((image(2, 3, 6, 10), 2))],
         torch._C._nn.fractional_max_pool2d: _fractional(2),
         torch._C._nn.fractional_max_pool3d: _fractional(3),
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],
         torch.binomial: lambda: [Sample((torch.full((2, 3), 5.0), torch.rand(2, 3)))],
         torch._standard_gamma: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
         torch._sample_dirichlet: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
-        torch.Tensor.random_: lambda: [Sample((_image(), 2, 9)), Sample((_image(), 5))],
+        torch.Tensor.random_: lambda: [Sample((image(), 2, 9)), Sample((image(), 5))],
         torch._pack_padded_sequence: _sequences,
         torch._pad_packed_sequence: _sequences,
         torch._C._nn.pad_sequence: _rows,
@@ -747,47 +492,5 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.ops.higher_order.while_loop: _while_loop,
         torch.ops.higher_order.map_impl: _map,
         torch.ops.higher_order.scan: _scan,
-        size_of: _on_sizes(_size_of),
-        operator.add: _on_sizes(_binary),
-        operator.sub: _on_sizes(_binary),
-        operator.mul: _on_sizes(_binary),
-        operator.floordiv: _on_sizes(_binary),
-        operator.mod: _on_sizes(_binary),
-        operator.truediv: _on_sizes(_binary),
-        operator.pow: _on_sizes(_power),
-        operator.neg: _on_sizes(_unary),
-        operator.or_: _on_sizes(_binary),
-        operator.xor: _on_sizes(_binary),
-        int.bit_length: _on_sizes(lambda op, x, height, width: (x * height.bit_length(), x * (3 * width).bit_length())),
-        **{
-            op: _on_sizes(_padded)
-            for op in (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
-        },
-        builtins.abs: _on_sizes(_unary),
-        builtins.round: _on_sizes(_unary),
-        math.ceil: _on_sizes(_unary),
-        math.floor: _on_sizes(_unary),
-        math.trunc: _on_sizes(_unary),
-        math.sqrt: _on_sizes(_positive),
-        math.log: _on_sizes(_positive),
-        math.log2: _on_sizes(_positive),
-        math.log10: _on_sizes(_positive),
-        builtins.max: _on_sizes(_choice),
-        builtins.min: _on_sizes(_choice),
-        torch.zeros: _on_sizes(_made),
-        torch.ones: _on_sizes(_made),
-        torch.rand: _on_sizes(_made),
-        torch.randn: _on_sizes(_made),
-        torch.randint: _on_sizes(_drawn),
-        torch.randperm: _on_sizes(_permuted),
-        torch.full: _on_sizes(_filled),
-        torch.Tensor.new_full: _on_sizes(_new_filled),
-        torch.arange: _on_sizes(_counted),
-        torch.linspace: _on_sizes(_spaced),
-        torch.eye: _on_sizes(_identity),
-        torch.tensor: _on_sizes(_tensor_of),
-        torch.scalar_tensor: _on_sizes(_tensor_of),
-        torch.Tensor.new_zeros: _on_sizes(_new),
-        torch.Tensor.new_ones: _on_sizes(_new),
     }
 )

@@ -25,7 +25,7 @@ from nobuco.registry import Converter
 from nobuco.report.data import Report, report_to_dict
 from nobuco.select import select
 from nobuco.trace import trace
-from pytest_nobuco.converters.builtin_samples import BOUNDS, PASSIVE
+from pytest_nobuco.converters.builtin_facts import BOUNDS, PASSIVE
 from pytest_nobuco.converters.calls import SHORT, Call, again, fresh, in_float32, run
 from pytest_nobuco.converters.resize import Resized
 from pytest_nobuco.gate import Bound

@@ -1,8 +1,8 @@
 """What a converter is tried on, and where it comes from.
 
 In this order: the samples given at registration, PyTorch's own OpInfo and ModuleInfo, and for built-in converters
-the table in `pytest_nobuco.converters.builtin_samples`. Imports PyTorch and nobuco, so it is itself imported only when
-converters are listed.
+the tables in `builtin_samples`, `size_samples` and `aten_samples`. Imports PyTorch and nobuco, so it is itself imported
+only when converters are listed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nobuco.builtin import find_converter
 from nobuco.ir import map_leaves
 from nobuco.registry import Converter, Operation, Sample, operation_name
-from pytest_nobuco.converters import aten_samples, builtin_samples
-from pytest_nobuco.converters.builtin_samples import MAIN_DTYPES, ONLY_DYNAMIC
+from pytest_nobuco.converters import aten_samples, builtin_samples, size_samples
+from pytest_nobuco.converters.builtin_facts import MAIN_DTYPES, ONLY_DYNAMIC
 from pytest_nobuco.converters.signatures import ModuleSample, named
 from pytest_nobuco.errors import SuiteError
 
-SAMPLES = {**builtin_samples.SAMPLES, **aten_samples.SAMPLES}
+SAMPLES = {**builtin_samples.SAMPLES, **size_samples.SAMPLES, **aten_samples.SAMPLES}
 # The order in which the first that an operation takes becomes its main dtype.
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool", "complex64")
 # Of the hundreds of samples that some operations have; choosing among more takes time and shows nothing new.
