@@ -85,6 +85,12 @@ def test_a_name_that_is_no_keyword(project, text, message):
     result.stderr.fnmatch_lines([f"*{message}*"])
 
 
+def test_inputs_of_no_model(project):
+    result = run(project, "-i=1,3")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--nobuco-input 1,3: an input of which model? Give --nobuco-model*"])
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

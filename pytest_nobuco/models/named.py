@@ -72,7 +72,7 @@ def read_named(given: Iterable[tuple[str, Any]], directory: Path) -> tuple[Named
     Models side by side share what follows the last; inputs in front of the first are everybody's who has none.
 
     Raises:
-        pytest.UsageError: a file is not there, or has a line that is wrong.
+        pytest.UsageError: a file is not there, or has a line that is wrong; or inputs are given of no model.
     """
     common: list[InputSpec] = []
     groups: list[tuple[list[NamedModel], list[InputSpec]]] = []
@@ -85,6 +85,10 @@ def read_named(given: Iterable[tuple[str, Any]], directory: Path) -> tuple[Named
             groups[-1][0].extend(models)
         else:
             groups.append((models, []))
+    if common and not groups:
+        raise pytest.UsageError(
+            f"--nobuco-input {common[0]}: an input of which model? Give --nobuco-model; a marked model has inputs=[...]"
+        )
     found = [
         replace(model, inputs=model.inputs or tuple(inputs or common)) for models, inputs in groups for model in models
     ]
