@@ -85,7 +85,7 @@ WRONG = [
     (["convert", "script.Net", "-o", "n.keras"], 2, "importing script failed: SystemExit: 3"),
     (["convert", "nets.number", "-i", "1", "-o", "n.keras"], 2, "nets.number: making the model raised TypeError"),
     (["convert", "nets.Sized", "-i", "1", "-o", "n.keras"], 2, "raised TypeError: .* argument: 'width'"),
-    (["convert", "nets.Examples", "-o", "n.keras"], 2, "nets.Examples: its inputs raised KeyError: 'no examples'"),
+    (["convert", "nets.Examples", "-o", "n.keras"], 2, "its example_inputs\\(\\) raised KeyError: 'no examples'"),
     (["convert", "nets.Net", "-o", "n.keras"], 2, "its inputs are not given"),
     (["convert", "nets.Net", "-i", "1,4"], 2, "the following arguments are required: -o/--output"),
     ([*CONVERT, "-i", "1,4"], 2, r"the model fails in PyTorch itself .*TypeError: .*forward\(\) takes 2 positional"),

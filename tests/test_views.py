@@ -345,10 +345,12 @@ def _random_view(rng: random.Random, t: torch.Tensor) -> str:
 
 _RANDOM_WRITES = [
     "t.mul_(2)", "t.add_(o.max())", "torch.relu_(t)", "t.fill_(3.0)", "t.zero_()", "t.sub_(1)", "t.neg_()",
-    "t.copy_(t.flip(0))", "t.copy_(o)", "t.__setitem__(..., -1.0)", "t.__setitem__(0, o.min())",
+    "t.copy_(t.flip(0))", "t.copy_(o if o is t else o + 0)", "t.__setitem__(..., -1.0)", "t.__setitem__(0, o.min())",
     "t.__setitem__(t > 2, 5.0)", "t.masked_fill_(t > 3, 1.0)", "t.clamp_(-4, 4)", "torch.add(t, 1, out=t)",
     "t.index_add_(0, torch.tensor([0]), t[:1].clone())", "t.index_fill_(-1, torch.tensor([0]), 2.0)",
-    "t.scatter_(0, torch.zeros([1] * t.dim(), dtype=torch.int64), 6.0)", "t.__iadd__(o)",
+    "t.scatter_(0, torch.zeros([1] * t.dim(), dtype=torch.int64), 6.0)",
+    # Of another part of the same memory it is open in PyTorch what is read before it is written, and what after.
+    "t.__iadd__(o if o is t else o + 0)",
 ]  # fmt: skip
 
 

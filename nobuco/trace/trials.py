@@ -189,7 +189,7 @@ def is_mask(tensor: torch.Tensor) -> bool:
 def masks(tensor: torch.Tensor) -> list[torch.Tensor]:
     """Masks unlike one that is all alike: it ends earlier, begins later or has a hole, in all or some rows."""
     length = tensor.shape[-1] if tensor.dim() else 1
-    places = torch.arange(length, device=tensor.device)
+    places = torch.arange(length, device=tensor.device).reshape(tensor.shape[-1:])
     ends = (places > length // 2).expand(tensor.shape)
     begins = (places < length - length // 2 - 1).expand(tensor.shape)
     hole = (places == length // 2).expand(tensor.shape)
