@@ -94,6 +94,10 @@ def _identity(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(height, width), op(width)
 
 
+def _new_tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(x, height), x + op(x, width)
+
+
 def _tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(height), x + op(width)
 
@@ -140,6 +144,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.eye: _on_sizes(_identity),
         torch.tensor: _on_sizes(_tensor_of),
         torch.scalar_tensor: _on_sizes(_tensor_of),
+        torch.Tensor.new_tensor: _on_sizes(_new_tensor_of),
         torch.Tensor.new_zeros: _on_sizes(_new),
         torch.Tensor.new_ones: _on_sizes(_new),
     }
