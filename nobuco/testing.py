@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ import numpy as np
 from nobuco.bridge import flat_outputs, t_keras2pytorch, t_pytorch2keras, to_numpy
 from nobuco.convert import pytorch_to_keras
 from nobuco.errors import InputError, NobucoWarning
-from nobuco.kinds import BOUND, NOTHING, takes
+from nobuco.kinds import BOUND, NOTHING, Kind, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import compare, tolerances
 from nobuco.program.arguments import known_orders
@@ -23,7 +23,11 @@ from pytest_nobuco.matrix import RUNTIMES
 from pytest_nobuco.models.runtimes import Artefacts, run
 
 
-@takes(max_abs_diff=BOUND | NOTHING)
+def _are_runtimes(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(runtime in RUNTIMES for runtime in given)
+
+
+@takes(runtimes=Kind(f"a list of some of {', '.join(RUNTIMES)}", _are_runtimes), max_abs_diff=BOUND | NOTHING)
 def assert_parity(
     model: Any,
     args: Sequence[Any] | None = None,
@@ -56,10 +60,6 @@ def assert_parity(
         InputError: an argument is wrong, or a runtime cannot run here.
         ConversionError: operations have no converter.
     """
-    unknown = [runtime for runtime in runtimes if runtime not in RUNTIMES]
-    if isinstance(runtimes, str) or unknown:
-        wrong = runtimes if isinstance(runtimes, str) else unknown[0]
-        raise InputError(f"runtimes: {wrong!r} is not a list of some of {', '.join(RUNTIMES)}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the converted model does not match PyTorch", NobucoWarning)  # asserted below
         keras_model, expected, report = pytorch_to_keras(
@@ -70,7 +70,8 @@ def assert_parity(
     call = prepared(model, args, kwargs)
     orders = known_orders(call, inputs_channel_order)
     feeds = [t_pytorch2keras(x, orders.get(i, ChannelOrder.TENSORFLOW)) for i, x in enumerate(call.tensors)]
-    artefacts = Artefacts(keras_model)
+    artefacts, computed = Artefacts(keras_model), [port.computed for port in report.results]
+    wanted = [to_numpy(tensor) for tensor in flat_outputs(expected)]
     for runtime in runtimes:
         if runtime == "keras":
             continue  # it is what the report is of
@@ -78,7 +79,7 @@ def assert_parity(
             got = [to_numpy(t_keras2pytorch(x, ChannelOrder.PYTORCH)) for x in run(artefacts, feeds, runtime)]
         except SuiteError as error:
             raise InputError(f"runtimes: {runtime}: {error}") from error
-        problems += _problems_in(runtime, got, [to_numpy(tensor) for tensor in flat_outputs(expected)], max_abs_diff)
+        problems += _problems_in(runtime, got, wanted, computed, max_abs_diff)
     if problems:
         raise AssertionError("\n".join([f"{report.model} does not match PyTorch:", *problems]))
     return keras_model
@@ -95,10 +96,18 @@ def _problems_of(report: Report) -> list[str]:
 
 
 def _problems_in(
-    runtime: str, got: Sequence[np.ndarray], expected: Sequence[np.ndarray], max_abs_diff: float | None
-) -> list[str]:
+    runtime: str,
+    got: Sequence[np.ndarray],
+    expected: Sequence[np.ndarray],
+    computed: Sequence[str],
+    max_abs_diff: float | None,
+) -> Iterator[str]:
+    """What is wrong in a runtime; where no bound is given, that of the coarsest dtype on the way to an output holds."""
     if len(got) != len(expected):
-        return [f"  {runtime}: {len(got)} outputs, PyTorch gives {len(expected)}"]
+        yield f"  {runtime}: {len(got)} outputs, PyTorch gives {len(expected)}"
+        return
     bound_of = tolerances(max_abs_diff, "max_abs_diff")
-    found = [compare(ours, theirs, bound_of(theirs.dtype.name)) for ours, theirs in zip(got, expected)]
-    return [f"  {runtime}, output {i}: {one.describe()}" for i, one in enumerate(found) if not one.matches]
+    for i, (ours, theirs, coarsest) in enumerate(zip(got, expected, computed)):
+        difference = compare(ours, theirs, bound_of(coarsest or theirs.dtype.name))
+        if not difference.matches:
+            yield f"  {runtime}, output {i}: {difference.describe()}"

@@ -362,3 +362,28 @@ def test_integers_are_never_asked_for_nan():
     model = nobuco.pytorch_to_keras(lambda x: x.argmax(1), [real(1, 4, 8, 8)], verbose=False)
     data = to_tflite(model, precision="int8", representative=[real(1, 8, 8, 4).numpy()])
     assert sorted(nobuco.export.tflite_operations(data)) == ["ARG_MAX", "QUANTIZE"]
+
+
+@pytest.mark.parametrize("size", [2, None])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: torch.nan_to_num(x) * 2,
+        lambda x: torch.where(torch.isnan(x[:1]), torch.zeros_like(x), x[:1]) + 0 * x,
+        lambda x: x.clamp(max=float("inf")) * 2,
+        lambda x: torch.maximum(x, x.flip(1)),
+    ],
+    ids=["not a number", "broadcast", "no bound", "larger"],
+)
+def test_numbers_beyond_all_leave_the_range_of_integers_as_it_is(compute, size):
+    example, order = real(2, 4, 8).clamp(-2, 2), nobuco.ChannelOrder.PYTORCH
+    model = nobuco.pytorch_to_keras(
+        compute, [example], input_shapes={example: (size, 4, 8)}, inputs_channel_order=order,
+        outputs_channel_order=order, verbose=False,
+    )  # fmt: skip
+    samples = [np.full((2, 4, 8), 2, "float32"), np.full((2, 4, 8), -2, "float32"), example.numpy()]
+    given = example if size else real(3, 4, 8).clamp(-2, 2)
+    (found,) = run_tflite(to_tflite(model, precision="int8", representative=samples), [given.numpy()])
+    expected = compute(given).numpy()
+    assert found.shape == expected.shape
+    assert 10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum()) > 35

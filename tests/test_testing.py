@@ -52,9 +52,14 @@ def test_a_bound_of_ones_own(wrong_converter):
         assert_parity(doubled, [torch.full((2, 3), 0.1)], max_abs_diff=0.001)
 
 
-@pytest.mark.parametrize("runtimes", [("onnx",), "tflite"])
+def test_what_is_computed_in_16_bits_is_held_to_their_bound():
+    net = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 4)).half().eval()
+    assert_parity(lambda x: net(x.half()).float(), [torch.randn(2, 8)])
+
+
+@pytest.mark.parametrize("runtimes", [("onnx",), "tflite", 5, None])
 def test_a_runtime_that_there_is_not(runtimes):
-    with pytest.raises(nobuco.InputError, match=r"runtimes: .* is not a list of some of keras, keras_file"):
+    with pytest.raises(nobuco.InputError, match=r"runtimes is .*; give a list of some of keras, keras_file"):
         assert_parity(nn.ReLU(), [torch.randn(2, 3)], runtimes=runtimes)
 
 

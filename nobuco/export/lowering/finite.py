@@ -20,9 +20,10 @@ def rule(operation: tf.Operation) -> Rule | None:
     if _asks(operation):
         return lambda operation, *inputs: [tf.zeros_like(inputs[0], tf.bool)]
     if operation.type in ("Select", "SelectV2") and _asks(operation.inputs[0].op):
-        return lambda operation, asked, there, elsewhere: [_as_large(elsewhere, operation.outputs[0])]
-    if operation.type in ("Minimum", "Maximum") and _is_beyond(operation.inputs[1], operation.type):
-        return lambda operation, x, bound: [_as_large(x, operation.outputs[0])]
+        return _only(2, operation)
+    if operation.type in ("Minimum", "Maximum"):
+        beyond = [_is_beyond(tensor, operation.type) for tensor in operation.inputs]
+        return _only(beyond.index(False), operation) if sum(beyond) == 1 else None
     return None
 
 
@@ -39,6 +40,11 @@ def _is_beyond(bound: Any, kind: str) -> bool:
     return bool(np.all(value > _BEYOND if kind == "Minimum" else value < -_BEYOND))
 
 
-def _as_large(value: Any, result: Any) -> Any:
-    """A side of a choice, broadcast as the choice broadcasts it."""
-    return value if value.shape.is_compatible_with(result.shape) else tf.broadcast_to(value, result.shape)
+def _only(place: int, operation: tf.Operation) -> Rule | None:
+    """One input in place of the result; none where only the running file knows how it is broadcast."""
+    own, shape = operation.inputs[place].shape, operation.outputs[0].shape
+    if own.rank is not None and own.as_list() == shape.as_list():
+        return lambda operation, *inputs: [inputs[place]]
+    if shape.is_fully_defined():
+        return lambda operation, *inputs: [tf.broadcast_to(inputs[place], shape)]
+    return None
