@@ -159,7 +159,14 @@ def test_one_transposition_of_an_input_for_all_who_read_it():
 
 
 def test_real_transposes_count():
-    assert transpositions(lambda x: x @ x.mT, X4, inputs=PYTORCH, outputs=PYTORCH) == 1
+    assert transpositions(lambda x: x.mT.relu(), X4, inputs=PYTORCH, outputs=PYTORCH) == 1
+
+
+def test_a_product_takes_a_transposed_matrix_as_it_lies():
+    model = nobuco.pytorch_to_keras(
+        lambda x: x @ x.mT, [X4], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
+    )
+    assert dict(tflite_operations(to_tflite(model))) == {"BATCH_MATMUL": 1}
 
 
 def test_transposes_that_meet_vanish():

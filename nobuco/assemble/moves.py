@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.ir import map_leaves
-from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest
+from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest, without_reshapes
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
 from nobuco.select import Unit
@@ -57,7 +57,9 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example
         physical = [sample if sample == 1 else size for size, sample in zip(physical, samples)]
         taken = unit.steps(before.to_logical(physical))
-    return shortest(physical, reordered(taken, before, after, len(physical), unit.outputs[0].rank))
+    moves = shortest(physical, reordered(taken, before, after, len(physical), unit.outputs[0].rank))
+    sources = [tuple(physical), *(move.shape for move in moves)]
+    return tuple(without_reshapes(move, source) for move, source in zip(moves, sources))
 
 
 def _rank(steps: Sequence[Step], rank: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.keys import Key, is_full, is_mask, parse, strided, takes_nothing
+from nobuco.converters.keys import Key, is_full, is_mask, parse, strided
+from nobuco.converters.slicing import takes_nothing
 from nobuco.converters.support import agree, cast, laid_out, rank, sizes
 from nobuco.converters.writing import counted, written
 from nobuco.ir import Node, Value, leaves, map_leaves

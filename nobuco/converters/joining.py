@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters import keys
 from nobuco.converters.shaping import varargs
+from nobuco.converters.slicing import FULL, sliced
 from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
 from nobuco.errors import InputError
 from nobuco.ir import Node
@@ -33,7 +33,7 @@ def output_order(x: tf.Tensor, sources: Sequence[int | None]) -> ChannelOrder:
 
 def part(x: tf.Tensor, along: int, start: Any, stop: Any) -> tf.Tensor:
     """`x[start:stop]` along one axis; None leaves an end open."""
-    return keys.sliced(x, [slice(start, stop) if i == along else keys.FULL for i in range(rank(x))])
+    return sliced(x, [slice(start, stop) if i == along else FULL for i in range(rank(x))])
 
 
 # -- put together ------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
 def select(input: tf.Tensor, dim: int, index: Any) -> tf.Tensor:
     """select.int(Tensor self, int dim, SymInt index) -> Tensor"""
     along = axis(input, dim)
-    return input[tuple(index if i == along else slice(None) for i in range(rank(input)))]
+    return sliced(input, [index if i == along else FULL for i in range(rank(input))])
 
 
 @expression(*spellings("narrow"), *spellings("narrow_copy"))

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nobuco.converters.slicing import FULL, sliced
 from nobuco.ir import Value
 from nobuco.layout.order import ChannelOrder
 from nobuco.names import torch
-
-FULL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -143,49 +142,7 @@ def strided(key: Key, x: tf.Tensor, order: ChannelOrder, out: ChannelOrder) -> t
     spec += [key.basic[dim] for dim in waiting]
     if key.takes_all:
         return _with_units(x, spec)
-    return sliced(x, [_normal(e) for e in spec])
-
-
-def sliced(x: tf.Tensor, spec: Sequence[Any]) -> tf.Tensor:
-    """`x[spec]`, an entry for each axis and new axis, in any runtime."""
-    taken = x[tuple(spec)]
-    if taken.shape.rank is None:  # TensorFlow gives up on the whole shape where it does not know a step
-        taken.set_shape([None] * sum(entry is None or isinstance(entry, slice) for entry in spec))
-    return taken if taken.shape.is_fully_defined() else _nothing_taken(x, spec, taken)
-
-
-def _nothing_taken(x: tf.Tensor, spec: Sequence[Any], taken: tf.Tensor) -> tf.Tensor:
-    """What is `taken`, where that is nothing of an axis: XNNPACK's kernel takes `:0` for all of it."""
-    kept = [i for i, entry in enumerate(spec) if entry is None or isinstance(entry, slice)]
-    empty = [size == 0 or takes_nothing(spec[i]) for i, size in zip(kept, taken.shape)]
-    if not any(empty):
-        return taken
-    whole = {i for i, n in zip(kept, empty) if n}
-    others = [FULL if i in whole and entry is not None else entry for i, entry in enumerate(spec)]
-    all_full = all(entry is None or is_full(entry) for entry in others)
-    rest = _with_units(x, others) if all_full else x[tuple(others)]
-    return tf.slice(rest, [0] * len(empty), [0 if n else -1 for n in empty])
-
-
-def takes_nothing(entry: Any) -> bool:
-    """Whether a slice is empty at any size, so also where TensorFlow does not know the size."""
-    if entry is None or not all(n is None or isinstance(n, int) for n in (entry.start, entry.stop, entry.step)):
-        return False
-    start, stop = entry.start or 0, entry.stop
-    if stop is None or (entry.step or 1) < 0:
-        return False
-    return stop == 0 or ((start < 0) == (stop < 0) and stop <= start)
-
-
-def _normal(entry: Any) -> Any:
-    """Index tensors of other integer types as int32, which TFLite's slices want."""
-
-    def number(n: Any) -> Any:
-        return tf.cast(n, tf.int32) if tf.is_tensor(n) else n
-
-    if isinstance(entry, slice):
-        return slice(number(entry.start), number(entry.stop), number(entry.step))
-    return entry if entry is None else number(entry)
+    return sliced(x, spec)
 
 
 def _with_units(x: tf.Tensor, spec: Sequence[Any]) -> tf.Tensor:

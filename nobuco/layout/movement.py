@@ -7,7 +7,7 @@ each of the three vanishes where it would do nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -43,6 +43,11 @@ class Move:
         """Whether data moves at all."""
         return self.perm != tuple(range(len(self.perm)))
 
+    @property
+    def transposed(self) -> tuple[int, ...]:
+        """The shape between the transposition and the reshape behind it."""
+        return tuple(self.split[i] for i in self.perm)
+
 
 def shortest(shape: Sequence[int], steps: Iterable[Step]) -> tuple[Move, ...]:
     """The fewest moves that do what `steps` do to a tensor of `shape`.
@@ -66,6 +71,71 @@ def shortest(shape: Sequence[int], steps: Iterable[Step]) -> tuple[Move, ...]:
     moves.append(chain.move())
     sources = [tuple(shape), *(move.shape for move in moves)]
     return tuple(m for m, source in zip(moves, sources) if m.transposes or m.shape != source)
+
+
+# What every runtime transposes: a GPU takes no more dimensions. A move that has more by nature may keep as many.
+_MOST_NATURAL = 4
+
+
+def without_reshapes(move: Move, source: Sequence[int]) -> Move:
+    """A move of a tensor of shape `source` in dimensions that it or the result has, where that saves a reshape.
+
+    `shortest` joins what stays together, which leaves least to transpose; but a reshape to that form, or back, costs a
+    copy in most runtimes, and a transposition of a dimension more costs nothing.
+    """
+    if not move.transposes or 0 in move.split:
+        return move
+    most = max(_MOST_NATURAL, len(move.split))
+    lying = [move.split[i] for i in move.perm]
+    own = _cuts(move.split, source)
+    theirs = {move.perm[i]: cuts for i, cuts in _cuts(lying, move.shape).items()}
+    both = {i: own.get(i, set()) | theirs.get(i, set()) for i in {*own, *theirs}}
+    found = [move]
+    for cuts in (own, theirs, both):
+        finer = _finer(move, cuts)
+        found += [finer, _with_units(finer, source)]
+    short = [m for m in found if len(m.split) <= most]
+    return min(short, key=lambda m: (m.split != tuple(source)) + (m.transposed != m.shape))
+
+
+def _cuts(runs: Sequence[int], shape: Sequence[int]) -> dict[int, set[int]]:
+    """By run of elements, after how many of its parts a dimension of `shape` begins inside it."""
+    bounds = {prod(shape[:i]) for i in range(1, len(shape))}
+    found = {}
+    for i, size in enumerate(runs):
+        ahead = prod(runs[:i])
+        inside = {bound // ahead for bound in bounds if bound % ahead == 0 and ahead < bound < ahead * size}
+        found[i] = {cut for cut in inside if size % cut == 0}
+    return found
+
+
+def _finer(move: Move, cuts: Mapping[int, set[int]]) -> Move:
+    """The same move with its dimensions cut; as it is where two cuts of one do not go together."""
+    parts: list[list[int]] = []
+    for i, size in enumerate(move.split):
+        at = [1, *sorted(cuts.get(i, ())), size]
+        if any(b % a for a, b in pairwise(at)):
+            return move
+        parts.append([b // a for a, b in pairwise(at)])
+    first = [sum(map(len, parts[:i])) for i in range(len(parts))]
+    perm = tuple(first[i] + k for i in move.perm for k in range(len(parts[i])))
+    return Move(tuple(n for sizes in parts for n in sizes), perm, move.shape)
+
+
+def _with_units(move: Move, source: Sequence[int]) -> Move:
+    """The same move with dimensions of one: where `source` has them, or else as many as the result has."""
+    real = [i for i, n in enumerate(source) if n != 1]
+    units = [i for i, n in enumerate(source) if n == 1]
+    split = tuple(source)
+    if move.split != tuple(source[i] for i in real):
+        units = list(range(move.shape.count(1)))
+        real = list(range(len(units), len(units) + len(move.split)))
+        split = (*(1 for _ in units), *move.split)
+    turned = [real[i] for i in move.perm]
+    if (len(turned), len(units)) != (len(move.shape) - move.shape.count(1), move.shape.count(1)):
+        return Move(split, (*units, *turned), move.shape)
+    rest, ones = iter(turned), iter(units)
+    return Move(split, tuple(next(ones if n == 1 else rest) for n in move.shape), move.shape)
 
 
 @dataclass(frozen=True)
