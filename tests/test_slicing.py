@@ -66,10 +66,24 @@ def test_small_and_large_tensors_of_all_forms(monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(sliced(tf.constant(x), spec), x[tuple(spec)], err_msg=f"{x.shape} {spec}")
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (40, 30, 4), (2, 40, 30, 5), (2, 700, 9)])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_parts_of_the_innermost_axis_and_back(shape: tuple[int, ...], dynamic: bool) -> None:
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    for axis in range(len(shape)):
+        spec = tf.TensorSpec([None if dynamic and i == (axis == 0) else n for i, n in enumerate(shape)], tf.float32)
+        apart = tf.function(lambda t, along=axis: slicing.unstacked(t, along), [spec], autograph=False)
+        parts = apart(x)
+        for got, expected in zip(parts, np.moveaxis(x, axis, 0), strict=True):
+            np.testing.assert_array_equal(got, expected)
+        np.testing.assert_array_equal(slicing.stacked(parts, axis), x)
+
+
 KEYS = {
     "numbers": lambda x: (x[0], x[:, 1], x[:, :, -1], x[..., 2]),
     "outer steps": lambda x: (x[:, ::2], x[:, 1::2, :, ::4], x[:, :, 1::2, 2:34]),
     "inner steps": lambda x: (x[..., ::2] * x[..., 1::2], x[:, 0, ..., ::4]),
+    "parts": lambda x: torch.stack(x.reshape(-1, 4).unbind(-1)[1:3], -1),
     "odd": lambda x: (x[:, 1::2, 3:], x[:, :, -4::2] + 1),
 }
 

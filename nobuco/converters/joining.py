@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.shaping import varargs
-from nobuco.converters.slicing import FULL, sliced
+from nobuco.converters.slicing import FULL, sliced, stacked, unstacked
 from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
 from nobuco.errors import InputError
 from nobuco.ir import Node
@@ -73,7 +73,7 @@ def stack(tensors: Sequence[tf.Tensor], dim: int = 0) -> tf.Tensor:
     """stack(Tensor[] tensors, int dim=0) -> Tensor"""
     sources = _stacked(tensors, dim)
     order = output_order(tensors[0], sources)
-    return tf.stack(promoted(*tensors), order.axis(dim, len(sources)))
+    return stacked(promoted(*tensors), order.axis(dim, len(sources)))
 
 
 @expression(torch.hstack)
@@ -264,7 +264,7 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
             f"a loop over dimension {dim}, whose length only the running model knows, has no end here; "
             "work on the whole tensor, or give the module around it a converter"
         )
-    return tuple(tf.unstack(input, axis=along))
+    return tuple(unstacked(input, along))
 
 
 @expression(*spellings("select"), strategy=keeping(lambda input, dim, index: without(input.rank, dim)))

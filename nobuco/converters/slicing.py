@@ -21,6 +21,8 @@ FULL = slice(None)
 _MOST_TRANSPOSED = 4
 # Fewer elements are taken one by one sooner than three operations begin.
 _FEWEST_OF_BLOCKS = 1024
+# So many parts, of one element of the innermost axis each, are sooner cut from rows than made at once.
+_MOST_ROWS = 8
 
 
 def sliced(x: tf.Tensor, spec: Sequence[Any]) -> tf.Tensor:
@@ -32,6 +34,30 @@ def sliced(x: tf.Tensor, spec: Sequence[Any]) -> tf.Tensor:
     taken = _cut(x, [entry if isinstance(entry, slice) else _one(entry) for entry in entries])
     new = [i for i, entry in enumerate(e for e in spec if e is None or isinstance(e, slice)) if entry is None]
     return _with_axes(taken, numbers, new, safe=all(x.shape[i] is not None for i in numbers))
+
+
+def unstacked(x: tf.Tensor, axis: int) -> list[tf.Tensor]:
+    """`tf.unstack`; along the innermost axis a transposition makes rows of what are single elements."""
+    count, lies = x.shape[axis], x.shape[:axis].as_list()
+    if axis != len(x.shape) - 1 or not _is_large(x.shape) or not 1 < count <= _MOST_ROWS:
+        return tf.unstack(x, axis=axis)
+    rows = tf.transpose(tf.reshape(x, [-1, count]))
+    return [tf.reshape(rows[i : i + 1], [-1 if n is None else n for n in lies]) for i in range(count)]
+
+
+def stacked(tensors: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
+    """`tf.stack`; along a new innermost axis rows are joined, and transposed."""
+    lies = tensors[0].shape
+    if axis != len(lies) or not _is_large(lies) or any(x.shape != lies for x in tensors) or len(tensors) == 1:
+        return tf.stack(tensors, axis)
+    rows = tf.concat([tf.reshape(x, [1, -1]) for x in tensors], 0)
+    return tf.reshape(tf.transpose(rows), [*(-1 if n is None else n for n in lies), len(tensors)])
+
+
+def _is_large(shape: tf.TensorShape) -> bool:
+    """Whether all sizes but one at most are known, and there are so many elements that their form matters."""
+    known = [n for n in shape if n is not None]
+    return len(shape) - len(known) <= 1 and prod(known) >= _FEWEST_OF_BLOCKS
 
 
 def takes_nothing(entry: slice) -> bool:

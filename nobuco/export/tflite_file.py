@@ -20,6 +20,7 @@ from nobuco.export.refusals import refusal as refusal_of
 from nobuco.export.refusals import refused_by
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
+from nobuco.export.spreading import with_tiles
 from nobuco.export.weights import refuse_too_large
 from nobuco.files import file_at, replacing
 from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
@@ -113,6 +114,8 @@ def to_tflite(
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)
+    else:
+        data = with_tiles(data)
     return in_model_order(data, names)
 
 

@@ -55,12 +55,20 @@ def test_dtypes(check, dtype):
     check(lambda x: F.pad(x, (1, 1)), torch.ones(2, 3).to(dtype))
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("amounts", [(1, 2, 0, 3), (7, 6, 5, 9), (-1, 2, 3, -2)])
+def test_wide_edges(check, mode, amounts):
+    check(lambda x: F.pad(x, amounts, mode=mode), torch.randn(2, 3, 10, 8), tflite=True)
+
+
 def test_constant_pad_nd(check):
     check(lambda x: torch.constant_pad_nd(x, (1, 2, 0, 1), 3), torch.randn(2, 3, 4, 5))
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected"), [("constant", ["PAD"]), ("reflect", ["MIRROR_PAD"]), ("replicate", ["MIRROR_PAD"])]
-)
+# TFLite's MIRROR_PAD goes element by element.
+_EDGES = ["STRIDED_SLICE", "STRIDED_SLICE", "CONCATENATION"] * 2
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("constant", ["PAD"]), ("reflect", _EDGES), ("replicate", _EDGES)])
 def test_tflite_operations(mode, expected):
     assert tflite_operations(lambda x: F.pad(x, (1, 1, 1, 1), mode=mode), torch.randn(1, 2, 5, 5)) == expected
