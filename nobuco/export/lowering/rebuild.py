@@ -18,10 +18,11 @@ from nobuco.export.lowering import (
     matrices,
     rotations,
     sixteen_bits,
+    volumes,
 )
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
-_ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations)
+_ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations, volumes)
 # By precision, what comes before: its numbers are others, and its arithmetic lacks more.
 _OF_PRECISION = {"int8": (finite,), "int16x8": (finite, sixteen_bits)}
 # Attributes by which operations name the functions that they call.
