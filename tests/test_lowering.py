@@ -239,6 +239,12 @@ def test_gelu_stays_one_operation(scale):
     assert tflite_operations(gelu, real(3, 5)) == ["GELU"]
 
 
+@pytest.mark.parametrize("beside", [lambda x: 0.5 * x, lambda x: torch.erf(x / 2**0.5)], ids=["half", "erf"])
+def test_gelu_beside_what_it_is_made_of(beside):
+    """TFLite's converter makes one operation of equal ones, and then sees no GELU any more."""
+    assert_matches(lambda x: F.gelu(x) + 3 * beside(x), real(3, 5))
+
+
 @pytest.mark.parametrize(
     "compute",
     [

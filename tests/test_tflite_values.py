@@ -1,14 +1,27 @@
-"""What a TFLite file keeps of numbers that are none, and of tensors without elements."""
+"""What a TFLite file keeps of numbers that are none, of the ends of dtypes, and of tensors without elements."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+import nobuco
 from nobuco import ChannelOrder
+from nobuco.export import run_tflite, to_tflite
 
 OPTIONS = {"tflite": True, "orders": [ChannelOrder.PYTORCH]}
+
+
+def assert_equal(functions, example, *others):
+    """The functions of one tensor, in one file that is converted on an example, on other values against PyTorch."""
+    orders = {"inputs_channel_order": ChannelOrder.PYTORCH, "outputs_channel_order": ChannelOrder.PYTORCH}
+    model = nobuco.pytorch_to_keras(lambda x: [f(x) for f in functions.values()], [example], verbose=False, **orders)
+    data = to_tflite(model)
+    for x in (example, *others):
+        for (name, f), got in zip(functions.items(), run_tflite(data, [x.numpy()]), strict=True):
+            np.testing.assert_allclose(got, f(x).numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_outputs_without_elements(check):
@@ -50,3 +63,47 @@ def test_division_by_the_norm_of_several_axes(check, length):
     x = torch.arange(12.0).reshape(3, 4) - 5
     x[2] = 0
     check(lambda x: x / length(x), x, **OPTIONS)
+
+
+SPECIAL = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1.0, -1.0, 8e37, -8e37, 100.0, -100.0, 0.5])
+
+
+ELEMENTWISE = [
+    "abs", "acosh", "asinh", "atan", "cosh", "exp", "exp2", "expm1", "isinf", "isnan", "log2", "log10", "log1p",
+    "logit", "reciprocal", "relu", "rsqrt", "sigmoid", "sign", "sinh", "square", "tanh",
+]  # fmt: skip
+
+
+def test_infinities_and_nan():
+    """XNNPACK's EXP of NaN is 0, its LOG of infinity is 88, its RSQRT of 0 is NaN."""
+    functions = {name: getattr(torch, name) for name in ELEMENTWISE}
+    functions |= {name: getattr(F, name) for name in ("softplus", "logsigmoid", "mish", "elu", "gelu")}
+    functions |= {
+        "a root below": lambda x: 1 / torch.sqrt(x),
+        "a power": lambda x: x**-0.5,
+        "logsumexp": lambda x: x.logsumexp(0),
+        "xlogy": lambda x: torch.xlogy(torch.tensor(2.0), x),
+        "maximum": lambda x: torch.maximum(x, torch.tensor(1.0)),
+        "softmax": lambda x: x.softmax(0),
+    }
+    assert_equal(functions, torch.linspace(0.1, 3.0, 12), SPECIAL, SPECIAL.roll(5))
+
+
+@pytest.mark.parametrize("place", [0, 3, 11])
+def test_extremes_of_nan(place):
+    x = torch.randn(2, 12)
+    x[1, place] = torch.nan
+    functions = {
+        "all": lambda x: x.max(),
+        "axis": lambda x: x.amax(1),
+        "kept": lambda x: x.amin(1, keepdim=True),
+        "both": lambda x: x.min(1)[0],
+        "norm": lambda x: x.norm(torch.inf, dim=1),
+    }
+    assert_equal(functions, torch.randn(2, 12), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16])
+def test_casts_beyond_an_integer_wrap_around(dtype):
+    x = torch.tensor([-1.0, -2.9, -200.0, 127.0, 128.0, 256.7, 300.0, 40000.0, -40000.0])
+    assert_equal({"to": lambda x: x.to(dtype)}, torch.arange(9.0), x)

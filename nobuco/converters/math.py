@@ -114,9 +114,7 @@ def sqrt(input: tf.Tensor) -> tf.Tensor:
 @elementwise(*spellings("rsqrt"), to_float=True)
 def rsqrt(input: tf.Tensor) -> tf.Tensor:
     """rsqrt(Tensor self) -> Tensor"""
-    found = tf.math.rsqrt(input)
-    # TFLite's RSQRT, which division by a root becomes, gives NaN at zero.
-    return found if input.dtype.is_complex else tf.where(input == 0, 1 / input, found)
+    return tf.math.rsqrt(input)
 
 
 @elementwise(*spellings("square"))

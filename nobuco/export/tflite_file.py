@@ -14,7 +14,7 @@ from nobuco.errors import ExportArgumentError, ExportError, warn
 from nobuco.export.bodies import with_outputs_apart
 from nobuco.export.flatbuffer import ends, in_model_order
 from nobuco.export.lowering import lowered
-from nobuco.export.names import output_names
+from nobuco.export.names import Names, output_names
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
 from nobuco.export.refusals import refusal as refusal_of
 from nobuco.export.refusals import refused_by
@@ -105,12 +105,21 @@ def to_tflite(
         _refuse_complex_outputs(by_signature(model))
     stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
     refuse_too_large(by_signature(model), stored)
-    with tempfile.TemporaryDirectory() as folder:
-        rebuild = partial(lowered, precision=precision)
-        names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
-        # An infinite constant stays infinite, but where a scale of integers has to hold it.
-        flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
-        data = with_outputs_apart(_converted(folder, list(names), flags, allow_flex))
+    # An infinite constant stays infinite, but where a scale of integers has to hold it.
+    flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
+
+    def converted(with_gelu: bool) -> tuple[bytes, dict[str, Names]]:
+        with tempfile.TemporaryDirectory() as folder:
+            rebuild = partial(lowered, precision=precision, with_gelu=with_gelu)
+            names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
+            return with_outputs_apart(_converted(folder, list(names), flags, allow_flex)), names
+
+    try:
+        data, names = converted(with_gelu=True)
+    except ExportError as error:
+        if "Erf" not in error.operations:
+            raise
+        data, names = converted(with_gelu=False)
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)

@@ -111,7 +111,7 @@ _RULES: Mapping[str, Callable[[Any], Any]] = {
 
 
 def rule(operation: tf.Operation) -> Rule | None:
-    """What stands for a function; TFLite's converter finds its own GELU in `0.5 * x * (1 + erf(x / sqrt(2)))`.
+    """What stands for a function.
 
     log(1 + exp(x)), as activations and losses have it, stays the two operations that it is: their sums have no more
     digits, but for those that are nearly zero.
@@ -119,13 +119,18 @@ def rule(operation: tf.Operation) -> Rule | None:
     compute = _RULES.get(operation.type)
     if compute is None or operation.inputs[0].dtype not in (tf.float32, tf.float16, tf.bfloat16):
         return None
-    if (compute is erf and _is_of_gelu(operation)) or (compute is log1p and operation.inputs[0].op.type == "Exp"):
+    if compute is log1p and operation.inputs[0].op.type == "Exp":
         return None
     return lambda operation, x: [tf.cast(compute(tf.cast(x, tf.float32)), x.dtype)]
 
 
-def _is_of_gelu(operation: tf.Operation) -> bool:
-    """Whether an erf is part of `(0.5 * x) * (1 + erf(x / sqrt(2)))`, as TFLite's converter looks for it."""
+def is_of_gelu(operation: tf.Operation) -> bool:
+    """Whether this is the erf of `(0.5 * x) * (1 + erf(x / sqrt(2)))`, in which TFLite's converter finds its GELU.
+
+    It does not where another operation gives one of these products, too.
+    """
+    if operation.type != "Erf":
+        return False
     scaled, readers = operation.inputs[0].op, operation.outputs[0].consumers()
     x = _beside(scaled, "Mul", math.sqrt(0.5))
     x = _beside(scaled, "RealDiv", math.sqrt(2)) if x is None else x

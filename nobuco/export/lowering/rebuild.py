@@ -11,6 +11,7 @@ import tensorflow as tf
 from nobuco.export.lowering import (
     bits,
     complex_numbers,
+    extremes,
     finite,
     functions,
     half_precision,
@@ -23,19 +24,26 @@ from nobuco.export.lowering import (
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations, volumes)
-# By precision, what comes before: its numbers are others, and its arithmetic lacks more.
-_OF_PRECISION = {"int8": (finite,), "int16x8": (finite, sixteen_bits)}
+# The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
+_OF_INTEGERS = {"int8": ((finite, *_ROOMS),), "int16x8": ((finite, sixteen_bits, *_ROOMS),)}
+_OF_FLOATS = (_ROOMS, (extremes,))
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
 
 
-def lowered(function: Any, precision: str = "float32") -> Any:
+def lowered(function: Any, precision: str = "float32", with_gelu: bool = True) -> Any:
     """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them.
 
+    With `with_gelu` what may become a GELU of TFLite's is left to its converter.
     One that computes in complex128 is left as it is, too: TFLite computes in no floats of 64 bits.
     """
-    rebuild = _Rebuild((*_OF_PRECISION.get(precision, ()), *_ROOMS))
+    for rooms in _OF_INTEGERS.get(precision, _OF_FLOATS):
+        function = _rebuilt(function, _Rebuild(rooms, functions.is_of_gelu if with_gelu else lambda _: False))
+    return function
+
+
+def _rebuilt(function: Any, rebuild: _Rebuild) -> Any:
     operations = list(_operations(function.graph))
     in_double = any(tensor.dtype == tf.complex128 for operation in operations for tensor in operation.outputs)
     if in_double or not any(rebuild.rule(operation) or half_precision.is_short(operation) for operation in operations):
@@ -69,12 +77,18 @@ def _bodies(operation: tf.Operation) -> list[Any]:
 
 @dataclass(frozen=True)
 class _Rebuild:
-    """Builds functions again by the rules of some rooms; the first that has one says it."""
+    """Builds functions again by the rules of some rooms; the first that has one says it.
+
+    Operations that `is_kept` says so of stay.
+    """
 
     rooms: Sequence[Any]
+    is_kept: Callable[[tf.Operation], bool]
 
     def rule(self, operation: tf.Operation) -> Rule | None:
         """What stands for an operation that TFLite lacks."""
+        if self.is_kept(operation):
+            return None
         return next((rule for room in self.rooms if (rule := room.rule(operation)) is not None), None)
 
     def run(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
