@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from nobuco.export.names import Names
 
-_LOWEST = -1e30
 _NAME = 10  # where a tensor's table says where its name is: `name` is the fourth field of Tensor in TFLite's schema
 
 
@@ -93,74 +92,6 @@ def has_loop(data: bytes) -> bool:
     model = Model.GetRootAs(data, 0)
     codes = (model.OperatorCodes(i) for i in range(model.OperatorCodesLength()))
     return any(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) == BuiltinOperator.WHILE for code in codes)
-
-
-def with_finite_padding(data: bytes, calibrate: Callable[[bytes], bytes]) -> bytes:
-    """The file with the least number that a tensor has had in place of minus infinity around it.
-
-    Such paddings stand in front of a maximum. The range that the infinity takes would leave nothing of all other
-    numbers; and as an integer, a tensor has none below its own range, so the maximum is the same.
-
-    Args:
-        data: a float32 file.
-        calibrate: gives the file with the ranges that its tensors have had; asked only where they are needed.
-    """
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
-    paddings = list(_lowest_paddings(model))
-    if not paddings:
-        return data
-    ranges = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrate(data)))
-    for place, operator in paddings:
-        least = ranges.subgraphs[place].tensors[operator.inputs[0]].quantization.min[0]
-        if least >= 0:  # then zeros do, for which TFLite has an operation in any format
-            operator.inputs, operator.opcodeIndex = operator.inputs[:2], _code_of_padding(model)
-        else:
-            number = model.buffers[model.subgraphs[place].tensors[operator.inputs[2]].buffer]
-            before = _float(number.data)
-            number.data = np.float32(least if before < _LOWEST else min(before, least)).tobytes()
-    _drop_unused_codes(model)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def _lowest_paddings(model: Any) -> Iterator[tuple[int, Any]]:
-    """The operations that pad with minus infinity, or the like, and in which subgraph they stand."""
-    from tensorflow.lite.python.schema_py_generated import BuiltinOperator, TensorType
-
-    for place, graph in enumerate(model.subgraphs):
-        for operator in graph.operators:
-            if model.operatorCodes[operator.opcodeIndex].builtinCode == BuiltinOperator.PADV2:
-                number = graph.tensors[operator.inputs[2]]
-                held = model.buffers[number.buffer].data
-                if number.type == TensorType.FLOAT32 and held is not None and _float(held) < _LOWEST:
-                    yield place, operator
-
-
-def _float(data: Any) -> float:
-    return float(np.frombuffer(bytes(data), np.float32)[0])
-
-
-def _code_of_padding(model: Any) -> int:
-    from tensorflow.lite.python.schema_py_generated import BuiltinOperator, OperatorCodeT
-
-    codes = [code.builtinCode for code in model.operatorCodes]
-    if BuiltinOperator.PAD not in codes:
-        code = OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.PAD
-        code.version = 2
-        model.operatorCodes.append(code)
-        return len(codes)
-    return codes.index(BuiltinOperator.PAD)
-
-
-def _drop_unused_codes(model: Any) -> None:
-    """Leave out kinds of operations that do not occur: the calibrator refuses them."""
-    operators = [operator for graph in model.subgraphs for operator in graph.operators]
-    used = sorted({operator.opcodeIndex for operator in operators})
-    model.operatorCodes = [model.operatorCodes[index] for index in used]
-    for operator in operators:
-        operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.errors import ExportArgumentError, ExportError
-from nobuco.export.flatbuffer import End, ends, has_loop, with_buffers_apart, with_finite_padding
+from nobuco.export.apart import EndedError, apart
+from nobuco.export.flatbuffer import End, ends, has_loop, with_buffers_apart
 from nobuco.export.names import Names
+from nobuco.export.ranges import Bounds, bounded, with_ranges
 from nobuco.export.running import checked
 from nobuco.kinds import Kind, shown
 
@@ -57,44 +59,54 @@ def quantised(
 
     Arguments as `to_tflite` has them. An operation that has no integer form stays what it is, between two casts.
     """
-    from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
-    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
-
     if has_loop(data):  # the calibrator runs some loops; others end the process
         raise ExportError(
             f"TFLite's calibrator does not look into loops, so there is no precision={precision!r} of this model; "
-            "precision='dynamic' and 'float16' need no calibration"
+            f"{_OTHERS}"
         )
-    if precision == "int16x8" and len(names) > 1:
-        data = with_buffers_apart(data)
-
     taken = {key: {end.name: end for end in inputs} for key, (inputs, _) in ends(data).items()}
+    samples = list(_samples(names, representative, taken))
+    kind = {"int8": tf.int8, "int16x8": tf.int16}[precision] if integer_io else tf.float32
+    try:
+        return apart(_quantised)(data, precision, samples, per_channel, kind.as_datatype_enum)
+    except EndedError as error:
+        raise ExportError(
+            f"TensorFlow's quantiser ended its process on this model, for {precision} ({error}); {_OTHERS}"
+        ) from error
+
+
+_OTHERS = "precision='dynamic' and 'float16' need no calibration"
+
+
+def _quantised(
+    data: bytes, precision: str, samples: Sequence[tuple[str, dict[str, np.ndarray]]], per_channel: bool, kind: int
+) -> bytes:
+    from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
+    from tensorflow.lite.python.optimize.calibrator import Calibrator, add_intermediate_tensors
+
+    signatures, ends_as = {key for key, _ in samples}, tf.as_dtype(kind)
+    if precision == "int16x8" and len(signatures) > 1:
+        data = with_buffers_apart(data)
+    bounds = Bounds()
 
     def feeds() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        return _feeds(names, representative, taken)
-
-    def calibrator(data: bytes) -> Any:
-        return Calibrator(add_intermediate_tensors(data))
+        return ((key, bounds.sample(key, arrays)) for key, arrays in samples)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
         try:
-            data = with_finite_padding(data, lambda data: calibrator(data).calibrate(feeds))
+            data, bounds = bounded(data, feeds, 8 if precision == "int8" else 16)
             if precision == "int8":
-                kind = tf.int8 if integer_io else tf.float32
-                calibrated = calibrator(data).calibrate(feeds)
-                data = mlir_quantize(calibrated, not per_channel, input_data_type=kind, output_data_type=kind)
+                calibrated = bounds.applied(with_ranges(data, feeds))
+                data = mlir_quantize(calibrated, not per_channel, input_data_type=ends_as, output_data_type=ends_as)
             else:
-                kind = tf.int16 if integer_io else tf.float32
-                data = calibrator(data).calibrate_and_quantize(
-                    feeds, kind, kind, True, tf.int16, tf.int64, disable_per_channel=not per_channel
+                data = Calibrator(add_intermediate_tensors(data)).calibrate_and_quantize(
+                    feeds, ends_as, ends_as, True, tf.int16, tf.int64, disable_per_channel=not per_channel
                 )
-                data = data if len(names) == 1 else bytes(deduplicate_readonly_buffers(data))
-            _try(data, names)
-        except ExportArgumentError:
-            raise
+                data = data if len(signatures) == 1 else bytes(deduplicate_readonly_buffers(data))
+            _try(data, signatures)
         except (RuntimeError, ValueError) as error:
-            raise ExportError(f"TensorFlow cannot quantise this model to {precision}: {error}") from error
+            raise ExportError(f"TensorFlow cannot quantise this model to {precision}: {error}; {_OTHERS}") from error
     return data
 
 
@@ -107,7 +119,7 @@ def _try(data: bytes, names: Iterable[str]) -> None:
         runner(**{name: np.zeros(detail["shape"], detail["dtype"]) for name, detail in details.items()})
 
 
-def _feeds(
+def _samples(
     names: Mapping[str, Names], representative: Samples, taken: Mapping[str, Mapping[str, End]]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The samples as the calibrator takes them: the signature, and arrays by name.
