@@ -210,26 +210,51 @@ def _measure(sample: Sample, tflite: bool, result: Result) -> str:
         return f"does not run: {type(error).__name__}"
     if not expected:
         return "gives no tensor"
+    if all(a.size and a.dtype.kind in "fc" and np.isnan(a).all() for a in expected):
+        return "gives nothing but NaN"
     verdict = partial(_verdict_of_random, others=others) if is_random else _verdict
     model = None
     try:
-        model, report = nobuco.pytorch_to_keras(
-            program,
-            given,
-            inputs_channel_order=ChannelOrder.PYTORCH,
-            outputs_channel_order=ChannelOrder.PYTORCH,
-            full_validation=False,
-            return_report=True,
-            verbose=False,
-        )
+        model, report = _converted(program, given)
         result.opened += [node.name for node in report.walk() if node.opened and node.name not in result.opened]
         feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in given]
         result.keras.append(_judged(partial(_in_keras, model, feeds), verdict, expected))
     except Exception as error:
         result.keras.append(_told(error))
-    if tflite:
-        result.tflite.append("not in Keras" if model is None else _in_tflite(model, feeds, expected, verdict))
+    if tflite and model is None:
+        result.tflite.append("not in Keras")
+    elif tflite and any(a.dtype.kind == "c" for a in expected):  # a file gives such as pairs
+        result.tflite.append(_pairs_in_tflite(program, given, feeds, expected, verdict))
+    elif tflite:
+        result.tflite.append(_in_tflite(model, feeds, expected, verdict))
     return ""
+
+
+def _converted(program: Any, given: Sequence[torch.Tensor]) -> tuple[Any, Any]:
+    return nobuco.pytorch_to_keras(
+        program,
+        given,
+        inputs_channel_order=ChannelOrder.PYTORCH,
+        outputs_channel_order=ChannelOrder.PYTORCH,
+        full_validation=False,
+        return_report=True,
+        verbose=False,
+    )
+
+
+def _pairs_in_tflite(
+    program: Any, given: Sequence[torch.Tensor], feeds: Sequence[Any], expected: Sequence[np.ndarray], verdict: Any
+) -> str:
+    def pairs(*given: torch.Tensor) -> list[torch.Tensor]:
+        found = program(*given)
+        return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in found]
+
+    try:
+        model, _ = _converted(pairs, given)
+    except Exception as error:
+        return _told(error)
+    wanted = [np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in expected]
+    return _in_tflite(model, feeds, wanted, verdict)
 
 
 @dataclass

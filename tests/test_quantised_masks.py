@@ -72,6 +72,8 @@ MASKED = {
     "truth values": Attention(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, SEEN)),
     "numbers": Attention(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, added(-1e9))),
     "given": Attention(lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m[:, None, None])),
+    "a hundred": Attention(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, added(-100.0))),
+    "rows of nothing": Attention(by_hand(lambda scores: scores.masked_fill((~SEEN).roll(1, 0), -1e9))),
     "filled": Attention(by_hand(lambda scores: scores.masked_fill(~SEEN, -torch.inf))),
     "least number": Attention(by_hand(lambda scores: scores + added(torch.finfo(torch.float32).min))),
     "product": Attention(by_hand(lambda scores, m: scores + given(m))),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.support import alike, cast, elementwise, promoted, spellings, squared
+from nobuco.converters.support import aligned, alike, cast, elementwise, promoted, spellings, squared
 from nobuco.names import torch
 from nobuco.registry import Operation
 
@@ -85,14 +85,14 @@ def truncated(x: tf.Tensor) -> tf.Tensor:
     return tf.sign(x) * tf.floor(tf.abs(x))
 
 
-@elementwise(*spellings("div"), *spellings("divide"), *dunders("div", "truediv", "idiv"), operands=2)
+@elementwise(*spellings("div"), *spellings("divide"), *dunders("div", "truediv", "idiv"), operands=2, promote=False)
 def div(input: tf.Tensor, other: tf.Tensor, *, rounding_mode: str | None = None) -> tf.Tensor:
     """div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"""
+    input, other = aligned(*promoted(input, other, to_float=rounding_mode is None))
     if rounding_mode == "floor":
         return floored_quotient(input, other)
     if rounding_mode == "trunc":
         return truncated_quotient(input, other)
-    input, other = promoted(input, other, to_float=True)
     return input / other
 
 
@@ -137,6 +137,8 @@ def fmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
     if input.dtype.is_unsigned:
         return tf.math.floormod(input, other)
+    if input.dtype.is_integer:
+        return tf.truncatemod(input, other)
     # The sign of the dividend; TFLite has FLOOR_MOD only, which is C's remainder where both are positive.
     return tf.sign(input) * tf.math.floormod(tf.abs(input), tf.abs(other))
 

@@ -167,7 +167,7 @@ def _number_within(model: Any, place: int, maker: Any) -> tuple[Any, int] | None
     return None
 
 
-# A number below it is no score.
+# A number below it is a mask, whatever the scores are.
 _FAR = -1e3
 
 
@@ -199,14 +199,16 @@ def _bound_masks(model: Any, softmaxes: Sequence[_Softmax], peaks: Sequence[int]
     floors, depth = list[tuple[_Softmax, float]](), 0.0
     for softmax, peak in zip(softmaxes, peaks, strict=True):
         ranges = [_range_of(seen, softmax.place, operator.inputs[side]) for operator, side in softmax.leaves]
-        scores = [(low, high) for low, high in ranges if low > _FAR]
-        if scores and len(scores) < len(ranges):
-            columns = seen.subgraphs[softmax.place].tensors[softmax.argument].shape[-1]
-            # Beside the largest of its row, a smaller one by this much is nothing in so many bits.
-            gap = (bits - 2) * math.log(2) + math.log(columns) + 2
-            floor = max(_range_of(seen, softmax.place, peak)[0], min(low for low, _ in scores)) - gap
+        scores = [low for low, _ in ranges if low > _FAR]
+        columns = _columns(seen.subgraphs[softmax.place].tensors[softmax.argument])
+        # Beside the largest of its row, a smaller one by this much is nothing in so many bits.
+        gap = (bits - 2) * math.log(2) + math.log(columns) + 2
+        # Of a row that is masked as a whole, the largest is a mask, too.
+        floor = max(_range_of(seen, softmax.place, peak)[0], min(scores, default=_FAR)) - gap
+        own = max(high for _, high in ranges) - floor
+        if any(low < -own for low, _ in ranges):
             floors.append((softmax, floor))
-            depth = max(depth, max(high for _, high in scores) - floor)
+            depth = max(depth, own)
     masks = _Masks(model, -depth)
     tensors = dict[tuple[int, int], float]()
     for softmax, floor in floors:
@@ -214,6 +216,12 @@ def _bound_masks(model: Any, softmaxes: Sequence[_Softmax], peaks: Sequence[int]
         for operator, side in softmax.leaves:
             masks.bound(softmax.place, operator, side)
     return Bounds(-depth, {key: frozenset(names) for key, names in masks.inputs.items()}, tensors)
+
+
+def _columns(tensor: Any) -> int:
+    """How many elements a row has; of a dynamic size, more than most have."""
+    is_dynamic = tensor.shapeSignature is not None and tensor.shapeSignature[-1] < 0
+    return 4096 if is_dynamic else int(tensor.shape[-1])
 
 
 def _range_of(seen: Any, place: int, index: int) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from nobuco.errors import ExportArgumentError, ExportError, warn
 from nobuco.export.bodies import with_outputs_apart
 from nobuco.export.flatbuffer import ends, in_model_order
-from nobuco.export.lowering import lowered
+from nobuco.export.lowering import TRIED, lowered
 from nobuco.export.names import Names, output_names
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
 from nobuco.export.refusals import refusal as refusal_of
@@ -108,18 +108,18 @@ def to_tflite(
     # An infinite constant stays infinite, but where a scale of integers has to hold it.
     flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
 
-    def converted(with_gelu: bool) -> tuple[bytes, dict[str, Names]]:
+    def converted(trying: bool) -> tuple[bytes, dict[str, Names]]:
         with tempfile.TemporaryDirectory() as folder:
-            rebuild = partial(lowered, precision=precision, with_gelu=with_gelu)
+            rebuild = partial(lowered, precision=precision, trying=trying)
             names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
             return with_outputs_apart(_converted(folder, list(names), flags, allow_flex)), names
 
     try:
-        data, names = converted(with_gelu=True)
+        data, names = converted(trying=True)
     except ExportError as error:
-        if "Erf" not in error.operations:
+        if not set(TRIED).intersection(error.operations):
             raise
-        data, names = converted(with_gelu=False)
+        data, names = converted(trying=False)
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)

@@ -4,6 +4,6 @@ A Keras model keeps TensorFlow's own operations. On the way to a TFLite file the
 again, operation by operation, and where TFLite has none of a kind, a formula of operations that it has stands instead.
 """
 
-from nobuco.export.lowering.rebuild import lowered
+from nobuco.export.lowering.rebuild import TRIED, lowered
 
-__all__ = ["lowered"]
+__all__ = ["TRIED", "lowered"]

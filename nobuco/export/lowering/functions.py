@@ -16,7 +16,7 @@ def log1p(x: Any) -> Any:
     """log(1 + x), which TFLite's own converter makes of it, has no digits of small numbers; the series has them."""
     near = tf.clip_by_value(x, -0.4, 0.5)
     s = near / (2 + near)  # log1p(x) = 2 artanh(x / (2 + x))
-    return 2 * s * _polynomial(s * s, (1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1)) + (
+    return 2 * s * polynomial(s * s, (1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1)) + (
         tf.math.log(1 + x) - tf.math.log(1 + near)
     )
 
@@ -46,7 +46,7 @@ def tan(x: Any) -> Any:
 def erf(x: Any) -> Any:
     """A quotient of polynomials, by which TensorFlow computes it (Eigen's `generic_fast_erf`)."""
     square = tf.minimum(x * x, 16)  # beyond, it is 1 in float32
-    quotient = x * _polynomial(square, _ERF_ABOVE) / _polynomial(square, _ERF_BELOW)
+    quotient = x * polynomial(square, _ERF_ABOVE) / polynomial(square, _ERF_BELOW)
     return tf.clip_by_value(quotient, -1, 1)
 
 
@@ -64,7 +64,7 @@ def erfc(x: Any) -> Any:
     """Near zero 1 - erf; beyond a quotient of polynomials in 1 / x² (Eigen's `generic_fast_erfc`)."""
     size = tf.clip_by_value(tf.abs(x), 1, 11)
     inverse = 1 / (size * size)
-    quotient = _polynomial(inverse, _ERFC_ABOVE) / (size * _polynomial(inverse, _ERFC_BELOW))
+    quotient = polynomial(inverse, _ERFC_ABOVE) / (size * polynomial(inverse, _ERFC_BELOW))
     high = tf.round(size * 64) / 64  # its square has all its digits, so the exponent loses none
     far = quotient * tf.exp(-high * high) * tf.exp((high - size) * (high + size))
     return tf.where(tf.abs(x) > 1, tf.where(x < 0, 2 - far, far), 1 - erf(x))
@@ -77,8 +77,8 @@ _ERFC_BELOW = (1.7251677811145782e-02, 3.9137163758277893e-01, 1.0, 6.2173241376
 def erfinv(x: Any) -> Any:
     """M. Giles, Approximating the erfinv function (2010), in single precision."""
     w = -tf.math.log((1 - x) * (1 + x))
-    near = _polynomial(tf.minimum(w, 5) - 2.5, _ERFINV_NEAR)
-    far = _polynomial(tf.sqrt(tf.clip_by_value(w, 5, 120)) - 3, _ERFINV_FAR)
+    near = polynomial(tf.minimum(w, 5) - 2.5, _ERFINV_NEAR)
+    far = polynomial(tf.sqrt(tf.clip_by_value(w, 5, 120)) - 3, _ERFINV_FAR)
     edge = tf.math.log(1 - tf.abs(x))  # minus infinity at 1, NaN beyond
     return tf.where(tf.abs(x) < 1, x * tf.where(w < 5, near, far), -edge * tf.sign(x))
 
@@ -93,7 +93,7 @@ _ERFINV_FAR = (
 )  # fmt: skip
 
 
-def _polynomial(x: Any, coefficients: Sequence[float]) -> Any:
+def polynomial(x: Any, coefficients: Sequence[float]) -> Any:
     """Highest power first, by Horner's rule."""
     value = coefficients[0] * tf.ones_like(x)
     for coefficient in coefficients[1:]:

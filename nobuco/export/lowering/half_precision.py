@@ -1,6 +1,7 @@
-"""Floats of 16 bits, in which TFLite stores weights and computes nothing: what they are computed in is float32.
+"""Floats of 16 and of 64 bits, in which TFLite stores numbers and computes nothing: they are computed in float32.
 
-So each result is nearer to the real numbers' than PyTorch's, and what overflows there may not overflow here.
+So a result of 16 bits is nearer to the real numbers' than PyTorch's, and what overflows there may not overflow here.
+One of 64 bits has the digits of float32.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ import tensorflow as tf
 
 from nobuco.export.lowering.operation import recreated
 
-_SHORT = (tf.float16, tf.bfloat16)
+_OTHERS = (tf.float16, tf.bfloat16, tf.float64)
 # What reads and writes 16 bits as they are.
 _EXACT = ("AssignVariableOp", "Bitcast", "Const", "ReadVariableOp")
 
 
-def is_short(operation: tf.Operation) -> bool:
-    """Whether an operation gives floats of 16 bits."""
-    return any(tensor.dtype in _SHORT for tensor in operation.outputs)
+def is_other(operation: tf.Operation) -> bool:
+    """Whether an operation gives floats that TFLite does not compute in."""
+    return any(tensor.dtype in _OTHERS for tensor in operation.outputs)
 
 
 def wide(dtype: tf.DType) -> tf.DType:
     """What a dtype is computed in."""
-    return tf.float32 if dtype in _SHORT else dtype
+    return tf.float32 if dtype in _OTHERS else dtype
 
 
 def widened(tensor: Any) -> Any:
     """A tensor in what it is computed in."""
-    return tf.cast(tensor, tf.float32) if tensor.dtype in _SHORT else tensor
+    return tf.cast(tensor, tf.float32) if tensor.dtype in _OTHERS else tensor
 
 
 def narrowed(value: Any, dtype: tf.DType) -> Any:
     """The same with the bits that it has in the model."""
-    return tf.cast(value, dtype) if dtype in _SHORT else value
+    return tf.cast(value, dtype) if dtype in _OTHERS else value
 
 
 def again(operation: tf.Operation, inputs: Sequence[Any]) -> list[Any]:

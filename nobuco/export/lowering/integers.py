@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -67,6 +68,46 @@ def _unpacked(operation: tf.Operation, x: Any) -> list[Any]:
     return [x[place] for place in places]
 
 
+def _split(operation: tf.Operation, axis: Any, x: Any) -> list[Any]:
+    """Slices of equal sizes."""
+    return _slices(x, axis, [t.shape for t in operation.outputs])
+
+
+def _split_at(operation: tf.Operation, x: Any, sizes: Any, axis: Any) -> list[Any]:
+    """Slices of these sizes."""
+    return _slices(x, axis, [t.shape for t in operation.outputs])
+
+
+def _slices(x: Any, axis: Any, shapes: Sequence[Any]) -> list[Any]:
+    place = int(tf.get_static_value(axis)) % len(x.shape)
+    ends = list(itertools.accumulate((shape[place] for shape in shapes), initial=0))
+    lead = (slice(None),) * place
+    places = [(*lead, slice(start, end)) for start, end in itertools.pairwise(ends)]
+    return [x[place] for place in places]
+
+
+def _power(a: Any, b: Any) -> Any:
+    """A power of an exponent that is not negative, by squares, a bit of it in each turn."""
+    two = tf.constant(2, a.dtype)
+
+    def step(rest: Any, square: Any, total: Any) -> tuple[Any, Any, Any]:
+        bit = rest % two
+        return floor_quotient(rest - bit, two), square * square, tf.where(bit == 1, total * square, total)
+
+    one = tf.ones_like(a + b)
+    return tf.while_loop(lambda rest, *_: tf.reduce_any(rest > 0), step, (b * one, a * one, one))[2]
+
+
+def _relu6(x: Any) -> Any:
+    return tf.cast(tf.minimum(tf.maximum(tf.cast(x, _WIDER.get(x.dtype, x.dtype)), 0), 6), x.dtype)
+
+
+def _remainder(a: Any, b: Any) -> Any:
+    """With the sign of the dividend; TFLite's has that of the divisor."""
+    found = tf.math.floormod(a, b)
+    return tf.where((found != 0) & ((found < 0) != (a < 0)), found - b, found)
+
+
 def _of_all(compute: Callable[..., Any]) -> Rule:
     return lambda operation, *inputs: [compute(*inputs)]
 
@@ -77,6 +118,15 @@ _OF_64_BITS: Mapping[str, Rule] = {
     "Abs": _of_all(_absolute),
     "Sign": _of_all(_sign),
     "Unpack": _unpacked,
+    "Split": _split,
+    "SplitV": _split_at,
+    "Pow": _of_all(_power),
+}
+_OF_16_BITS = frozenset(("ConcatV2", "GatherV2", "Reshape", "Slice", "StridedSlice", "Transpose", "ZerosLike"))
+_OF_TRUTH: Mapping[str, Rule] = {
+    "Split": _split,
+    "SplitV": _split_at,
+    "ZerosLike": _of_all(lambda x: x & ~x),
 }
 
 
@@ -104,10 +154,19 @@ def _recreated_wider(operation: tf.Operation, *inputs: Any) -> list[Any]:
 
 
 def rule(operation: tf.Operation) -> Rule | None:
-    """What stands for an operation on integers, where TFLite has none."""
-    dtypes = {tensor.dtype for tensor in operation.inputs}
-    if operation.type in _PRODUCTS and dtypes <= {tf.int32, tf.int64}:
+    """What stands for an operation on integers or truth values, where TFLite has none."""
+    kinds = {tensor.dtype for tensor in operation.inputs}
+    if operation.type in ("Split", "SplitV"):
+        kinds = {operation.outputs[0].dtype}
+    if operation.type == "Relu6" and operation.outputs[0].dtype.is_integer:
+        return _of_all(_relu6)
+    if operation.type == "TruncateMod" and operation.outputs[0].dtype in (tf.int32, tf.int64):
+        return _of_all(_remainder)
+    if operation.type in _PRODUCTS and kinds <= {tf.int32, tf.int64}:
         return _matrix_product
-    if dtypes == {tf.int64}:
+    if kinds == {tf.int64}:
         return _OF_64_BITS.get(operation.type)
-    return _in_more_bits if operation.type in _ARITHMETIC and not dtypes.isdisjoint(_WIDER) else None
+    if kinds == {tf.bool}:
+        return _OF_TRUTH.get(operation.type)
+    is_short = not kinds.isdisjoint((tf.int16, tf.uint16)) and operation.type in _OF_16_BITS
+    return _in_more_bits if is_short or (operation.type in _ARITHMETIC and not kinds.isdisjoint(_WIDER)) else None

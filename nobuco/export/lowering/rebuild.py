@@ -17,13 +17,18 @@ from nobuco.export.lowering import (
     half_precision,
     integers,
     matrices,
+    products,
     rotations,
+    segments,
     sixteen_bits,
+    special_functions,
     volumes,
 )
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
-_ROOMS = (complex_numbers, integers, bits, functions, matrices, rotations, volumes)
+_ROOMS = (
+    complex_numbers, segments, products, integers, bits, functions, special_functions, matrices, rotations, volumes,
+)  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
 _OF_INTEGERS = {"int8": ((finite, *_ROOMS),), "int16x8": ((finite, sixteen_bits, *_ROOMS),)}
 _OF_FLOATS = (_ROOMS, (extremes,))
@@ -32,21 +37,37 @@ _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
 
 
-def lowered(function: Any, precision: str = "float32", with_gelu: bool = True) -> Any:
+# What TFLite's converter may make one operation of, and where it does not, refuses.
+TRIED = ("Einsum", "Erf")
+
+
+def lowered(function: Any, precision: str = "float32", trying: bool = True) -> Any:
     """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them.
 
-    With `with_gelu` what may become a GELU of TFLite's is left to its converter.
-    One that computes in complex128 is left as it is, too: TFLite computes in no floats of 64 bits.
+    With `trying`, operations stay that TFLite's converter may find a form for, and may not.
+    One that computes in complex128, or is given float64, is left as it is: TFLite computes in no floats of 64 bits.
     """
+    if _is_in_double(function):
+        return function
     for rooms in _OF_INTEGERS.get(precision, _OF_FLOATS):
-        function = _rebuilt(function, _Rebuild(rooms, functions.is_of_gelu if with_gelu else lambda _: False))
+        function = _rebuilt(function, _Rebuild(rooms, _may_have_a_form if trying else lambda _: False))
     return function
+
+
+def _is_in_double(function: Any) -> bool:
+    made = {tensor.dtype for operation in _operations(function.graph) for tensor in operation.outputs}
+    given = {tensor.dtype for tensor in (*function.inputs, *function.variables)}
+    return tf.complex128 in made or tf.float64 in given
+
+
+def _may_have_a_form(operation: tf.Operation) -> bool:
+    is_real = operation.type == "Einsum" and not operation.inputs[0].dtype.is_complex
+    return is_real or functions.is_of_gelu(operation)
 
 
 def _rebuilt(function: Any, rebuild: _Rebuild) -> Any:
     operations = list(_operations(function.graph))
-    in_double = any(tensor.dtype == tf.complex128 for operation in operations for tensor in operation.outputs)
-    if in_double or not any(rebuild.rule(operation) or half_precision.is_short(operation) for operation in operations):
+    if not any(rebuild.rule(operation) or half_precision.is_other(operation) for operation in operations):
         return function
     (specs, _), results = function.structured_input_signature, function.structured_outputs
 
