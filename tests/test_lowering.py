@@ -262,6 +262,76 @@ def test_log_sigmoid_takes_no_more_operations_than_it_needs():
     assert len(tflite_operations(F.logsigmoid, real(3, 5))) <= 7
 
 
+WIDE = torch.cat([torch.linspace(-9.7, 40, 200), torch.tensor([0.0, -2.0, 1e-3, 1e3, torch.nan])])
+ABOVE_ZERO = WIDE[WIDE > 0]
+PARTS = torch.cat([torch.linspace(0, 1, 101), torch.tensor([1e-30, 1e-5, 1 - 1e-6, -1.0, 2.0, torch.nan])])
+DEGREES, PLACES = (x.flatten() for x in torch.meshgrid(
+    torch.tensor([0.0, 0.1, 1.0, 5.0, 30.0, 100.0]), torch.tensor([0.0, 0.01, 1.0, 5.0, 29.0, 110.0, torch.inf]),
+    indexing="ij",
+))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("compute", "args"),
+    [
+        (torch.digamma, [WIDE]),
+        (torch.special.ndtri, [PARTS]),
+        (torch.special.bessel_j0, [WIDE]),
+        (torch.special.bessel_j1, [WIDE]),
+        (torch.special.bessel_y0, [ABOVE_ZERO]),
+        (torch.special.bessel_y1, [ABOVE_ZERO]),
+        (torch.igamma, [DEGREES, PLACES]),
+        (torch.igammac, [DEGREES, PLACES]),
+        (torch.nextafter, [PLACES, DEGREES]),
+        (lambda x: torch.float_power(x.abs(), 1.5).log().float(), [WIDE]),
+        (lambda x: x.softmax(0, dtype=torch.float64), [ABOVE_ZERO]),
+    ],
+    ids=[
+        "digamma", "ndtri", "j0", "j1", "y0", "y1", "igamma", "igammac", "nextafter", "float_power", "softmax",
+    ],
+)  # fmt: skip
+def test_special_functions(compute, args):
+    expected = compute(*(arg.double() if compute is not torch.nextafter else arg for arg in args)).numpy()
+    (found,) = run_tflite(tflite_of(compute, *args), [arg.numpy() for arg in args])
+    np.testing.assert_allclose(found, expected, rtol=3e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,Ab->ijAb", [(2, 3), (4, 4)]),
+        ("ijk,ik->j", [(1, 2, 3), (1, 3)]),
+        ("...ik,...j->ij", [(1, 2, 3), (3,)]),
+        ("i,j->ji", [(3,), (4,)]),
+    ],
+)
+def test_einsum(equation, shapes):
+    assert_matches(lambda *x: torch.einsum(equation, *x), *(real(*shape) for shape in shapes))
+
+
+def test_products_of_nothing():
+    assert_matches(torch.matmul, torch.zeros(5, 5, 0), torch.zeros(0, 5))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.uint8])
+def test_more_arithmetic_of_integers(dtype):
+    def model(x):
+        segments = torch.tensor([0, 1, 1, 0, 1])
+        return torch.stack([
+            F.relu6(x), x**0, torch.fmod(x, 3), torch.zeros_like(x).scatter_reduce(0, segments, x, "prod"),
+            torch.zeros_like(x).scatter_reduce(0, segments, x, "amax"), torch.cat(x.chunk(3)[::-1]),
+        ])  # fmt: skip
+
+    for number in (0, 1):
+        x = torch.tensor([torch.iinfo(dtype).min, 7, 3, torch.iinfo(dtype).max, 1], dtype=dtype).roll(number)
+        assert_matches(model, x)
+
+
+def test_powers_and_counts():
+    x = torch.tensor([2, -3, 0, 1, 7, 2**33 + 1])
+    assert_matches(lambda x: torch.stack([x**5, 3 ** (x % 100), torch.bincount(x % 6, minlength=6)]), x)
+
+
 def positive_definite(n):
     a = real(3, n, n)
     return a @ a.mT + n * torch.eye(n)
@@ -301,6 +371,9 @@ TURNED = torch.stack([torch.eye(4)[[1, 2, 3, 0]], torch.eye(4)[[3, 0, 2, 1]]])
         pytest.param(linalg.svdvals, [real(3, 6)], id="singular values"),
         pytest.param(lambda a: (s := linalg.svd(a, False))[0] * s[1][:, None] @ s[2], [real(2, 5, 3)], id="tall"),
         pytest.param(lambda a: (s := linalg.svd(a, False))[0] * s[1][:, None] @ s[2], [real(2, 3, 5)], id="flat"),
+        pytest.param(lambda a: (u := linalg.svd(a)[0]) @ u.mT, [real(2, 5, 3)], id="whole"),
+        pytest.param(lambda a: (v := linalg.svd(a)[2]) @ v.mT, [real(2, 3, 5)], id="whole, flat"),
+        pytest.param(lambda a: (u := linalg.svd(a)[0]) @ u.mT, [real(5, 1) @ real(1, 3)], id="whole, of rank one"),
         pytest.param(linalg.pinv, [real(5, 3)], id="pseudoinverse"),
         pytest.param(lambda a, b: linalg.lstsq(a, b)[0], [real(6, 3), real(6, 2)], id="least squares"),
         pytest.param(linalg.cond, [real(4, 4)], id="condition"),

@@ -138,7 +138,8 @@ def fmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     if input.dtype.is_unsigned:
         return tf.math.floormod(input, other)
     if input.dtype.is_integer:
-        return tf.truncatemod(input, other)
+        found = tf.math.floormod(input, other)
+        return tf.where((found != 0) & ((found < 0) != (input < 0)), found - other, found)
     # The sign of the dividend; TFLite has FLOOR_MOD only, which is C's remainder where both are positive.
     return tf.sign(input) * tf.math.floormod(tf.abs(input), tf.abs(other))
 

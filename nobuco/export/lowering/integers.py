@@ -102,12 +102,6 @@ def _relu6(x: Any) -> Any:
     return tf.cast(tf.minimum(tf.maximum(tf.cast(x, _WIDER.get(x.dtype, x.dtype)), 0), 6), x.dtype)
 
 
-def _remainder(a: Any, b: Any) -> Any:
-    """With the sign of the dividend; TFLite's has that of the divisor."""
-    found = tf.math.floormod(a, b)
-    return tf.where((found != 0) & ((found < 0) != (a < 0)), found - b, found)
-
-
 def _of_all(compute: Callable[..., Any]) -> Rule:
     return lambda operation, *inputs: [compute(*inputs)]
 
@@ -160,8 +154,6 @@ def rule(operation: tf.Operation) -> Rule | None:
         kinds = {operation.outputs[0].dtype}
     if operation.type == "Relu6" and operation.outputs[0].dtype.is_integer:
         return _of_all(_relu6)
-    if operation.type == "TruncateMod" and operation.outputs[0].dtype in (tf.int32, tf.int64):
-        return _of_all(_remainder)
     if operation.type in _PRODUCTS and kinds <= {tf.int32, tf.int64}:
         return _matrix_product
     if kinds == {tf.int64}:

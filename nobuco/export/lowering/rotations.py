@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from nobuco.export.lowering.matrices import orthogonal_factors
 from nobuco.export.lowering.operation import Rule
 
 _SWEEPS = 10
@@ -49,6 +50,20 @@ def singular_values(a: Any) -> tuple[Any, Any, Any]:
     size = -values[..., None, :]
     left = columns[..., : a.shape[-2], :] / tf.where(size > 0, size, tf.ones_like(size))
     return -values, left, columns[..., a.shape[-2] :, :]
+
+
+def whole_singular_values(a: Any) -> tuple[Any, Any, Any]:
+    """The same with square matrices of vectors."""
+    values, left, right = singular_values(a)
+    return values, _completed(left), _completed(right)
+
+
+def _completed(vectors: Any) -> Any:
+    """Orthogonal columns, with others for those of zeros and for those that a square matrix has more."""
+    others, _ = orthogonal_factors(vectors, True)
+    missing = tf.zeros_like(others[..., vectors.shape[-1] :])
+    vectors = tf.concat([vectors, missing], -1)
+    return tf.where(tf.reduce_sum(vectors * vectors, -2, keepdims=True) > 0.5, vectors, others)
 
 
 def _rotation(pp: Any, qq: Any, pq: Any) -> tuple[Any, Any]:
@@ -112,5 +127,5 @@ def rule(operation: tf.Operation) -> Rule | None:
         return None
     if operation.type == "SelfAdjointEigV2":
         return lambda operation, a: list(eigenvalues(a))
-    is_whole = operation.get_attr("compute_uv") and operation.get_attr("full_matrices") and rows != columns
-    return None if is_whole else lambda operation, a: list(singular_values(a))
+    is_whole = operation.get_attr("compute_uv") and operation.get_attr("full_matrices")
+    return lambda operation, a: list((whole_singular_values if is_whole else singular_values)(a))

@@ -27,8 +27,8 @@ def digamma(x: Any) -> Any:
     inverse = 1 / (y * y)
     series = tf.math.log(y) - 0.5 / y + inverse * polynomial(inverse, (1 / 240, -1 / 252, 1 / 120, -1 / 12))
     past = x - tf.round(x)
-    pole = tf.where((x <= 0) & (past == 0), math.nan, 0.0)
-    return series - steps - tf.where(is_below, math.pi / _tangent(math.pi * past), pole)
+    mirrored = tf.where(past == 0, math.nan, math.pi / _tangent(math.pi * past))
+    return series - steps - tf.where(is_below, mirrored, 0.0)
 
 
 def _tangent(x: Any) -> Any:
