@@ -332,6 +332,19 @@ def test_powers_and_counts():
     assert_matches(lambda x: torch.stack([x**5, 3 ** (x % 100), torch.bincount(x % 6, minlength=6)]), x)
 
 
+@pytest.mark.parametrize("rank", [6, 7, 8])
+def test_many_axes(rank):
+    """TFLite pads, slices and multiplies in five or six axes, and XNNPACK joins and sums in six."""
+    x = real(*[2, 3, 2, 1, 2, 3, 4, 2][-rank:])
+    functions = [
+        lambda x: F.pad(x, (1, 0, 0, 2, 1, 1)), lambda x: F.pad(x, (-1, 0, 0, 1), value=3.0),
+        lambda x: x[:, 1:, ..., -1], lambda x: x[0, ..., ::2, :-1], lambda x: torch.cat([x, 2 * x], 1),
+        lambda x: x @ x.mT, lambda x: x @ x[..., :1, :, :].mT, lambda x: F.linear(x, torch.ones(3, x.shape[-1])),
+        lambda x: F.layer_norm(x, x.shape[-2:]), lambda x: F.normalize(x, dim=-1), lambda x: x.roll(1, 1),
+    ]  # fmt: skip
+    assert_matches(lambda x: torch.cat([f(x).flatten() for f in functions]), x)
+
+
 def positive_definite(n):
     a = real(3, n, n)
     return a @ a.mT + n * torch.eye(n)

@@ -16,6 +16,7 @@ from nobuco.export.lowering import (
     functions,
     half_precision,
     integers,
+    many_axes,
     matrices,
     products,
     rotations,
@@ -30,8 +31,11 @@ _ROOMS = (
     complex_numbers, segments, products, integers, bits, functions, special_functions, matrices, rotations, volumes,
 )  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
-_OF_INTEGERS = {"int8": ((finite, *_ROOMS),), "int16x8": ((finite, sixteen_bits, *_ROOMS),)}
-_OF_FLOATS = (_ROOMS, (extremes,))
+_OF_INTEGERS = {
+    "int8": ((finite, *_ROOMS), (many_axes,)),
+    "int16x8": ((finite, sixteen_bits, *_ROOMS), (many_axes,)),
+}
+_OF_FLOATS = (_ROOMS, (extremes,), (many_axes,))
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
