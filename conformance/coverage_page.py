@@ -26,8 +26,8 @@ Made by `python -m conformance.coverage_page`, {date}: up to {most} float32 samp
 OpInfo and ModuleInfo databases, spread over those that it has, converted and compared with PyTorch in Keras and in a
 TFLite file without Flex operations (rtol {rtol:g}, atol {atol:g}); of random ones shape and dtype, and that the numbers
 are not those of the trace. A TFLite file gives complex numbers as pairs (`torch.view_as_real`). Samples of which
-PyTorch gives nothing but NaN are left out. *Opened*: these calls have no converter of their own, and are converted through the ATen
-calls that PyTorch makes of them (`python -m nobuco coverage torch.linalg.pinv` names those)."""
+PyTorch gives nothing but NaN are left out. *Opened*: these calls have no converter of their own, and are converted
+through the ATen calls that PyTorch makes of them (`python -m nobuco coverage torch.linalg.pinv` names those)."""
 _LACKS = re.compile(r"TFLite does not have ([\w, ]+)")
 
 
