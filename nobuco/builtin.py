@@ -16,7 +16,7 @@ from torch import nn
 from nobuco.errors import ConverterRegistrationError, UnknownConverterError
 from nobuco.kinds import FLAG, FUNCTION, NOTHING, Kind, member_of, takes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
-from nobuco.names import Lacking
+from nobuco.ops.names import Lacking
 from nobuco.registry import Converter, Named, Operation, Registry, Samples, code_of, operation_name, registry
 
 STRATEGY = member_of(ChannelOrderingStrategy, "nobuco.ChannelOrderingStrategy") | FUNCTION

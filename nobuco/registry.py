@@ -24,7 +24,8 @@ from nobuco.ir import Node
 from nobuco.kinds import FUNCTION, NOTHING, instance, mapping, refusal
 from nobuco.layout.movement import Freed, Step
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy
-from nobuco.names import Lacking
+from nobuco.ops.forms import plain_forms, turned_forms
+from nobuco.ops.names import Lacking
 
 Operation = Callable[..., Any]
 # An operator of PyTorch's dispatcher can also be named, `"torchvision::nms"`, where the library that defines it need
@@ -153,6 +154,14 @@ class Registry:
         served = [operation for operation in converter.operations if self._converters.get(_key(operation)) is converter]
         grown = replace(converter, operations=(*served, *operations))
         self._converters.update({_key(operation): grown for operation in grown.operations})
+
+    def complete(self) -> None:
+        """Have each built-in converter serve the other forms of its operations, where nothing else does."""
+        for forms in (plain_forms, turned_forms):
+            for converter in [converter for converter in self if converter.is_built_in]:
+                found = (form for operation in converter.operations for form in forms(operation, converter.function))
+                free = {_key(form): form for form in found if _key(form) not in self._converters}
+                self.extend(converter, tuple(free.values()))
 
     def remove(self, operation: Operation) -> Converter:
         """Unregister and return the converter of an operation."""

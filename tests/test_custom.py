@@ -19,7 +19,7 @@ import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
 from nobuco.builtin import find_converter, registered_converters
 from nobuco.layers.weight import WeightLayer
-from nobuco.names import Lacking
+from nobuco.ops.names import Lacking
 from nobuco.registry import operation_name, registry
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW

@@ -10,8 +10,8 @@ import torch
 
 import nobuco.converters
 from nobuco.builtin import registry
-from nobuco.names import F, Lacking, Names, aten, nn
-from nobuco.names import torch as names
+from nobuco.ops.names import F, Lacking, Names, aten, nn
+from nobuco.ops.names import torch as names
 from nobuco.registry import operation_name
 
 # By the name of the operation, the first PyTorch that does not have it any more. A wrong name stands in no list.

@@ -184,9 +184,8 @@ def _is_function(args: Sequence[Any]) -> bool:
 
 
 def _signature(converter: Converter) -> list[inspect.Parameter]:
-    """The parameters of a converter, which are its operation's; its body may have the number of dimensions before."""
-    found = list(inspect.signature(converter.function).parameters.values())
-    return found[1:] if found[0].name == "n" else found
+    """The parameters of a converter, which are its operation's."""
+    return list(inspect.signature(converter.function).parameters.values())
 
 
 def _value(converter: Converter, parameter: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -17,6 +17,7 @@ from nobuco.ir import Value, ValueKind, map_leaves
 from nobuco.layers.padding import set_natural
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature
+from nobuco.ops.forms import is_in_place
 from nobuco.plan.calling import describe, flat_outputs
 from nobuco.select import Unit
 
@@ -51,7 +52,7 @@ def bound(
             lambda leaf: next(queue) if isinstance(leaf, Value) else leaf, (node.args, dict(node.kwargs))
         )
         results = [leaf for leaf in flat_outputs(function(*args, **kwargs)) if leaf is not None]
-        return _widened(results, unit) if any(v.kind is ValueKind.SIZE for v in unit.inputs) else results
+        return _as_pytorch(results, unit)
 
     return call
 
@@ -116,14 +117,22 @@ def single(items: Sequence[Any]) -> Any:
     return items[0] if len(items) == 1 else list(items)
 
 
-def _widened(results: Sequence[Any], unit: Unit) -> list[Any]:
-    """What was computed of sizes, which TensorFlow has in 32 bits, in the 64 of PyTorch's integers."""
-    wide = [v.dtype == "int64" for v in unit.outputs]
-    return [
-        set_channel_order(tf.cast(x, tf.int64), get_channel_order(x)) if is_wide and x.dtype == tf.int32 else x
-        for x, is_wide in zip_longest(results, wide)
-        if x is not None
-    ]
+def _as_pytorch(results: Sequence[Any], unit: Unit) -> list[Any]:
+    """What a converter of ours gives, in PyTorch's dtype where it cannot know that.
+
+    A tensor that is written to keeps its dtype; and what was computed of sizes, which TensorFlow has in 32 bits, has
+    the 64 of PyTorch's integers.
+    """
+    in_place = unit.converter.is_built_in and is_in_place(unit.node.op)
+    of_sizes = any(v.kind is ValueKind.SIZE for v in unit.inputs)
+
+    def cast(x: Any, dtype: str | None) -> Any:
+        widens = of_sizes and dtype == "int64" and x.dtype == tf.int32
+        if dtype is None or not (in_place or widens) or x.dtype.name == dtype:
+            return x
+        return set_channel_order(tf.cast(x, dtype), get_channel_order(x))
+
+    return [cast(x, dtype) for x, dtype in zip_longest(results, [v.dtype for v in unit.outputs]) if x is not None]
 
 
 def _autocast(tensors: Sequence[Any]) -> list[Any]:

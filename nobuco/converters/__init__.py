@@ -50,6 +50,9 @@ from nobuco.converters import (
     sizes,
     sorting,
 )
+from nobuco.registry import registry
+
+registry.complete()
 
 __all__ = [
     "activation",

@@ -17,41 +17,41 @@ from nobuco.assemble.learned import Learned, filled
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.converters.arithmetic import bounded
 from nobuco.converters.rules import along_last
-from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes, spellings
+from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
-from nobuco.names import F, nn, torch
+from nobuco.ops.names import F, aten, nn, torch
 from nobuco.registry import converter, expression
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
 
-@elementwise(*spellings("relu", F))
+@elementwise(F.relu)
 def relu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """relu(Tensor self) -> Tensor"""
     return tf.nn.relu(input)
 
 
-@elementwise(*spellings("relu6", F))
+@elementwise(F.relu6)
 def relu6(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """relu6(Tensor self) -> Tensor"""
     return tf.nn.relu6(input)
 
 
-@elementwise(*spellings("hardtanh", F))
+@elementwise(F.hardtanh)
 def hardtanh(input: tf.Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> tf.Tensor:
     """hardtanh(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor"""
     return bounded(input, min_val, max_val)
 
 
-@elementwise(*spellings("leaky_relu", F))
+@elementwise(F.leaky_relu)
 def leaky_relu(input: tf.Tensor, negative_slope: float = 0.01, inplace: bool = False) -> tf.Tensor:
     """leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor"""
     return tf.nn.leaky_relu(input, negative_slope)
 
 
-@elementwise(*spellings("rrelu", F))
+@elementwise(F.rrelu, torch.rrelu)
 def rrelu(
     input: tf.Tensor,
     lower: float = 1 / 8,
@@ -113,7 +113,7 @@ def _elu(x: tf.Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: floa
     return tf.where(x > 0, x if scale == 1 else scale * x, scale * alpha * negative)
 
 
-@elementwise(*spellings("elu", F))
+@elementwise(F.elu)
 def elu(
     input: tf.Tensor, alpha: float = 1.0, inplace: bool = False, *, scale: float = 1.0, input_scale: float = 1.0
 ) -> tf.Tensor:
@@ -121,13 +121,13 @@ def elu(
     return _elu(input, alpha, scale, input_scale)
 
 
-@elementwise(*spellings("celu", F))
+@elementwise(F.celu)
 def celu(input: tf.Tensor, alpha: float = 1.0, inplace: bool = False) -> tf.Tensor:
     """celu(Tensor self, Scalar alpha=1.0) -> Tensor"""
     return _elu(input, alpha, input_scale=1 / alpha)
 
 
-@elementwise(*spellings("selu", F))
+@elementwise(F.selu)
 def selu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """selu(Tensor self) -> Tensor"""
     return _elu(input, alpha=1.6732632423543772, scale=1.0507009873554805)
@@ -142,50 +142,50 @@ def gelu(input: tf.Tensor, *, approximate: str = "none") -> tf.Tensor:
     return tf.nn.gelu(input, approximate=approximate == "tanh")
 
 
-@elementwise(*spellings("silu", F))
+@elementwise(F.silu)
 def silu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """silu(Tensor self) -> Tensor"""
     return input * tf.sigmoid(input)
 
 
-@elementwise(*spellings("mish", F))
+@elementwise(F.mish)
 def mish(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """mish(Tensor self) -> Tensor"""
     return input * tf.tanh(tf.nn.softplus(input))
 
 
-@elementwise(*spellings("hardswish", F))
+@elementwise(F.hardswish)
 def hardswish(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """hardswish(Tensor self) -> Tensor"""
     # In another order oneDNN fuses it with a convolution into an operation that TF.js does not have.
     return tf.nn.relu6(input + 3) * (1 / 6) * input
 
 
-@elementwise(*spellings("hardsigmoid", F))
+@elementwise(F.hardsigmoid)
 def hardsigmoid(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """hardsigmoid(Tensor self) -> Tensor"""
     return tf.nn.relu6(input + 3) * (1 / 6)
 
 
-@elementwise(*spellings("hardshrink", F))
+@elementwise(F.hardshrink)
 def hardshrink(input: tf.Tensor, lambd: float = 0.5) -> tf.Tensor:
     """hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor"""
     return tf.where(tf.abs(input) <= lambd, tf.zeros([], input.dtype), input)
 
 
-@elementwise(*spellings("softshrink", F))
+@elementwise(F.softshrink)
 def softshrink(input: tf.Tensor, lambd: float = 0.5) -> tf.Tensor:
     """softshrink(Tensor self, Scalar lambd=0.5) -> Tensor"""
     return input - bounded(input, -lambd, lambd)
 
 
-@elementwise(*spellings("tanhshrink", F), to_float=True)
+@elementwise(F.tanhshrink, to_float=True)
 def tanhshrink(input: tf.Tensor) -> tf.Tensor:
     """tanhshrink(Tensor input) -> Tensor"""
     return input - tf.tanh(input)
 
 
-@elementwise(*spellings("softplus", F))
+@elementwise(F.softplus)
 def softplus(input: tf.Tensor, beta: float = 1, threshold: float = 20) -> tf.Tensor:
     """softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor"""
     scaled = input if beta == 1 else input * beta
@@ -193,32 +193,32 @@ def softplus(input: tf.Tensor, beta: float = 1, threshold: float = 20) -> tf.Ten
     return tf.where(scaled > threshold, input, curved if beta == 1 else curved / beta)
 
 
-@elementwise(*spellings("softsign", F), to_float=True)
+@elementwise(F.softsign, to_float=True)
 def softsign(input: tf.Tensor) -> tf.Tensor:
     """softsign(Tensor input) -> Tensor"""
     return input / tf.cast(1 + tf.abs(input), input.dtype)
 
 
-@elementwise(*spellings("logsigmoid", F))
+@elementwise(F.logsigmoid, aten.log_sigmoid.default)
 def logsigmoid(input: tf.Tensor) -> tf.Tensor:
     """log_sigmoid(Tensor self) -> Tensor"""
     # -softplus(-x) in the form that TFLite, which writes softplus as log(exp(x) + 1), cannot overflow.
     return tf.minimum(input, 0) - tf.math.log1p(tf.exp(-tf.abs(input)))
 
 
-@elementwise(*spellings("threshold", F))
+@elementwise(F.threshold, torch.threshold)
 def threshold(input: tf.Tensor, threshold: float, value: float, inplace: bool = False) -> tf.Tensor:
     """threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor"""
     return tf.where(input <= cast(threshold, input.dtype), cast(value, input.dtype), input)
 
 
-@elementwise(*spellings("sigmoid", F), torch.special.expit, to_float=True)
+@elementwise(F.sigmoid, torch.special.expit, to_float=True)
 def sigmoid(input: tf.Tensor) -> tf.Tensor:
     """sigmoid(Tensor self) -> Tensor"""
     return tf.sigmoid(input)
 
 
-@elementwise(*spellings("tanh", F), to_float=True)
+@elementwise(F.tanh, to_float=True)
 def tanh(input: tf.Tensor) -> tf.Tensor:
     """tanh(Tensor self) -> Tensor"""
     return tf.tanh(input)
@@ -251,7 +251,7 @@ def _normalised(function: Callable[..., tf.Tensor], input: tf.Tensor, place: int
     return tf.reshape(function(three, 1), size)
 
 
-@expression(*spellings("softmax", F, torch.special), strategy=along_last(_softmax_dim))
+@expression(F.softmax, torch.special.softmax, strategy=along_last(_softmax_dim))
 @scalar_as_vector
 def softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
@@ -271,7 +271,7 @@ def softmin(
     return _normalised(tf.nn.softmax, cast(opposite, tf_dtype(dtype) if dtype else input.dtype), last)
 
 
-@expression(*spellings("log_softmax", F, torch.special), strategy=along_last(_softmax_dim))
+@expression(F.log_softmax, torch.special.log_softmax, strategy=along_last(_softmax_dim))
 @scalar_as_vector
 def log_softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.support import aligned, alike, cast, elementwise, promoted, spellings, squared
-from nobuco.names import torch
-from nobuco.registry import Operation
-
-
-def dunders(*names: str) -> tuple[Operation, ...]:
-    """The operators of `torch.Tensor` with these names."""
-    return tuple(getattr(torch.Tensor, f"__{name}__") for name in names)
+from nobuco.converters.support import aligned, alike, cast, elementwise, promoted, squared
+from nobuco.ops.names import torch
 
 
 def scaled(x: tf.Tensor, factor: Any) -> tf.Tensor:
@@ -38,25 +32,19 @@ def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
     return x if high is None else tf.minimum(x, tf.cast(high, x.dtype))
 
 
-@elementwise(*spellings("add"), *dunders("add", "radd", "iadd"), operands=2)
+@elementwise(torch.add, operands=2)
 def add(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
     return tf.logical_or(input, scaled(other, alpha)) if input.dtype == tf.bool else input + scaled(other, alpha)
 
 
-@elementwise(*spellings("sub"), *spellings("subtract"), *dunders("sub", "isub"), operands=2)
+@elementwise(torch.sub, torch.subtract, operands=2)
 def sub(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
     return input - scaled(other, alpha)
 
 
-@elementwise(torch.rsub, torch.Tensor.__rsub__, operands=2)
-def rsub(input: tf.Tensor, other: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
-    """rsub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"""
-    return other - scaled(input, alpha)
-
-
-@elementwise(*spellings("mul"), *spellings("multiply"), *dunders("mul", "rmul", "imul"), operands=2)
+@elementwise(torch.mul, torch.multiply, operands=2)
 def mul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """mul.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.logical_and(input, other) if input.dtype == tf.bool else input * other
@@ -85,7 +73,7 @@ def truncated(x: tf.Tensor) -> tf.Tensor:
     return tf.sign(x) * tf.floor(tf.abs(x))
 
 
-@elementwise(*spellings("div"), *spellings("divide"), *dunders("div", "truediv", "idiv"), operands=2, promote=False)
+@elementwise(torch.div, torch.divide, operands=2, promote=False)
 def div(input: tf.Tensor, other: tf.Tensor, *, rounding_mode: str | None = None) -> tf.Tensor:
     """div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor"""
     input, other = aligned(*promoted(input, other, to_float=rounding_mode is None))
@@ -96,43 +84,25 @@ def div(input: tf.Tensor, other: tf.Tensor, *, rounding_mode: str | None = None)
     return input / other
 
 
-@elementwise(*spellings("true_divide"), operands=2, to_float=True)
+@elementwise(torch.true_divide, operands=2, to_float=True)
 def true_divide(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """true_divide.Tensor(Tensor self, Tensor other) -> Tensor"""
     return input / other
 
 
-@elementwise(torch.Tensor.__rdiv__, operands=2, to_float=True)
-def rdiv(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """__rdiv__(Tensor self, Tensor other) -> Tensor"""
-    return other / input
-
-
-@elementwise(*spellings("floor_divide"), *dunders("floordiv", "ifloordiv"), operands=2)
+@elementwise(torch.floor_divide, operands=2)
 def floor_divide(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """floor_divide(Tensor self, Tensor other) -> Tensor"""
     return floored_quotient(input, other)
 
 
-@elementwise(torch.Tensor.__rfloordiv__, operands=2)
-def rfloordiv(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """__rfloordiv__(Tensor self, Tensor other) -> Tensor"""
-    return floored_quotient(other, input)
-
-
-@elementwise(*spellings("remainder"), *dunders("mod", "imod"), operands=2)
+@elementwise(torch.remainder, operands=2)
 def remainder(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """remainder.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.math.floormod(input, other)
 
 
-@elementwise(torch.Tensor.__rmod__, operands=2)
-def rmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """remainder.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
-    return tf.math.floormod(other, input)
-
-
-@elementwise(*spellings("fmod"), operands=2)
+@elementwise(torch.fmod, operands=2)
 def fmod(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmod.Tensor(Tensor self, Tensor other) -> Tensor"""
     if input.dtype.is_unsigned:
@@ -154,7 +124,7 @@ _POWERS = {
 }
 
 
-@elementwise(*spellings("pow"), *dunders("pow", "ipow"), operands=2, promote=False)
+@elementwise(torch.pow, operands=2, promote=False)
 def pow(input: Any, exponent: Any) -> tf.Tensor:
     """pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
     base, power = promoted(input, exponent)
@@ -175,39 +145,33 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 
 
-@elementwise(torch.Tensor.__rpow__, operands=2)
-def rpow(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """__rpow__(Tensor self, Tensor other) -> Tensor"""
-    return _power(other, input)
-
-
-@elementwise(*spellings("float_power"), operands=2)
+@elementwise(torch.float_power, operands=2)
 def float_power(input: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
     dtype = tf.complex128 if input.dtype.is_complex else tf.float64
     return tf.pow(tf.cast(input, dtype), tf.cast(exponent, dtype))
 
 
-@elementwise(*spellings("clamp"), *spellings("clip"), operands=3, promote=False)
+@elementwise(torch.clamp, torch.clip, operands=3, promote=False)
 def clamp(input: tf.Tensor, min: Any = None, max: Any = None) -> tf.Tensor:
     """clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor"""
     input, *_ = promoted(input, *(bound for bound in (min, max) if bound is not None))
     return bounded(input, min, max)
 
 
-@elementwise(*spellings("clamp_min"), operands=2)
+@elementwise(torch.clamp_min, operands=2)
 def clamp_min(input: tf.Tensor, min: tf.Tensor) -> tf.Tensor:
     """clamp_min(Tensor self, Scalar min) -> Tensor"""
     return bounded(input, low=min)
 
 
-@elementwise(*spellings("clamp_max"), operands=2)
+@elementwise(torch.clamp_max, operands=2)
 def clamp_max(input: tf.Tensor, max: tf.Tensor) -> tf.Tensor:
     """clamp_max(Tensor self, Scalar max) -> Tensor"""
     return bounded(input, high=max)
 
 
-@elementwise(*spellings("maximum"), operands=2)
+@elementwise(torch.maximum, operands=2)
 def maximum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """maximum(Tensor self, Tensor other) -> Tensor"""
     if not input.dtype.is_floating:
@@ -215,7 +179,7 @@ def maximum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return tf.where(_beats(other, other > input), other, input)
 
 
-@elementwise(*spellings("minimum"), operands=2)
+@elementwise(torch.minimum, operands=2)
 def minimum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """minimum(Tensor self, Tensor other) -> Tensor"""
     if not input.dtype.is_floating:
@@ -237,37 +201,37 @@ def _where_number(a: tf.Tensor, b: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(a), b, tf.where(tf.math.is_nan(b), a, chosen))
 
 
-@elementwise(*spellings("fmax"), operands=2)
+@elementwise(torch.fmax, operands=2)
 def fmax(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmax(Tensor self, Tensor other) -> Tensor"""
     return _where_number(input, other, tf.maximum(input, other))
 
 
-@elementwise(*spellings("fmin"), operands=2)
+@elementwise(torch.fmin, operands=2)
 def fmin(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """fmin(Tensor self, Tensor other) -> Tensor"""
     return _where_number(input, other, tf.minimum(input, other))
 
 
-@elementwise(*spellings("lerp"), operands=3)
+@elementwise(torch.lerp, operands=3)
 def lerp(input: tf.Tensor, end: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor"""
     return input + weight * (end - input)
 
 
-@elementwise(*spellings("addcmul"), operands=3)
+@elementwise(torch.addcmul, operands=3)
 def addcmul(input: tf.Tensor, tensor1: tf.Tensor, tensor2: tf.Tensor, *, value: Any = 1) -> tf.Tensor:
     """addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
     return input + scaled(tensor1 * tensor2, value)
 
 
-@elementwise(*spellings("addcdiv"), operands=3)
+@elementwise(torch.addcdiv, operands=3)
 def addcdiv(input: tf.Tensor, tensor1: tf.Tensor, tensor2: tf.Tensor, *, value: Any = 1) -> tf.Tensor:
     """addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor"""
     return input + scaled(tensor1 / tensor2, value)
 
 
-@elementwise(*spellings("logaddexp"), operands=2)
+@elementwise(torch.logaddexp, operands=2)
 def logaddexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logaddexp(Tensor self, Tensor other) -> Tensor"""
     if input.dtype.is_complex:
@@ -284,13 +248,13 @@ def _logaddexp_complex(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return larger + tf.math.log1p(tf.exp(apart))
 
 
-@elementwise(*spellings("logaddexp2"), operands=2)
+@elementwise(torch.logaddexp2, operands=2)
 def logaddexp2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logaddexp2(Tensor self, Tensor other) -> Tensor"""
     return logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
 
 
-@elementwise(*spellings("hypot"), operands=2)
+@elementwise(torch.hypot, operands=2)
 def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """hypot(Tensor self, Tensor other) -> Tensor"""
     largest = tf.maximum(tf.abs(input), tf.abs(other))  # whose square may be too large a number
@@ -298,19 +262,19 @@ def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.square(input / scale) + tf.square(other / scale)) * scale
 
 
-@elementwise(*spellings("atan2"), *spellings("arctan2"), operands=2, to_float=True)
+@elementwise(torch.atan2, torch.arctan2, operands=2, to_float=True)
 def atan2(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """atan2(Tensor self, Tensor other) -> Tensor"""
     return tf.atan2(*alike(input, other))  # TFLite's does not broadcast
 
 
-@elementwise(*spellings("ldexp"), operands=2, to_float=True)
+@elementwise(torch.ldexp, operands=2, to_float=True)
 def ldexp(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """ldexp.Tensor(Tensor self, Tensor other) -> Tensor"""
     return input * tf.pow(tf.constant(2, other.dtype), other)
 
 
-@elementwise(*spellings("copysign"), operands=2, to_float=True)
+@elementwise(torch.copysign, operands=2, to_float=True)
 def copysign(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """copysign.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.where(negative(other), -tf.abs(input), tf.abs(input))
@@ -327,7 +291,7 @@ def _weighted_log(weight: tf.Tensor, argument: tf.Tensor, logarithm: tf.Tensor) 
     return tf.where(vanishes, tf.zeros([], weight.dtype), weight * logarithm)
 
 
-@elementwise(*spellings("xlogy"), torch.special.xlogy, operands=2, to_float=True)
+@elementwise(torch.xlogy, torch.special.xlogy, operands=2, to_float=True)
 def xlogy(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """xlogy.Tensor(Tensor self, Tensor other) -> Tensor"""
     return _weighted_log(input, other, tf.math.log(other))

@@ -15,7 +15,7 @@ from nobuco.converters.linear import dense, linear
 from nobuco.converters.normalization import widened
 from nobuco.converters.support import agree, cast, rank, sizes, wide
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import F, nn
+from nobuco.ops.names import F, nn
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

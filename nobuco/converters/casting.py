@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.bridge import sizes, tf_dtype
-from nobuco.converters.support import cast, elementwise, spellings
+from nobuco.converters.support import cast, elementwise
 from nobuco.layout.movement import Step
-from nobuco.names import Tensor, torch
+from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import movement
 
 
@@ -25,7 +25,7 @@ def _wanted(argument: Any) -> tf.DType | None:
     return tf_dtype(legacy) if legacy is not None else None
 
 
-@elementwise(Tensor.to, promote=False)
+@elementwise(Tensor.to, aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, promote=False)
 def to(self: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
     """to.dtype_layout(Tensor self, *, ScalarType? dtype=None, Device? device=None, ...) -> Tensor"""
     dtypes = [dtype for dtype in map(_wanted, (*args, *kwargs.values())) if dtype is not None]
@@ -104,7 +104,7 @@ def to_bool(self: tf.Tensor, **_: Any) -> tf.Tensor:
     return cast(self, tf.bool)
 
 
-@elementwise(Tensor.copy_, operands=2, promote=False)
+@elementwise(Tensor.copy_, aten.copy.default, operands=2, promote=False)
 def copy(self: tf.Tensor, other: tf.Tensor, non_blocking: bool = False) -> tf.Tensor:
     """copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)"""
     other = cast(other, self.dtype)
@@ -112,30 +112,32 @@ def copy(self: tf.Tensor, other: tf.Tensor, non_blocking: bool = False) -> tf.Te
 
 
 @movement(
-    *spellings("clone"),
-    *spellings("detach"),
-    *spellings("positive"),
-    *spellings("resolve_conj"),
-    *spellings("resolve_neg"),
+    torch.clone,
+    torch.detach,
+    torch.positive,
+    torch.resolve_conj,
+    torch.resolve_neg,
     Tensor.contiguous,
     Tensor.cpu,
     Tensor.cuda,
     Tensor.requires_grad_,
     Tensor.__deepcopy__,
     Tensor.data.__get__,  # type: ignore[attr-defined]
+    aten.alias.default,
+    aten.lift_fresh.default,
 )
 def unchanged(input: Any, *_: Any, **__: Any) -> list[Step]:
     """clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor"""
     return []
 
 
-@elementwise(*spellings("real"), Tensor.real.__get__)  # type: ignore[attr-defined]
+@elementwise(torch.real, Tensor.real.__get__)  # type: ignore[attr-defined]
 def real(input: tf.Tensor) -> tf.Tensor:
     """real(Tensor self) -> Tensor"""
     return tf.math.real(input) if input.dtype.is_complex else input
 
 
-@elementwise(*spellings("conj"), *spellings("conj_physical"))
+@elementwise(torch.conj, torch.conj_physical, aten._conj.default, aten._conj_physical.default)
 def conj(input: tf.Tensor) -> tf.Tensor:
     """conj(Tensor self) -> Tensor"""
     return tf.math.conj(input) if input.dtype.is_complex else input

@@ -7,9 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.arithmetic import dunders
-from nobuco.converters.support import cast, elementwise, promoted, rank, spellings
-from nobuco.names import torch
+from nobuco.converters.support import cast, elementwise, promoted, rank
+from nobuco.ops.names import torch
 
 
 def _ordered(x: tf.Tensor) -> tf.Tensor:
@@ -17,43 +16,43 @@ def _ordered(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x, tf.int32) if x.dtype == tf.bool else x
 
 
-@elementwise(*spellings("eq"), torch.Tensor.__eq__, operands=2)
+@elementwise(torch.eq, operands=2)
 def eq(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """eq.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.equal(input, other)
 
 
-@elementwise(*spellings("ne"), *spellings("not_equal"), torch.Tensor.__ne__, operands=2)
+@elementwise(torch.ne, torch.not_equal, operands=2)
 def ne(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """ne.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.not_equal(input, other)
 
 
-@elementwise(*spellings("lt"), *spellings("less"), torch.Tensor.__lt__, operands=2)
+@elementwise(torch.lt, torch.less, operands=2)
 def lt(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """lt.Tensor(Tensor self, Tensor other) -> Tensor"""
     return _ordered(input) < _ordered(other)
 
 
-@elementwise(*spellings("le"), *spellings("less_equal"), torch.Tensor.__le__, operands=2)
+@elementwise(torch.le, torch.less_equal, operands=2)
 def le(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """le.Tensor(Tensor self, Tensor other) -> Tensor"""
     return _ordered(input) <= _ordered(other)
 
 
-@elementwise(*spellings("gt"), *spellings("greater"), torch.Tensor.__gt__, operands=2)
+@elementwise(torch.gt, torch.greater, operands=2)
 def gt(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """gt.Tensor(Tensor self, Tensor other) -> Tensor"""
     return _ordered(input) > _ordered(other)
 
 
-@elementwise(*spellings("ge"), *spellings("greater_equal"), torch.Tensor.__ge__, operands=2)
+@elementwise(torch.ge, torch.greater_equal, operands=2)
 def ge(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """ge.Tensor(Tensor self, Tensor other) -> Tensor"""
     return _ordered(input) >= _ordered(other)
 
 
-@elementwise(*spellings("isclose"), operands=2)
+@elementwise(torch.isclose, operands=2)
 def isclose(
     input: tf.Tensor, other: tf.Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> tf.Tensor:
@@ -65,49 +64,49 @@ def isclose(
     return tf.logical_or(near, tf.logical_and(a != a, b != b)) if equal_nan else near
 
 
-@elementwise(*spellings("logical_and"), operands=2, promote=False)
+@elementwise(torch.logical_and, operands=2, promote=False)
 def logical_and(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logical_and(Tensor self, Tensor other) -> Tensor"""
     return tf.logical_and(tf.cast(input, tf.bool), tf.cast(other, tf.bool))
 
 
-@elementwise(*spellings("logical_or"), operands=2, promote=False)
+@elementwise(torch.logical_or, operands=2, promote=False)
 def logical_or(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logical_or(Tensor self, Tensor other) -> Tensor"""
     return tf.logical_or(tf.cast(input, tf.bool), tf.cast(other, tf.bool))
 
 
-@elementwise(*spellings("logical_xor"), operands=2, promote=False)
+@elementwise(torch.logical_xor, operands=2, promote=False)
 def logical_xor(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """logical_xor(Tensor self, Tensor other) -> Tensor"""
     return tf.not_equal(tf.cast(input, tf.bool), tf.cast(other, tf.bool))
 
 
-@elementwise(*spellings("logical_not"))
+@elementwise(torch.logical_not)
 def logical_not(input: tf.Tensor) -> tf.Tensor:
     """logical_not(Tensor self) -> Tensor"""
     return tf.logical_not(tf.cast(input, tf.bool))
 
 
-@elementwise(*spellings("bitwise_and"), *dunders("and", "rand", "iand"), operands=2)
+@elementwise(torch.bitwise_and, operands=2)
 def bitwise_and(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.logical_and(input, other) if input.dtype == tf.bool else tf.bitwise.bitwise_and(input, other)
 
 
-@elementwise(*spellings("bitwise_or"), *dunders("or", "ror", "ior"), operands=2)
+@elementwise(torch.bitwise_or, operands=2)
 def bitwise_or(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.logical_or(input, other) if input.dtype == tf.bool else tf.bitwise.bitwise_or(input, other)
 
 
-@elementwise(*spellings("bitwise_xor"), *dunders("xor", "rxor", "ixor"), operands=2)
+@elementwise(torch.bitwise_xor, operands=2)
 def bitwise_xor(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.not_equal(input, other) if input.dtype == tf.bool else tf.bitwise.bitwise_xor(input, other)
 
 
-@elementwise(*spellings("bitwise_not"), torch.Tensor.__invert__)
+@elementwise(torch.bitwise_not)
 def bitwise_not(input: tf.Tensor) -> tf.Tensor:
     """bitwise_not(Tensor self) -> Tensor"""
     if input.dtype == tf.bool:
@@ -122,13 +121,13 @@ def _too_far(x: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
     return beyond if x.dtype.is_unsigned else tf.logical_or(by < 0, beyond)
 
 
-@elementwise(*spellings("bitwise_left_shift"), *dunders("lshift", "ilshift"), operands=2)
+@elementwise(torch.bitwise_left_shift, operands=2)
 def bitwise_left_shift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_left_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
     return tf.where(_too_far(input, other), tf.zeros([], input.dtype), tf.bitwise.left_shift(input, other))
 
 
-@elementwise(*spellings("bitwise_right_shift"), *dunders("rshift", "irshift"), operands=2)
+@elementwise(torch.bitwise_right_shift, operands=2)
 def bitwise_right_shift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """bitwise_right_shift.Tensor(Tensor self, Tensor other) -> Tensor"""
     last = tf.constant(input.dtype.size * 8 - 1, input.dtype)
@@ -138,53 +137,41 @@ def bitwise_right_shift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.right_shift(input, tf.where(_too_far(input, other), last, other))
 
 
-@elementwise(torch.Tensor.__rlshift__, operands=2)
-def rlshift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """bitwise_left_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
-    return bitwise_left_shift(other, input)
-
-
-@elementwise(torch.Tensor.__rrshift__, operands=2)
-def rrshift(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """bitwise_right_shift.Scalar_Tensor(Scalar self, Tensor other) -> Tensor"""
-    return bitwise_right_shift(other, input)
-
-
 def _nowhere(x: tf.Tensor) -> tf.Tensor:
     return tf.zeros_like(x, tf.bool)
 
 
-@elementwise(*spellings("isnan"))
+@elementwise(torch.isnan)
 def isnan(input: tf.Tensor) -> tf.Tensor:
     """isnan(Tensor self) -> Tensor"""
     return tf.math.is_nan(input) if input.dtype.is_floating else _nowhere(input)
 
 
-@elementwise(*spellings("isinf"))
+@elementwise(torch.isinf)
 def isinf(input: tf.Tensor) -> tf.Tensor:
     """isinf(Tensor self) -> Tensor"""
     return tf.math.is_inf(input) if input.dtype.is_floating else _nowhere(input)
 
 
-@elementwise(*spellings("isposinf"))
+@elementwise(torch.isposinf)
 def isposinf(input: tf.Tensor) -> tf.Tensor:
     """isposinf(Tensor self) -> Tensor"""
     return input == math.inf if input.dtype.is_floating else _nowhere(input)
 
 
-@elementwise(*spellings("isneginf"))
+@elementwise(torch.isneginf)
 def isneginf(input: tf.Tensor) -> tf.Tensor:
     """isneginf(Tensor self) -> Tensor"""
     return input == -math.inf if input.dtype.is_floating else _nowhere(input)
 
 
-@elementwise(*spellings("isfinite"))
+@elementwise(torch.isfinite)
 def isfinite(input: tf.Tensor) -> tf.Tensor:
     """isfinite(Tensor self) -> Tensor"""
     return tf.math.is_finite(input) if input.dtype.is_floating else tf.ones_like(input, tf.bool)
 
 
-@elementwise(*spellings("heaviside"), operands=2)
+@elementwise(torch.heaviside, operands=2)
 def heaviside(input: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """heaviside(Tensor self, Tensor values) -> Tensor"""
     step = cast(_ordered(input) > 0, input.dtype)
@@ -201,13 +188,7 @@ def where(condition: tf.Tensor, input: Any = None, other: Any = None) -> Any:
     return tf.where(condition, *promoted(input, other))
 
 
-@elementwise(torch.Tensor.where, operands=3, promote=False)
-def where_method(input: tf.Tensor, condition: tf.Tensor, other: Any) -> tf.Tensor:
-    """where.self(Tensor condition, Tensor self, Tensor other) -> Tensor, called as `self.where(...)`"""
-    return where(condition, input, other)
-
-
-@elementwise(*spellings("masked_fill"), operands=2, promote=False)
+@elementwise(torch.masked_fill, operands=2, promote=False)
 def masked_fill(input: tf.Tensor, mask: tf.Tensor, value: Any) -> tf.Tensor:
     """masked_fill.Scalar(Tensor self, Tensor mask, Scalar value) -> Tensor"""
     return tf.where(mask, cast(value, input.dtype), input)

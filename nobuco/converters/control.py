@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.names import torch
+from nobuco.ops.names import torch
 from nobuco.registry import converter
 
 Region = Callable[..., list[Any]]

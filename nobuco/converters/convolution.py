@@ -20,7 +20,7 @@ from nobuco.layers.checkpoint import Step
 from nobuco.layers.convolution import convolve, in_parts, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
 from nobuco.layout.movement import Freed
-from nobuco.names import Tensor, nn, torch
+from nobuco.ops.names import Tensor, nn, torch
 from nobuco.registry import Folding
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.bridge import tf_dtype, torch_dtype
-from nobuco.converters.support import cast, elementwise, rank, size, sizes, spellings
+from nobuco.converters.support import cast, elementwise, rank, size, sizes
 from nobuco.layout.order import get_channel_order
 from nobuco.layout.strategy import ChannelOrderingStrategy
-from nobuco.names import F, torch
+from nobuco.ops.names import F, aten, torch
 from nobuco.registry import converter, expression
 
 PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -37,12 +37,6 @@ def _dtype_of(value: Any) -> tf.DType:
     return tf_dtype(torch.as_tensor(value).dtype)
 
 
-def _shape(values: tuple[Any, ...], named: Any = None) -> list[Any]:
-    """The sizes of a call that takes them one by one, as a sequence, or by keyword."""
-    values = values if named is None else (named,)
-    return list(values[0]) if len(values) == 1 and isinstance(values[0], (list, tuple)) else list(values)
-
-
 def _filled(shape: Sequence[Any], value: Any, dtype: tf.DType) -> tf.Tensor:
     if isinstance(value, (int, float)):
         value = dtype.as_numpy_dtype(value).item()
@@ -55,39 +49,41 @@ def _filled(shape: Sequence[Any], value: Any, dtype: tf.DType) -> tf.Tensor:
 
 
 @expression(torch.zeros, torch.empty, strategy=PYTORCH_ORDER)
-def zeros(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+def zeros(size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """zeros(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape(size, options.get("size")), 0, _dtype(dtype))
+    return _filled(list(size), 0, _dtype(dtype))
 
 
 @expression(torch.ones, strategy=PYTORCH_ORDER)
-def ones(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+def ones(size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """ones(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape(size, options.get("size")), 1, _dtype(dtype))
+    return _filled(list(size), 1, _dtype(dtype))
 
 
 @expression(torch.full, strategy=PYTORCH_ORDER)
-def full(size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+def full(size: Sequence[Any], fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else _dtype_of(fill_value))
+    return _filled(list(size), fill_value, tf_dtype(dtype) if dtype else _dtype_of(fill_value))
 
 
 @expression(torch.Tensor.new_zeros, torch.Tensor.new_empty, strategy=OUTPUT_IN_PYTORCH_ORDER)
-def new_zeros(self: tf.Tensor, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+def new_zeros(self: tf.Tensor, size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """new_zeros(Tensor self, SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape(size, options.get("size")), 0, tf_dtype(dtype) if dtype else self.dtype)
+    return _filled(list(size), 0, tf_dtype(dtype) if dtype else self.dtype)
 
 
 @expression(torch.Tensor.new_ones, strategy=OUTPUT_IN_PYTORCH_ORDER)
-def new_ones(self: tf.Tensor, *size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+def new_ones(self: tf.Tensor, size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """new_ones(Tensor self, SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape(size, options.get("size")), 1, tf_dtype(dtype) if dtype else self.dtype)
+    return _filled(list(size), 1, tf_dtype(dtype) if dtype else self.dtype)
 
 
 @expression(torch.Tensor.new_full, strategy=OUTPUT_IN_PYTORCH_ORDER)
-def new_full(self: tf.Tensor, size: Any, fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
+def new_full(
+    self: tf.Tensor, size: Sequence[Any], fill_value: Any, *, dtype: torch.dtype | None = None, **_: Any
+) -> tf.Tensor:
     """new_full(Tensor self, SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return _filled(_shape((size,)), fill_value, tf_dtype(dtype) if dtype else self.dtype)
+    return _filled(list(size), fill_value, tf_dtype(dtype) if dtype else self.dtype)
 
 
 # -- of the size of another ---------------------------------------------------------------------------
@@ -111,13 +107,13 @@ def full_like(input: tf.Tensor, fill_value: Any, *, dtype: torch.dtype | None = 
     return _filled(sizes(input), fill_value, tf_dtype(dtype) if dtype else input.dtype)
 
 
-@elementwise(torch.Tensor.fill_, torch.fill, torch.fill_)
+@elementwise(torch.fill)
 def fill(input: tf.Tensor, value: Any) -> tf.Tensor:
     """fill.Scalar(Tensor self, Scalar value) -> Tensor"""
     return _filled(sizes(input), value, input.dtype)
 
 
-@elementwise(torch.Tensor.zero_, torch.zero_)
+@elementwise(torch.zero_)
 def zero_(input: tf.Tensor) -> tf.Tensor:
     """zero_(Tensor(a!) self) -> Tensor(a!)"""
     return tf.zeros_like(input)
@@ -195,19 +191,19 @@ def _triangle(x: tf.Tensor, diagonal: Any, lower: bool) -> tf.Tensor:
     return tf.where(mask, x, tf.zeros([], x.dtype))
 
 
-@expression(*spellings("tril"))
+@expression(torch.tril)
 def tril(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
     """tril(Tensor self, SymInt diagonal=0) -> Tensor"""
     return _triangle(input, diagonal, lower=True)
 
 
-@expression(*spellings("triu"))
+@expression(torch.triu)
 def triu(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
     """triu(Tensor self, SymInt diagonal=0) -> Tensor"""
     return _triangle(input, diagonal, lower=False)
 
 
-@expression(torch.meshgrid, strategy=PYTORCH_ORDER)
+@expression(torch.meshgrid, aten.meshgrid.default, aten.meshgrid.indexing, strategy=PYTORCH_ORDER)
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[tf.Tensor, ...]:
     """meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]"""
     given = list(tensors[0]) if isinstance(tensors[0], (list, tuple)) else list(tensors)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import cast, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import F, torch
+from nobuco.ops.names import F, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

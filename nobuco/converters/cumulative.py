@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,8 @@ import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.arithmetic import logaddexp as log_of_sum
-from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes, spellings
-from nobuco.names import Tensor, torch
+from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes
+from nobuco.ops.names import torch
 from nobuco.registry import expression
 
 Parts = tuple[tf.Tensor, ...]
@@ -61,30 +60,21 @@ def _counted(x: tf.Tensor, dtype: Any) -> tf.Tensor:
     return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
 
 
-def _in_place(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """The same for the spelling that writes to its input, whose dtype stays."""
-    return functools.wraps(function)(lambda input, *args, **kwargs: cast(function(input, *args, **kwargs), input.dtype))
-
-
-@expression(torch.cumsum, Tensor.cumsum)
+@expression(torch.cumsum)
 def cumsum(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
     x = _counted(input, dtype)
     return tf.cumsum(x, axis(input, dim)) if rank(x) else x
 
 
-@expression(torch.cumprod, Tensor.cumprod)
+@expression(torch.cumprod)
 @scalar_as_vector
 def cumprod(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
     return scanned((_counted(input, dtype),), axis(input, dim), lambda a, b: (a[0] * b[0],))[0]
 
 
-expression(Tensor.cumsum_)(_in_place(cumsum))
-expression(Tensor.cumprod_)(_in_place(cumprod))
-
-
-@expression(*spellings("logcumsumexp"))
+@expression(torch.logcumsumexp)
 @scalar_as_vector
 def logcumsumexp(input: tf.Tensor, dim: int) -> tf.Tensor:
     """logcumsumexp(Tensor self, int dim) -> Tensor"""
@@ -115,21 +105,21 @@ def _running_extreme(input: tf.Tensor, dim: int, wins: Callable[..., tf.Tensor])
     return values, tf.cast(indices, tf.int64)
 
 
-@expression(*spellings("cummax"))
+@expression(torch.cummax)
 @scalar_as_vector
 def cummax(input: tf.Tensor, dim: int) -> Parts:
     """cummax(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
     return _running_extreme(input, dim, tf.greater_equal)
 
 
-@expression(*spellings("cummin"))
+@expression(torch.cummin)
 @scalar_as_vector
 def cummin(input: tf.Tensor, dim: int) -> Parts:
     """cummin(Tensor self, int dim) -> (Tensor values, Tensor indices)"""
     return _running_extreme(input, dim, tf.less_equal)
 
 
-@expression(*spellings("diff"))
+@expression(torch.diff)
 def diff(input: tf.Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> tf.Tensor:
     """diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor"""
     over = axis(input, dim)

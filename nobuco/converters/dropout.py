@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.support import axis, elementwise, rank, sizes, spellings
-from nobuco.names import F, torch
+from nobuco.converters.support import axis, elementwise, rank, sizes
+from nobuco.ops.names import F, torch
 
 # Where SELU saturates: what `alpha_dropout` puts in place of a dropped element.
 SATURATION = -1.7580993408473766
@@ -25,10 +25,10 @@ def _alpha_dropped(input: tf.Tensor, p: float, mask_shape: list[Any]) -> tf.Tens
     return scale * (tf.where(keep, input, SATURATION) - p * SATURATION)
 
 
-@elementwise(*spellings("dropout", F))
-def dropout(input: tf.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> tf.Tensor:
+@elementwise(F.dropout)
+def dropout(input: tf.Tensor, p: float = 0.5, train: bool = True, inplace: bool = False) -> tf.Tensor:
     """dropout(Tensor input, float p, bool train) -> Tensor"""
-    if not training or p == 0:
+    if not train or p == 0:
         return input
     return tf.nn.dropout(input, p) if p < 1 else tf.zeros_like(input)
 
@@ -42,21 +42,21 @@ def native_dropout(input: tf.Tensor, p: float, train: bool | None) -> tuple[tf.T
     return tf.where(keep, input / (1 - p) if p < 1 else input, tf.zeros([], input.dtype)), keep
 
 
-@elementwise(*spellings("feature_dropout"), F.dropout1d, F.dropout2d, F.dropout3d)
-def feature_dropout(input: tf.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> tf.Tensor:
+@elementwise(torch.feature_dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+def feature_dropout(input: tf.Tensor, p: float = 0.5, train: bool = True, inplace: bool = False) -> tf.Tensor:
     """feature_dropout(Tensor input, float p, bool train) -> Tensor"""
-    if not training or p == 0:
+    if not train or p == 0:
         return input
     return tf.nn.dropout(input, p, noise_shape=_channel_mask_shape(input)) if p < 1 else tf.zeros_like(input)
 
 
-@elementwise(*spellings("alpha_dropout", F))
-def alpha_dropout(input: tf.Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> tf.Tensor:
+@elementwise(F.alpha_dropout)
+def alpha_dropout(input: tf.Tensor, p: float = 0.5, train: bool = False, inplace: bool = False) -> tf.Tensor:
     """alpha_dropout(Tensor input, float p, bool train) -> Tensor"""
-    return _alpha_dropped(input, p, sizes(input)) if training else input
+    return _alpha_dropped(input, p, sizes(input)) if train else input
 
 
-@elementwise(*spellings("feature_alpha_dropout", F))
-def feature_alpha_dropout(input: tf.Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> tf.Tensor:
+@elementwise(F.feature_alpha_dropout)
+def feature_alpha_dropout(input: tf.Tensor, p: float = 0.5, train: bool = False, inplace: bool = False) -> tf.Tensor:
     """feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor"""
-    return _alpha_dropped(input, p, _channel_mask_shape(input)) if training else input
+    return _alpha_dropped(input, p, _channel_mask_shape(input)) if train else input

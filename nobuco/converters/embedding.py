@@ -10,7 +10,7 @@ import tensorflow as tf
 from nobuco.assemble.learned import Learned, filled
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import F, nn, torch
+from nobuco.ops.names import F, nn, torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -35,7 +35,7 @@ def renormed(table: torch.Tensor, max_norm: float, norm_type: float) -> torch.Te
 
 @expression(F.embedding, strategy=FORCE_PYTORCH_ORDER)
 def embedding(
-    input: tf.Tensor,
+    indices: tf.Tensor,
     weight: tf.Tensor,
     padding_idx: int | None = None,
     max_norm: float | None = None,
@@ -47,14 +47,14 @@ def embedding(
 
     With `max_norm` PyTorch shortens the rows in the table itself; the new table is a second result.
     """
-    rows = tf.gather(weight, input)
+    rows = tf.gather(weight, indices)
     if max_norm is None:
         return rows
     norms = tf.norm(rows, ord=norm_type, axis=-1, keepdims=True)
     rows = tf.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
     width = weight.shape[1]
     # Not by an update: of what is written to one row twice, TFLite writes the sum.
-    places, shape = tf.reshape(input, [-1, 1]), tf.shape(weight, tf.reshape(input, [-1]).dtype)
+    places, shape = tf.reshape(indices, [-1, 1]), tf.shape(weight, tf.reshape(indices, [-1]).dtype)
     total = tf.scatter_nd(places, tf.reshape(rows, [-1, width]), shape)
     times = tf.scatter_nd(places, tf.ones_like(tf.reshape(rows, [-1, width])), shape)
     return rows, tf.where(times > 0, total / tf.maximum(times, 1), weight)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import pair, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import aten, torch
+from nobuco.ops.names import aten, torch
 from nobuco.registry import Named, expression
 
 

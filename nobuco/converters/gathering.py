@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from nobuco.converters.indexing import wrapped
-from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, spellings
+from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes
 from nobuco.converters.writing import written
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
-from nobuco.names import torch
+from nobuco.ops.names import torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -50,7 +49,7 @@ def _from_front(x: tf.Tensor, along: int) -> tf.Tensor:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-@expression(*spellings("index_select"), strategy=_in_one_order)
+@expression(torch.index_select, strategy=_in_one_order)
 def index_select(input: tf.Tensor, dim: int, index: tf.Tensor) -> tf.Tensor:
     """index_select(Tensor self, int dim, Tensor index) -> Tensor"""
     if rank(input) == 0:
@@ -58,7 +57,7 @@ def index_select(input: tf.Tensor, dim: int, index: tf.Tensor) -> tf.Tensor:
     return tf.gather(input, tf.reshape(index, [-1]), axis=axis(input, dim))
 
 
-@expression(*spellings("gather"), strategy=_in_one_order)
+@expression(torch.gather, strategy=_in_one_order)
 def gather(input: tf.Tensor, dim: int, index: tf.Tensor, *, sparse_grad: bool = False) -> tf.Tensor:
     """gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor"""
     if index.dtype not in (tf.int32, tf.int64):  # PyTorch takes an empty one of any dtype
@@ -86,7 +85,7 @@ def _along_dim_or_flat(node: Node) -> list[Signature]:
     return [uniform(node, PYTORCH, PYTORCH)] if dim is None else _in_one_order(node)
 
 
-@expression(*spellings("take_along_dim"), strategy=_along_dim_or_flat)
+@expression(torch.take_along_dim, strategy=_along_dim_or_flat)
 def take_along_dim(input: tf.Tensor, indices: tf.Tensor, dim: int | None = None) -> tf.Tensor:
     """take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor"""
     if dim is None:
@@ -107,14 +106,14 @@ def _flat(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, [-1])
 
 
-@expression(*spellings("take"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.take, strategy=FORCE_PYTORCH_ORDER)
 def take(input: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """take(Tensor self, Tensor index) -> Tensor"""
     flat = _flat(input)
     return tf.gather(flat, wrapped(_known(index), sizes(flat)[0]))
 
 
-@expression(*spellings("masked_select"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.masked_select, strategy=FORCE_PYTORCH_ORDER)
 def masked_select(input: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """masked_select(Tensor self, Tensor mask) -> Tensor"""
     if input.shape != mask.shape:
@@ -128,14 +127,14 @@ def _nonzero(x: tf.Tensor) -> tf.Tensor:
     return found if rank(x) else found[:, :0]
 
 
-@expression(*spellings("nonzero"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.nonzero, strategy=FORCE_PYTORCH_ORDER)
 def nonzero(input: tf.Tensor, *, as_tuple: bool = False) -> Any:
     """nonzero(Tensor self) -> Tensor"""
     found = _nonzero(tf.reshape(input, [1]) if as_tuple and not rank(input) else input)
     return tuple(found[:, i] for i in range(found.shape[1])) if as_tuple else found
 
 
-@expression(*spellings("argwhere"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.argwhere, strategy=FORCE_PYTORCH_ORDER)
 def argwhere(input: tf.Tensor) -> tf.Tensor:
     """argwhere(Tensor self) -> Tensor"""
     return _nonzero(input)
@@ -144,7 +143,7 @@ def argwhere(input: tf.Tensor) -> tf.Tensor:
 # -- writing whole slices ----------------------------------------------------------------------------------
 
 
-@expression(*spellings("index_fill"), strategy=_in_one_order)
+@expression(torch.index_fill, strategy=_in_one_order)
 @scalar_as_vector
 def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.Tensor:
     """index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor"""
@@ -158,7 +157,7 @@ def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.T
     return tf.where(tf.reshape(hit, shape), cast(value, input.dtype), input)
 
 
-@expression(*spellings("index_copy"), strategy=_in_one_order)
+@expression(torch.index_copy, strategy=_in_one_order)
 @scalar_as_vector
 def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor"""
@@ -167,7 +166,7 @@ def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) 
     return _from_front(written(_to_front(input, along), places, _to_front(source, along)), along)
 
 
-@expression(*spellings("index_add"), strategy=_in_one_order)
+@expression(torch.index_add, strategy=_in_one_order)
 @scalar_as_vector
 def index_add(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor, *, alpha: Any = 1) -> tf.Tensor:
     """index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor"""
@@ -182,10 +181,6 @@ def index_add(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor, *
 
 
 # -- scatter -----------------------------------------------------------------------------------------------
-
-
-def _src(args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else kwargs.get("src", kwargs.get("value"))
 
 
 def _places(x: tf.Tensor, index: Any, along: int) -> Any:
@@ -267,21 +262,19 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-@expression(*spellings("scatter"), strategy=_in_one_order)
-def scatter(
-    input: tf.Tensor, dim: int, index: tf.Tensor, *args: Any, reduce: str | None = None, **kwargs: Any
-) -> tf.Tensor:
+@expression(torch.scatter, strategy=_in_one_order)
+def scatter(input: tf.Tensor, dim: int, index: tf.Tensor, src: Any, *, reduce: str | None = None) -> tf.Tensor:
     """scatter.src(Tensor self, int dim, Tensor index, Tensor src, *, str? reduce=None) -> Tensor"""
-    return _scattered(input, dim, index, _src(args, kwargs), reduce, True)
+    return _scattered(input, dim, index, src, reduce, True)
 
 
-@expression(*spellings("scatter_add"), strategy=_in_one_order)
+@expression(torch.scatter_add, strategy=_in_one_order)
 def scatter_add(input: tf.Tensor, dim: int, index: tf.Tensor, src: tf.Tensor) -> tf.Tensor:
     """scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor"""
     return _scattered(input, dim, index, src, "sum", True)
 
 
-@expression(*spellings("scatter_reduce"), strategy=_in_one_order)
+@expression(torch.scatter_reduce, strategy=_in_one_order)
 def scatter_reduce(
     input: tf.Tensor, dim: int, index: tf.Tensor, src: tf.Tensor, reduce: str, *, include_self: bool = True
 ) -> tf.Tensor:
@@ -289,7 +282,7 @@ def scatter_reduce(
     return _scattered(input, dim, index, src, reduce, include_self)
 
 
-@expression(*spellings("masked_scatter"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.masked_scatter, strategy=FORCE_PYTORCH_ORDER)
 def masked_scatter(input: tf.Tensor, mask: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor"""
     input, mask = alike(input, mask)
@@ -298,7 +291,7 @@ def masked_scatter(input: tf.Tensor, mask: tf.Tensor, source: tf.Tensor) -> tf.T
     return tf.where(mask, values, input)
 
 
-@expression(torch.Tensor.put, torch.Tensor.put_, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.Tensor.put, strategy=FORCE_PYTORCH_ORDER)
 def put(input: tf.Tensor, index: tf.Tensor, source: tf.Tensor, accumulate: bool = False) -> tf.Tensor:
     """put(Tensor self, Tensor index, Tensor source, bool accumulate=False) -> Tensor"""
     if accumulate and input.dtype == tf.bool:

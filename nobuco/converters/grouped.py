@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import F, torch
+from nobuco.ops.names import F, torch
 from nobuco.registry import expression
 
 

@@ -16,7 +16,7 @@ from nobuco.ir import Node, Value, leaves, map_leaves
 from nobuco.layout import Signature, followed, get_channel_order, set_channel_order
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
-from nobuco.names import torch
+from nobuco.ops.names import aten, torch
 from nobuco.registry import expression
 
 # -- reading -----------------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def _all_pytorch(node: Node) -> list[Signature]:
     return [uniform(node, PYTORCH, PYTORCH)]
 
 
-@expression(torch.index_put, torch.index_put_, torch.Tensor.index_put, torch.Tensor.index_put_, strategy=_all_pytorch)
+@expression(torch.index_put, aten._unsafe_index_put.default, strategy=_all_pytorch)
 def index_put(input: tf.Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False) -> tf.Tensor:
     """index_put(Tensor self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor"""
     key = tuple(slice(None) if index is None else index for index in indices)

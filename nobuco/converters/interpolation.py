@@ -13,7 +13,7 @@ import tensorflow as tf
 from nobuco.converters.pooling import adaptive_average
 from nobuco.converters.support import cast, sizes
 from nobuco.converters.windows import along, known
-from nobuco.names import F, torch
+from nobuco.ops.names import F, torch
 from nobuco.registry import converter
 
 NEAREST = ("nearest", "nearest-exact")

@@ -8,16 +8,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.shaping import varargs
 from nobuco.converters.slicing import FULL, sliced, stacked, unstacked
-from nobuco.converters.support import axes, axis, promoted, rank, size, sizes, spellings
+from nobuco.converters.support import axes, axis, promoted, rank, size, sizes
 from nobuco.errors import InputError
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature, followed, get_channel_order, keeping
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order
 from nobuco.layout.strategy import signatures as signatures_of
-from nobuco.names import torch
+from nobuco.ops.names import aten, torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -144,33 +143,21 @@ def atleast_3d(*tensors: Any) -> Any:
 
 @converter(
     torch.split,
-    torch.Tensor.split,
-    *spellings("split_with_sizes"),
-    *spellings("unsafe_split"),
-    *spellings("unsafe_split_with_sizes"),
+    torch.split_with_sizes,
+    torch.unsafe_split,
+    torch.unsafe_split_with_sizes,
+    aten.split_with_sizes.default,
+    aten.unsafe_split_with_sizes.default,
     channel_ordering_strategy=MINIMUM_TRANSPOSITIONS,
 )
-def split(input: Any = None, *args: Any, **kwargs: Any) -> Any:
+def split(input: torch.Tensor, split_size: Any, dim: int = 0) -> Any:
     """split.sizes(Tensor self, SymInt[] split_size, int dim=0) -> Tensor[]"""
+    count = None if isinstance(split_size, (list, tuple)) else -(-input.shape[dim] // split_size) or 1
 
-    def traced(tensor: torch.Tensor, pieces: Any, dim: int) -> int:
-        return len(pieces) if isinstance(pieces, (list, tuple)) else -(-tensor.shape[dim] // pieces) or 1
+    def call(input: tf.Tensor, split_size: Any, dim: int = 0) -> tuple[tf.Tensor, ...]:
+        return _pieces(input, split_size if count is None else [split_size] * (count - 1) + [-1], dim)
 
-    def call(*args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
-        x, pieces, dim = _split_arguments(*args, **kwargs)
-        if not isinstance(pieces, (list, tuple)):
-            pieces = [pieces] * (count - 1) + [-1]
-        return _pieces(x, pieces, dim)
-
-    given = (input, *args) if input is not None else args
-    count = traced(*_split_arguments(*given, **kwargs))
     return call
-
-
-def _split_arguments(x: Any = None, *args: Any, **kwargs: Any) -> tuple[Any, Any, int]:
-    x = next((kwargs[name] for name in ("self", "input", "tensor") if name in kwargs), x)
-    pieces = args[0] if args else next(value for name, value in kwargs.items() if name.startswith("split_size"))
-    return x, pieces, args[1] if len(args) > 1 else kwargs.get("dim", 0)
 
 
 def _pieces(x: tf.Tensor, pieces: Sequence[Any], dim: int) -> tuple[tf.Tensor, ...]:
@@ -184,7 +171,7 @@ def _pieces(x: tf.Tensor, pieces: Sequence[Any], dim: int) -> tuple[tf.Tensor, .
     return tuple(tf.split(x, pieces, axis(x, dim)))
 
 
-@converter(*spellings("chunk"), *spellings("unsafe_chunk"), channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
+@converter(torch.chunk, torch.unsafe_chunk, channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
 def chunk(input: torch.Tensor, chunks: int, dim: int = 0) -> Any:
     """chunk(Tensor self, int chunks, int dim=0) -> Tensor[]
 
@@ -213,41 +200,35 @@ def _cuts(x: tf.Tensor, indices_or_sections: Any, dim: int) -> tuple[tf.Tensor, 
     return tuple(part(x, axis(x, dim), start, stop) for start, stop in pairwise(bounds))
 
 
-@converter(*spellings("tensor_split"), channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
-def tensor_split(*args: Any, **kwargs: Any) -> Any:
+@converter(torch.tensor_split, channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
+def tensor_split(input: torch.Tensor, indices_or_sections: Any, dim: int = 0) -> Any:
     """tensor_split.indices(Tensor self, SymInt[] indices, int dim=0) -> Tensor[]"""
-    _, given, _ = _tensor_split_arguments(*args, **kwargs)
+    given = indices_or_sections
     # Of how many parts there are, no running model can say anything else: the tracer warns that they stay as many.
     traced = None if isinstance(given, (list, tuple)) or (torch.is_tensor(given) and given.dim()) else int(given)
 
-    def call(*args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
-        x, given, dim = _tensor_split_arguments(*args, **kwargs)
-        return _cuts(x, given if traced is None else traced, dim)
+    def call(input: tf.Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[tf.Tensor, ...]:
+        return _cuts(input, indices_or_sections if traced is None else traced, dim)
 
     return call
 
 
-def _tensor_split_arguments(input: Any, *args: Any, dim: int = 0, **kwargs: Any) -> tuple[Any, Any, int]:
-    given, dim = (*args, *kwargs.values(), dim)[:2]
-    return input, given, dim
-
-
-@expression(*spellings("hsplit"))
-def hsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+@expression(torch.hsplit)
+def hsplit(input: tf.Tensor, indices_or_sections: Any) -> tuple[tf.Tensor, ...]:
     """hsplit.array(Tensor self, int[] indices) -> Tensor[]"""
-    return _cuts(input, (*args, *kwargs.values())[0], 1 if rank(input) > 1 else 0)
+    return _cuts(input, indices_or_sections, 1 if rank(input) > 1 else 0)
 
 
-@expression(*spellings("vsplit"))
-def vsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+@expression(torch.vsplit)
+def vsplit(input: tf.Tensor, indices_or_sections: Any) -> tuple[tf.Tensor, ...]:
     """vsplit.array(Tensor self, int[] indices) -> Tensor[]"""
-    return _cuts(input, (*args, *kwargs.values())[0], 0)
+    return _cuts(input, indices_or_sections, 0)
 
 
-@expression(*spellings("dsplit"))
-def dsplit(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, ...]:
+@expression(torch.dsplit)
+def dsplit(input: tf.Tensor, indices_or_sections: Any) -> tuple[tf.Tensor, ...]:
     """dsplit.array(Tensor self, int[] indices) -> Tensor[]"""
-    return _cuts(input, (*args, *kwargs.values())[0], 2)
+    return _cuts(input, indices_or_sections, 2)
 
 
 def without(n: int, dim: int) -> list[int | None]:
@@ -255,7 +236,7 @@ def without(n: int, dim: int) -> list[int | None]:
     return [i for i in range(n) if i != dim % n]
 
 
-@expression(*spellings("unbind"), strategy=keeping(lambda input, dim=0: without(input.rank, dim)))
+@expression(torch.unbind, strategy=keeping(lambda input, dim=0: without(input.rank, dim)))
 def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     """unbind.int(Tensor self, int dim=0) -> Tensor[]"""
     count, along = size(input, dim), axis(input, dim)
@@ -267,14 +248,14 @@ def unbind(input: tf.Tensor, dim: int = 0) -> tuple[tf.Tensor, ...]:
     return tuple(unstacked(input, along))
 
 
-@expression(*spellings("select"), strategy=keeping(lambda input, dim, index: without(input.rank, dim)))
+@expression(torch.select, strategy=keeping(lambda input, dim, index: without(input.rank, dim)))
 def select(input: tf.Tensor, dim: int, index: Any) -> tf.Tensor:
     """select.int(Tensor self, int dim, SymInt index) -> Tensor"""
     along = axis(input, dim)
     return sliced(input, [index if i == along else FULL for i in range(rank(input))])
 
 
-@expression(*spellings("narrow"), *spellings("narrow_copy"))
+@expression(torch.narrow, torch.narrow_copy)
 def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
     """narrow(Tensor self, int dim, SymInt start, SymInt length) -> Tensor"""
     along = axis(input, dim)
@@ -311,25 +292,25 @@ def _reversed(x: tf.Tensor, along: Sequence[int]) -> tf.Tensor:
     return x
 
 
-@expression(*spellings("flip"))
-def flip(input: tf.Tensor, *dims: Any, **keyword: Any) -> tf.Tensor:
+@expression(torch.flip)
+def flip(input: tf.Tensor, dims: Sequence[int]) -> tf.Tensor:
     """flip(Tensor self, int[] dims) -> Tensor"""
-    return _reversed(input, [axis(input, dim) for dim in varargs(dims, keyword.get("dims")) if rank(input)])
+    return _reversed(input, [axis(input, dim) for dim in dims if rank(input)])
 
 
-@expression(*spellings("fliplr"))
+@expression(torch.fliplr)
 def fliplr(input: tf.Tensor) -> tf.Tensor:
     """fliplr(Tensor self) -> Tensor"""
     return tf.reverse(input, [axis(input, 1)])
 
 
-@expression(*spellings("flipud"))
+@expression(torch.flipud)
 def flipud(input: tf.Tensor) -> tf.Tensor:
     """flipud(Tensor self) -> Tensor"""
     return tf.reverse(input, [0])
 
 
-@expression(*spellings("rot90"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.rot90, strategy=FORCE_PYTORCH_ORDER)
 def rot90(input: tf.Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> tf.Tensor:
     """rot90(Tensor self, int k=1, int[] dims=[0,1]) -> Tensor"""
     first, second = axes(input, dims)
@@ -350,7 +331,7 @@ def _rolling(node: Node) -> Sequence[Signature]:
     return signatures_of(FORCE_PYTORCH_ORDER if flat else MINIMUM_TRANSPOSITIONS, node)
 
 
-@expression(*spellings("roll"), strategy=_rolling)
+@expression(torch.roll, strategy=_rolling)
 def roll(input: tf.Tensor, shifts: Any, dims: Any = ()) -> tf.Tensor:
     """roll(Tensor self, SymInt[] shifts, int[] dims=[]) -> Tensor"""
     shifts = list(shifts) if isinstance(shifts, (list, tuple)) else [shifts]

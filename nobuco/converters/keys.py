@@ -12,7 +12,7 @@ import tensorflow as tf
 from nobuco.converters.slicing import FULL, sliced
 from nobuco.ir import Value
 from nobuco.layout.order import ChannelOrder
-from nobuco.names import torch
+from nobuco.ops.names import torch
 
 
 @dataclass(frozen=True)

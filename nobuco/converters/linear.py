@@ -12,12 +12,12 @@ from nobuco.assemble.chain import Chain
 from nobuco.assemble.learned import Learned, filled, learned, variable
 from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
-from nobuco.converters.support import cast, promoted, rank, sizes, spellings
+from nobuco.converters.support import cast, promoted, rank, sizes
 from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.order import ChannelOrder
-from nobuco.names import F, nn, torch
+from nobuco.ops.names import F, nn, torch
 from nobuco.registry import Converter, converter, expression, registry
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -112,35 +112,28 @@ def _product(a: tf.Tensor, b: tf.Tensor, transpose_b: bool) -> tf.Tensor:
 
 
 @expression(
-    *spellings("matmul"), *spellings("mm"), *spellings("bmm"), *spellings("mv"), *spellings("dot"),
+    torch.matmul, torch.mm, torch.bmm, torch.mv, torch.dot,
     torch.Tensor.__matmul__, strategy=FORCE_PYTORCH_ORDER,
 )  # fmt: skip
-def matrix_product(input: tf.Tensor, other: Any = None, **kwargs: Any) -> tf.Tensor:
+def matrix_product(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """matmul(Tensor self, Tensor other) -> Tensor"""
-    (second,) = kwargs.values() or (other,)
-    return matmul(input, second)
+    return matmul(input, other)
 
 
-@expression(torch.Tensor.__rmatmul__, strategy=FORCE_PYTORCH_ORDER)
-def rmatmul(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """other @ self"""
-    return matmul(other, input)
-
-
-@expression(*spellings("vdot"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.vdot, strategy=FORCE_PYTORCH_ORDER)
 def vdot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """vdot(Tensor self, Tensor other) -> Tensor"""
     return matmul(tf.math.conj(input) if input.dtype.is_complex else input, other)
 
 
-@expression(*spellings("inner"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.inner, strategy=FORCE_PYTORCH_ORDER)
 def inner(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """inner(Tensor self, Tensor other) -> Tensor"""
     a, b = promoted(input, other)
     return a * b if 0 in (rank(a), rank(b)) else tf.tensordot(a, b, [[-1], [-1]])
 
 
-@expression(*spellings("outer"), *spellings("ger"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.outer, torch.ger, strategy=FORCE_PYTORCH_ORDER)
 def outer(input: tf.Tensor, vec2: tf.Tensor) -> tf.Tensor:
     """outer(Tensor self, Tensor vec2) -> Tensor"""
     a, b = promoted(input, vec2)
@@ -156,26 +149,25 @@ def _added(base: tf.Tensor, product: tf.Tensor, beta: Any, alpha: Any) -> tf.Ten
     return tf.logical_or(product, base) if product.dtype == tf.bool else product + base
 
 
-@expression(*spellings("addmm"), *spellings("baddbmm"), strategy=FORCE_PYTORCH_ORDER)
-def addmm(input: tf.Tensor, first: Any = None, second: Any = None, *, beta: Any = 1, alpha: Any = 1, **kw: Any) -> Any:
+@expression(torch.addmm, torch.baddbmm, strategy=FORCE_PYTORCH_ORDER)
+def addmm(input: tf.Tensor, mat1: tf.Tensor, mat2: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
     """addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
-    given = [x for x in (first, second) if x is not None] + list(kw.values())
-    return _added(input, matmul(*given), beta, alpha)
+    return _added(input, matmul(mat1, mat2), beta, alpha)
 
 
-@expression(*spellings("addbmm"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.addbmm, strategy=FORCE_PYTORCH_ORDER)
 def addbmm(input: tf.Tensor, batch1: tf.Tensor, batch2: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
     """addbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
     return _added(input, tf.reduce_sum(matmul(batch1, batch2), axis=0), beta, alpha)
 
 
-@expression(*spellings("addmv"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.addmv, strategy=FORCE_PYTORCH_ORDER)
 def addmv(input: tf.Tensor, mat: tf.Tensor, vec: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
     """addmv(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
     return _added(input, matmul(mat, vec), beta, alpha)
 
 
-@expression(*spellings("addr"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.addr, strategy=FORCE_PYTORCH_ORDER)
 def addr(input: tf.Tensor, vec1: tf.Tensor, vec2: tf.Tensor, *, beta: Any = 1, alpha: Any = 1) -> tf.Tensor:
     """addr(Tensor self, Tensor vec1, Tensor vec2, *, Scalar beta=1, Scalar alpha=1) -> Tensor"""
     return _added(input, outer(vec1, vec2), beta, alpha)
@@ -207,7 +199,7 @@ def tensordot(a: tf.Tensor, b: tf.Tensor, dims: Any = 2, out: Any = None) -> tf.
     return tf.tensordot(a, b, dims)
 
 
-@expression(*spellings("kron"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.kron, strategy=FORCE_PYTORCH_ORDER)
 def kron(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """kron(Tensor self, Tensor other) -> Tensor"""
     a, b = promoted(input, other)
@@ -229,7 +221,7 @@ def linalg_cross(input: tf.Tensor, other: tf.Tensor, *, dim: int = -1) -> tf.Ten
     return cross(input, other, dim)
 
 
-@expression(*spellings("cross"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.cross, strategy=FORCE_PYTORCH_ORDER)
 def cross(input: tf.Tensor, other: tf.Tensor, dim: int | None = None) -> tf.Tensor:
     """cross(Tensor self, Tensor other, int? dim=None) -> Tensor"""
     a, b = promoted(input, other)

@@ -12,17 +12,17 @@ import tensorflow as tf
 
 from nobuco.converters import bessel
 from nobuco.converters.arithmetic import bounded, negative, truncated
-from nobuco.converters.support import elementwise, promoted, spellings, squared, wide
-from nobuco.names import special
+from nobuco.converters.support import elementwise, promoted, squared, wide
+from nobuco.ops.names import aten, special, torch
 
 
-@elementwise(*spellings("neg"), *spellings("negative"))
+@elementwise(torch.neg, torch.negative, aten._neg_view.default)
 def neg(input: tf.Tensor) -> tf.Tensor:
     """neg(Tensor self) -> Tensor"""
     return tf.zeros([], input.dtype) - input if input.dtype.is_unsigned else -input
 
 
-@elementwise(*spellings("abs"), *spellings("absolute"))
+@elementwise(torch.abs, torch.absolute)
 def abs(input: tf.Tensor) -> tf.Tensor:
     """abs(Tensor self) -> Tensor"""
     if input.dtype.is_unsigned:
@@ -30,7 +30,7 @@ def abs(input: tf.Tensor) -> tf.Tensor:
     return tf.abs(input)
 
 
-@elementwise(*spellings("sign"), *spellings("sgn"))
+@elementwise(torch.sign, torch.sgn)
 def sign(input: tf.Tensor) -> tf.Tensor:
     """sign(Tensor self) -> Tensor"""
     if input.dtype == tf.bool:
@@ -41,55 +41,55 @@ def sign(input: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(input), tf.zeros([], input.dtype), signs) if input.dtype.is_floating else signs
 
 
-@elementwise(*spellings("signbit"))
+@elementwise(torch.signbit)
 def signbit(input: tf.Tensor) -> tf.Tensor:
     """signbit(Tensor self) -> Tensor"""
     return tf.zeros_like(input) if input.dtype == tf.bool else negative(input)
 
 
-@elementwise(*spellings("exp"), to_float=True)
+@elementwise(torch.exp, to_float=True)
 def exp(input: tf.Tensor) -> tf.Tensor:
     """exp(Tensor self) -> Tensor"""
     return tf.exp(input)
 
 
-@elementwise(*spellings("exp2"), special.exp2, to_float=True)
+@elementwise(torch.exp2, special.exp2, to_float=True)
 def exp2(input: tf.Tensor) -> tf.Tensor:
     """exp2(Tensor self) -> Tensor"""
     return tf.pow(tf.constant(2, input.dtype), input)
 
 
-@elementwise(*spellings("expm1"), special.expm1, to_float=True)
+@elementwise(torch.expm1, special.expm1, to_float=True)
 def expm1(input: tf.Tensor) -> tf.Tensor:
     """expm1(Tensor self) -> Tensor"""
     return tf.math.expm1(input)
 
 
-@elementwise(*spellings("log"), to_float=True)
+@elementwise(torch.log, to_float=True)
 def log(input: tf.Tensor) -> tf.Tensor:
     """log(Tensor self) -> Tensor"""
     return tf.math.log(input)
 
 
-@elementwise(*spellings("log2"), to_float=True)
+@elementwise(torch.log2, to_float=True)
 def log2(input: tf.Tensor) -> tf.Tensor:
     """log2(Tensor self) -> Tensor"""
     return tf.math.log(input) / math.log(2)
 
 
-@elementwise(*spellings("log10"), to_float=True)
+@elementwise(torch.log10, to_float=True)
 def log10(input: tf.Tensor) -> tf.Tensor:
     """log10(Tensor self) -> Tensor"""
     return tf.math.log(input) / math.log(10)
 
 
-@elementwise(*spellings("log1p"), special.log1p, to_float=True)
+@elementwise(torch.log1p, special.log1p, to_float=True)
 def log1p(input: tf.Tensor) -> tf.Tensor:
     """log1p(Tensor self) -> Tensor"""
     return tf.math.log1p(input)
 
 
-@elementwise(*spellings("logit"), special.logit, to_float=True)
+@elementwise(torch.logit, special.logit, to_float=True)
 def logit(input: tf.Tensor, eps: float | None = None) -> tf.Tensor:
     """logit(Tensor self, float? eps=None) -> Tensor"""
     p = input if eps is None else bounded(input, eps, 1 - eps)
@@ -105,57 +105,57 @@ def entr(input: tf.Tensor) -> tf.Tensor:
     return tf.where(input > 0, entropy, tf.where(tf.math.is_nan(input), input, limit))
 
 
-@elementwise(*spellings("sqrt"), to_float=True)
+@elementwise(torch.sqrt, to_float=True)
 def sqrt(input: tf.Tensor) -> tf.Tensor:
     """sqrt(Tensor self) -> Tensor"""
     return tf.sqrt(input)
 
 
-@elementwise(*spellings("rsqrt"), to_float=True)
+@elementwise(torch.rsqrt, to_float=True)
 def rsqrt(input: tf.Tensor) -> tf.Tensor:
     """rsqrt(Tensor self) -> Tensor"""
     return tf.math.rsqrt(input)
 
 
-@elementwise(*spellings("square"))
+@elementwise(torch.square)
 def square(input: tf.Tensor) -> tf.Tensor:
     """square(Tensor self) -> Tensor"""
     (x,) = promoted(input, 2)[:1]  # a truth value becomes a number
     return squared(x)
 
 
-@elementwise(*spellings("reciprocal"), to_float=True)
+@elementwise(torch.reciprocal, to_float=True)
 def reciprocal(input: tf.Tensor) -> tf.Tensor:
     """reciprocal(Tensor self) -> Tensor"""
     return tf.math.reciprocal(input)
 
 
-@elementwise(*spellings("sin"), to_float=True)
+@elementwise(torch.sin, to_float=True)
 def sin(input: tf.Tensor) -> tf.Tensor:
     """sin(Tensor self) -> Tensor"""
     return tf.sin(input)
 
 
-@elementwise(*spellings("cos"), to_float=True)
+@elementwise(torch.cos, to_float=True)
 def cos(input: tf.Tensor) -> tf.Tensor:
     """cos(Tensor self) -> Tensor"""
     return tf.cos(input)
 
 
-@elementwise(*spellings("tan"), to_float=True)
+@elementwise(torch.tan, to_float=True)
 def tan(input: tf.Tensor) -> tf.Tensor:
     """tan(Tensor self) -> Tensor"""
     return tf.sin(input) / tf.cos(input)
 
 
-@elementwise(*spellings("sinc"), special.sinc, to_float=True)
+@elementwise(torch.sinc, special.sinc, to_float=True)
 def sinc(input: tf.Tensor) -> tf.Tensor:
     """sinc(Tensor self) -> Tensor"""
     angle = tf.where(input == 0, tf.ones([], input.dtype), input * math.pi)
     return tf.where(input == 0, tf.ones([], input.dtype), tf.sin(angle) / angle)
 
 
-@elementwise(*spellings("asin"), *spellings("arcsin"), to_float=True)
+@elementwise(torch.asin, torch.arcsin, to_float=True)
 def asin(input: tf.Tensor) -> tf.Tensor:
     """asin(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
@@ -163,7 +163,7 @@ def asin(input: tf.Tensor) -> tf.Tensor:
     return tf.atan2(input, tf.sqrt((1 - input) * (1 + input)))
 
 
-@elementwise(*spellings("acos"), *spellings("arccos"), to_float=True)
+@elementwise(torch.acos, torch.arccos, to_float=True)
 def acos(input: tf.Tensor) -> tf.Tensor:
     """acos(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
@@ -171,7 +171,7 @@ def acos(input: tf.Tensor) -> tf.Tensor:
     return tf.atan2(tf.sqrt((1 - input) * (1 + input)), input)
 
 
-@elementwise(*spellings("atan"), *spellings("arctan"), to_float=True)
+@elementwise(torch.atan, torch.arctan, to_float=True)
 def atan(input: tf.Tensor) -> tf.Tensor:
     """atan(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
@@ -179,19 +179,19 @@ def atan(input: tf.Tensor) -> tf.Tensor:
     return tf.atan2(input, tf.ones_like(input))
 
 
-@elementwise(*spellings("sinh"), to_float=True)
+@elementwise(torch.sinh, to_float=True)
 def sinh(input: tf.Tensor) -> tf.Tensor:
     """sinh(Tensor self) -> Tensor"""
     return (tf.math.expm1(input) - tf.math.expm1(-input)) / 2
 
 
-@elementwise(*spellings("cosh"), to_float=True)
+@elementwise(torch.cosh, to_float=True)
 def cosh(input: tf.Tensor) -> tf.Tensor:
     """cosh(Tensor self) -> Tensor"""
     return (tf.exp(input) + tf.exp(-input)) / 2
 
 
-@elementwise(*spellings("asinh"), *spellings("arcsinh"), to_float=True)
+@elementwise(torch.asinh, torch.arcsinh, to_float=True)
 def asinh(input: tf.Tensor) -> tf.Tensor:
     """asinh(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
@@ -206,7 +206,7 @@ def _scaled(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(x > most, most, x), tf.math.log(tf.where(x > most, x / most, tf.ones([], x.dtype)))
 
 
-@elementwise(*spellings("acosh"), *spellings("arccosh"), to_float=True)
+@elementwise(torch.acosh, torch.arccosh, to_float=True)
 def acosh(input: tf.Tensor) -> tf.Tensor:
     """acosh(Tensor self) -> Tensor"""
     if input.dtype.is_complex:
@@ -215,32 +215,32 @@ def acosh(input: tf.Tensor) -> tf.Tensor:
     return tf.math.log(x + tf.sqrt(x - 1) * tf.sqrt(x + 1)) + more
 
 
-@elementwise(*spellings("atanh"), *spellings("arctanh"), to_float=True)
+@elementwise(torch.atanh, torch.arctanh, to_float=True)
 def atanh(input: tf.Tensor) -> tf.Tensor:
     """atanh(Tensor self) -> Tensor"""
     return (tf.math.log1p(input) - tf.math.log1p(-input)) / 2
 
 
-@elementwise(*spellings("deg2rad"), to_float=True)
+@elementwise(torch.deg2rad, to_float=True)
 def deg2rad(input: tf.Tensor) -> tf.Tensor:
     """deg2rad(Tensor self) -> Tensor"""
     return input * (math.pi / 180)
 
 
-@elementwise(*spellings("rad2deg"), to_float=True)
+@elementwise(torch.rad2deg, to_float=True)
 def rad2deg(input: tf.Tensor) -> tf.Tensor:
     """rad2deg(Tensor self) -> Tensor"""
     return input * (180 / math.pi)
 
 
-@elementwise(*spellings("erf"), special.erf, to_float=True)
+@elementwise(torch.erf, special.erf, to_float=True)
 def erf(input: tf.Tensor) -> tf.Tensor:
     """erf(Tensor self) -> Tensor"""
     # TFLite has no ERF, but its converter finds GELU in 0.5 * x * (1 + erf(x / sqrt(2))).
     return tf.math.erf(input)
 
 
-@elementwise(*spellings("erfc"), special.erfc, to_float=True)
+@elementwise(torch.erfc, special.erfc, to_float=True)
 def erfc(input: tf.Tensor) -> tf.Tensor:
     """erfc(Tensor self) -> Tensor"""
     return tf.math.erfc(input)
@@ -250,7 +250,7 @@ def erfc(input: tf.Tensor) -> tf.Tensor:
 _LINEAR = 2e-2
 
 
-@elementwise(*spellings("erfinv"), special.erfinv, to_float=True)
+@elementwise(torch.erfinv, special.erfinv, to_float=True)
 def erfinv(input: tf.Tensor) -> tf.Tensor:
     """erfinv(Tensor self) -> Tensor"""
     # TensorFlow's goes by the quantile of a probability about one half, which holds few digits of a small number.
@@ -264,7 +264,7 @@ def ndtr(input: tf.Tensor) -> tf.Tensor:
     return 0.5 * tf.math.erfc(-input / math.sqrt(2))
 
 
-@elementwise(*spellings("lgamma"), special.gammaln, to_float=True)
+@elementwise(torch.lgamma, special.gammaln, to_float=True)
 def lgamma(input: tf.Tensor) -> tf.Tensor:
     """lgamma(Tensor self) -> Tensor"""
     # Of a dynamic size, TFLite's converter would write TensorFlow's with constants of no elements.
@@ -291,32 +291,32 @@ def _log_gamma(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_inf(x), tf.abs(x), found)
 
 
-@elementwise(*spellings("digamma"), special.digamma, special.psi, to_float=True)
+@elementwise(torch.digamma, special.digamma, special.psi, to_float=True)
 def digamma(input: tf.Tensor) -> tf.Tensor:
     """digamma(Tensor self) -> Tensor"""
     # At zero, where TensorFlow has no number, PyTorch has the limit from the side of its sign.
     return tf.where(input == 0, -1 / input, wide(tf.math.digamma)(input))
 
 
-@elementwise(*spellings("i0"), special.i0, to_float=True)
+@elementwise(torch.i0, special.i0, to_float=True)
 def i0(input: tf.Tensor) -> tf.Tensor:
     """i0(Tensor self) -> Tensor"""
     return bessel.i0(input)
 
 
-@elementwise(*spellings("floor"))
+@elementwise(torch.floor)
 def floor(input: tf.Tensor) -> tf.Tensor:
     """floor(Tensor self) -> Tensor"""
     return tf.floor(input) if input.dtype.is_floating else input
 
 
-@elementwise(*spellings("ceil"))
+@elementwise(torch.ceil)
 def ceil(input: tf.Tensor) -> tf.Tensor:
     """ceil(Tensor self) -> Tensor"""
     return tf.math.ceil(input) if input.dtype.is_floating else input
 
 
-@elementwise(*spellings("round"), special.round)
+@elementwise(torch.round, special.round)
 def round(input: tf.Tensor, *, decimals: int = 0) -> tf.Tensor:
     """round.decimals(Tensor self, *, int decimals) -> Tensor"""
     if not input.dtype.is_floating:
@@ -326,19 +326,19 @@ def round(input: tf.Tensor, *, decimals: int = 0) -> tf.Tensor:
     return tf.round(input * 10**decimals) / 10**decimals if decimals else tf.round(input)
 
 
-@elementwise(*spellings("trunc"), *spellings("fix"))
+@elementwise(torch.trunc, torch.fix)
 def trunc(input: tf.Tensor) -> tf.Tensor:
     """trunc(Tensor self) -> Tensor"""
     return truncated(input) if input.dtype.is_floating else input
 
 
-@elementwise(*spellings("frac"))
+@elementwise(torch.frac)
 def frac(input: tf.Tensor) -> tf.Tensor:
     """frac(Tensor self) -> Tensor"""
     return input - truncated(input)
 
 
-@elementwise(*spellings("nan_to_num"))
+@elementwise(torch.nan_to_num)
 def nan_to_num(
     input: tf.Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import elementwise
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import Tensor, torch
+from nobuco.ops.names import Tensor, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

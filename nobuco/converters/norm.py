@@ -14,7 +14,7 @@ from nobuco.converters.support import aligned, axes, axis, cast, elementwise, pr
 from nobuco.converters.windows import known
 from nobuco.ir import Value
 from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
-from nobuco.names import F, torch
+from nobuco.ops.names import F, aten, torch
 from nobuco.registry import expression
 
 Dims = int | Sequence[int] | None
@@ -164,7 +164,7 @@ def pairwise_distance(
     return vector_norm_of(apart + eps, p, [axis(x1 if rank(x1) >= rank(x2) else x2, -1)], keepdim)
 
 
-@expression(torch.cdist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+@expression(torch.cdist, aten._cdist_forward.default, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
 def cdist(x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, compute_mode: Any = None) -> tf.Tensor:
     """cdist(Tensor x1, Tensor x2, float p=2, int? compute_mode=None) -> Tensor"""
     apart = tf.expand_dims(x1, -2) - tf.expand_dims(x2, -3)
@@ -177,7 +177,7 @@ def dist(input: tf.Tensor, other: tf.Tensor, p: float = 2) -> tf.Tensor:
     return vector_norm_of(input - other, p, list(range(max(rank(input), rank(other)))), False)
 
 
-@expression(torch.pdist, torch.ops.aten._pdist_forward.default, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+@expression(torch.pdist, aten._pdist_forward.default, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
 def pdist(input: tf.Tensor, p: float = 2.0) -> tf.Tensor:
     """pdist(Tensor self, float p=2) -> Tensor"""
     pairs = known(lambda n: tf.where(tf.range(n)[:, tf.newaxis] < tf.range(n)), sizes(input)[0])

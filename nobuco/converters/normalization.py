@@ -13,7 +13,7 @@ from nobuco.assemble.learned import filled, learned
 from nobuco.bridge import to_numpy
 from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
-from nobuco.names import F, Tensor, nn, torch
+from nobuco.ops.names import F, Tensor, nn, torch
 from nobuco.registry import converter, expression
 
 HALF = (tf.float16, tf.bfloat16)
@@ -189,21 +189,6 @@ def group_norm(
     if num_groups == 1:  # no channel is told from another
         return normalized_by_channel(input, [axis(input, 1), *over], 1, weight, bias, eps)
     return normalized_by_channel(input, over, channels // num_groups, weight, bias, eps)
-
-
-@expression(torch.group_norm, strategy=broadcasting, autocast=False)
-def group_norm_builtin(
-    input: tf.Tensor,
-    num_groups: int,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    cudnn_enabled: bool = True,
-) -> tf.Tensor:
-    """group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05,
-    bool cudnn_enabled=True) -> Tensor
-    """
-    return group_norm(input, num_groups, weight, bias, eps)
 
 
 @expression(F.instance_norm, strategy=broadcasting, autocast=False)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import axis, rank
 from nobuco.layers.padding import pad
-from nobuco.names import F, torch
+from nobuco.ops.names import F, torch
 from nobuco.registry import expression
 
 

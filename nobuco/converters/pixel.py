@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nobuco.layout.movement import Permute, Reshape, Step
-from nobuco.names import F, torch
+from nobuco.ops.names import F, torch
 from nobuco.registry import movement
 
 

@@ -14,7 +14,7 @@ from nobuco.converters.support import pair, sizes
 from nobuco.converters.windows import Adaptive, Window, along, known
 from nobuco.converters.writing import written
 from nobuco.layers.padding import pad
-from nobuco.names import F, Tensor, torch
+from nobuco.ops.names import F, Tensor, aten, torch
 
 PER_DIM = Sequence[Any]
 
@@ -80,8 +80,8 @@ def max_pool(
 
 @spatial(
     (F.max_pool1d_with_indices, torch.max_pool1d_with_indices),
-    F.max_pool2d_with_indices,
-    F.max_pool3d_with_indices,
+    (F.max_pool2d_with_indices, aten.max_pool2d_with_indices.default),
+    (F.max_pool3d_with_indices, aten.max_pool3d_with_indices.default),
 )
 def max_pool_with_indices(n: int, input: Tensor, kernel_size: Any, *args: Any, **kwargs: Any) -> Any:
     """max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0,
@@ -269,8 +269,8 @@ def lp_pool(
 
 @spatial(
     tuple(dict.fromkeys((F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d))),
-    F.adaptive_avg_pool2d,
-    F.adaptive_avg_pool3d,
+    (F.adaptive_avg_pool2d, aten._adaptive_avg_pool2d.default),
+    (F.adaptive_avg_pool3d, aten._adaptive_avg_pool3d.default),
 )
 def adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Any:
     """adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor"""
@@ -298,9 +298,9 @@ def adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: b
 
 
 @spatial(
-    (F.adaptive_max_pool1d_with_indices, torch.adaptive_max_pool1d),
-    F.adaptive_max_pool2d_with_indices,
-    F.adaptive_max_pool3d_with_indices,
+    (F.adaptive_max_pool1d_with_indices, torch.adaptive_max_pool1d, aten.adaptive_max_pool1d.default),
+    (F.adaptive_max_pool2d_with_indices, aten.adaptive_max_pool2d.default),
+    (F.adaptive_max_pool3d_with_indices, aten.adaptive_max_pool3d.default),
 )
 def adaptive_max_pool_with_indices(n: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)"""

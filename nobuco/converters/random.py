@@ -15,7 +15,7 @@ import tensorflow as tf
 from nobuco.bridge import tf_dtype
 from nobuco.converters.support import aligned, cast, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy, broadcasting
-from nobuco.names import Tensor, aten, torch
+from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Converter, Named, registry
 
 PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -82,35 +82,28 @@ def _dtype(dtype: torch.dtype | None, default: torch.dtype | None = None) -> tf.
     return tf_dtype(dtype or default or torch.get_default_dtype())
 
 
-def _size(values: Sequence[Any], named: Any = None) -> list[Any]:
-    values = values if named is None else (named,)
-    return list(values[0]) if len(values) == 1 and isinstance(values[0], (list, tuple)) else list(values)
-
-
 # -- of a given size --------------------------------------------------------------------------------------------
 
 
-@drawn(torch.rand, aten.rand.default, strategy=PYTORCH_ORDER)
-def rand(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+@drawn(torch.rand, strategy=PYTORCH_ORDER)
+def rand(size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """rand(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return uniform_numbers(_size(size, options.get("size")), _dtype(dtype))
+    return uniform_numbers(size, _dtype(dtype))
 
 
-@drawn(torch.randn, aten.randn.default, strategy=PYTORCH_ORDER)
-def randn(*size: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+@drawn(torch.randn, strategy=PYTORCH_ORDER)
+def randn(size: Sequence[Any], *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """randn(SymInt[] size, *, ScalarType? dtype=None, ...) -> Tensor"""
-    return normal_numbers(_size(size, options.get("size")), _dtype(dtype))
+    return normal_numbers(size, _dtype(dtype))
 
 
-@drawn(torch.randint, aten.randint.default, aten.randint.low, strategy=PYTORCH_ORDER)
-def randint(*args: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+@drawn(torch.randint, strategy=PYTORCH_ORDER)
+def randint(high: Any, size: Sequence[Any], low: Any = 0, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """randint.low(SymInt low, SymInt high, SymInt[] size, *, ScalarType? dtype=4, ...) -> Tensor"""
-    given = [*args, *(options[name] for name in ("low", "high", "size") if name in options)]
-    low, high, size = given if len(given) == 3 else (0, *given)
-    return _whole_numbers(_size((size,)), low, high, _dtype(dtype, torch.int64))
+    return _whole_numbers(size, low, high, _dtype(dtype, torch.int64))
 
 
-@drawn(torch.randperm, aten.randperm.default, strategy=PYTORCH_ORDER)
+@drawn(torch.randperm, strategy=PYTORCH_ORDER)
 def randperm(n: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """randperm(SymInt n, *, ScalarType? dtype=4, ...) -> Tensor"""
     return cast(tf.math.top_k(tf.random.uniform([n]), n)[1], _dtype(dtype, torch.int64))
@@ -119,32 +112,28 @@ def randperm(n: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor
 # -- of the size of another ---------------------------------------------------------------------------------------
 
 
-@drawn(torch.rand_like, aten.rand_like.default)
+@drawn(torch.rand_like)
 def rand_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """rand_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
     return uniform_numbers(sizes(input), tf_dtype(dtype) if dtype else input.dtype)
 
 
-@drawn(torch.randn_like, aten.randn_like.default)
+@drawn(torch.randn_like)
 def randn_like(input: tf.Tensor, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """randn_like(Tensor self, *, ScalarType? dtype=None, ...) -> Tensor"""
     return normal_numbers(sizes(input), tf_dtype(dtype) if dtype else input.dtype)
 
 
-@drawn(torch.randint_like, aten.randint_like.default, aten.randint_like.low_dtype)
-def randint_like(input: tf.Tensor, *bounds: Any, dtype: torch.dtype | None = None, **options: Any) -> tf.Tensor:
+@drawn(torch.randint_like)
+def randint_like(input: tf.Tensor, high: Any, low: Any = 0, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """randint_like.low_dtype(Tensor self, SymInt low, SymInt high, *, ScalarType? dtype=None, ...) -> Tensor"""
-    given = [*bounds, *(options[name] for name in ("low", "high") if name in options)]
-    low, high = given if len(given) == 2 else (0, *given)
     return _whole_numbers(sizes(input), low, high, tf_dtype(dtype) if dtype else input.dtype)
 
 
 @drawn(Tensor.uniform_, aten.uniform.default)
-def uniform(input: tf.Tensor, *bounds: float, generator: Any = None, **named: float) -> tf.Tensor:
+def uniform(input: tf.Tensor, low: float = 0.0, to: float = 1.0, *, generator: Any = None) -> tf.Tensor:
     """uniform(Tensor self, float from=0, float to=1, *, Generator? generator=None) -> Tensor"""
-    low, high = (*bounds, *(0.0, 1.0)[len(bounds) :])
-    low, high = named.get("from", low), named.get("to", high)
-    return uniform_numbers(sizes(input), input.dtype) * (high - low) + low
+    return uniform_numbers(sizes(input), input.dtype) * (to - low) + low
 
 
 @drawn(Tensor.normal_, aten.normal_functional.default)
@@ -183,13 +172,11 @@ _WHOLE_UP_TO = {tf.float64: 2**53, tf.float32: 2**24, tf.float16: 2**11, tf.bflo
 
 
 @drawn(Tensor.random_, aten.random.default, aten.random.to, getattr(aten.random, "from"))
-def random(input: tf.Tensor, *bounds: Any, generator: Any = None, **named: Any) -> tf.Tensor:
+def random(input: tf.Tensor, low: int = 0, to: int | None = None, *, generator: Any = None) -> tf.Tensor:
     """random.from(Tensor self, int from, int? to, *, Generator? generator=None) -> Tensor"""
-    low, high = bounds if len(bounds) == 2 else (0, *(bounds or (None,)))
-    low, high = named.get("from", low), named.get("to", high)
-    if high is None:
-        high = _WHOLE_UP_TO[input.dtype] + 1 if input.dtype in _WHOLE_UP_TO else input.dtype.max + 1
-    return _whole_numbers(sizes(input), low, high, input.dtype)
+    if to is None:
+        to = _WHOLE_UP_TO[input.dtype] + 1 if input.dtype in _WHOLE_UP_TO else input.dtype.max + 1
+    return _whole_numbers(sizes(input), low, to, input.dtype)
 
 
 # -- with parameters of their own for each element ------------------------------------------------------------------
@@ -208,7 +195,7 @@ def _shape_of_both(a: Any, b: Any) -> list[Any]:
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = None, **_: Any) -> tf.Tensor:
     """normal.Tensor_Tensor(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor"""
     if size is not None:
-        return normal_numbers(_size((size,)), _dtype(dtype)) * std + mean
+        return normal_numbers(size, _dtype(dtype)) * std + mean
     mean, std = aligned(mean, std)
     dtype = mean.dtype if tf.is_tensor(mean) else std.dtype
     return normal_numbers(_shape_of_both(mean, std), dtype) * std + mean

@@ -22,7 +22,7 @@ from nobuco.converters.dropout import dropout
 from nobuco.converters.packing import Packing
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.names import nn, torch
+from nobuco.ops.names import aten, nn, torch
 from nobuco.registry import converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -363,7 +363,7 @@ def _arranged(params: Sequence[tf.Tensor], has_biases: bool, reset_after: bool) 
     return Weights(tf.transpose(kernel), tf.transpose(recurrent), bias, recurrent_bias, projection)
 
 
-@expression(torch.lstm, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.lstm, aten.lstm.input, strategy=FORCE_PYTORCH_ORDER)
 def lstm(*args: Any) -> tuple[tf.Tensor, ...]:
     """lstm.input(Tensor input, Tensor[] hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
     bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)
@@ -371,7 +371,7 @@ def lstm(*args: Any) -> tuple[tf.Tensor, ...]:
     return _stack(lstm_step, *args)
 
 
-@expression(torch.gru, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.gru, aten.gru.input, strategy=FORCE_PYTORCH_ORDER)
 def gru(*args: Any) -> tuple[tf.Tensor, ...]:
     """gru.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
     bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
@@ -379,7 +379,7 @@ def gru(*args: Any) -> tuple[tf.Tensor, ...]:
     return _stack(gru_step, *args)
 
 
-@expression(torch.rnn_tanh, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.rnn_tanh, aten.rnn_tanh.input, strategy=FORCE_PYTORCH_ORDER)
 def rnn_tanh(*args: Any) -> tuple[tf.Tensor, ...]:
     """rnn_tanh.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
     bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)
@@ -387,7 +387,7 @@ def rnn_tanh(*args: Any) -> tuple[tf.Tensor, ...]:
     return _stack(rnn_step(tf.tanh), *args)
 
 
-@expression(torch.rnn_relu, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.rnn_relu, aten.rnn_relu.input, strategy=FORCE_PYTORCH_ORDER)
 def rnn_relu(*args: Any) -> tuple[tf.Tensor, ...]:
     """rnn_relu.input(Tensor input, Tensor hx, Tensor[] params, bool has_biases, int num_layers, float dropout,
     bool train, bool bidirectional, bool batch_first) -> (Tensor, Tensor)

@@ -12,11 +12,11 @@ import tensorflow as tf
 from nobuco.bridge import tf_dtype
 from nobuco.converters import arithmetic
 from nobuco.converters.rules import is_over_none, reducing, reducing_at_word, remaining
-from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes, spellings
+from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes
 from nobuco.ir import Node, Value
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
-from nobuco.names import torch
+from nobuco.ops.names import torch
 from nobuco.registry import Named, expression
 
 Dims = int | Sequence[int] | None
@@ -50,7 +50,7 @@ def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
     return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
 
 
-@reduction(*spellings("sum"))
+@reduction(torch.sum)
 def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     return _sum(input, axes(input, dim), keepdim, dtype)
@@ -62,7 +62,7 @@ def _sum(x: tf.Tensor, over: Sequence[int], keepdim: bool, dtype: torch.dtype | 
     return _reduced(tf.reduce_sum, _counted(x, dtype), over, keepdim)
 
 
-@reduction(*spellings("nansum"))
+@reduction(torch.nansum)
 def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     return _sum(_without_nan(input), axes(input, dim), keepdim, dtype)
@@ -72,7 +72,7 @@ def _without_nan(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(x), tf.zeros([], x.dtype), x) if x.dtype.is_floating else x
 
 
-@reduction(*spellings("mean"))
+@reduction(torch.mean)
 def mean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     x = input if dtype is None else tf.cast(input, tf_dtype(dtype))
@@ -86,7 +86,7 @@ def _average(x: tf.Tensor, over: Sequence[int], keepdim: bool) -> tf.Tensor:
     return _reduced(tf.reduce_mean, x, over, keepdim)
 
 
-@reduction(*spellings("nanmean"))
+@reduction(torch.nanmean)
 def nanmean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nanmean(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     x = input if dtype is None else cast(input, tf_dtype(dtype))
@@ -96,7 +96,7 @@ def nanmean(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype:
     return total / count
 
 
-@reduction(*spellings("prod"))
+@reduction(torch.prod)
 def prod(input: tf.Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     if dtype == torch.bool:
@@ -112,19 +112,19 @@ def _smallest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:
     return _reduced(tf.reduce_all if x.dtype == tf.bool else tf.reduce_min, x, over, keepdim)
 
 
-@reduction(*spellings("amax"))
+@reduction(torch.amax)
 def amax(input: tf.Tensor, dim: Dims = (), keepdim: bool = False) -> tf.Tensor:
     """amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
     return _largest(input, axes(input, dim), keepdim)
 
 
-@reduction(*spellings("amin"))
+@reduction(torch.amin)
 def amin(input: tf.Tensor, dim: Dims = (), keepdim: bool = False) -> tf.Tensor:
     """amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor"""
     return _smallest(input, axes(input, dim), keepdim)
 
 
-@reduction(*spellings("aminmax"))
+@reduction(torch.aminmax)
 def aminmax(input: tf.Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)"""
     return _smallest(input, axes(input, dim), keepdim), _largest(input, axes(input, dim), keepdim)
@@ -168,13 +168,13 @@ def _extreme(
     return reduce(input, [over], keepdim), _position(input, over, keepdim, reduce)
 
 
-@expression(*spellings("max"), strategy=_extreme_layout)
+@expression(torch.max, strategy=_extreme_layout)
 def max(input: tf.Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
     return _extreme(input, dim if other is None else other, keepdim, _largest, arithmetic.maximum)
 
 
-@expression(*spellings("min"), strategy=_extreme_layout)
+@expression(torch.min, strategy=_extreme_layout)
 def min(input: tf.Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
     return _extreme(input, dim if other is None else other, keepdim, _smallest, arithmetic.minimum)
@@ -199,13 +199,13 @@ def _position_of(input: tf.Tensor, dim: int | None, keepdim: bool, extreme: Call
     return tf.reshape(index, [1] * rank(input)) if keepdim else index
 
 
-@expression(*spellings("argmax"), strategy=_position_layout)
+@expression(torch.argmax, strategy=_position_layout)
 def argmax(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> tf.Tensor:
     """argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor"""
     return _position_of(input, dim, keepdim, _largest)
 
 
-@expression(*spellings("argmin"), strategy=_position_layout)
+@expression(torch.argmin, strategy=_position_layout)
 def argmin(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> tf.Tensor:
     """argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor"""
     return _position_of(input, dim, keepdim, _smallest)
@@ -218,25 +218,25 @@ def _truth(input: tf.Tensor, reduce: Callable[..., tf.Tensor], dim: Dims, keepdi
     return tf.cast(found, tf.uint8) if input.dtype == tf.uint8 else found
 
 
-@expression(*spellings("any"), strategy=keeping(reducing_at_word))
+@expression(torch.any, strategy=keeping(reducing_at_word))
 def any(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
     """any.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     return _truth(input, tf.reduce_any, dim, keepdim)
 
 
-@expression(*spellings("all"), strategy=keeping(reducing_at_word))
+@expression(torch.all, strategy=keeping(reducing_at_word))
 def all(input: tf.Tensor, dim: Dims = None, keepdim: bool = False) -> tf.Tensor:
     """all.dims(Tensor self, int[]? dim=None, bool keepdim=False) -> Tensor"""
     return _truth(input, tf.reduce_all, dim, keepdim)
 
 
-@reduction(*spellings("count_nonzero"))
+@reduction(torch.count_nonzero)
 def count_nonzero(input: tf.Tensor, dim: Dims = None) -> tf.Tensor:
     """count_nonzero.dim_IntList(Tensor self, int[] dim) -> Tensor"""
     return _reduced(tf.reduce_sum, tf.cast(tf.cast(input, tf.bool), tf.int64), axes(input, dim))
 
 
-@reduction(*spellings("logsumexp"), torch.special.logsumexp)
+@reduction(torch.logsumexp, torch.special.logsumexp)
 def logsumexp(input: tf.Tensor, dim: Dims, keepdim: bool = False) -> tf.Tensor:
     """logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor"""
     over = axes(input, dim)
@@ -252,22 +252,15 @@ def logsumexp(input: tf.Tensor, dim: Dims, keepdim: bool = False) -> tf.Tensor:
 # -- moments ------------------------------------------------------------------------------------------
 
 
-def _moment_arguments(
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> tuple[Dims, float, bool]:
-    """(dim, correction, keepdim) of `var`, which takes either `unbiased`, maybe alone, or `correction`."""
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    return dim, float(unbiased) if correction is None else correction, keepdim
-
-
-def _moment_sources(input: Value, *args: Any, **kwargs: Any) -> Sequence[int]:
-    dim, _, keepdim = _moment_arguments(*args, **kwargs)
+def _moment_sources(
+    input: Value, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, **_: Any
+) -> Sequence[int]:
     return remaining(input.rank, dim, keepdim)
+
+
+def _moment(operation: Named) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a moment, which takes either `unbiased`, maybe alone, or `correction`."""
+    return expression(operation, strategy=keeping(_moment_sources))
 
 
 def _real_part(x: tf.Tensor) -> tf.Tensor:
@@ -278,12 +271,18 @@ def _imaginary_part(x: tf.Tensor) -> tf.Tensor:
     return set_channel_order(tf.math.imag(x), get_channel_order(x))
 
 
-def _variance(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
-    dim, correction, keepdim = _moment_arguments(*args, **kwargs)
+@_moment(torch.var)
+def var(
+    input: tf.Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> tf.Tensor:
+    """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor"""
     over = axes(input, dim)
     if input.dtype.is_complex:  # the variances of both parts, added up
-        real, imag = (_variance(part(input), args, kwargs) for part in (_real_part, _imaginary_part))
+        real, imag = (
+            var(part(input), dim, unbiased, keepdim, correction=correction) for part in (_real_part, _imaginary_part)
+        )
         return real + imag
+    correction = float(unbiased) if correction is None else correction
     if correction == 0:
         return tf.math.reduce_variance(input, over, keepdim)
     count = math.prod(sizes(input)[a] for a in over)
@@ -292,30 +291,27 @@ def _variance(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
     return tf.reduce_sum(deviation, over, keepdim) / freedom
 
 
-def _mean(input: tf.Tensor, args: Any, kwargs: Any) -> tf.Tensor:
-    dim, _, keepdim = _moment_arguments(*args, **kwargs)
-    return _average(input, axes(input, dim), keepdim)
+@_moment(torch.std)
+def std(
+    input: tf.Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> tf.Tensor:
+    """std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor"""
+    return tf.sqrt(var(input, dim, unbiased, keepdim, correction=correction))
 
 
-@expression(*spellings("var"), strategy=keeping(_moment_sources))
-def var(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-    """var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
-    return _variance(input, args, kwargs)
-
-
-@expression(*spellings("std"), strategy=keeping(_moment_sources))
-def std(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-    """std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
-    return tf.sqrt(_variance(input, args, kwargs))
-
-
-@expression(torch.var_mean, strategy=keeping(_moment_sources))
-def var_mean(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+@_moment(torch.var_mean)
+def var_mean(
+    input: tf.Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
-    return _variance(input, args, kwargs), _mean(input, args, kwargs)
+    average = _average(input, axes(input, dim), keepdim)
+    return var(input, dim, unbiased, keepdim, correction=correction), average
 
 
-@expression(torch.std_mean, strategy=keeping(_moment_sources))
-def std_mean(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+@_moment(torch.std_mean)
+def std_mean(
+    input: tf.Tensor, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """std_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False)"""
-    return tf.sqrt(_variance(input, args, kwargs)), _mean(input, args, kwargs)
+    average = _average(input, axes(input, dim), keepdim)
+    return std(input, dim, unbiased, keepdim, correction=correction), average

@@ -15,7 +15,7 @@ from nobuco.converters.support import sizes
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import ChannelOrderingStrategy, Signature
-from nobuco.names import Tensor
+from nobuco.ops.names import Tensor
 from nobuco.registry import converter, expression
 
 

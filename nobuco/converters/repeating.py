@@ -8,13 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.joining import output_order, part
-from nobuco.converters.shaping import varargs
-from nobuco.converters.support import agree, axis, rank, sizes, spellings
+from nobuco.converters.support import agree, axis, rank, sizes
 from nobuco.ir import Node, Value
 from nobuco.layout import ChannelOrderingStrategy, Signature, get_channel_order, keeping
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import signatures as signatures_of
-from nobuco.names import torch
+from nobuco.ops.names import aten, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -36,30 +35,28 @@ def lift(x: tf.Tensor, out_rank: int) -> tuple[tf.Tensor, ChannelOrder]:
     return tf.reshape(x, order.to_physical(logical)), order
 
 
-def _repeating(input: Value, *sizes: Any, **keyword: Any) -> list[int | None]:
-    return _lifted(input.rank, max(input.rank, len(varargs(sizes, next(iter(keyword.values()), None)))))
+def _repeating(input: Value, repeats: Sequence[Any]) -> list[int | None]:
+    return _lifted(input.rank, max(input.rank, len(repeats)))
 
 
-@expression(torch.Tensor.repeat, *spellings("tile"), strategy=keeping(_repeating))
-def repeat(input: tf.Tensor, *sizes: Any, **keyword: Any) -> tf.Tensor:
+@expression(torch.Tensor.repeat, torch.tile, aten.tile.default, strategy=keeping(_repeating))
+def repeat(input: tf.Tensor, repeats: Sequence[Any]) -> tf.Tensor:
     """repeat(Tensor self, SymInt[] repeats) -> Tensor"""
-    times = varargs(sizes, next(iter(keyword.values()), None))
-    times = (1,) * (rank(input) - len(times)) + times  # `tile` takes fewer
+    times = (1,) * (rank(input) - len(repeats)) + tuple(repeats)  # `tile` takes fewer
     x, order = lift(input, len(times))
     return x if all(isinstance(n, int) and n == 1 for n in times) else tf.tile(x, order.to_physical(times))
 
 
-def _expanding(input: Value, *size: Any, **keyword: Any) -> list[int | None]:
-    return _lifted(input.rank, len(varargs(size, keyword.get("size"))))
+def _expanding(input: Value, size: Sequence[Any], **_: Any) -> list[int | None]:
+    return _lifted(input.rank, len(size))
 
 
-@expression(torch.Tensor.expand, *spellings("broadcast_to"), strategy=keeping(_expanding))
-def expand(input: tf.Tensor, *size: Any, **keyword: Any) -> tf.Tensor:
+@expression(torch.Tensor.expand, torch.broadcast_to, strategy=keeping(_expanding))
+def expand(input: tf.Tensor, size: Sequence[Any], *, implicit: bool = False) -> tf.Tensor:
     """expand(Tensor self, SymInt[] size, *, bool implicit=False) -> Tensor"""
-    target = varargs(size, keyword.get("size"))
-    x, order = lift(input, len(target))
+    x, order = lift(input, len(size))
     return _broadcast(
-        x, [s if isinstance(n, int) and n == -1 else n for n, s in zip(order.to_physical(target), sizes(x))]
+        x, [s if isinstance(n, int) and n == -1 else n for n, s in zip(order.to_physical(size), sizes(x))]
     )
 
 
@@ -94,7 +91,7 @@ def _interleaving(node: Node) -> Sequence[Signature]:
     return signatures_of(FORCE_PYTORCH_ORDER if dim is None else MINIMUM_TRANSPOSITIONS, node)
 
 
-@expression(*spellings("repeat_interleave"), strategy=_interleaving)
+@expression(torch.repeat_interleave, strategy=_interleaving)
 def repeat_interleave(
     input: tf.Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> tf.Tensor:
@@ -130,7 +127,7 @@ def unfold(input: tf.Tensor, dimension: int, size: int, step: int) -> tf.Tensor:
     return tf.transpose(windows, [*order, dim + 1]) if dim + 1 < rank(input) else windows
 
 
-@expression(*spellings("diagonal"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.diagonal, strategy=FORCE_PYTORCH_ORDER)
 def diagonal(input: tf.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> tf.Tensor:
     """diagonal(Tensor self, int offset=0, int dim1=0, int dim2=1) -> Tensor"""
     first, second = dim1 % rank(input), dim2 % rank(input)
@@ -149,7 +146,7 @@ def diagonal(input: tf.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) ->
     return flat[..., start : start + count * (columns + 1) : columns + 1]
 
 
-@expression(*spellings("diag_embed"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.diag_embed, strategy=FORCE_PYTORCH_ORDER)
 def diag_embed(input: tf.Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> tf.Tensor:
     """diag_embed(Tensor self, int offset=0, int dim1=-2, int dim2=-1) -> Tensor"""
     out_rank = rank(input) + 1
@@ -176,7 +173,7 @@ def _diagonal_matrix(x: tf.Tensor, offset: int) -> tf.Tensor:
     return tf.reshape(flat, [*batch, side, side])
 
 
-@expression(*spellings("diag"), strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.diag, strategy=FORCE_PYTORCH_ORDER)
 def diag(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
     """diag(Tensor self, int diagonal=0) -> Tensor"""
     return _diagonal_matrix(input, diagonal) if rank(input) == 1 else _main_diagonal(input, diagonal)

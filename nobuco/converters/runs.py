@@ -9,11 +9,11 @@ import tensorflow as tf
 from nobuco.converters.cumulative import scanned
 from nobuco.converters.rules import remaining
 from nobuco.converters.sorting import ranked
-from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes, spellings
+from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes
 from nobuco.ir import Value
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.strategy import keeping
-from nobuco.names import aten
+from nobuco.ops.names import aten, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -106,7 +106,7 @@ def _mode_sources(input: Value, dim: int = -1, keepdim: bool = False) -> Any:
     return remaining(input.rank, dim, keepdim)
 
 
-@expression(*spellings("mode"), aten.mode.default, strategy=keeping(_mode_sources))
+@expression(torch.mode, aten.mode.default, strategy=keeping(_mode_sources))
 @scalar_as_vector
 def mode(input: tf.Tensor, dim: int = -1, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"""

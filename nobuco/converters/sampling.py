@@ -19,7 +19,7 @@ from nobuco.layers.convolution import zero_insertion
 from nobuco.layers.padding import pad
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import ChannelOrderingStrategy, Signature
-from nobuco.names import F, Tensor, torch
+from nobuco.ops.names import F, Tensor, aten, torch
 from nobuco.registry import expression
 
 MODES = ("bilinear", "nearest", "bicubic")
@@ -54,7 +54,7 @@ def grid_sample(
     return tf.add_n([_corner(flat, corner, spatial_sizes) for corner in itertools.product(*taps)])
 
 
-@expression(torch.grid_sampler, strategy=image_and_grid)
+@expression(torch.grid_sampler, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default, strategy=image_and_grid)
 def grid_sampler(
     input: tf.Tensor, grid: tf.Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> tf.Tensor:
@@ -138,7 +138,7 @@ def _are_tiles(blocks: Sequence[Window]) -> bool:
     return all(w.stride == w.kernel and w.dilation == 1 for w in blocks)
 
 
-@spatial((), F.unfold)
+@spatial((), (F.unfold, aten.im2col.default))
 def unfold(n: int, input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
     """im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor"""
     rows, columns = blocks = _blocks(kernel_size, dilation, padding, stride)
@@ -167,7 +167,7 @@ def _slab(x: tf.Tensor, blocks: Sequence[Window], tap: Sequence[int], counts: Se
     return x[:, starts[0] : ends[0] : blocks[0].stride, starts[1] : ends[1] : blocks[1].stride]
 
 
-@spatial(F.fold)
+@spatial((F.fold, aten.col2im.default))
 def fold(
     n: int,
     input: Tensor,

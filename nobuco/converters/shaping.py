@@ -9,22 +9,13 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
-from nobuco.converters.support import sizes, spellings
+from nobuco.converters.support import sizes
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.movement import Permute, Reshape, Step
-from nobuco.names import torch
+from nobuco.ops.names import aten, torch
 from nobuco.registry import expression, movement
 
 Shape = Sequence[int]
-
-
-def varargs(values: tuple[Any, ...], keyword: Any = None) -> tuple[Any, ...]:
-    """The numbers of a call that takes them one by one, as one sequence, or by keyword."""
-    if keyword is not None:
-        values = (keyword,)
-    if len(values) == 1 and isinstance(values[0], Sequence):
-        return tuple(values[0])
-    return values
 
 
 def completed(size: Shape, numel: int) -> tuple[int, ...]:
@@ -43,16 +34,16 @@ def swapped(rank: int, dim0: int, dim1: int) -> tuple[int, ...]:
     return tuple(perm)
 
 
-@movement(torch.reshape, torch.Tensor.reshape)
-def reshape(input: Shape, *shape: Any, **keyword: Any) -> list[Step]:
+@movement(torch.reshape, aten._reshape_alias.default)
+def reshape(input: Shape, shape: Shape, *_: Any) -> list[Step]:
     """reshape(Tensor self, SymInt[] shape) -> Tensor"""
-    return [Reshape(completed(varargs(shape, keyword.get("shape")), prod(input)))]
+    return [Reshape(completed(shape, prod(input)))]
 
 
-@movement(torch.Tensor.view)
-def view(input: Shape, *size: Any, **keyword: Any) -> list[Step]:
+@movement(torch.Tensor.view, aten._unsafe_view.default)
+def view(input: Shape, size: Shape) -> list[Step]:
     """view(Tensor self, SymInt[] size) -> Tensor"""
-    return [Reshape(completed(varargs(size, keyword.get("size")), prod(input)))]
+    return [Reshape(completed(size, prod(input)))]
 
 
 @movement(torch.Tensor.view_as, torch.Tensor.reshape_as)
@@ -61,7 +52,7 @@ def view_as(input: Shape, other: Any) -> list[Step]:
     return [Reshape(tuple(getattr(other, "shape", other)))]
 
 
-@movement(*spellings("flatten"))
+@movement(torch.flatten)
 def flatten(input: Shape, start_dim: int = 0, end_dim: int = -1) -> list[Step]:
     """flatten(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor"""
     if not input:
@@ -70,13 +61,13 @@ def flatten(input: Shape, start_dim: int = 0, end_dim: int = -1) -> list[Step]:
     return [Reshape((*input[:start], prod(input[start : end + 1]), *input[end + 1 :]))]
 
 
-@movement(*spellings("ravel"))
+@movement(torch.ravel)
 def ravel(input: Shape) -> list[Step]:
     """ravel(Tensor self) -> Tensor"""
     return [Reshape((prod(input),))]
 
 
-@movement(*spellings("unflatten"))
+@movement(torch.unflatten)
 def unflatten(input: Shape, dim: int, sizes: Shape) -> list[Step]:
     """unflatten.int(Tensor self, int dim, SymInt[] sizes) -> Tensor"""
     dim %= len(input)
@@ -84,40 +75,40 @@ def unflatten(input: Shape, dim: int, sizes: Shape) -> list[Step]:
     return [Reshape((*input[:dim], *completed(sizes, input[dim]), *input[dim + 1 :]))]
 
 
-@movement(*spellings("squeeze"))
-def squeeze(input: Shape, *dims: Any, **keyword: Any) -> list[Step]:
+@movement(torch.squeeze)
+def squeeze(input: Shape, dim: int | Shape | None = None) -> list[Step]:
     """squeeze.dims(Tensor self, int[] dim) -> Tensor"""
-    given = varargs(dims, keyword.get("dim"))
-    chosen = {dim % len(input) for dim in given if input} if dims or keyword else set(range(len(input)))
+    given = range(len(input)) if dim is None else (dim,) if isinstance(dim, int) else dim
+    chosen = {dim % len(input) for dim in given if input}
     return [Reshape(tuple(n for dim, n in enumerate(input) if n != 1 or dim not in chosen))]
 
 
-@movement(*spellings("unsqueeze"))
+@movement(torch.unsqueeze)
 def unsqueeze(input: Shape, dim: int) -> list[Step]:
     """unsqueeze(Tensor self, int dim) -> Tensor"""
     dim %= len(input) + 1
     return [Reshape((*input[:dim], 1, *input[dim:]))]
 
 
-@movement(*spellings("permute"))
-def permute(input: Shape, *dims: Any, **keyword: Any) -> list[Step]:
+@movement(torch.permute)
+def permute(input: Shape, dims: Shape) -> list[Step]:
     """permute(Tensor self, int[] dims) -> Tensor"""
-    return [Permute(tuple(dim % len(input) for dim in varargs(dims, keyword.get("dims"))))]
+    return [Permute(tuple(dim % len(input) for dim in dims))]
 
 
-@movement(*spellings("transpose"), *spellings("swapdims"))
+@movement(torch.transpose, torch.swapdims)
 def transpose(input: Shape, dim0: int, dim1: int) -> list[Step]:
     """transpose.int(Tensor self, int dim0, int dim1) -> Tensor"""
     return [Permute(swapped(len(input), dim0, dim1))]
 
 
-@movement(*spellings("swapaxes"))
+@movement(torch.swapaxes)
 def swapaxes(input: Shape, axis0: int, axis1: int) -> list[Step]:
     """swapaxes(Tensor self, int axis0, int axis1) -> Tensor"""
     return [Permute(swapped(len(input), axis0, axis1))]
 
 
-@movement(*spellings("movedim"), *spellings("moveaxis"))
+@movement(torch.movedim, torch.moveaxis)
 def movedim(input: Shape, source: int | Shape, destination: int | Shape) -> list[Step]:
     """movedim.intlist(Tensor self, int[] source, int[] destination) -> Tensor"""
     rank = len(input)
@@ -130,7 +121,7 @@ def movedim(input: Shape, source: int | Shape, destination: int | Shape) -> list
     return [Permute(tuple(moved[i] if i in moved else next(stay) for i in range(rank)))]
 
 
-@movement(*spellings("t"), torch.Tensor.T.__get__)  # type: ignore[attr-defined]
+@movement(torch.t, torch.Tensor.T.__get__)  # type: ignore[attr-defined]
 def t(input: Shape) -> list[Step]:
     """t(Tensor self) -> Tensor"""
     return [Permute(tuple(reversed(range(len(input)))))]

@@ -8,9 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.rules import along_last, remaining
-from nobuco.converters.support import axis, rank, scalar_as_vector, size, sizes, spellings
+from nobuco.converters.support import axis, rank, scalar_as_vector, size, sizes
 from nobuco.ir import Value
 from nobuco.layout.strategy import keeping
+from nobuco.ops.names import torch
 from nobuco.registry import expression
 
 
@@ -45,30 +46,27 @@ def _keys(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(x), tf.constant(whole.max, whole), keys)
 
 
-def _sort_arguments(dim: int = -1, descending: bool = False, *, stable: Any = None) -> tuple[int, bool]:
-    return dim, descending
+def _sort_dim(input: Value, dim: int = -1, *_: Any, **__: Any) -> int:
+    return dim
 
 
-def _sort_dim(input: Value, *args: Any, **kwargs: Any) -> int:
-    return _sort_arguments(*args, **kwargs)[0]
-
-
-@expression(*spellings("sort"), strategy=along_last(_sort_dim))
+@expression(torch.sort, strategy=along_last(_sort_dim))
 @scalar_as_vector
-def sort(input: tf.Tensor, *args: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def sort(
+    input: tf.Tensor, dim: int = -1, descending: bool = False, *, stable: Any = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (values, indices)"""
-    dim, descending = _sort_arguments(*args, **kwargs)
     return ranked(input, dim, size(input, dim), descending)
 
 
-@expression(*spellings("argsort"), strategy=along_last(_sort_dim))
+@expression(torch.argsort, strategy=along_last(_sort_dim))
 @scalar_as_vector
-def argsort(input: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
+def argsort(input: tf.Tensor, dim: int = -1, descending: bool = False, *, stable: Any = None) -> tf.Tensor:
     """argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor"""
-    return sort(input, *args, **kwargs)[1]
+    return sort(input, dim, descending)[1]
 
 
-@expression(*spellings("msort"), strategy=along_last(lambda input: 0))
+@expression(torch.msort, strategy=along_last(lambda input: 0))
 def msort(input: tf.Tensor) -> tf.Tensor:
     """msort(Tensor self) -> Tensor"""
     return ranked(input, 0, size(input, 0), descending=False)[0]
@@ -78,7 +76,7 @@ def _topk_dim(input: Value, k: Any, dim: int = -1, *_: Any, **__: Any) -> int:
     return dim
 
 
-@expression(*spellings("topk"), strategy=along_last(_topk_dim))
+@expression(torch.topk, strategy=along_last(_topk_dim))
 @scalar_as_vector
 def topk(
     input: tf.Tensor, k: Any, dim: int = -1, largest: bool = True, sorted: bool = True
@@ -110,7 +108,7 @@ def _kth_sources(input: Value, k: Any, dim: int = -1, keepdim: bool = False) -> 
     return remaining(input.rank, dim, keepdim)
 
 
-@expression(*spellings("kthvalue"), strategy=keeping(_kth_sources))
+@expression(torch.kthvalue, strategy=keeping(_kth_sources))
 @scalar_as_vector
 def kthvalue(input: tf.Tensor, k: Any, dim: int = -1, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """kthvalue(Tensor self, SymInt k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"""
@@ -145,13 +143,13 @@ def _median(input: tf.Tensor, dim: int | None, keepdim: bool, ignoring: bool) ->
     return scalar_as_vector(_middle)(input, dim, keepdim, ignoring)
 
 
-@expression(*spellings("median"), strategy=keeping(_median_sources))
+@expression(torch.median, strategy=keeping(_median_sources))
 def median(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """median.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
     return _median(input, dim, keepdim, ignoring=False)
 
 
-@expression(*spellings("nanmedian"), strategy=keeping(_median_sources))
+@expression(torch.nanmedian, strategy=keeping(_median_sources))
 def nanmedian(input: tf.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """nanmedian.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"""
     return _median(input, dim, keepdim, ignoring=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,9 @@ def spatial(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        own_place, *parameters = inspect.signature(function).parameters.values()
+        assert own_place.name == "n"
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what calls are bound by
         for n, operations in enumerate(by_rank, 1):
             given = tuple(operations) if isinstance(operations, Sequence) else (operations,)
             make, rule = functools.partial(_make, function, n), functools.partial(first_channels_last, n)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from nobuco.bridge import sizes, tf_dtype, torch_dtype
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import broadcasting
-from nobuco.names import torch
+from nobuco.ops.names import torch
 from nobuco.registry import Converter, Named, registry
 
 
@@ -189,8 +189,7 @@ def elementwise(
     """Register a TensorFlow expression that works element by element, with broadcasting and promotion.
 
     The first `operands` parameters are aligned and (with `promote`) brought to the dtype that PyTorch computes
-    in, numbers among them made tensors; the rest pass as they are. In-place spellings (`add_`, `__iadd__`)
-    give their result the dtype of the first operand.
+    in, numbers among them made tensors; the rest pass as they are.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -203,56 +202,11 @@ def elementwise(
             by_name = dict(zip(names[by_place:], given[by_place:]))
             return function(*given[:by_place], *args[operands:], **by_name, **kwargs)
 
-        def in_place(first: Any, *args: Any, **kwargs: Any) -> Any:
-            return cast(call(first, *args, **kwargs), first.dtype)
-
         parameters = list(inspect.signature(function).parameters)
-        in_place_ops = tuple(op for op in operations if is_in_place(op))
-        plain_ops = tuple(op for op in operations if not is_in_place(op))
-        for ops, run in ((plain_ops, call), (in_place_ops, in_place)):
-            if ops:
-                make = functools.partial(_always, run)
-                registry.add(Converter(ops, function, make, broadcasting, autocast=False))
+        registry.add(Converter(operations, function, lambda *args, **kwargs: call, broadcasting, autocast=False))
         return function
 
     return register
-
-
-def _always(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    return run
-
-
-def is_in_place(operation: Named) -> bool:
-    """Whether an operation's name says that it writes to its first argument."""
-    name = getattr(operation, "__name__", "")
-    if name.startswith("__"):
-        return name in {
-            "__iadd__",
-            "__isub__",
-            "__imul__",
-            "__itruediv__",
-            "__idiv__",
-            "__ifloordiv__",
-            "__imod__",
-            "__ipow__",
-            "__iand__",
-            "__ior__",
-            "__ixor__",
-            "__ilshift__",
-            "__irshift__",
-        }
-    return name.endswith("_")
-
-
-def spellings(name: str, *namespaces: Any) -> tuple[Named, ...]:
-    """The operations called `name`, plain and in-place, in `torch`, `torch.Tensor` and other namespaces."""
-    found = (
-        getattr(space, spelling)
-        for space in (torch, torch.Tensor, *namespaces)
-        for spelling in (name, name + "_")
-        if callable(getattr(space, spelling, None))
-    )
-    return tuple(dict.fromkeys(found)) or (getattr(torch, name),)
 
 
 def pair(value: int | Sequence[int], n: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from nobuco.names import Tensor, aten, torch
+from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Sample
 
 Make = Callable[[], Sequence[Sample]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from nobuco.names import Tensor
+from nobuco.ops.names import Tensor
 
 # An operation that does nothing to float32, or nothing but fail, is tried in this first.
 MAIN_DTYPES: Mapping[str, str] = MappingProxyType(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nobuco.functions import force_pytorch_order, force_tensorflow_order
-from nobuco.names import F, Tensor, torch
+from nobuco.ops.names import F, Tensor, torch
 from nobuco.registry import Sample
 from pytest_nobuco.converters.drawing import image
 

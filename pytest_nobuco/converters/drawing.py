@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nobuco.names import Tensor, torch
+from nobuco.ops.names import Tensor, torch
 
 
 def image(*shape: int) -> Tensor:

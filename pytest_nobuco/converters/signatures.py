@@ -57,8 +57,6 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
     if schemas:
         return tuple(map(_of_schema, schemas))
     declared = _of_function(converter.function)
-    if declared and declared[0].name == "n":  # how many dimensions a built-in one is for: `spatial`
-        declared = tuple(replace(p, place=None if p.place is None else p.place - 1) for p in declared[1:])
     return (declared,) if declared else ()
 
 

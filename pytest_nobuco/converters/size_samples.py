@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from nobuco.names import F, Tensor, torch
+from nobuco.ops.names import F, Tensor, torch
 from nobuco.registry import Sample
 from nobuco.trace.sizes import size_of
 from pytest_nobuco.converters.drawing import image

@@ -6,11 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.aten.spelling import aten
 from nobuco.converters.joining import part
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import rank, sizes, smallest
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.ops.names import aten
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.aten.spelling import aten
 from nobuco.converters.support import rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.ops.names import aten
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

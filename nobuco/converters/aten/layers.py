@@ -8,68 +8,22 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters import attention, dropout, recurrent  # noqa: F401  their converters are shared
-from nobuco.converters.aten.spelling import (
-    Arguments,
-    aten,
-    call,
-    converter_of,
-    functional,
-    share,
-    share_by_name,
-    spelled,
-)
+from nobuco.converters.aten.spelling import Arguments, call, converter_of, spelled
 from nobuco.converters.normalization import batch_norm, widened
 from nobuco.converters.spatial import first_channels_last
 from nobuco.converters.support import axis, cast, rank
 from nobuco.ir import Node
 from nobuco.layout.strategy import Signature, broadcasting
-from nobuco.names import F, Tensor, torch
+from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Converter, expression, registry
 
-# -- as the public operation ----------------------------------------------------------------------------------
-
-share_by_name(
-    "matmul outer flatten unflatten movedim swapaxes swapdims tile narrow chunk softmax log_softmax dropout "
-    "feature_dropout alpha_dropout linear bilinear conv1d conv2d conv3d conv_transpose1d layer_norm rms_norm group_norm "
-    "instance_norm batch_norm max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d adaptive_max_pool1d "
-    "scaled_dot_product_attention cosine_similarity pad"
-)
-share(torch.conv_transpose2d, aten.conv_transpose2d.input)
-share(torch.conv_transpose3d, aten.conv_transpose3d.input)
-share(torch.lstm, aten.lstm.input)
-share(torch.gru, aten.gru.input)
-share(torch.rnn_tanh, aten.rnn_tanh.input)
-share(torch.rnn_relu, aten.rnn_relu.input)
-share(F.logsigmoid, aten.log_sigmoid.default)
-for _method in ("expand_as", "view_as", "reshape_as", "type_as"):
-    share(getattr(Tensor, _method), *functional(getattr(aten, _method)))
-
-
 # -- with other arguments -------------------------------------------------------------------------------------
-
-
-@spelled(F.embedding, aten.embedding.default)
-def embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Arguments:
-    """embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, ...) -> Tensor"""
-    return call(indices, weight)
 
 
 @spelled(torch.einsum, aten.einsum.default)
 def einsum(equation: str, tensors: Sequence[Any], *, path: Any = None) -> Arguments:
     """einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor"""
     return call(equation, *tensors)
-
-
-@spelled(Tensor.to, aten.to.dtype)
-def to_dtype(self: Any, dtype: torch.dtype, *_: Any, **__: Any) -> Arguments:
-    """to.dtype(Tensor(a) self, ScalarType dtype, bool non_blocking=False, bool copy=False, ...) -> Tensor(a)"""
-    return call(self, dtype)
-
-
-@spelled(Tensor.to, aten.to.dtype_layout)
-def to_dtype_layout(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Arguments:
-    """to.dtype_layout(Tensor(a) self, *, ScalarType? dtype=None, Layout? layout=None, ...) -> Tensor(a)"""
-    return call(self) if dtype is None else call(self, dtype)
 
 
 # -- convolution, of every kind -------------------------------------------------------------------------------

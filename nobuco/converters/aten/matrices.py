@@ -22,10 +22,9 @@ from nobuco.converters.aten.factors import (
     transposed,
     unpacked,
 )
-from nobuco.converters.aten.spelling import aten
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, sizes, wide
-from nobuco.names import Tensor
+from nobuco.ops.names import Tensor, aten
 from nobuco.registry import converter
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.converters.aten.shared import along
-from nobuco.converters.aten.spelling import aten
 from nobuco.converters.bins import places_among
 from nobuco.converters.gathering import argwhere, scatter_reduce
 from nobuco.converters.indexing import setitem
@@ -19,6 +18,7 @@ from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, rank, scalar_as_vector, sizes
 from nobuco.converters.writing import counted, written
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.ops.names import aten
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER

@@ -10,12 +10,13 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters import bessel
-from nobuco.converters.aten.spelling import aten, functional
 from nobuco.converters.math import acos, digamma
 from nobuco.converters.rules import remaining
 from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes, wide
 from nobuco.ir import Value
 from nobuco.layout.strategy import broadcasting, keeping
+from nobuco.ops.names import aten
+from nobuco.ops.schema import overloads
 from nobuco.registry import expression
 
 
@@ -56,7 +57,7 @@ for _name, _function in {
     _unary(_name, _function)
 
 
-@elementwise(*functional(aten.polygamma), promote=False)
+@elementwise(*overloads("polygamma"), promote=False)
 def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
     """polygamma(int n, Tensor self) -> Tensor"""
     (x,) = promoted(self, to_float=True)
@@ -66,7 +67,7 @@ def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
     return wide(lambda x: sign * math.factorial(n) * _zeta(tf.constant(n + 1, x.dtype), x))(x)
 
 
-@elementwise(*functional(aten.special_zeta), operands=2, to_float=True)
+@elementwise(*overloads("special_zeta"), operands=2, to_float=True)
 def zeta(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """special_zeta(Tensor self, Tensor other) -> Tensor"""
     return _zeta(self, other)
@@ -97,13 +98,13 @@ def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(s + q), nothing, total)
 
 
-@elementwise(*functional(aten.igamma), operands=2)
+@elementwise(*overloads("igamma"), operands=2)
 def igamma(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """igamma(Tensor self, Tensor other) -> Tensor"""
     return wide(tf.math.igamma)(self, other)
 
 
-@elementwise(*functional(aten.igammac), operands=2)
+@elementwise(*overloads("igammac"), operands=2)
 def igammac(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """igammac(Tensor self, Tensor other) -> Tensor"""
     return wide(tf.math.igammac)(self, other)
@@ -187,7 +188,7 @@ def _polynomial(name: str, first: Callable[[tf.Tensor], tf.Tensor], step: Step, 
     ends where no result can change anymore: what is not a number stays so.
     """
 
-    @expression(*functional(getattr(aten, name)), strategy=broadcasting)
+    @expression(*overloads(name), strategy=broadcasting)
     def run(x: Any, n: Any) -> tf.Tensor:
         x, n = aligned(*promoted(x, n, to_float=True))
         x, n = x + tf.zeros_like(n), n + tf.zeros_like(x)
@@ -305,7 +306,7 @@ _polynomial(
 # -- numbers ----------------------------------------------------------------------------------------------------
 
 
-@elementwise(*functional(aten.gcd), operands=2)
+@elementwise(*overloads("gcd"), operands=2)
 def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """gcd(Tensor self, Tensor other) -> Tensor"""
     x, y = map(tf.abs, alike(self, other))

@@ -37,8 +37,8 @@ from nobuco.converters import (  # noqa: F401  their converters are what is shar
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, signatures
-from nobuco.names import F, Lacking, Tensor, aten, torch
-from nobuco.registry import Converter, Named, Operation, registry
+from nobuco.ops.names import Lacking
+from nobuco.registry import Converter, Named, registry
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -46,57 +46,6 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 def call(*args: Any, **kwargs: Any) -> Arguments:
     """The arguments of a public call."""
     return args, kwargs
-
-
-def functional(packet: torch._ops.OpOverloadPacket | Lacking) -> tuple[Named, ...]:
-    """The overloads of an ATen operation that give tensors, write to nothing and take dimensions by number."""
-    if isinstance(packet, Lacking):
-        return (packet,)
-    overloads = [getattr(packet, name) for name in packet.overloads()]
-    return tuple(op for op in overloads if not op._schema.is_mutable and _gives_tensors(op) and not _by_name(op))
-
-
-def _gives_tensors(overload: torch._ops.OpOverload) -> bool:
-    """Some overloads are TorchScript's own, of numbers, strings or dicts."""
-    types = [str(result.type) for result in overload._schema.returns]
-    return bool(types) and all(type_ in ("Tensor", "List[Tensor]") for type_ in types)
-
-
-def _by_name(overload: torch._ops.OpOverload) -> bool:
-    return any("Dimname" in str(argument.real_type) for argument in overload._schema.arguments)
-
-
-def share(public: Named, *overloads: Named) -> None:
-    """Have overloads converted as the public operation, whose arguments theirs are, in the same order."""
-    found = converter_of(public)
-    if found is not None:
-        registry.extend(found, overloads)
-
-
-def share_by_name(names: str) -> None:
-    """Have all overloads of these ATen operations, in place too, converted as the public one of the same name."""
-    for name in names.split():
-        share(_public(name), *functional(getattr(aten, name)))
-        method = getattr(Tensor, f"{name}_")  # it may have a converter of its own, which keeps the dtype
-        share(_public(name) if registry.find(method) is None else method, *_in_place(name))
-
-
-def _in_place(name: str) -> tuple[Operation, ...]:
-    """The overloads that write their result to the first argument: a converter gives the new value all the same."""
-    packet = getattr(aten, f"{name}_")
-    overloads = () if isinstance(packet, Lacking) else (getattr(packet, overload) for overload in packet.overloads())
-    return tuple(op for op in overloads if not _by_name(op))
-
-
-def _public(name: str) -> Named:
-    """The public operation of that name, or what is left of it in this PyTorch: the one that works in place."""
-    spaces = ((torch, ""), (Tensor, ""), (F, ""), (torch.special, "special_"), (torch.linalg, "linalg_"))
-    for ending in ("", "_"):
-        for space, prefix in spaces:
-            found = getattr(space, name.removeprefix(prefix) + ending)
-            if registry.find(found) is not None:
-                return found
-    raise LookupError(f"no public operation {name} has a converter")
 
 
 def spelled(public: Named, *overloads: Named) -> Callable[[Callable[..., Arguments]], Callable[..., Arguments]]:
