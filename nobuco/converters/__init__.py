@@ -7,10 +7,9 @@ from nobuco.environment.keras_settings import require_tensorflow
 
 require_tensorflow()  # before Keras is loaded
 
-from nobuco.converters import (
+from nobuco.converters import (  # noqa: F401
     activation,
     arithmetic,
-    aten,
     attention,
     bins,
     casting,
@@ -52,48 +51,7 @@ from nobuco.converters import (
 )
 from nobuco.registry import registry
 
-registry.complete()
+# isort: split
+from nobuco.converters import aten  # noqa: F401  it shares converters that are registered by now
 
-__all__ = [
-    "activation",
-    "arithmetic",
-    "aten",
-    "attention",
-    "bins",
-    "casting",
-    "comparison",
-    "control",
-    "convolution",
-    "creation",
-    "ctc",
-    "cumulative",
-    "deformable",
-    "dropout",
-    "embedding",
-    "fractional",
-    "gathering",
-    "grouped",
-    "indexing",
-    "interpolation",
-    "joining",
-    "linear",
-    "math",
-    "memory",
-    "norm",
-    "normalization",
-    "ordering",
-    "packing",
-    "padding",
-    "pixel",
-    "pooling",
-    "random",
-    "recurrent",
-    "reduction",
-    "regions",
-    "repeating",
-    "runs",
-    "sampling",
-    "shaping",
-    "sizes",
-    "sorting",
-]
+registry.complete()

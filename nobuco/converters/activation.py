@@ -27,7 +27,7 @@ from nobuco.registry import converter, expression
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
 
-@elementwise(F.relu)
+@elementwise(torch.relu)
 def relu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """relu(Tensor self) -> Tensor"""
     return tf.nn.relu(input)
@@ -51,7 +51,7 @@ def leaky_relu(input: tf.Tensor, negative_slope: float = 0.01, inplace: bool = F
     return tf.nn.leaky_relu(input, negative_slope)
 
 
-@elementwise(F.rrelu, torch.rrelu)
+@elementwise(torch.rrelu)
 def rrelu(
     input: tf.Tensor,
     lower: float = 1 / 8,
@@ -59,7 +59,7 @@ def rrelu(
     training: bool = False,
     inplace: bool = False,
 ) -> tf.Tensor:
-    """rrelu(Tensor self, Scalar lower=0.125, Scalar upper=1/3, bool training=False) -> Tensor"""
+    """rrelu(Tensor self, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, ...) -> Tensor"""
     if training:
         slope = tf.random.uniform(sizes(input), lower, upper, input.dtype)
         return tf.where(input >= 0, input, input * slope)
@@ -78,7 +78,7 @@ def _slope_layer(node: Node) -> list[Signature]:
     return any_order if node.module.weight.numel() == 1 else any_order[:1]
 
 
-@expression(torch.prelu, torch.Tensor.prelu, strategy=_slope_per_channel)
+@expression(torch.prelu, strategy=_slope_per_channel)
 def prelu(input: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """prelu(Tensor self, Tensor weight) -> Tensor"""
     # TFLite's PRELU is found in this sum where the slope has every dimension but the batch's.
@@ -121,13 +121,13 @@ def elu(
     return _elu(input, alpha, scale, input_scale)
 
 
-@elementwise(F.celu)
+@elementwise(torch.celu)
 def celu(input: tf.Tensor, alpha: float = 1.0, inplace: bool = False) -> tf.Tensor:
     """celu(Tensor self, Scalar alpha=1.0) -> Tensor"""
     return _elu(input, alpha, input_scale=1 / alpha)
 
 
-@elementwise(F.selu)
+@elementwise(torch.selu)
 def selu(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     """selu(Tensor self) -> Tensor"""
     return _elu(input, alpha=1.6732632423543772, scale=1.0507009873554805)
@@ -167,7 +167,7 @@ def hardsigmoid(input: tf.Tensor, inplace: bool = False) -> tf.Tensor:
     return tf.nn.relu6(input + 3) * (1 / 6)
 
 
-@elementwise(F.hardshrink)
+@elementwise(torch.hardshrink)
 def hardshrink(input: tf.Tensor, lambd: float = 0.5) -> tf.Tensor:
     """hardshrink(Tensor self, Scalar lambd=0.5) -> Tensor"""
     return tf.where(tf.abs(input) <= lambd, tf.zeros([], input.dtype), input)
@@ -206,19 +206,19 @@ def logsigmoid(input: tf.Tensor) -> tf.Tensor:
     return tf.minimum(input, 0) - tf.math.log1p(tf.exp(-tf.abs(input)))
 
 
-@elementwise(F.threshold, torch.threshold)
+@elementwise(torch.threshold)
 def threshold(input: tf.Tensor, threshold: float, value: float, inplace: bool = False) -> tf.Tensor:
     """threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor"""
     return tf.where(input <= cast(threshold, input.dtype), cast(value, input.dtype), input)
 
 
-@elementwise(F.sigmoid, torch.special.expit, to_float=True)
+@elementwise(torch.sigmoid, torch.special.expit, to_float=True)
 def sigmoid(input: tf.Tensor) -> tf.Tensor:
     """sigmoid(Tensor self) -> Tensor"""
     return tf.sigmoid(input)
 
 
-@elementwise(F.tanh, to_float=True)
+@elementwise(torch.tanh, to_float=True)
 def tanh(input: tf.Tensor) -> tf.Tensor:
     """tanh(Tensor self) -> Tensor"""
     return tf.tanh(input)
@@ -251,7 +251,7 @@ def _normalised(function: Callable[..., tf.Tensor], input: tf.Tensor, place: int
     return tf.reshape(function(three, 1), size)
 
 
-@expression(F.softmax, torch.special.softmax, strategy=along_last(_softmax_dim))
+@expression(torch.softmax, torch.special.softmax, strategy=along_last(_softmax_dim))
 @scalar_as_vector
 def softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3
@@ -271,7 +271,7 @@ def softmin(
     return _normalised(tf.nn.softmax, cast(opposite, tf_dtype(dtype) if dtype else input.dtype), last)
 
 
-@expression(F.log_softmax, torch.special.log_softmax, strategy=along_last(_softmax_dim))
+@expression(torch.log_softmax, torch.special.log_softmax, strategy=along_last(_softmax_dim))
 @scalar_as_vector
 def log_softmax(
     input: tf.Tensor, dim: int | None = None, dtype: torch.dtype | None = None, _stacklevel: int = 3

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import cast, promoted, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.ops.names import aten, torch
+from nobuco.ops.names import torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -39,7 +39,7 @@ def places_among(sequence: tf.Tensor, values: tf.Tensor, right: bool) -> tf.Tens
     return low
 
 
-@expression(torch.searchsorted, aten.searchsorted.Tensor, aten.searchsorted.Scalar, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.searchsorted, strategy=FORCE_PYTORCH_ORDER)
 def searchsorted(
     sorted_sequence: tf.Tensor,
     input: Any,
@@ -60,7 +60,7 @@ def searchsorted(
     return found if out_int32 else cast(found, tf.int64)
 
 
-@expression(torch.bucketize, aten.bucketize.Tensor, aten.bucketize.Scalar, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.bucketize, strategy=FORCE_PYTORCH_ORDER)
 def bucketize(input: Any, boundaries: tf.Tensor, *, out_int32: bool = False, right: bool = False) -> tf.Tensor:
     """bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor"""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
@@ -75,7 +75,7 @@ def _counted(bins: tf.Tensor, inside: tf.Tensor, number: Any, weight: tf.Tensor)
     return tf.math.unsorted_segment_sum(weight, ids, number + 1)[:number]
 
 
-@expression(torch.bincount, aten.bincount.default, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.bincount, strategy=FORCE_PYTORCH_ORDER)
 def bincount(input: tf.Tensor, weights: tf.Tensor | None = None, minlength: int = 0) -> tf.Tensor:
     """bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor"""
     x = cast(input, tf.int32)
@@ -95,7 +95,7 @@ def _range_of(x: tf.Tensor, given: Sequence[float] | None, apart: float) -> tupl
     return tf.where(low == high, low - apart, low), tf.where(low == high, high + apart, high)
 
 
-@expression(torch.histc, aten.histc.default, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.histc, strategy=FORCE_PYTORCH_ORDER)
 def histc(input: tf.Tensor, bins: int = 100, min: float = 0, max: float = 0) -> tf.Tensor:
     """histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor"""
     x = tf.reshape(input, [-1])
@@ -140,7 +140,7 @@ def _histogram(
     return found, edges
 
 
-@expression(torch.histogram, aten.histogram.bin_ct, aten.histogram.bins_tensor, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.histogram, strategy=FORCE_PYTORCH_ORDER)
 def histogram(
     input: tf.Tensor, bins: Any = 100, *, range: Any = None, weight: tf.Tensor | None = None, density: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:

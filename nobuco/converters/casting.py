@@ -10,7 +10,7 @@ from nobuco.bridge import sizes, tf_dtype
 from nobuco.converters.support import cast, elementwise
 from nobuco.layout.movement import Step
 from nobuco.ops.names import Tensor, aten, torch
-from nobuco.registry import movement
+from nobuco.registry import Named, movement
 
 
 def _wanted(argument: Any) -> tf.DType | None:
@@ -27,7 +27,7 @@ def _wanted(argument: Any) -> tf.DType | None:
 
 @elementwise(Tensor.to, aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, promote=False)
 def to(self: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
-    """to.dtype_layout(Tensor self, *, ScalarType? dtype=None, Device? device=None, ...) -> Tensor"""
+    """to.dtype_layout(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, ...) -> Tensor"""
     dtypes = [dtype for dtype in map(_wanted, (*args, *kwargs.values())) if dtype is not None]
     return cast(self, dtypes[0]) if dtypes else self
 
@@ -44,64 +44,27 @@ def type_as(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return cast(self, other.dtype)
 
 
-@elementwise(Tensor.float)
-def to_float32(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """float(Tensor self) -> Tensor"""
-    return cast(self, tf.float32)
+def _casting(operation: Named, dtype: tf.DType) -> None:
+    """Register a method of tensors that gives one in a dtype of its own."""
+
+    @elementwise(operation)
+    def to_own_dtype(self: tf.Tensor, **_: Any) -> tf.Tensor:
+        return cast(self, dtype)
 
 
-@elementwise(Tensor.double)
-def to_float64(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """double(Tensor self) -> Tensor"""
-    return cast(self, tf.float64)
-
-
-@elementwise(Tensor.half)
-def to_float16(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """half(Tensor self) -> Tensor"""
-    return cast(self, tf.float16)
-
-
-@elementwise(Tensor.bfloat16)
-def to_bfloat16(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """bfloat16(Tensor self) -> Tensor"""
-    return cast(self, tf.bfloat16)
-
-
-@elementwise(Tensor.int)
-def to_int32(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """int(Tensor self) -> Tensor"""
-    return cast(self, tf.int32)
-
-
-@elementwise(Tensor.long)
-def to_int64(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """long(Tensor self) -> Tensor"""
-    return cast(self, tf.int64)
-
-
-@elementwise(Tensor.short)
-def to_int16(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """short(Tensor self) -> Tensor"""
-    return cast(self, tf.int16)
-
-
-@elementwise(Tensor.char)
-def to_int8(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """char(Tensor self) -> Tensor"""
-    return cast(self, tf.int8)
-
-
-@elementwise(Tensor.byte)
-def to_uint8(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """byte(Tensor self) -> Tensor"""
-    return cast(self, tf.uint8)
-
-
-@elementwise(Tensor.bool)
-def to_bool(self: tf.Tensor, **_: Any) -> tf.Tensor:
-    """bool(Tensor self) -> Tensor"""
-    return cast(self, tf.bool)
+for _method, _dtype in (
+    (Tensor.float, tf.float32),
+    (Tensor.double, tf.float64),
+    (Tensor.half, tf.float16),
+    (Tensor.bfloat16, tf.bfloat16),
+    (Tensor.int, tf.int32),
+    (Tensor.long, tf.int64),
+    (Tensor.short, tf.int16),
+    (Tensor.char, tf.int8),
+    (Tensor.byte, tf.uint8),
+    (Tensor.bool, tf.bool),
+):
+    _casting(_method, _dtype)
 
 
 @elementwise(Tensor.copy_, aten.copy.default, operands=2, promote=False)

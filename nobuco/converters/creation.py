@@ -113,7 +113,7 @@ def fill(input: tf.Tensor, value: Any) -> tf.Tensor:
     return _filled(sizes(input), value, input.dtype)
 
 
-@elementwise(torch.zero_)
+@elementwise(torch.Tensor.zero_)
 def zero_(input: tf.Tensor) -> tf.Tensor:
     """zero_(Tensor(a!) self) -> Tensor(a!)"""
     return tf.zeros_like(input)
@@ -130,7 +130,7 @@ def scalar_tensor(s: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.T
 
 @expression(torch.tensor, torch.as_tensor, torch.asarray, strategy=PYTORCH_ORDER)
 def tensor(data: Any, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
-    """tensor(data, *, dtype=None, ...) -> Tensor, of Python data that may hold sizes or tensors"""
+    """torch.tensor(data, *, dtype=None, ...) -> Tensor, of Python data that may hold sizes or tensors"""
     wanted = tf_dtype(dtype) if dtype else _dtype_of(data)
 
     def made(value: Any) -> tf.Tensor:

@@ -32,7 +32,7 @@ def ctc_loss_by_number(
     zero_infinity: bool = False,
 ) -> tf.Tensor:
     """ctc_loss.Tensor(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0,
-    int reduction=Mean, bool zero_infinity=False) -> Tensor
+    int reduction=1, bool zero_infinity=False) -> Tensor
     """
     return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, REDUCTIONS[reduction], zero_infinity)
 
@@ -47,7 +47,7 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> tf.Tensor:
-    """ctc_loss(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0,
+    """F.ctc_loss(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0,
     str reduction="mean", bool zero_infinity=False) -> Tensor
     """
     unbatched = rank(log_probs) == 2

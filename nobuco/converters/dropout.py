@@ -25,7 +25,7 @@ def _alpha_dropped(input: tf.Tensor, p: float, mask_shape: list[Any]) -> tf.Tens
     return scale * (tf.where(keep, input, SATURATION) - p * SATURATION)
 
 
-@elementwise(F.dropout)
+@elementwise(torch.dropout, F.dropout)
 def dropout(input: tf.Tensor, p: float = 0.5, train: bool = True, inplace: bool = False) -> tf.Tensor:
     """dropout(Tensor input, float p, bool train) -> Tensor"""
     if not train or p == 0:
@@ -33,7 +33,7 @@ def dropout(input: tf.Tensor, p: float = 0.5, train: bool = True, inplace: bool 
     return tf.nn.dropout(input, p) if p < 1 else tf.zeros_like(input)
 
 
-@elementwise(torch.native_dropout, torch.ops.aten.native_dropout.default)
+@elementwise(torch.native_dropout)
 def native_dropout(input: tf.Tensor, p: float, train: bool | None) -> tuple[tf.Tensor, tf.Tensor]:
     """native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)"""
     if train is False or p == 0:
@@ -50,13 +50,13 @@ def feature_dropout(input: tf.Tensor, p: float = 0.5, train: bool = True, inplac
     return tf.nn.dropout(input, p, noise_shape=_channel_mask_shape(input)) if p < 1 else tf.zeros_like(input)
 
 
-@elementwise(F.alpha_dropout)
+@elementwise(torch.alpha_dropout, F.alpha_dropout)
 def alpha_dropout(input: tf.Tensor, p: float = 0.5, train: bool = False, inplace: bool = False) -> tf.Tensor:
     """alpha_dropout(Tensor input, float p, bool train) -> Tensor"""
     return _alpha_dropped(input, p, sizes(input)) if train else input
 
 
-@elementwise(F.feature_alpha_dropout)
+@elementwise(torch.feature_alpha_dropout, F.feature_alpha_dropout)
 def feature_alpha_dropout(input: tf.Tensor, p: float = 0.5, train: bool = False, inplace: bool = False) -> tf.Tensor:
     """feature_alpha_dropout(Tensor input, float p, bool train) -> Tensor"""
     return _alpha_dropped(input, p, _channel_mask_shape(input)) if train else input

@@ -264,7 +264,7 @@ _REDUCTIONS = {
 
 @expression(torch.scatter, strategy=_in_one_order)
 def scatter(input: tf.Tensor, dim: int, index: tf.Tensor, src: Any, *, reduce: str | None = None) -> tf.Tensor:
-    """scatter.src(Tensor self, int dim, Tensor index, Tensor src, *, str? reduce=None) -> Tensor"""
+    """scatter.reduce(Tensor self, int dim, Tensor index, Tensor src, *, str reduce) -> Tensor"""
     return _scattered(input, dim, index, src, reduce, True)
 
 

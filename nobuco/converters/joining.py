@@ -255,7 +255,7 @@ def select(input: tf.Tensor, dim: int, index: Any) -> tf.Tensor:
     return sliced(input, [index if i == along else FULL for i in range(rank(input))])
 
 
-@expression(torch.narrow, torch.narrow_copy)
+@expression(torch.narrow)
 def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
     """narrow(Tensor self, int dim, SymInt start, SymInt length) -> Tensor"""
     along = axis(input, dim)
@@ -333,7 +333,7 @@ def _rolling(node: Node) -> Sequence[Signature]:
 
 @expression(torch.roll, strategy=_rolling)
 def roll(input: tf.Tensor, shifts: Any, dims: Any = ()) -> tf.Tensor:
-    """roll(Tensor self, SymInt[] shifts, int[] dims=[]) -> Tensor"""
+    """roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor"""
     shifts = list(shifts) if isinstance(shifts, (list, tuple)) else [shifts]
     if isinstance(dims, int):
         dims = [dims]

@@ -111,10 +111,7 @@ def _product(a: tf.Tensor, b: tf.Tensor, transpose_b: bool) -> tf.Tensor:
     return tf.matmul(a, b, transpose_b=transpose_b)
 
 
-@expression(
-    torch.matmul, torch.mm, torch.bmm, torch.mv, torch.dot,
-    torch.Tensor.__matmul__, strategy=FORCE_PYTORCH_ORDER,
-)  # fmt: skip
+@expression(torch.matmul, torch.mm, torch.bmm, torch.mv, torch.dot, strategy=FORCE_PYTORCH_ORDER)
 def matrix_product(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """matmul(Tensor self, Tensor other) -> Tensor"""
     return matmul(input, other)
@@ -293,7 +290,7 @@ def _contracted(a: tuple[str, Any], b: tuple[str, Any], later: str) -> tuple[str
 
 @expression(torch.einsum, strategy=FORCE_PYTORCH_ORDER)
 def einsum(*operands: Any) -> tf.Tensor:
-    """einsum(str equation, Tensor[] tensors) -> Tensor"""
+    """einsum(str equation, Tensor[] tensors, ...) -> Tensor"""
     equation, tensors = _equation(operands)
     left, arrow, right = equation.partition("->")
     right = right if arrow else _result(left)

@@ -16,7 +16,7 @@ from nobuco.registry import expression
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
 
-@expression(torch.as_strided, Tensor.as_strided, strategy=FORCE_PYTORCH_ORDER)
+@expression(torch.as_strided, strategy=FORCE_PYTORCH_ORDER)
 def as_strided(input: tf.Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int = 0) -> tf.Tensor:
     """as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)
 

@@ -50,9 +50,9 @@ def _torch_norm_sources(
     return remaining(input.rank, dim, keepdim)
 
 
-@expression(torch.norm, torch.Tensor.norm, strategy=keeping(_torch_norm_sources))
+@expression(torch.norm, strategy=keeping(_torch_norm_sources))
 def norm(input: tf.Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: Any = None) -> tf.Tensor:
-    """norm(Tensor input, p="fro", dim=None, keepdim=False, dtype=None) -> Tensor"""
+    """torch.norm(Tensor input, p="fro", dim=None, keepdim=False, dtype=None) -> Tensor"""
     if p == "nuc":
         return matrix_norm(input, p, dim or (-2, -1), keepdim, dtype=dtype)
     return _norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype)
@@ -66,7 +66,9 @@ def _vector_norm_sources(x: Value, ord: float = 2, dim: Dims = None, keepdim: bo
 def vector_norm(
     x: tf.Tensor, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
 ) -> tf.Tensor:
-    """linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, dtype=None)"""
+    """linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *,
+    ScalarType? dtype=None) -> Tensor
+    """
     return _norm(x, ord, dim, keepdim, dtype)
 
 
@@ -78,7 +80,9 @@ def _linalg_norm_sources(A: Value, ord: Any = None, dim: Dims = None, keepdim: b
 def linalg_norm(
     A: tf.Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None
 ) -> tf.Tensor:
-    """linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, dtype=None)"""
+    """linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *,
+    ScalarType? dtype=None) -> Tensor
+    """
     along = axes(A, dim)
     if ord not in (None, "fro") and len(along) > 1:
         return matrix_norm(A, ord, dim or (-2, -1), keepdim, dtype=dtype)
@@ -100,7 +104,9 @@ def matrix_norm(
     *,
     dtype: Any = None,
 ) -> tf.Tensor:
-    """linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2,-1], bool keepdim=False, *, dtype=None)"""
+    """linalg_matrix_norm(Tensor self, Scalar ord, int[] dim=[-2, -1], bool keepdim=False, *,
+    ScalarType? dtype=None) -> Tensor
+    """
     if ord == "fro":
         return _norm(A, 2, dim, keepdim, dtype)
     x = A if dtype is None else tf.cast(A, tf_dtype(dtype))
@@ -171,7 +177,7 @@ def cdist(x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, compute_mode: Any = None
     return vector_norm_of(apart, p, [-1], False)
 
 
-@expression(torch.dist, torch.Tensor.dist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+@expression(torch.dist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
 def dist(input: tf.Tensor, other: tf.Tensor, p: float = 2) -> tf.Tensor:
     """dist(Tensor self, Tensor other, Scalar p=2) -> Tensor"""
     return vector_norm_of(input - other, p, list(range(max(rank(input), rank(other)))), False)
@@ -208,7 +214,7 @@ def mse_loss(
     reduction: str = "mean",
     weight: Any = None,
 ) -> tf.Tensor:
-    """mse_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
+    """mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return _reduced(tf.math.squared_difference(input, target), reduction, weight, size_average, reduce)
 
 
@@ -220,7 +226,7 @@ def l1_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> tf.Tensor:
-    """l1_loss(Tensor self, Tensor target, int reduction=Mean) -> Tensor"""
+    """l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor"""
     return _reduced(tf.abs(input - target), reduction, None, size_average, reduce)
 
 
@@ -233,7 +239,7 @@ def _rounded_off(error: tf.Tensor, width: float) -> tf.Tensor:
 def huber_loss(
     input: tf.Tensor, target: tf.Tensor, reduction: str = "mean", delta: float = 1.0, weight: Any = None
 ) -> tf.Tensor:
-    """huber_loss(Tensor self, Tensor target, int reduction=Mean, float delta=1.0) -> Tensor"""
+    """huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor"""
     loss = _rounded_off(tf.abs(input - target), delta)
     return _reduced(loss if weight is None else loss * weight, reduction)  # no share of the weights, as elsewhere
 
@@ -247,6 +253,6 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> tf.Tensor:
-    """smooth_l1_loss(Tensor self, Tensor target, int reduction=Mean, float beta=1.0) -> Tensor"""
+    """smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.0) -> Tensor"""
     error = tf.abs(input - target)
     return _reduced(_rounded_off(error, beta) / beta if beta else error, reduction, None, size_average, reduce)

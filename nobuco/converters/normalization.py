@@ -131,7 +131,7 @@ def normalized_by_batch(input: tf.Tensor, weight: Any, bias: Any, eps: float) ->
 # -- layer, RMS ---------------------------------------------------------------------------------------
 
 
-@expression(*dict.fromkeys((F.layer_norm, torch.layer_norm)), strategy=broadcasting, autocast=False)
+@expression(torch.layer_norm, strategy=broadcasting, autocast=False)
 def layer_norm(
     input: tf.Tensor,
     normalized_shape: Sequence[int],
@@ -151,7 +151,7 @@ def layer_norm(
     return affine(y, input, weight, bias)
 
 
-@expression(*dict.fromkeys((F.rms_norm, torch.rms_norm)), strategy=broadcasting, autocast=False)
+@expression(torch.rms_norm, strategy=broadcasting, autocast=False)
 def rms_norm(input: tf.Tensor, normalized_shape: Sequence[int], weight: Any = None, eps: Any = None) -> tf.Tensor:
     """rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor"""
     x = widened(input)

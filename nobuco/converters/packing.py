@@ -97,7 +97,7 @@ def pad_packed_sequence(
     data: tf.Tensor, batch_sizes: tf.Tensor, batch_first: bool, padding_value: float, total_length: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """_pad_packed_sequence(Tensor data, Tensor batch_sizes, bool batch_first, Scalar padding_value,
-    SymInt total_length) -> (Tensor, Tensor)
+    int total_length) -> (Tensor, Tensor)
     """
     known = tf.get_static_value(batch_sizes)
     batch = tf.cast(batch_sizes[0], tf.int32) if known is None else int(known[0])

@@ -44,11 +44,7 @@ def is_each(kernel: Any) -> bool:
 # -- max ----------------------------------------------------------------------------------------------
 
 
-@spatial(
-    (F.max_pool1d, torch.max_pool1d),
-    (F.max_pool2d, torch.max_pool2d),
-    (F.max_pool3d, torch.max_pool3d),
-)
+@spatial(F.max_pool1d, F.max_pool2d, F.max_pool3d)
 def max_pool(
     n: int,
     input: Tensor,
@@ -161,9 +157,9 @@ def pooled(x: tf.Tensor, places: Sequence[Window], pool: Callable[..., tf.Tensor
 
 
 @spatial(
-    tuple(dict.fromkeys((F.avg_pool1d, torch.avg_pool1d))),
-    tuple(dict.fromkeys((F.avg_pool2d, torch._C._nn.avg_pool2d))),
-    tuple(dict.fromkeys((F.avg_pool3d, torch._C._nn.avg_pool3d))),
+    F.avg_pool1d,
+    F.avg_pool2d,
+    F.avg_pool3d,
 )
 def avg_pool(
     n: int,
@@ -268,7 +264,7 @@ def lp_pool(
 
 
 @spatial(
-    tuple(dict.fromkeys((F.adaptive_avg_pool1d, torch.adaptive_avg_pool1d))),
+    F.adaptive_avg_pool1d,
     (F.adaptive_avg_pool2d, aten._adaptive_avg_pool2d.default),
     (F.adaptive_avg_pool3d, aten._adaptive_avg_pool3d.default),
 )
@@ -350,7 +346,7 @@ def max_unpool(
     padding: Any = 0,
     output_size: Any = None,
 ) -> Any:
-    """max_unpool2d(Tensor input, Tensor indices, int[2] kernel_size, int[2] stride=[], int[2] padding=0,
+    """F.max_unpool2d(Tensor input, Tensor indices, int[2] kernel_size, int[2] stride=[], int[2] padding=0,
     SymInt[2]? output_size=None) -> Tensor
     """
     places = windows(n, kernel_size, stride, padding)

@@ -188,10 +188,7 @@ def _shape_of_both(a: Any, b: Any) -> list[Any]:
     return shape.as_list() if shape.is_fully_defined() else tf.unstack(tf.shape(first + second))
 
 
-@drawn(
-    torch.normal, aten.normal.Tensor_float, aten.normal.float_Tensor, aten.normal.Tensor_Tensor,
-    aten.normal.float_float,
-)  # fmt: skip
+@drawn(torch.normal)
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = None, **_: Any) -> tf.Tensor:
     """normal.Tensor_Tensor(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor"""
     if size is not None:
@@ -201,7 +198,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = No
     return normal_numbers(_shape_of_both(mean, std), dtype) * std + mean
 
 
-@drawn(torch.bernoulli, Tensor.bernoulli, aten.bernoulli.default, aten.bernoulli.p)
+@drawn(torch.bernoulli)
 def bernoulli(input: tf.Tensor, p: float | None = None, *, generator: Any = None, **_: Any) -> tf.Tensor:
     """bernoulli(Tensor self, *, Generator? generator=None) -> Tensor"""
     return bernoulli_(input, input if p is None else p)
@@ -215,13 +212,13 @@ def bernoulli_(input: tf.Tensor, p: Any = 0.5, *, generator: Any = None) -> tf.T
     return cast(tf.random.uniform(_shape(sizes(input)), dtype=wide) < tf.cast(p, wide), input.dtype)
 
 
-@drawn(torch.poisson, aten.poisson.default)
+@drawn(torch.poisson)
 def poisson(input: tf.Tensor, generator: Any = None) -> tf.Tensor:
     """poisson(Tensor self, Generator? generator=None) -> Tensor"""
     return cast(tf.random.poisson([], cast(input, tf.float32)), input.dtype)
 
 
-@drawn(torch.binomial, aten.binomial.default)
+@drawn(torch.binomial)
 def binomial(count: tf.Tensor, prob: tf.Tensor, generator: Any = None) -> tf.Tensor:
     """binomial(Tensor count, Tensor prob, Generator? generator=None) -> Tensor"""
     count, prob = aligned(count, prob)
@@ -230,20 +227,20 @@ def binomial(count: tf.Tensor, prob: tf.Tensor, generator: Any = None) -> tf.Ten
     return tf.random.stateless_binomial(_shape(shape), seed, count, prob, output_dtype=count.dtype)
 
 
-@drawn(torch._standard_gamma, aten._standard_gamma.default)
+@drawn(torch._standard_gamma)
 def standard_gamma(input: tf.Tensor, generator: Any = None) -> tf.Tensor:
     """_standard_gamma(Tensor self, Generator? generator=None) -> Tensor"""
     return tf.random.gamma([], input, dtype=input.dtype)
 
 
-@drawn(torch._sample_dirichlet, aten._sample_dirichlet.default, strategy=PYTORCH_ORDER)
+@drawn(torch._sample_dirichlet, strategy=PYTORCH_ORDER)
 def sample_dirichlet(input: tf.Tensor, generator: Any = None) -> tf.Tensor:
     """_sample_dirichlet(Tensor self, Generator? generator=None) -> Tensor"""
     shares = standard_gamma(input)
     return shares / tf.reduce_sum(shares, -1, keepdims=True)
 
 
-@drawn(torch.multinomial, Tensor.multinomial, aten.multinomial.default, strategy=PYTORCH_ORDER)
+@drawn(torch.multinomial, strategy=PYTORCH_ORDER)
 def multinomial(input: tf.Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> tf.Tensor:
     """multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor"""
     rows = input if rank(input) == 2 else input[tf.newaxis]

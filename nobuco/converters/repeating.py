@@ -93,11 +93,11 @@ def _interleaving(node: Node) -> Sequence[Signature]:
 
 @expression(torch.repeat_interleave, strategy=_interleaving)
 def repeat_interleave(
-    input: tf.Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+    input: tf.Tensor | None = None, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> tf.Tensor:
     """repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor"""
-    if repeats is None:
-        return tf.repeat(tf.range(tf.size(input, input.dtype), dtype=input.dtype), input)
+    if input is None:
+        return tf.repeat(tf.range(tf.size(repeats, repeats.dtype), dtype=repeats.dtype), repeats)
     along = 0 if dim is None else axis(input, dim)
     x = tf.reshape(input, [-1]) if dim is None else input
     if tf.is_tensor(repeats) and rank(repeats):

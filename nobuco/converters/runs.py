@@ -106,7 +106,7 @@ def _mode_sources(input: Value, dim: int = -1, keepdim: bool = False) -> Any:
     return remaining(input.rank, dim, keepdim)
 
 
-@expression(torch.mode, aten.mode.default, strategy=keeping(_mode_sources))
+@expression(torch.mode, strategy=keeping(_mode_sources))
 @scalar_as_vector
 def mode(input: tf.Tensor, dim: int = -1, keepdim: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """mode(Tensor self, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)"""

@@ -54,7 +54,7 @@ def view_as(input: Shape, other: Any) -> list[Step]:
 
 @movement(torch.flatten)
 def flatten(input: Shape, start_dim: int = 0, end_dim: int = -1) -> list[Step]:
-    """flatten(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor"""
+    """flatten.using_ints(Tensor self, int start_dim=0, int end_dim=-1) -> Tensor"""
     if not input:
         return [Reshape((1,))]
     start, end = start_dim % len(input), end_dim % len(input)
@@ -151,7 +151,6 @@ def view_as_type(self: tf.Tensor, dtype: torch.dtype) -> tf.Tensor:
 # Complex elements are conjugated too, so these are no pure movement.
 @expression(
     torch.adjoint,
-    torch.Tensor.adjoint,
     torch.Tensor.H.__get__,  # type: ignore[attr-defined]
     torch.Tensor.mH.__get__,  # type: ignore[attr-defined]
     strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER,

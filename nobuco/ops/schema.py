@@ -107,7 +107,10 @@ def fits(arguments: Arguments, function: Callable[..., Any]) -> bool:
         return rest_of(function) == "_"
     parameters = inspect.signature(function).parameters
     meant = [argument for argument in arguments if argument.name not in PLACEMENT]
-    for argument, name in zip(meant, targets(meant, function)):
+    found = targets(meant, function)
+    if any(p.default is p.empty and p.name not in found and p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+        return False
+    for argument, name in zip(meant, found):
         if name is None or (name != argument.name and not argument.is_operand):
             return False
         if name in parameters and isinstance(parameters[name].default, str) and "str" not in argument.type:

@@ -12,7 +12,6 @@ MAIN_DTYPES: Mapping[str, str] = MappingProxyType(
     {
         "torch.Tensor.float": "int64",
         "torch.conj": "complex64",
-        "torch.conj_physical_": "complex64",
         "torch.real": "complex64",
         "torch.adjoint": "complex64",
         "torch.vdot": "complex64",

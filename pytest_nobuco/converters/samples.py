@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.builtin import find_converter
 from nobuco.ir import map_leaves
+from nobuco.ops.forms import is_in_place
 from nobuco.registry import Converter, Operation, Sample, operation_name
 from pytest_nobuco.converters import aten_samples, builtin_samples, size_samples
 from pytest_nobuco.converters.builtin_facts import MAIN_DTYPES, ONLY_DYNAMIC
@@ -100,10 +101,7 @@ def _supported(info: Any, operations: Sequence[Operation]) -> Iterable[torch.dty
 
 def writes(operation: Operation) -> bool:
     """Whether an operation's name says that it writes to its first argument."""
-    name = getattr(operation, "__name__", "")
-    if name.startswith("__"):
-        return name == "__setitem__" or (name.startswith("__i") and name not in ("__invert__", "__int__", "__index__"))
-    return name.endswith("_")
+    return operation == torch.Tensor.__setitem__ or is_in_place(operation)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters import attention, dropout, recurrent  # noqa: F401  their converters are shared
 from nobuco.converters.aten.spelling import Arguments, call, converter_of, spelled
 from nobuco.converters.normalization import batch_norm, widened
 from nobuco.converters.spatial import first_channels_last

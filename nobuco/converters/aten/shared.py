@@ -10,13 +10,13 @@ from nobuco.ops.names import F, Tensor, aten, torch
 from nobuco.registry import Named
 
 
-@spelled(F.softmax, aten._softmax.default)
+@spelled(torch.softmax, aten._softmax.default)
 def softmax(self: Any, dim: int, half_to_float: bool) -> Arguments:
     """_softmax(Tensor self, int dim, bool half_to_float) -> Tensor"""
     return call(self, dim, dtype=torch.float32 if half_to_float else None)
 
 
-@spelled(F.log_softmax, aten._log_softmax.default)
+@spelled(torch.log_softmax, aten._log_softmax.default)
 def log_softmax(self: Any, dim: int, half_to_float: bool) -> Arguments:
     """_log_softmax(Tensor self, int dim, bool half_to_float) -> Tensor"""
     return call(self, dim, dtype=torch.float32 if half_to_float else None)
@@ -40,7 +40,7 @@ def index(self: Any, indices: Sequence[Any]) -> Arguments:
     return call(self, tuple(slice(None) if index is None else index for index in indices))
 
 
-@spelled(Tensor.__getitem__, aten.slice.Tensor, aten.slice_copy.Tensor)
+@spelled(Tensor.__getitem__, aten.slice.Tensor)
 def slice_(self: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Arguments:
     """slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor(a)"""
     return call(self, along(dim, len(self.shape), slice(start, end, step)))
@@ -90,7 +90,7 @@ def replication_pad(self: Any, padding: Sequence[int]) -> Arguments:
 
 @spelled(F.huber_loss, aten.huber_loss.default, torch._C._nn.huber_loss)
 def huber_loss(self: Any, target: Any, reduction: int = 1, delta: float = 1.0) -> Arguments:
-    """huber_loss(Tensor self, Tensor target, int reduction=Mean, float delta=1.0) -> Tensor"""
+    """huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.0) -> Tensor"""
     return call(self, target, ("none", "mean", "sum")[reduction], delta)
 
 

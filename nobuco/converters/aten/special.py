@@ -131,7 +131,7 @@ def log_ndtr(self: tf.Tensor) -> tf.Tensor:
 
 @elementwise(aten.special_spherical_bessel_j0.default, to_float=True)
 def spherical_bessel_j0(self: tf.Tensor) -> tf.Tensor:
-    """special_spherical_bessel_j0(Tensor self) -> Tensor"""
+    """special_spherical_bessel_j0(Tensor x) -> Tensor"""
     x = tf.where(tf.abs(self) < 0.5, tf.ones([], self.dtype), self)
     square = tf.square(self)
     near = 1 - square / 6 * (1 - square / 20 * (1 - square / 42 * (1 - square / 72)))

@@ -6,34 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nobuco.converters import (  # noqa: F401  their converters are what is shared
-    activation,
-    arithmetic,
-    casting,
-    comparison,
-    convolution,
-    creation,
-    cumulative,
-    embedding,
-    gathering,
-    indexing,
-    interpolation,
-    joining,
-    linear,
-    math,
-    memory,
-    norm,
-    normalization,
-    padding,
-    pixel,
-    pooling,
-    recurrent,
-    reduction,
-    repeating,
-    sampling,
-    shaping,
-    sorting,
-)
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, signatures
