@@ -159,9 +159,8 @@ class Registry:
         """Have each built-in converter serve the other forms of its operations, where nothing else does."""
         for forms in (plain_forms, turned_forms):
             for converter in [converter for converter in self if converter.is_built_in]:
-                found = (form for operation in converter.operations for form in forms(operation, converter.function))
-                free = {_key(form): form for form in found if _key(form) not in self._converters}
-                self.extend(converter, tuple(free.values()))
+                found = {_key(form): form for form in forms(converter.operations, converter.function)}
+                self.extend(converter, [form for key, form in found.items() if key not in self._converters])
 
     def remove(self, operation: Operation) -> Converter:
         """Unregister and return the converter of an operation."""

@@ -32,6 +32,7 @@ wanted = [operation_name(op) for found in registry for op in found.callables]
 for module in [name for name in sys.modules if name.startswith("nobuco.converters")]:
     del sys.modules[module]
 nobuco.registry.registry._converters.clear()
+nobuco.ops.schema.overloads.cache_clear()
 
 overloads = {name.split(".")[3] for name in wanted if name.startswith("torch.ops.aten.")}
 aten, find = torch.ops.aten, type(torch.ops.aten).__getattr__

@@ -125,9 +125,11 @@ def _as_pytorch(results: Sequence[Any], unit: Unit) -> list[Any]:
     """
     in_place = unit.converter.is_built_in and is_in_place(unit.node.op)
     of_sizes = any(v.kind is ValueKind.SIZE for v in unit.inputs)
+    if not in_place and not of_sizes:
+        return list(results)
 
     def cast(x: Any, dtype: str | None) -> Any:
-        widens = of_sizes and dtype == "int64" and x.dtype == tf.int32
+        widens = dtype == "int64" and x.dtype == tf.int32
         if dtype is None or not (in_place or widens) or x.dtype.name == dtype:
             return x
         return set_channel_order(tf.cast(x, dtype), get_channel_order(x))

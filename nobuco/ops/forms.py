@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from nobuco.ops.names import Lacking
-from nobuco.ops.schema import fits, of_schema, overloads, signatures
+from nobuco.ops.schema import arguments_of, fits, overloads, signatures
 
 # What Python's operators are called in PyTorch, by the names of their methods: `__iadd__` works in place, and
 # `__radd__` has the operands the other way round.
@@ -31,7 +31,7 @@ _SPACES = (
 
 def name_of(operation: Any) -> str:
     """What PyTorch calls an operation, as its schema does: `linalg_norm`, `add_`, `__radd__`."""
-    if isinstance(operation, torch._ops.OpOverload):
+    if _is_overload(operation):
         return operation._schema.name.partition("::")[2]
     if isinstance(operation, Lacking):
         return operation.name.rpartition(".")[2]
@@ -50,37 +50,44 @@ def is_reflected(operation: Any) -> bool:
     return name == "rsub" or (name in _METHODS and _METHODS[name][0] == "r")
 
 
-def plain_forms(operation: Any, function: Callable[..., Any]) -> Iterator[Any]:
-    """Function, method and overloads of an operation's own name, as far as a converter of this signature takes them."""
-    if not isinstance(operation, torch._ops.OpOverload):
-        yield from _named(name_of(operation), _homes(operation), function)
+def plain_forms(operations: Sequence[Any], function: Callable[..., Any]) -> Iterator[Any]:
+    """Functions, methods and overloads of the operations' own names, as far as a converter of this signature fits."""
+    for name, homes in _homes(operations).items():
+        yield from _named(name, homes, function)
 
 
-def turned_forms(operation: Any, function: Callable[..., Any]) -> Iterator[Any]:
+def turned_forms(operations: Sequence[Any], function: Callable[..., Any]) -> Iterator[Any]:
     """The same in place, in new memory, and with the operands the other way round."""
-    name = name_of(operation)
-    if isinstance(operation, torch._ops.OpOverload):
-        same = (*overloads(f"{name}_"), *overloads(f"{name}_copy"))
+    for operation in filter(_is_overload, operations):
+        same = (*overloads(f"{name_of(operation)}_"), *overloads(f"{name_of(operation)}_copy"))
         yield from (op for op in same if op._overloadname == operation._overloadname)
-    elif not name.endswith("_"):
+    for name, homes in _homes(operations).items():
         methods = [method for method, (_, of) in _METHODS.items() if of == name]
         for turned in (f"{name}_", f"{name}_copy", *methods, *(("rsub",) if name == "sub" else ())):
-            yield from _named(turned, _homes(operation), function)
+            yield from _named(turned, homes, function)
 
 
-def _homes(operation: Any) -> list[Any]:
-    """The modules of PyTorch's that have an operation; nothing for somebody else's."""
-    name = name_of(operation)
-    return [space for space, prefix in _SPACES if operation in (_in(space, name, prefix), Lacking(f"torch.{name}"))]
+def _is_overload(operation: Any) -> bool:
+    return isinstance(operation, torch._ops.OpOverload)
+
+
+def _homes(operations: Sequence[Any]) -> dict[str, list[Any]]:
+    """By the names of PyTorch's functions and methods among these: the modules that have them."""
+    found: dict[str, list[Any]] = {}
+    for operation in operations:
+        name = name_of(operation)
+        for space, prefix in () if _is_overload(operation) else _SPACES:
+            if operation in (_in(space, name, prefix), Lacking(f"torch.{name}")):
+                found.setdefault(name, []).append(space)
+    return found
 
 
 def _named(name: str, homes: Sequence[Any], function: Callable[..., Any]) -> Iterator[Any]:
-    for space, prefix in _SPACES if homes else ():
+    for space, prefix in _SPACES:
         found = _in(space, name, prefix)
         if found is not None and (space in homes or space is torch.Tensor or _takes_alike(found, name, function)):
             yield found
-    if homes:
-        yield from (op for op in overloads(name) if fits(of_schema(op._schema), function))
+    yield from (op for op in overloads(name) if fits(arguments_of(op), function))
 
 
 def _in(space: Any, name: str, prefix: str) -> Any:

@@ -68,30 +68,21 @@ def _is_there(schema: torch.FunctionSchema) -> bool:
 def signatures(operation: Callable[..., Any], name: str) -> tuple[Arguments, ...]:
     """The ways to call an operation that PyTorch calls `name`; nothing where it does not tell."""
     if isinstance(operation, torch._ops.OpOverload):
-        return (of_schema(operation._schema),)
-    if isinstance(inspect.unwrap(operation), FunctionType):
-        arguments = of_function(operation)
-        return () if arguments is None else (arguments,)
-    return tuple(of_schema(overload._schema) for overload in overloads(name))
+        return (arguments_of(operation),)
+    if not isinstance(inspect.unwrap(operation), FunctionType):
+        return tuple(map(arguments_of, overloads(name)))
+    if rest_of(operation):
+        return ()
+    named = enumerate(p for p in parameters_of(operation) if p.kind is not p.VAR_KEYWORD)
+    return (tuple(Argument(p.name, "", None if _is_named(p) else place, p.default is p.empty) for place, p in named),)
 
 
-def of_schema(schema: torch.FunctionSchema) -> Arguments:
-    """The arguments of a schema."""
+@cache
+def arguments_of(overload: torch._ops.OpOverload) -> Arguments:
+    """The arguments of an overload, by its schema."""
     return tuple(
         Argument(a.name, str(a.real_type), None if a.kwarg_only else place, not a.has_default_value())
-        for place, a in enumerate(schema.arguments)
-    )
-
-
-def of_function(function: Callable[..., Any]) -> Arguments | None:
-    """The arguments of a function in Python, by its signature, which tells no types; None if it takes any."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    return tuple(
-        Argument(p.name, "", None if p.kind is p.KEYWORD_ONLY else place, p.default is p.empty)
-        for place, p in enumerate(parameters)
-        if p.kind is not p.VAR_KEYWORD
+        for place, a in enumerate(overload._schema.arguments)
     )
 
 
@@ -101,21 +92,18 @@ def as_method(arguments: Arguments) -> Arguments:
     return tuple(a if a.place is None else replace(a, place=place) for place, a in enumerate(first))
 
 
-def fits(arguments: Arguments, function: Callable[..., Any]) -> bool:
-    """Whether a converter of this signature takes these arguments: under their names, operands maybe under others."""
-    if rest_of(function):
-        return rest_of(function) == "_"
-    parameters = inspect.signature(function).parameters
-    meant = [argument for argument in arguments if argument.name not in PLACEMENT]
-    found = targets(meant, function)
-    if any(p.default is p.empty and p.name not in found and p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-        return False
-    for argument, name in zip(meant, found):
-        if name is None or (name != argument.name and not argument.is_operand):
-            return False
-        if name in parameters and isinstance(parameters[name].default, str) and "str" not in argument.type:
-            return False
-    return True
+@cache
+def parameters_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The parameters of a function; none of one in C, or in TorchScript."""
+    try:
+        return tuple(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return ()
+
+
+def places_of(function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that arguments by position fill one by one."""
+    return [p.name for p in parameters_of(function) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def rest_of(function: Callable[..., Any]) -> str:
@@ -123,14 +111,35 @@ def rest_of(function: Callable[..., Any]) -> str:
 
     One of another name binds its arguments by itself.
     """
-    return next((p.name for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL), "")
+    return next((p.name for p in parameters_of(function) if p.kind is p.VAR_POSITIONAL), "")
+
+
+def _is_named(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is parameter.KEYWORD_ONLY
+
+
+def fits(arguments: Arguments, function: Callable[..., Any]) -> bool:
+    """Whether a converter of this signature takes these arguments: under their names, operands maybe under others."""
+    if rest_of(function):
+        return rest_of(function) == "_"
+    meant = [argument for argument in arguments if argument.name not in PLACEMENT]
+    found = targets(meant, function)
+    defaults = {p.name: p.default for p in parameters_of(function) if p.kind is not p.VAR_KEYWORD}
+    if any(default is inspect.Parameter.empty and name not in found for name, default in defaults.items()):
+        return False
+    for argument, name in zip(meant, found):
+        if name is None or (name != argument.name and not argument.is_operand):
+            return False
+        if isinstance(defaults.get(name), str) and "str" not in argument.type:
+            return False
+    return True
 
 
 def targets(arguments: Sequence[Argument], function: Callable[..., Any]) -> list[str | None]:
     """The parameter of a converter that each argument is for: the one of its name, or else the one in its place."""
     names = {argument.name for argument in arguments}
-    parameters, places = inspect.signature(function).parameters.values(), places_of(function)
-    takes = {*places, *(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)}
+    parameters, places = parameters_of(function), places_of(function)
+    takes = {*places, *(p.name for p in parameters if _is_named(p))}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     def target(argument: Argument) -> str | None:
@@ -140,12 +149,3 @@ def targets(arguments: Sequence[Argument], function: Callable[..., Any]) -> list
         return places[place] if place is not None and place < len(places) and places[place] not in names else None
 
     return [target(argument) for argument in arguments]
-
-
-def places_of(function: Callable[..., Any]) -> list[str]:
-    """The names of the parameters that arguments by position fill one by one."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a function in C, or in TorchScript
-        return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
