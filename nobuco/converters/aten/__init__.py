@@ -1,7 +1,7 @@
 """Converters of ATen overloads: what operations without a converter are opened into.
 
-Most are served by the converter of the public operation that they stand behind (`shared`); what no public operation
-of that form has is in a file per family.
+Most follow from the converter of the public operation that they stand behind (`nobuco/ops/forms.py`), some with other
+arguments (`shared`); what no public operation of that form has is in a file per family.
 """
 
 from nobuco.converters.aten import factors, fourier, layers, matrices, scattering, shared, special
