@@ -76,6 +76,20 @@ def test_wrong_but_warned_of(off_by_one):
     assert judge(program("return x * 2 if x.sum() > 0 else x")).outcome is Outcome.TOLD
 
 
+def test_what_is_told_of_one_size_excuses_no_other(monkeypatch):
+    """Wrong inside of the region that a condition tells is silently wrong, also behind a refusal."""
+    mine = Converted.in_keras
+
+    def in_keras(self, trial):
+        got = mine(self, trial)
+        return [[t + 1 for t in tensors] for tensors in got] if trial.sizes["n"] == 7 else got
+
+    monkeypatch.setattr(Converted, "in_keras", in_keras)
+    lines = ("return x * 2 if x.shape[0] > 2 else x",)
+    assert judge(program(*lines, sizes=(4, 1, 6), dims=("n",))).outcome is Outcome.REFUSED
+    assert judge(program(*lines, sizes=(4, 1, 7), dims=("n",))).outcome is Outcome.SILENT
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [(TypeError("a stumble"), Outcome.RAW), (ConversionError("no converter"), Outcome.REFUSED)],

@@ -15,6 +15,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, InputError, NobucoWarning
+from tests.sizes import check_sizes
 
 SIZES = [
     (2, 6),
@@ -263,3 +264,25 @@ def test_dynamic_channels_of_a_convolution_are_refused_with_one_sentence():
     with pytest.raises(nobuco.ConverterError, match=r"conv1d.*: how many channels .* give that axis") as error:
         conversion(program, (1, 3, 6))
     assert "OpLayer" not in str(error.value)
+
+
+def halves(x):
+    """Both sizes are 2 at nearly all sizes, and 3 where there is one row or one column."""
+    rows, columns = (math.ceil(n / 2) for n in x.shape[2:])
+    top, left = (2 * rows - x.shape[2] + 1) // 2, (2 * columns - x.shape[3] + 1) // 2
+    return F.max_pool2d(F.pad(x, (left, left, top, top)), (rows, columns), (rows, columns))
+
+
+def flattened(x):
+    return halves(x).view(x.shape[0], -1)
+
+
+def split_by_columns(x):
+    pooled = halves(x)
+    return pooled.permute(0, 3, 2, 1).reshape(x.shape[0], pooled.shape[3], -1)
+
+
+@pytest.mark.parametrize("program", [flattened, split_by_columns])
+def test_sizes_that_were_alike_in_all_runs_but_of_few_lengths_are_told_apart(program):
+    shapes = [(1, 2, 6, 8), (1, 2, 1, 8), (2, 2, 6, 1), (3, 2, 1, 1)]
+    check_sizes(program, *[(torch.randn(shape),) for shape in shapes], free=[(0, 2, 3)])

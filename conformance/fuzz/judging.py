@@ -6,8 +6,9 @@ import itertools
 import math
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -18,6 +19,7 @@ from nobuco.bridge import to_numpy
 from nobuco.errors import ConverterError, ExportError, NobucoError
 from nobuco.parity import compare, default_tolerance
 
+_GRAVEST_FIRST = (Outcome.SILENT, Outcome.TOLD, Outcome.REFUSED)
 _OURS = "/nobuco/"  # what the path of a file of nobuco's has in it
 
 
@@ -35,7 +37,7 @@ class Verdict:
 class _Problem:
     signature: str
     detail: str
-    clear: bool = False
+    outcome: Outcome
 
 
 def judge(program: Program, seconds: float = 60) -> Verdict:
@@ -59,12 +61,13 @@ def _judged(program: Program) -> Verdict:
         model = converted(program)
     except Exception as error:
         return _of_failed_conversion(error)
-    problem = _first_problem(program, model, wanted)
+    problem = min(
+        _problems(program, model, wanted), key=lambda found: _GRAVEST_FIRST.index(found.outcome), default=None
+    )
     if problem is None:
         signature = _without_numbers(model.said[0]) if model.said else ""
         return Verdict(Outcome.WARNED if model.said else Outcome.RIGHT, signature, said=model.said)
-    outcome = Outcome.REFUSED if problem.clear else Outcome.TOLD if model.said else Outcome.SILENT
-    return Verdict(outcome, problem.signature, problem.detail, model.said)
+    return Verdict(problem.outcome, problem.signature, problem.detail, model.said)
 
 
 def _of_failed_conversion(error: Exception) -> Verdict:
@@ -86,44 +89,46 @@ def _is_raised_on_purpose(error: BaseException) -> bool:
     return bool(frames) and _OURS in frames[-1].filename and (frames[-1].line or "").startswith("raise")
 
 
-def _first_problem(program: Program, model: Converted, wanted: Sequence[tuple[Trial, Outputs]]) -> _Problem | None:
+def _problems(program: Program, model: Converted, wanted: Sequence[tuple[Trial, Outputs]]) -> Iterator[_Problem]:
+    """What is wrong, until a fault of which nothing was said: what was told of one size excuses no other."""
     for trial, expected in wanted:
-        problem = _problem(program, f"Keras, {trial.name}", model.in_keras, trial, expected)
-        if problem is not None:
-            return problem
+        yield from _problem(model, f"Keras, {trial.name}", model.in_keras, trial, expected)
     if not program.tflite:
-        return None
+        return
     try:
         data = model.file()
     except ExportError as error:
-        return _Problem("TFLite: refused", _line(error), clear=True)
+        yield _Problem("TFLite: refused", _line(error), Outcome.REFUSED)
+        return
     except Exception as error:
-        return _Problem(f"TFLite: {type(error).__name__}", _line(error))
+        yield _Problem(f"TFLite: {type(error).__name__}", _line(error), Outcome.TOLD if model.said else Outcome.SILENT)
+        return
+    run = partial(model.in_tflite, data)
     for trial, expected in wanted:
-        run: Callable[[Trial], Outputs] = lambda trial: model.in_tflite(data, trial)  # noqa: E731
-        problem = _problem(program, f"TFLite, {trial.name}", run, trial, expected)
-        if problem is not None:
-            return problem
-    return None
+        if not any(0 in given.shape(trial.sizes) for given in program.inputs):  # which many of its kernels refuse
+            yield from _problem(model, f"TFLite, {trial.name}", run, trial, expected)
 
 
 def _problem(
-    program: Program, where: str, run: Callable[[Trial], Outputs], trial: Trial, expected: Outputs
-) -> _Problem | None:
+    model: Converted, where: str, run: Callable[[Trial], Outputs], trial: Trial, expected: Outputs
+) -> Iterator[_Problem]:
     """What is wrong on one trial, unless PyTorch itself would give that in double precision."""
+    fault = Outcome.TOLD if model.is_told_of(trial) else Outcome.SILENT
     try:
         got = run(trial)
     except NobucoError as error:
-        return _Problem(f"{where}: refused", _line(error), clear=True)
+        yield _Problem(f"{where}: refused", _line(error), Outcome.REFUSED)
+        return
     except Exception as error:
-        return _Problem(f"{where}: {type(error).__name__} {_kind_of_message(error)}", _line(error))
+        yield _Problem(f"{where}: {type(error).__name__} {_kind_of_message(error)}", _line(error), fault)
+        return
     for call, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         difference = _difference(ours, theirs)
         if difference is not None and not (
-            difference[0] == "values" and _rounding_decides(program, trial, got, expected)
+            difference[0] == "values" and _rounding_decides(model.program, trial, got, expected)
         ):
-            return _Problem(f"{where}: {difference[0]}", f"{where}, call {call}: {difference[1]}")
-    return None
+            yield _Problem(f"{where}: {difference[0]}", f"{where}, call {call}: {difference[1]}", fault)
+            return
 
 
 def _difference(got: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> tuple[str, str] | None:

@@ -19,6 +19,8 @@ from nobuco.bridge import flat_outputs
 from nobuco.errors import NobucoWarning
 from nobuco.export.running import litert
 from nobuco.export.tflite_file import to_tflite
+from nobuco.ir import Condition
+from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.output import in_order
 
 Outputs = list[list[torch.Tensor]]
@@ -75,7 +77,19 @@ class Converted:
 
     program: Program
     model: Any
-    said: tuple[str, ...]
+    warned: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """All that was said."""
+        return (*self.warned, *map(str, self.conditions))
+
+    def is_told_of(self, trial: Trial) -> bool:
+        """Whether something was said of a trial: not if it is inside of all regions, and nothing else was said."""
+        shapes = {given.name: given.shape(trial.sizes) for given in self.program.inputs}
+        told = {c.message: SizeCondition(c.region, c.message).holds(shapes) is not True for c in self.conditions}
+        return any(told.get(message, True) for message in self.warned) or any(told.values())
 
     @property
     def orders(self) -> tuple[ChannelOrder, ChannelOrder]:
@@ -133,8 +147,7 @@ def converted(program: Program) -> Converted:
             **program.options,
         )
     said = [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
-    conditions = [str(condition) for condition in getattr(report, "conditions", ())]
-    return Converted(program, model, (*said, *conditions))
+    return Converted(program, model, tuple(said), report.conditions)
 
 
 def _read(interpreter: Any, detail: dict[str, Any]) -> np.ndarray:

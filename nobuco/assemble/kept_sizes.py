@@ -96,7 +96,7 @@ def _trials_with_another(graph: Graph, size: Value) -> tuple[Any, ...]:
         for run in graph.runs
         if run.get(size.id) == graph.samples[size.id]
     ]
-    shapes = [(trial, [tuple(tensor.shape) for tensor in trial.inputs]) for trial in graph.trials]
+    shapes = [(trial, [tuple(tensor.shape) for tensor in trial.inputs[0]]) for trial in graph.trials]
     mine = [tuple(value.shape) for value in graph.inputs]
     return tuple(trial for trial, found in shapes if found not in (mine, *same))
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nobuco.bridge import sizes
 from nobuco.ir import map_leaves
+from nobuco.ir.growth import ENOUGH
 from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest, without_reshapes
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
@@ -20,8 +21,6 @@ from nobuco.select import Unit
 # be anybody's size, so that any part of a product of them tells which dynamic axes it is made of, and a size that
 # the program may split (a height into windows) is still split.
 _STAND_INS = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099)
-# Axes that were as long as each other in so many runs at other sizes always are.
-_ENOUGH_RUNS = 4
 
 
 def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> Any:
@@ -35,12 +34,12 @@ def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> An
 
 
 def _stand_ins(unit: Unit, shape: Sequence[int | None], before: ChannelOrder) -> dict[int, int]:
-    """The stand-in of each dynamic axis of the input as it lies; one for those that were as long in so many runs."""
+    """The stand-in of each dynamic axis of the input as it lies; one for those that had as many lengths alike."""
     head, kinds = unit.inputs[0], dict[Any, int]()
     dims = before.to_physical(range(len(shape)))
     growths = [None if unit.sizes is None else unit.sizes.growth(head, dim) for dim in dims]
     alike = [(head.shape[dim], growth) for dim, growth in zip(dims, growths)]
-    kind = [alike[axis] if len(growth or ()) >= _ENOUGH_RUNS else axis for axis, growth in enumerate(growths)]
+    kind = [alike[axis] if len(set(growth or ())) >= ENOUGH else axis for axis, growth in enumerate(growths)]
     unknown = [axis for axis, size in enumerate(shape) if size is None]
     return {axis: kinds.setdefault(kind[axis], _STAND_INS[len(kinds)]) for axis in unknown}
 
@@ -99,7 +98,7 @@ def _constant_sizes(unit: Unit) -> list[int | None]:
     """Of each dimension of what a unit gives, its size, if it was the same in so many runs at other sizes."""
     given = unit.outputs[0]
     growths = [None if unit.sizes is None else unit.sizes.growth(given, dim) for dim in range(given.rank)]
-    is_constant = [len(growth or ()) >= _ENOUGH_RUNS and set(growth or ()) == {1} for growth in growths]
+    is_constant = [len(growth or ()) >= ENOUGH and set(growth or ()) == {1} for growth in growths]
     return [n if constant else None for n, constant in zip(given.shape, is_constant)]
 
 

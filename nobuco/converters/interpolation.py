@@ -18,16 +18,22 @@ from nobuco.registry import converter
 
 NEAREST = ("nearest", "nearest-exact")
 LINEAR = ("linear", "bilinear", "trilinear")
+# At these multiples of the old size PyTorch's kernels do not look at the factor that was given.
+_MULTIPLES: dict[str, tuple[int, ...]] = {"nearest": (1, 2), **dict.fromkeys(LINEAR, (1,))}
 
 
 @dataclass(frozen=True)
 class Resize:
-    """One axis to resize. `factor` is what PyTorch maps coordinates by; None: the ratio of the sizes."""
+    """One axis to resize. `factor` is what PyTorch maps coordinates by; None: the ratio of the sizes.
+
+    That is taken in any case where the new size is one of these `multiples` of the old one.
+    """
 
     old: Any
     new: Any
     factor: float | None
     align_corners: bool
+    multiples: tuple[int, ...] = ()
 
     @property
     def is_plain(self) -> bool:
@@ -35,7 +41,9 @@ class Resize:
         if self.factor is None or self.align_corners:
             return True
         if isinstance(self.old, int):
-            return bool(np.float32(1 / self.factor) == np.float32(self.old) / np.float32(self.new))
+            return self.new in [k * self.old for k in self.multiples] or bool(
+                np.float32(1 / self.factor) == np.float32(self.old) / np.float32(self.new)
+            )
         return float(self.factor).is_integer()
 
     def scale(self, old: Any, new: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
@@ -43,7 +51,10 @@ class Resize:
         old, new = tf.cast(old, dtype), tf.cast(new, dtype)
         if self.align_corners:
             return tf.where(new > 1, (old - 1) / tf.maximum(new - 1, 1), tf.zeros((), dtype))
-        return old / new if self.factor is None else tf.cast(1 / self.factor, dtype)
+        if self.factor is None:
+            return old / new
+        is_multiple = tf.reduce_any([new == k * old for k in self.multiples]) if self.multiples else False
+        return tf.where(is_multiple, old / new, tf.cast(1 / self.factor, dtype))
 
     def sources(self, old: Any, new: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """(new,): where in the input the centre of each output element lies."""
@@ -77,7 +88,8 @@ def interpolate(
         factors = None if recompute_scale_factor else scale_factor
         news = new_sizes(input, size, scale_factor)
         given = factors if isinstance(factors, Sequence) else [factors] * len(news)
-        resizes = [Resize(*of, bool(align_corners)) for of in zip(sizes(input)[1:-1], news, given)]
+        multiples = () if antialias else _MULTIPLES.get(mode, ())
+        resizes = [Resize(*of, bool(align_corners), multiples) for of in zip(sizes(input)[1:-1], news, given)]
         if mode == "area":
             return adaptive_average(input, news)
         if mode in NEAREST:

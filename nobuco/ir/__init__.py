@@ -1,6 +1,6 @@
 """The intermediate representation: plain frozen data, no TensorFlow, no knowledge of any other room."""
 
-from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, values
+from nobuco.ir.graph import Condition, Graph, Guard, Node, Site, Trial, Value, ValueKind, given_out, run_gave, values
 from nobuco.ir.precision import coarsest_inside, computed_in
 from nobuco.ir.samples import Samples
 from nobuco.ir.tree import leaves, map_leaves, map_tensors, paths, tensors
@@ -17,10 +17,12 @@ __all__ = [
     "ValueKind",
     "coarsest_inside",
     "computed_in",
+    "given_out",
     "leaves",
     "map_leaves",
     "map_tensors",
     "paths",
+    "run_gave",
     "tensors",
     "values",
 ]

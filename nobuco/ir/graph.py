@@ -13,6 +13,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from nobuco.ir.samples import Samples
 from nobuco.ir.tree import Leaf, leaves
 
@@ -154,12 +156,12 @@ class Node:
 class Trial:
     """Other arguments that the program was called with, and what PyTorch gave.
 
-    `about` says what was other, as `"other sizes: x float32[1, 3, 7, 9]"`. `inputs` and `outputs` are in the order of
-    the graph's; where the program keeps state, `outputs` has those of several calls in a row.
+    `about` says what was other, as `"other sizes: x float32[1, 3, 7, 9]"`. `inputs` and `outputs` have those of each
+    call in a row, in the order of the graph's; where the program keeps no state, that is mostly one.
     """
 
     about: str
-    inputs: tuple[Any, ...]
+    inputs: tuple[tuple[Any, ...], ...]
     outputs: tuple[tuple[Any, ...], ...]
 
 
@@ -175,7 +177,8 @@ class Graph:
     shapes and sizes that values had in the runs after the first. `states` are the tensors of modules that a call
     changes: what they hold before it, and after it; `left` are, before it, those in whose place it puts others, and
     which no call reads. `trials` are calls at other sizes, or with other values, on which the finished model can be
-    tried. `noted` tells of a warning, for each time that it arose, in which calls it did.
+    tried. `noted` tells of a warning, for each time that it arose, in which calls it did; `forgotten` are those of
+    what a call leaves behind and a converted model does not keep.
     """
 
     nodes: tuple[Node, ...]
@@ -195,6 +198,7 @@ class Graph:
     states: tuple[tuple[Value, Value], ...] = ()
     left: tuple[Value, ...] = ()
     noted: Mapping[str, Set[frozenset[int]]] = field(default_factory=dict, repr=False)
+    forgotten: tuple[str, ...] = field(default=(), repr=False)
 
     def walk(self) -> Iterator[Node]:
         """Yield every node of the tree, outermost first."""
@@ -205,3 +209,13 @@ class Graph:
 def values(tree: Any) -> tuple[Value, ...]:
     """The values among the leaves of an argument tree."""
     return tuple(leaf for leaf in leaves(tree) if isinstance(leaf, Value))
+
+
+def given_out(tree: Any) -> tuple[Any, ...]:
+    """What a program gives: the values, tensors and numbers among the leaves of what it returned."""
+    return tuple(leaf for leaf in leaves(tree) if isinstance(leaf, (Value, torch.Tensor, int, float)))
+
+
+def run_gave(graph: Graph) -> tuple[Any, ...]:
+    """The same of a run that was traced, with samples in place of values."""
+    return tuple(graph.samples[leaf.id] if isinstance(leaf, Value) else leaf for leaf in given_out(graph.outputs))

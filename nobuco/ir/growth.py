@@ -13,6 +13,9 @@ import torch
 from nobuco.ir.graph import Graph, Value, ValueKind
 
 Growth = tuple[Fraction, ...]
+# Axes that were as long as each other in runs at other sizes always are if they had so many lengths; one that was the
+# same in so many runs always is.
+ENOUGH = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ class Sizes:
         return tuple(Fraction(n, mine) for n in theirs)
 
     def axes_of(self, growth: Growth | None, head: Value) -> tuple[int, ...] | None:
-        """The dimensions of `head` whose growths multiply to this one; None where none do."""
+        """The dimensions of `head` whose growths multiply to this one.
+
+        None where none do; or where several do that had few lengths, so that they may be alike by chance.
+        """
         if growth is None:
             return None
         if all(factor == 1 for factor in growth):
@@ -65,9 +71,9 @@ class Sizes:
         each = {dim: self.growth(head, dim) for dim in range(head.rank)}
         growing = [dim for dim, own in each.items() if own and any(factor != 1 for factor in own)]
         for count in range(1, len(growing) + 1):
-            for dims in combinations(growing, count):
-                if _product([each[dim] or () for dim in dims]) == growth:
-                    return dims
+            found = [dims for dims in combinations(growing, count) if _product([each[d] or () for d in dims]) == growth]
+            if found:
+                return found[0] if len(found) == 1 or len(set(growth)) >= ENOUGH else None
         return None
 
 

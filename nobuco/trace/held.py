@@ -14,6 +14,7 @@ from torch import nn
 from nobuco.ir import ValueKind
 from nobuco.trace.reach import around, inside, modules_in_reach
 
+_CONTAINERS = (list, deque, dict, set)
 _PARTS = {"_parameters": ValueKind.PARAMETER, "_buffers": ValueKind.BUFFER}
 
 
@@ -133,17 +134,17 @@ def shelves(module: nn.Module) -> Iterator[Any]:
     yield module.__dict__
     seen: set[int] = set()
     for value in _attributes(module).values():
-        yield from (shelf for _, shelf in inside(value, seen) if isinstance(shelf, (list, deque, dict)))
+        yield from (shelf for _, shelf in inside(value, seen) if isinstance(shelf, _CONTAINERS))
 
 
 def copied(shelf: Any) -> Any:
     """A copy of a shelf; those of TorchScript are like a dict, but cannot be copied."""
-    return shelf.copy() if isinstance(shelf, (list, deque, dict)) else dict(shelf.items())
+    return shelf.copy() if isinstance(shelf, _CONTAINERS) else dict(shelf.items())
 
 
 def items_on(shelf: Any) -> Iterator[tuple[Any, Any]]:
     """What is on a shelf, with its key or its number."""
-    return enumerate(shelf) if isinstance(shelf, (list, deque)) else iter(list(shelf.items()))
+    return enumerate(shelf) if isinstance(shelf, (list, deque, set)) else iter(list(shelf.items()))
 
 
 def put_back(shelf: Any, copy: Any) -> None:
@@ -154,6 +155,9 @@ def put_back(shelf: Any, copy: Any) -> None:
         for key, value in copy.items():
             if key not in shelf or shelf[key] is not value:
                 shelf[key] = value
+    elif isinstance(copy, set):
+        shelf.clear()
+        shelf.update(copy)
     elif len(shelf) != len(copy) or any(a is not b for a, b in zip(shelf, copy)):
         shelf.clear()
         shelf.extend(copy)

@@ -170,7 +170,7 @@ class _Opening:
             [tuple(self.graph.runs[number].get(v.id, v.shape)) for v in self.graph.inputs]
             for number in self.apart[condition.message]
         ]
-        given = [(trial, [tuple(tensor.shape) for tensor in trial.inputs]) for trial in self.graph.trials]
+        given = [(trial, [tuple(tensor.shape) for tensor in trial.inputs[0]]) for trial in self.graph.trials]
         return tuple(trial for trial, sizes in given if sizes in shapes and not self._has_single(sizes))
 
     def _has_single(self, shapes: Sequence[Sequence[int]]) -> bool:

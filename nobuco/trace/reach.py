@@ -90,7 +90,7 @@ def inside(value: Any, seen: set[int], depth: int = 5) -> Iterator[tuple[str, An
     seen.add(id(value))
     yield "", value
     items: Iterator[tuple[Any, Any]] = iter(())
-    if isinstance(value, (list, tuple, deque)):
+    if isinstance(value, (list, tuple, deque, set)):
         items = enumerate(value)
     elif isinstance(value, dict):
         items = iter(list(value.items()))

@@ -108,6 +108,7 @@ class Record:
         self._times_settled: Counter[Asked] = Counter()
         self._truths_settled: dict[Asked, Any] = {}
         self._noted: dict[str, set[frozenset[int]]] = {}
+        self._forgotten: list[str] = []
 
     @property
     def root(self) -> Any:
@@ -201,6 +202,11 @@ class Record:
         """Add a warning to the graph."""
         self._warnings.setdefault(message)
 
+    def forget(self, message: str) -> None:
+        """Add a warning of what a call leaves in modules, and a converted model does not keep."""
+        self.warn(message)
+        self._forgotten.append(message)
+
     def note_elsewhere(self, module: str) -> None:
         """Note that the program calls a module on another thread, where calls are not seen."""
         self._elsewhere = self._elsewhere or module
@@ -279,7 +285,7 @@ class Record:
         refuse_leaks(nodes, [*values(outputs), *(after for _, after in self.states)])
         graph = Graph(
             nodes, tuple(self.inputs), outputs, samples, guards=tuple(self.guards), truths=tuple(self.truths),
-            states=tuple(self.states), left=tuple(self.left),
+            states=tuple(self.states), left=tuple(self.left), forgotten=tuple(self._forgotten),
         )  # fmt: skip
         # What depends on sizes alone is told where it differs at other sizes.
         varying = _depending_on_elements(graph)

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Guard, Node, Site, ValueKind, map_tensors, tensors, values
+from nobuco.ir import Graph, Guard, Node, Site, ValueKind, map_tensors, run_gave, tensors
 from nobuco.parity import compare, default_tolerance
 from nobuco.trace.calls import gives_shape_alone, name_of
 from nobuco.trace.site import decides_alone, is_library
@@ -73,7 +73,7 @@ def general_by_values(first: General) -> General:
         found = latest.settling(guards[0], not guards[0].outcome)
         if isinstance(found, Failure) and _is_refusal(found.error):
             found = latest.settling(guards[0], guards[0].outcome)
-        if isinstance(found, General) and _agree(_outputs(first.graph), _outputs(found.graph)):
+        if isinstance(found, General) and _agree(run_gave(first.graph), run_gave(found.graph)):
             steps.append(found)
     points = list(_points(first.program, [step.graph for step in steps])) if len(steps) > 1 else []
     return next(step for step in reversed(steps) if step is first or _holds_at(points, step.program))
@@ -91,7 +91,7 @@ def general_by_sizes(
     for guard in general.open([guard for guard, _ in deciding]):
         for way, gated in _ways(general.graph, guard, parting[guard.place]):
             other = found.settling(guard, way, gated)
-            if isinstance(other, General) and _agree(_outputs(general.graph), _outputs(other.graph)):
+            if isinstance(other, General) and _agree(run_gave(general.graph), run_gave(other.graph)):
                 resized = _resized(other.program, runs)
                 if resized is not None:
                     found, runs = other, resized
@@ -158,7 +158,7 @@ def _resized(program: Program, runs: Sequence[Rerun]) -> list[Rerun] | None:
         return None
     for run in runs:
         other = program.at(run.sizes)
-        if run.graph is not None and (other.graph is None or not _agree(_outputs(run.graph), _outputs(other.graph))):
+        if run.graph is not None and (other.graph is None or not _agree(run_gave(run.graph), run_gave(other.graph))):
             return None
         found.append(other)
     return found
@@ -170,7 +170,7 @@ class _Point:
 
     args: Any
     kwargs: Any
-    expected: Sequence[torch.Tensor]
+    expected: Sequence[Any]
 
 
 def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
@@ -193,7 +193,7 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
     # A run that is traced first is refused where PyTorch would not check sizes.
     calls += [program.resized(sizes) for sizes in resized if program.at(sizes).graph is not None]
     for args, kwargs in calls:
-        expected = calls_in_a_row(program.function, args, kwargs, 1)
+        expected = calls_in_a_row(program.function, [(args, kwargs)])
         if expected:
             yield _Point(args, kwargs, expected[0])
 
@@ -221,13 +221,9 @@ def _holds_at(points: Sequence[_Point], program: Program) -> bool:
     """Whether a program gives what is expected everywhere."""
     for point in points:
         run = traced(program.function, point.args, point.kwargs, **program.options)
-        if isinstance(run, Failure) or not _agree(point.expected, _outputs(run)):
+        if isinstance(run, Failure) or not _agree(point.expected, run_gave(run)):
             return False
     return True
-
-
-def _outputs(graph: Graph) -> list[Any]:
-    return [graph.samples[value.id] for value in values(graph.outputs)]
 
 
 def _agree(some: Sequence[Any], others: Sequence[Any]) -> bool:

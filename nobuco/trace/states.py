@@ -58,13 +58,13 @@ class States:
                 if changed.before.id not in read:
                     record.left.append(changed.before)
                 elif changed.lost:
-                    record.warn(_lost_state(changed, nodes))
+                    record.forget(_lost_state(changed, nodes))
                 else:
                     record.states.append((changed.before, changed.after))
             for name in sorted(used):
-                record.warn(_lost_state(made[name], nodes))
+                record.forget(_lost_state(made[name], nodes))
             for message in numbers:
-                record.warn(message)
+                record.forget(message)
             tensors.copy_written()
 
     def _changes(self, after: Mapping[str, Held]) -> list[Changed]:

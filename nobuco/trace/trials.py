@@ -14,13 +14,16 @@ from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Node, Trial, ValueKind, map_tensors, tensors, values
-from nobuco.trace.held import held_tensors, restoring
-from nobuco.trace.randomness import KeepingGenerators, generators, keeping_random
+from nobuco.ir import Graph, Node, Trial, given_out, map_tensors, run_gave, tensors
+from nobuco.trace.held import held_numbers, held_tensors, restoring
+from nobuco.trace.randomness import KeepingGenerators, Randomness, generators, keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
 from nobuco.trace.sizes.reruns import parting
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import Failure, traced
+
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""The positional and the keyword arguments of a call."""
 
 # How many other sets of values a model is tried on, and how many calls in a row where it keeps state.
 _SETS = 2
@@ -61,8 +64,7 @@ def _likeness(graph: Graph, other: Graph) -> int:
 def trial_of(names: Sequence[str], graph: Graph) -> Trial:
     """A run at other sizes as a trial."""
     about = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in zip(names, graph.inputs))
-    outputs = tuple(graph.samples[value.id] for value in values(graph.outputs))
-    return Trial(f"at other sizes ({about})", tuple(graph.samples[v.id] for v in graph.inputs), (outputs,))
+    return Trial(f"at other sizes ({about})", (tuple(graph.samples[v.id] for v in graph.inputs),), (run_gave(graph),))
 
 
 @dataclass(frozen=True)
@@ -85,44 +87,75 @@ class Values:
         calls += [(f"on validate_on[{i}]", tuple(args), self.kwargs) for i, args in enumerate(given)]
         trials: list[Trial] = []
         told: dict[str, tuple[Trial, ...]] = {}
-        for call in calls:
-            message, trial = self._trial(*call)
+        alone: list[tuple[Call, Sequence[Any]]] = []
+        for about, args, kwargs in calls:
+            message, trial = self._trial(about, args, kwargs)
+            if trial is not None:
+                alone += [((args, kwargs), outputs) for outputs in trial.outputs[:1]]
             if message:
                 told[message] = (*told.get(message, ()), trial)
             elif message is None and trial is not None:
                 trials.append(trial)
-        return tuple(trials), told | self._otherwise_untraced()
+        return tuple(trials), told | ({} if self.graph.states else self._otherwise_called(alone))
 
     def _drawn(self, seed: int) -> tuple[Any, Any]:
         generator = torch.Generator("cpu").manual_seed(seed)
         return map_tensors(lambda tensor, _: other_values(tensor, generator), (self.args, dict(self.kwargs)))
 
-    def _otherwise_untraced(self) -> dict[str, tuple[Trial, ...]]:
-        """What to say where the program gives something else when it is called than when it is traced."""
-        plain = calls_in_a_row(self.function, self.args, self.kwargs, 1)
-        seen = [self.graph.samples[v.id] for v in values(self.graph.outputs) if v.kind is not ValueKind.SIZE]
-        if self.graph.states or not plain or len(plain[0]) != len(seen) or all(map(_is_close, plain[0], seen)):
+    def later(self, others: Sequence[Call]) -> tuple[Trial, ...]:
+        """Calls behind others, on the example and on these, for a model to be tried on that knows of no earlier ones.
+
+        None where what an earlier call leaves in the modules depends on its values, or on how many calls there were.
+        """
+        mine, unlike = (self.args, self.kwargs), self._drawn(0)
+        left: list[Mapping[str, Any]] = []
+        look = lambda: left.append(_held_now(self.function))  # noqa: E731
+        steps = [*calls_in_a_row(self.function, [mine, mine], look), *calls_in_a_row(self.function, [unlike], look)]
+        if len(steps) < 3 or not all(_is_as_before(left[0], now) for now in left[1:]):
+            return ()
+        found: list[Trial] = []
+        for calls in ([mine, *others, unlike], [unlike, *reversed(others), mine]):
+            outputs = calls_in_a_row(self.function, calls)
+            if not outputs:
+                return ()
+            found.append(Trial("in later calls", tuple(tuple(tensors(call)) for call in calls), outputs))
+        return tuple(found)
+
+    def _otherwise_called(self, alone: Sequence[tuple[Call, Sequence[Any]]]) -> dict[str, tuple[Trial, ...]]:
+        """What to say where the program gives something else when it is called than when it is traced.
+
+        Args:
+            alone: other calls, with what each gave when it was the first.
+        """
+        mine = (self.args, self.kwargs)
+        before = Randomness.now(generators(self.function, mine))
+        calls = [mine, *(call for call, _ in alone), mine]
+        given = calls_in_a_row(self.function, calls, before.restore) or calls_in_a_row(self.function, [mine])
+        if not given:
             return {}
-        message = (
-            "the program gives something else when it is called than when it is traced, as one does that asks for "
-            "`type(n) is int` of a size; the converted model does as it did while traced: ask for isinstance(n, int)"
-        )
-        return {message: ()}
+        if not _are_close(given[0], given[-1]):
+            return {_REMEMBERS: ()}
+        if not _are_close(given[0], run_gave(self.graph)):
+            return {_IS_SEEN: ()}
+        later = zip((first for _, first in alone), given[1:])
+        return {} if all(_are_close(*each) for each in later) else {_REMEMBERS: ()}
 
     def _trial(self, about: str, args: Any, kwargs: Any) -> tuple[str | None, Any]:
         """What to say where the program took another way, and a trial; None where it takes no such values."""
         if self.graph.states:
-            inputs = tuple(t.detach().clone() for t in tensors((args, kwargs)))
-            steps = calls_in_a_row(self.function, args, kwargs, _CALLS)
+            generator = torch.Generator("cpu").manual_seed(_SETS)
+            calls = [map_tensors(lambda t, _: other_values(t, generator), (args, kwargs)) for _ in range(1, _CALLS)]
+            calls = [(args, kwargs), *calls]
+            steps = calls_in_a_row(self.function, calls)
+            inputs = tuple(tuple(t.detach().clone() for t in tensors(call)) for call in calls)
             return None, Trial(f"{about}, {_CALLS} calls in a row", inputs, steps) if steps else None
         run = traced(self.function, args, kwargs, **self.options)
         if isinstance(run, Failure):
             return None, None
-        given = tuple(run.samples[value.id] for value in run.inputs)
+        given = (tuple(run.samples[value.id] for value in run.inputs),)
         if "settled" in self.options:  # PyTorch's own way may be another one
-            return self._told(run), Trial(about, given, calls_in_a_row(self.function, args, kwargs, 1))
-        outputs = tuple(run.samples[value.id] for value in values(run.outputs))
-        return self._told(run), Trial(about, given, (outputs,))
+            return self._told(run), Trial(about, given, calls_in_a_row(self.function, [(args, kwargs)]))
+        return self._told(run), Trial(about, given, (run_gave(run),))
 
     def _told(self, run: Graph) -> str | None:
         """What to say of a run that took another way, or gave a call other numbers; "" where that is said already."""
@@ -141,6 +174,36 @@ class Values:
             f"{site}: the program {what} where its inputs have other values; the converted model does as it did on the "
             "example. explore_branches=True converts both sides of a decision"
         )
+
+
+_IS_SEEN = (
+    "the program gives something else when it is called than when it is traced, as one does that asks for "
+    "`type(n) is int` of a size; the converted model does as it did while traced: ask for isinstance(n, int)"
+)
+_REMEMBERS = (
+    "the program gives something else when it was called before: it remembers that in a flag, a list, a global or "
+    "such; the converted model does on every call as the first call did. What shall last from call to call belongs "
+    "into a buffer"
+)
+
+
+def _are_close(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether the tensors among results of two runs are the same."""
+    one, other = tensors(some), tensors(others)
+    return len(one) == len(other) and all(map(_is_close, one, other))
+
+
+def _held_now(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """The numbers and the tensors that modules hold, copied."""
+    tensors = {name: held.tensor.detach().clone() for name, held in held_tensors(function).items()}
+    return {**tensors, **{name: number for name, (number, _) in held_numbers(function).items()}}
+
+
+def _is_as_before(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    if first.keys() != second.keys():
+        return False
+    pairs = [(first[name], second[name]) for name in first]
+    return all(_is_close(*pair) if isinstance(pair[0], torch.Tensor) else pair[0] == pair[1] for pair in pairs)
 
 
 def _is_close(one: torch.Tensor, other: Any) -> bool:
@@ -200,24 +263,32 @@ def masks(tensor: torch.Tensor) -> list[torch.Tensor]:
 
 
 def calls_in_a_row(
-    function: Callable[..., Any], args: Any, kwargs: Any, count: int
-) -> tuple[tuple[torch.Tensor, ...], ...]:
-    """What a program gives in several calls; nothing where it raises. Afterwards it is what it was."""
+    function: Callable[..., Any], calls: Sequence[Call], look: Callable[[], None] = lambda: None
+) -> tuple[tuple[Any, ...], ...]:
+    """What a program gives in several calls; nothing where it raises. Afterwards it is what it was.
+
+    `look` is called after each of them.
+    """
     found = []
     try:
         with (
             torch.no_grad(),
-            keeping_random(generators(function, (args, kwargs))),
+            keeping_random(generators(function, calls)),
             KeepingGenerators(),
             restoring(function),
             _elements_put_back(function),
         ):
-            for _ in range(count):
-                copies = map_tensors(lambda tensor, _: tensor.detach().clone(), (tuple(args), dict(kwargs)))
-                found.append(tuple(t.detach().clone() for t in tensors(function(*copies[0], **copies[1]))))
+            for call in calls:
+                args, kwargs = map_tensors(lambda tensor, _: tensor.detach().clone(), call)
+                found.append(tuple(map(_cloned, given_out(function(*args, **kwargs)))))
+                look()
     except Exception:
         return ()
     return tuple(found)
+
+
+def _cloned(item: Any) -> Any:
+    return item.detach().clone() if isinstance(item, torch.Tensor) else item
 
 
 @contextmanager

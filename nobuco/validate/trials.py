@@ -13,7 +13,7 @@ from nobuco.assemble.built import Built
 from nobuco.assemble.outputs import Output
 from nobuco.assemble.validation import logical
 from nobuco.bridge import t_pytorch2keras, to_numpy
-from nobuco.ir import Graph, Trial, Value, ValueKind, computed_in
+from nobuco.ir import Graph, Trial, Value, ValueKind, computed_in, given_out, run_gave
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layers.state import reset_states
 from nobuco.layout.order import ChannelOrder
@@ -24,9 +24,9 @@ from nobuco.validate.frugal import outputs_of
 
 def is_told_of(trial: Trial, graph: Graph, names: Sequence[str]) -> bool:
     """Whether a trial is at sizes at which a condition says that the model may be wrong."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in zip(names, trial.inputs)}
-    told = (SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact)
-    return any(condition.holds(shapes) is False for condition in told)
+    shapes = [{name: tuple(tensor.shape) for name, tensor in zip(names, call)} for call in trial.inputs]
+    told = [SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact]
+    return any(condition.holds(of) is False for condition in told for of in shapes)
 
 
 def _expected(value: Value, sample: Any) -> np.ndarray:
@@ -53,7 +53,7 @@ class Trials:
         """How far each output is from what PyTorch gave on the example."""
         samples = self.graph.samples
         given = [samples[value.id] for value in self.graph.inputs]
-        found = self._differences(given, [samples[value.id] for value, _, _ in self.outputs])
+        found = self._differences(given, run_gave(self.graph))
         reset_states(self.built.model)
         return found
 
@@ -72,8 +72,8 @@ class Trials:
     def _tried(self, trial: Trial) -> Tried:
         steps = []
         try:
-            for expected in trial.outputs:
-                steps.append(worst(self._differences(trial.inputs, expected)))
+            for given, expected in zip(trial.inputs, trial.outputs, strict=True):
+                steps.append(worst(self._differences(given, expected)))
         except Exception as error:  # whatever a TensorFlow operation raises at a size that it cannot take
             return Tried(trial.about, None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         finally:
@@ -84,10 +84,12 @@ class Trials:
         orders = [self.inputs[value.id].order for value in self.graph.inputs]
         feeds = [t_pytorch2keras(tensor, order) for tensor, order in zip(given, orders)]
         by_output = dict(zip(self.built.order, outputs_of(self.built.model, feeds), strict=True))
+        # A number may be a plain one here and a size elsewhere: what a run gave is known by its place.
+        places = [place for place, leaf in enumerate(given_out(self.graph.outputs)) if isinstance(leaf, Value)]
         return tuple(
             compare(
                 logical(by_output[i], order or self.orders.get(value.id, ChannelOrder.PYTORCH)),
-                _expected(value, expected[i]),
+                _expected(value, expected[places[i]]),
                 self.tolerance(self.computed.get(value.id, value.dtype)),
             )
             for i, (value, order, _) in enumerate(self.outputs)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
+from tests.sizes import check_sizes
 from tests.tflite_operations import tflite_operations
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -133,3 +134,19 @@ def test_bytes_are_rounded_after_each_axis_with_weights_of_16_bits(check, mode, 
     one_order = [nobuco.ChannelOrder.PYTORCH]
     check(lambda x: F.interpolate(x, (4, 20), mode=mode, **options), x, orders=one_order, atol=0, rtol=0)
     check(lambda x: F.interpolate(x, (4, 20), mode=mode, **options), x[:, :1], orders=one_order, atol=0, tflite=True)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+@pytest.mark.parametrize("factors", [(1.1, 1.6), (2.1, 1.1)], ids=str)
+def test_a_factor_counts_for_nothing_where_the_size_stays_or_doubles(check, mode, factors):
+    """Not for all modes: PyTorch's kernels for neighbours and for lines copy there, whatever the factor."""
+    one_order = [nobuco.ChannelOrder.PYTORCH]
+    program = lambda x: F.interpolate(x, scale_factor=factors, mode=mode)  # noqa: E731
+    check(program, torch.randn(1, 2, 4, 5), orders=one_order, tflite=True)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_such_a_factor_at_sizes_that_are_dynamic(mode):
+    program = lambda x: F.interpolate(x, scale_factor=(2.1, 1.1), mode=mode)  # noqa: E731
+    shapes = [torch.randn(1, 2, h, w) for h, w in [(4, 5), (5, 12), (11, 9), (3, 3)]]
+    check_sizes(program, *[(x,) for x in shapes], free=[(2, 3)], orders=[nobuco.ChannelOrder.PYTORCH])
