@@ -40,7 +40,7 @@ def test_random_programs(family: str, tmp_path: Path):
         *(str(part) for item in options.items() for part in item),
     ]
     print(" ".join(command))
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
+    subprocess.run(command, check=False, cwd=Path(__file__).parents[1])  # its status tells of failures, too
     entries = read(results)
     assert entries, "no program was judged in the time that there was"
     failures = unknown_failures(entries, list(known()))

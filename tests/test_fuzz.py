@@ -6,6 +6,7 @@ import contextlib
 import warnings
 
 import pytest
+import torch
 
 from conformance.fuzz import judging, shrinking
 from conformance.fuzz.campaign import Result, drawn
@@ -15,7 +16,7 @@ from conformance.fuzz.grammar import Sketch
 from conformance.fuzz.judging import Verdict, judge
 from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Input, Program, Trial
-from conformance.fuzz.running import Converted
+from conformance.fuzz.running import Converted, in_pytorch
 from conformance.fuzz.table import summary
 from nobuco import ChannelOrder
 from nobuco.errors import ConversionError, NobucoWarning
@@ -117,6 +118,13 @@ def test_a_hang(monkeypatch):
 def test_where_rounding_decides_nothing_is_said(off_by_one):
     """In double precision that is another number, so what Keras makes of it proves nothing."""
     assert judge(program("return x / 3 + 1e8 - 1e8")).outcome is Outcome.RIGHT
+
+
+def test_in_double_precision_the_values_are_the_same():
+    """Else whatever a model gives would be excused by rounding."""
+    given = Program("def f(x):\n    return x\n", (Input("x", (2, 3), values="normal"),), (Trial("example"),), ORDERS)
+    (single,), (double,) = (in_pytorch(given, given.trials[0], kind)[0] for kind in (torch.float32, torch.float64))
+    assert torch.equal(single.double(), double)
 
 
 def test_lines_outputs_and_trials_that_do_not_matter_are_left_out(monkeypatch):

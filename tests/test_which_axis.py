@@ -286,3 +286,19 @@ def split_by_columns(x):
 def test_sizes_that_were_alike_in_all_runs_but_of_few_lengths_are_told_apart(program):
     shapes = [(1, 2, 6, 8), (1, 2, 1, 8), (2, 2, 6, 1), (3, 2, 1, 1)]
     check_sizes(program, *[(torch.randn(shape),) for shape in shapes], free=[(0, 2, 3)])
+
+
+def squeezed_before_a_write(x):
+    """What was squeezed is read behind another decision, for which it could be taken."""
+    squeezed = x.squeeze()
+    x.chunk(2, 1)[0].fill_(1.0)
+    return squeezed * 2, x
+
+
+def test_a_call_that_gives_another_rank_is_another_call():
+    x = torch.randn(1, 6, 4, 8)
+    with pytest.warns(NobucoWarning, match="squeeze|right where"):
+        model, report = conversion(squeezed_before_a_write, x, dynamic={1, 3})
+    assert "x.shape[3] != 1" in {condition.region for condition in report.conditions}
+    with pytest.raises(InputError):
+        model(torch.randn(1, 3, 4, 1).numpy())

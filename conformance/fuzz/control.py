@@ -84,6 +84,8 @@ _TRIALS = (
     Trial("other values", variants=(1,)),
     Trial("positive values", variants=(2,)),
     Trial("negative values", variants=(3,)),
+    Trial("zeros", variants=(4,)),
+    Trial("large values", variants=(5,)),
     Trial("calls in a row", variants=(0, 1, 2, 3)),
     Trial("other calls in a row", variants=(3, 4, 0)),
 )
@@ -114,7 +116,7 @@ def programs(draw: Draw) -> Program:
     # Not all kinds of lines in each program: what is told of one would hide what is not told of another.
     groups = draw(st.sampled_from(_GROUPS))
     stateful = _STATE in groups
-    trials = _TRIALS if stateful else _TRIALS[:4]
+    trials = _TRIALS if stateful else _TRIALS[:6]
     sketch = Sketch.begun(inputs, trials)
     for space in sketch.spaces:
         space["self"] = copy.deepcopy(_module())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from hypothesis.strategies import sampled_from
 
 # Each is a module of this package and what its `programs` takes; imported when it is needed, with PyTorch.
 FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -16,7 +18,12 @@ FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "dtypes": ("dtypes", {}),
     "control": ("control", {}),
     "modules": ("modules", {}),
+    "idioms": ("idioms", {}),
 }
+
+
+ALL = "all"
+"""A mixture of them."""
 
 
 @dataclass(frozen=True)
@@ -28,5 +35,8 @@ class Run:
 
     def strategy(self) -> Any:
         """What Hypothesis draws them from."""
+        if self.family == ALL:
+            families = [replace(self, family=family) for family in FAMILIES]
+            return sampled_from(families).flatmap(lambda run: run.strategy())
         module, options = FAMILIES[self.family]
         return importlib.import_module(f"conformance.fuzz.{module}").programs(**options)

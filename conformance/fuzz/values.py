@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 # What variant 0 is to the example, the others are to the values that a converted model may meet.
-VARIANTS = ("example", "others", "all positive", "all negative", "zeros")
+VARIANTS = ("example", "others", "all positive", "all negative", "zeros", "large")
+_LARGE = 25
 _SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, float("inf"), float("-inf"), float("nan"), 1e-30, 1e30, -7.0)
 
 
@@ -16,13 +17,17 @@ def filled(kind: str, shape: tuple[int, ...], dtype: str, variant: int, seed: in
     generator = torch.Generator().manual_seed(1000 * variant + seed)
     values = _KINDS[kind](shape, generator)
     if dtype == "bool":
-        return (torch.ones(shape), values > 0, torch.ones(shape), torch.zeros(shape), values > 3)[variant].bool()
+        return (torch.ones(shape), values > 0, torch.ones(shape), torch.zeros(shape), values > 3)[
+            min(variant, 4)
+        ].bool()
     if variant == 2:
         values = values.abs() + (values == 0).float()
     elif variant == 3:
         values = -values.abs() - (values == 0).float()
     elif variant == 4:
         values = torch.zeros(shape)
+    elif variant == 5:
+        values = values * _LARGE
     if kind == "index":
         return values.abs().long().to(getattr(torch, dtype))
     return values.abs().to(getattr(torch, dtype)) if dtype.startswith("uint") else values.to(getattr(torch, dtype))
@@ -34,7 +39,7 @@ def _whole(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    return torch.randn(shape, generator=generator)
+    return torch.randn(shape, generator=generator, dtype=torch.float32)  # the same ones in a run in double precision
 
 
 def _special(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -21,6 +21,8 @@ from nobuco.select import Unit
 # be anybody's size, so that any part of a product of them tells which dynamic axes it is made of, and a size that
 # the program may split (a height into windows) is still split.
 _STAND_INS = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099)
+# Stands for a size of nothing, which would not tell what it is split into: every number up to 16 divides it.
+_SOME = 720720
 
 
 def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> Any:
@@ -48,10 +50,9 @@ def plan_moves(unit: Unit, shape: Sequence[int | None], before: ChannelOrder, af
     """The moves for an input of this shape as it lies; dynamic sizes are replaced by their stand-ins."""
     samples = before.to_physical(unit.inputs[0].shape)
     stand_ins = _stand_ins(unit, shape, before)
-    # Where there was nothing while tracing, a zero would not tell which axis it stands for.
     physical = [size or 0 for size in shape]
     for axis, stand_in in stand_ins.items():
-        physical[axis] = stand_in * (samples[axis] or 1)
+        physical[axis] = stand_in * (samples[axis] or _SOME)
     taken = unit.steps(before.to_logical(physical))
     if _rank(taken, len(physical)) != unit.outputs[0].rank:  # axes were left out for their length: as on the example
         physical = [sample if sample == 1 else size for size, sample in zip(physical, samples)]
@@ -138,7 +139,7 @@ def _dynamic_sizes(x: tf.Tensor, unit: Unit, before: ChannelOrder) -> dict[int, 
     if not axes:
         return {}
     shape, samples = tf.shape(x), before.to_physical(unit.inputs[0].shape)
-    return {stand_in: (shape[axis], samples[axis] or 1) for stand_in, axis in axes.items()}
+    return {stand_in: (shape[axis], samples[axis] or _SOME) for stand_in, axis in axes.items()}
 
 
 def _reshape(x: tf.Tensor, shape: Sequence[int], stand_ins: dict[int, tuple[Any, int]]) -> tf.Tensor:

@@ -102,8 +102,8 @@ class Values:
         generator = torch.Generator("cpu").manual_seed(seed)
         return map_tensors(lambda tensor, _: other_values(tensor, generator), (self.args, dict(self.kwargs)))
 
-    def later(self, others: Sequence[Call]) -> tuple[Trial, ...]:
-        """Calls behind others, on the example and on these, for a model to be tried on that knows of no earlier ones.
+    def later(self, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+        """Calls behind others, on the example and as in these, for a model to be tried on that knows of none before.
 
         None where what an earlier call leaves in the modules depends on its values, or on how many calls there were.
         """
@@ -113,6 +113,7 @@ class Values:
         steps = [*calls_in_a_row(self.function, [mine, mine], look), *calls_in_a_row(self.function, [unlike], look)]
         if len(steps) < 3 or not all(_is_as_before(left[0], now) for now in left[1:]):
             return ()
+        others = [_with_tensors(mine, trial.inputs[0]) for trial in trials]
         found: list[Trial] = []
         for calls in ([mine, *others, unlike], [unlike, *reversed(others), mine]):
             outputs = calls_in_a_row(self.function, calls)
@@ -191,6 +192,12 @@ def _are_close(some: Sequence[Any], others: Sequence[Any]) -> bool:
     """Whether the tensors among results of two runs are the same."""
     one, other = tensors(some), tensors(others)
     return len(one) == len(other) and all(map(_is_close, one, other))
+
+
+def _with_tensors(call: Call, given: Sequence[Any]) -> Call:
+    """A call with these tensors in place of its own."""
+    args, kwargs = map_tensors(lambda _, place: given[place], call)
+    return args, kwargs
 
 
 def _held_now(function: Callable[..., Any]) -> Mapping[str, Any]:

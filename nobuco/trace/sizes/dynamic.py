@@ -30,7 +30,6 @@ from nobuco.trace.sizes.reruns import (
     Program,
     Rerun,
     Shape,
-    Sizes,
     checks,
     lightened,
     multiples,
@@ -103,22 +102,14 @@ def trace_dynamic(
     program, graph = general.program, general.graph
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
     trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
-    resized = reruns(program, graph, seconds) if resizes else []
     if resizes or counts(graph):
+        resized = reruns(program, graph, seconds) if resizes else []
         names = [given.name for given in inputs]
         graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
     evidence = {**graph.evidence, **told}
     if graph.forgotten and validate_on is not None:
-        later = values.later([program.resized(sizes) for sizes in _unlike(resized)])
-        evidence |= dict.fromkeys(graph.forgotten, later)
+        evidence |= dict.fromkeys(graph.forgotten, values.later(graph.trials))
     return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told), evidence=evidence)
-
-
-def _unlike(runs: Sequence[Rerun]) -> list[Sizes]:
-    """The smallest and the largest sizes of runs, of those with elements."""
-    ran = [run.sizes for run in runs if run.graph is not None and all(run.sizes.values())]
-    work = lambda sizes: prod(sizes.values())  # noqa: E731
-    return [min(ran, key=work), max(ran, key=work)] if ran else []
 
 
 def _recounted_run(program: Program, count: Count) -> Graph | None:

@@ -334,7 +334,7 @@ def _reads_alike(mine: Any, theirs: Any, back: Mapping[int, int]) -> bool:
 def _form(node: Node) -> tuple[Any, ...]:
     """What two runs must have in common for a call to be the same."""
     name = getattr(node.op, "__qualname__", str(node.op))
-    return name, node.path, len(node.results), _tree_form((node.args, dict(node.kwargs)))
+    return name, node.path, tuple(v.rank for v in node.results), _tree_form((node.args, dict(node.kwargs)))
 
 
 def _tree_form(tree: Any) -> tuple[Any, ...]:
