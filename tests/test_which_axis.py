@@ -302,3 +302,20 @@ def test_a_call_that_gives_another_rank_is_another_call():
     assert "x.shape[3] != 1" in {condition.region for condition in report.conditions}
     with pytest.raises(InputError):
         model(torch.randn(1, 3, 4, 1).numpy())
+
+
+def missing_in_numpy(x):
+    return F.pad(x, (0, int(np.ceil(x.shape[1] / 8) * 8 - x.shape[1])))
+
+
+def half_of_what_is_missing(x):
+    missing = int(math.ceil(float(x.shape[1]) / 16) * 16) - int(x.shape[1])
+    return F.pad(x, (missing // 2, missing - missing // 2))
+
+
+@pytest.mark.parametrize("program", [missing_in_numpy, half_of_what_is_missing])
+def test_what_plain_numbers_lack_to_a_multiple_is_followed(program):
+    model, report = conversion(program, (2, 30), dynamic={1})
+    assert report.conditions == ()
+    for length in (1, 7, 16, 31, 65):
+        assert_same(program, model, (2, length))

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.bridge import sizes
-from nobuco.ir import map_leaves
+from nobuco.ir import Value, map_leaves
 from nobuco.ir.growth import ENOUGH
 from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest, without_reshapes
 from nobuco.layout.order import ChannelOrder
@@ -27,10 +27,12 @@ _SOME = 720720
 
 def moving_function(unit: Unit, before: ChannelOrder, after: ChannelOrder) -> Any:
     """`tensor -> tensor`: the chain's movement for an input lying in `before`, its output lying in `after`."""
+    # TensorFlow may not know a size that is the same in all runs: that of what is resized to a shape of tensors.
+    known = before.to_physical(_constant_sizes(unit, unit.inputs[0]))
 
     def move(x: tf.Tensor) -> tf.Tensor:
-        shape = x.shape.as_list()
-        return apply_moves(x, plan_moves(unit, shape, before, after), _dynamic_sizes(x, unit, before))
+        shape = [always if here is None else here for here, always in zip(x.shape.as_list(), known)]
+        return apply_moves(x, plan_moves(unit, shape, before, after), _dynamic_sizes(x, shape, unit, before))
 
     return move
 
@@ -71,15 +73,13 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], stand_ins: dict[int, tuple[
     """Run the moves; `stand_ins` tells of each the size of its axis now, and while tracing."""
     for move in moves:
         if move.transposes:
-            x = _reshape(x, move.split, stand_ins)
-            x = _transposed(x, move.perm)
-        x = _reshape(x, move.shape, stand_ins)
-    return x
+            x = _transposed(_reshape(x, move.split, stand_ins), move.perm)
+    return _reshape(x, moves[-1].shape, stand_ins) if moves else x
 
 
 def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
     """A movement run step by step, for sizes that are tensors: `(tensor, *args)` in PyTorch's order."""
-    known = _constant_sizes(unit)
+    known = _constant_sizes(unit, unit.outputs[0])
 
     def run(x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
         assert unit.converter.steps is not None
@@ -95,9 +95,8 @@ def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
     return run
 
 
-def _constant_sizes(unit: Unit) -> list[int | None]:
-    """Of each dimension of what a unit gives, its size, if it was the same in so many runs at other sizes."""
-    given = unit.outputs[0]
+def _constant_sizes(unit: Unit, given: Value) -> list[int | None]:
+    """Of each dimension of what a unit takes or gives, its size, if it was the same in so many runs at other sizes."""
     growths = [None if unit.sizes is None else unit.sizes.growth(given, dim) for dim in range(given.rank)]
     is_constant = [len(growth or ()) >= ENOUGH and set(growth or ()) == {1} for growth in growths]
     return [n if constant else None for n, constant in zip(given.shape, is_constant)]
@@ -133,9 +132,11 @@ def _as_shape(leaf: Any) -> Any:
     return tuple(sizes(leaf)) if tf.is_tensor(leaf) and leaf.shape.rank else leaf
 
 
-def _dynamic_sizes(x: tf.Tensor, unit: Unit, before: ChannelOrder) -> dict[int, tuple[Any, int]]:
+def _dynamic_sizes(
+    x: tf.Tensor, known: Sequence[int | None], unit: Unit, before: ChannelOrder
+) -> dict[int, tuple[Any, int]]:
     """By stand-in: the size of its axis now, and while tracing."""
-    axes = {stand_in: axis for axis, stand_in in _stand_ins(unit, x.shape.as_list(), before).items()}
+    axes = {stand_in: axis for axis, stand_in in _stand_ins(unit, known, before).items()}
     if not axes:
         return {}
     shape, samples = tf.shape(x), before.to_physical(unit.inputs[0].shape)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.assemble.learned import filled, learned
 from nobuco.bridge import to_numpy
-from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, sizes
+from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, size, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
 from nobuco.ops.names import F, Tensor, nn, torch
 from nobuco.registry import converter, expression
@@ -184,9 +184,9 @@ def group_norm(
     """group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1e-05,
     bool cudnn_enabled=True) -> Tensor
     """
-    channels = input.shape[axis(input, 1)]
+    channels = size(input, 1)
     over = axes(input, range(2, rank(input))) if rank(input) > 2 else []
-    if num_groups == 1:  # no channel is told from another
+    if isinstance(num_groups, int) and num_groups == 1:  # no channel is told from another
         return normalized_by_channel(input, [axis(input, 1), *over], 1, weight, bias, eps)
     return normalized_by_channel(input, over, channels // num_groups, weight, bias, eps)
 
@@ -231,7 +231,7 @@ def instance_norm_builtin(
 
 
 def normalized_by_channel(
-    input: tf.Tensor, over: Sequence[int], group: int, weight: Any, bias: Any, eps: float
+    input: tf.Tensor, over: Sequence[int], group: Any, weight: Any, bias: Any, eps: float
 ) -> tf.Tensor:
     """Normalize by statistics over the axes `over`, pooled among each `group` neighbouring channels.
 
@@ -245,9 +245,9 @@ def normalized_by_channel(
     return tf.cast(scaled(x, mean, variance, weight, bias, eps), input.dtype)
 
 
-def _pooled(means: tf.Tensor, group: int) -> tf.Tensor:
+def _pooled(means: tf.Tensor, group: Any) -> tf.Tensor:
     """Means per channel (axes but the batch's are of size one), each replaced by that of its group."""
-    if group == 1:
+    if isinstance(group, int) and group == 1:
         return means
     shape = sizes(means)
     grouped = tf.reshape(means, (shape[0], prod(shape[1:]) // group, group))

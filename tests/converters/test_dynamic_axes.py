@@ -144,3 +144,27 @@ def test_a_view_of_nothing_at_all():
 def test_a_slice_of_nothing(key):
     x = torch.randn(3, 4)
     check_sizes(lambda x: x[key], (x,), (x[:2],), free=[(0,)], orders=LAST)
+
+
+def unshuffled_after_a_resize(x):
+    """Of what is resized to one known size and one that is not, TensorFlow knows neither."""
+    b, c, h, w = x.shape
+    x = F.interpolate(x, scale_factor=2)
+    return x.view(b, c, h, 2, w, 2).permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, h, w)
+
+
+def test_a_size_that_is_always_the_same_is_no_dynamic_one():
+    shapes = [(1, 2, 8, 4), (1, 2, 8, 1), (1, 2, 8, 9)]
+    check_sizes(unshuffled_after_a_resize, *[(torch.randn(shape),) for shape in shapes], free=[(3,)])
+
+
+def test_a_size_of_nothing_that_is_split():
+    program = lambda x: x[:, : x.shape[1] // 4 * 4].unflatten(1, (-1, 4)).mean(2)  # noqa: E731
+    check_sizes(program, *[(torch.randn(2, n, 3),) for n in (3, 4, 9, 1)], free=[(1,)], tflite=False)
+
+
+@pytest.mark.parametrize("groups", [2, None], ids=["two", "pairs"])
+def test_group_norm_of_as_many_channels_as_there_are(groups):
+    program = lambda x: F.group_norm(x, groups or x.shape[1] // 2)  # noqa: E731
+    shapes = [(2, 4, 5), (1, 8, 3), (3, 6, 4)]
+    check_sizes(program, *[(torch.randn(shape),) for shape in shapes], free=[(0, 1, 2)])

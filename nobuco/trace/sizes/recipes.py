@@ -18,6 +18,7 @@ HERE = object()
 
 # In so many runs a function of a size must hold, with different results, before it is believed.
 _FEWEST_NUMBERS = 4
+_LARGEST_DIVISOR = 64
 _OF_TWO: tuple[Callable[..., int], ...] = (max, min)
 _MOST_PAIRED = 30
 _Steps = tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]
@@ -65,6 +66,21 @@ def candidates(sizes: Sequence[tuple[tuple[Any, ...], Value]], numbers: tuple[An
         yield from _affine(size, met, numbers)
     yield from _products(dict(reversed(whole)), numbers)
     yield from _of_two(dict(whole), numbers)
+    for met, size in whole:
+        yield from _remainders(size, met, numbers)
+
+
+def _remainders(size: Value, met: Sequence[int], numbers: tuple[Any, ...]) -> Iterator[Recipe]:
+    """What a size has more than a multiple of some number, or lacks to one: all of it, or half."""
+    if not all(type(n) is int and 0 <= n < _LARGEST_DIVISOR for n in numbers):
+        return
+    for by, negated in itertools.product(range(max(numbers) + 1, _LARGEST_DIVISOR + 1), (True, False)):
+        rest = [(-n if negated else n) % by for n in met]
+        first = [(operator.neg, (HERE,))] if negated else []
+        for add, parts in ((0, 1), (0, 2), (1, 2)):
+            if list(numbers) == [(n + add) // parts for n in rest]:
+                whole = ((operator.mod, by, 0), (operator.add, add, 0), (operator.floordiv, parts, 1))
+                yield Recipe(size, (*first, *((op, (HERE, n)) for op, n, nothing in whole if n != nothing)))
 
 
 def _bounded(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[Recipe]:
