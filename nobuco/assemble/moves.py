@@ -73,8 +73,10 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], stand_ins: dict[int, tuple[
     """Run the moves; `stand_ins` tells of each the size of its axis now, and while tracing."""
     for move in moves:
         if move.transposes:
-            x = _transposed(_reshape(x, move.split, stand_ins), move.perm)
-    return _reshape(x, moves[-1].shape, stand_ins) if moves else x
+            x = _reshape(x, move.split, stand_ins)
+            x = _transposed(x, move.perm)
+        x = _reshape(x, move.shape, stand_ins)
+    return x
 
 
 def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
