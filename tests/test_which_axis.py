@@ -319,3 +319,19 @@ def test_what_plain_numbers_lack_to_a_multiple_is_followed(program):
     assert report.conditions == ()
     for length in (1, 7, 16, 31, 65):
         assert_same(program, model, (2, length))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, y, n: F.pad(x, (0, n - y.shape[0])),
+        lambda x, y, n: x + (n - y.shape[0]),
+        lambda x, y, n: y.split([n, y.shape[0] - n])[0],
+    ],
+)
+def test_arithmetic_of_a_number_that_is_not_followed_with_a_size_that_is_no_dynamic_one(use):
+    """The number keeps the example's, so what is made of it is a constant, of a size."""
+    program = lambda x, y: (use(x, y, len(str(x.shape[1]))), x * 2)  # noqa: E731
+    with pytest.warns(NobucoWarning, match="right where"):
+        _, report = conversion(program, (2, 4), (2,), dynamic={1})
+    assert report.ok

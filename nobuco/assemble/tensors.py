@@ -78,7 +78,10 @@ class Tensors:
 
     def embedded(self, value: Value, order: ChannelOrder) -> np.ndarray:
         """A constant as an array of its own: what becomes of PyTorch's tensor later must not reach the model."""
-        return np.array(in_order(to_numpy(self.graph.samples[value.id]), order))
+        sample = self.graph.samples[value.id]
+        if value.kind is ValueKind.SIZE:  # made of a number that could not be followed
+            return np.array(sample, value.dtype)
+        return np.array(in_order(to_numpy(sample), order))
 
     def _live(self, value: Value, order: ChannelOrder) -> Any:
         """The Keras tensor of a value in this order, transposed once however many want it."""
