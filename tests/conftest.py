@@ -32,6 +32,12 @@ def pytest_collectstart(collector):
         sys.modules["torch"].manual_seed(0)
 
 
+def pytest_itemcollected(item):
+    """Two processes have to find the same tests, and an address is another one in each."""
+    if " at 0x" in item.nodeid:
+        raise pytest.UsageError(f"{item.nodeid}: give ids= to this parametrize, whose names hold addresses")
+
+
 @pytest.fixture
 def no_worker(monkeypatch):
     """A session that a test starts is no worker of xdist, though the test may run on one."""

@@ -127,7 +127,9 @@ def last(self, x):
 
 
 @pytest.mark.parametrize(
-    ("kept", "step"), [(True, flag), ("a", name), ([], numbers), (set(), members), (None, last)], ids=repr
+    ("kept", "step"),
+    [(True, flag), ("a", name), ([], numbers), (set(), members), (None, last)],
+    ids=["flag", "name", "numbers", "members", "last"],
 )
 def test_what_python_remembers_is_told(kept, step):
     module = Remembering(kept, step)
