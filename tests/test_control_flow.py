@@ -412,7 +412,7 @@ def test_exploring_leaves_attributes_and_random_numbers_alone(x):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NobucoWarning)
         converted(model, x, explore_branches=True)
-    assert set(seen) == {1}
+    assert seen[:2] == [1, 1]  # the other side began where the first one did; calls in a row come later, and count
     assert model.calls == 0
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -247,10 +247,11 @@ def shapes_of(keras_model):
     return [t.shape for layer in keras_model.layers for node in layer._inbound_nodes for t in node.output_tensors]
 
 
-# What a dynamic batch may cost: the ViT's attention asks for it at each of its reshapes.
+# What a dynamic batch may cost: the ViT's attention asks for it at each of its reshapes, one of which drops the axis of
+# a slice (in a static model it is the linear layer's own).
 @pytest.mark.parametrize(
     ("model", "allowed"),
-    [(Cnn(), 6), (Pyramid(), 6), (Vit(), 15), (WindowAttention(), 6)],
+    [(Cnn(), 6), (Pyramid(), 6), (Vit(), 16), (WindowAttention(), 6)],
     ids=["cnn", "pyramid", "vit", "windows"],
 )
 def test_with_a_dynamic_batch_all_else_is_static(model, allowed):

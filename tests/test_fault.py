@@ -66,7 +66,7 @@ class TestCompare:
         assert [output.number for output in found.outputs] == [0, 1]
         assert [output.difference.expected_shape for output in found.outputs] == [(2, 4), (2, 3, 6, 5)]
         assert found.inputs == (TENSORFLOW,)
-        assert str(found).startswith("✓ output 0: Matches: ")
+        assert str(found).startswith("✓ output 0: Matches")
 
     def test_weights_that_changed_since_are_seen(self, net, image, loaded):
         trained = copy.deepcopy(net)

@@ -192,6 +192,8 @@ def test_what_is_loaded_computes_the_same(name, tmp_path):
     for argument, given in variants(kind, about):
         if argument in ("data_format", "synchronized"):
             continue  # TensorFlow's CPU has no channels-first convolution, and Keras synchronises among devices
+        if argument == "dilation_rate" and "Transpose" in name:
+            continue  # TensorFlow has these on some processors alone, by oneDNN
         layer = kind(**given, name=f"with_{argument}")
         outputs.append(layer(inputs))
         randomise(layer)

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
 from nobuco import ChannelOrder
-from tests.parity import assert_converts
+from tests.parity import assert_converts, check_parity
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(1, 3, 6, 5)
@@ -342,7 +342,8 @@ class TestContexts:
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     return F.linear(x, torch.ones(3, 4)).float()
 
-        assert_converts(Net(), ROW)
+        # Within one rounding of bfloat16: processors sum in another order.
+        check_parity(Net(), ROW, rtol=torch.finfo(torch.bfloat16).eps)
 
     @pytest.mark.parametrize("reentrant", [True, False])
     @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")

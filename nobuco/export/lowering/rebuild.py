@@ -49,7 +49,8 @@ def lowered(function: Any, precision: str = "float32", trying: bool = True) -> A
     """The concrete function, and where TFLite lacks some of its operations, one of the same meaning without them.
 
     With `trying`, operations stay that TFLite's converter may find a form for, and may not.
-    One that computes in complex128, or is given float64, is left as it is: TFLite computes in no floats of 64 bits.
+    One that computes in complex128, or takes or gives float64, is left as it is: TFLite computes in no floats of 64
+    bits, and what it does in float32 in their place may not come out as more than that.
     """
     if _is_in_double(function):
         return function
@@ -60,8 +61,8 @@ def lowered(function: Any, precision: str = "float32", trying: bool = True) -> A
 
 def _is_in_double(function: Any) -> bool:
     made = {tensor.dtype for operation in _operations(function.graph) for tensor in operation.outputs}
-    given = {tensor.dtype for tensor in (*function.inputs, *function.variables)}
-    return tf.complex128 in made or tf.float64 in given
+    ends = {tensor.dtype for tensor in (*function.inputs, *function.variables, *function.outputs)}
+    return tf.complex128 in made or tf.float64 in ends
 
 
 def _may_have_a_form(operation: tf.Operation) -> bool:
