@@ -224,7 +224,8 @@ CASES: tuple[Case, ...] = (
         PYTORCH,
     ),
     Case("DetectionHead", DetectionHead, image(1, 3, 64, 64), None, quick=True),
-    Case("HardsigmoidNet", HardsigmoidNet, image(1, 3, 256, 256), 0, quick=True),
+    # Its steps through channels are a transposition and two slices: five times faster than two slices with steps.
+    Case("HardsigmoidNet", HardsigmoidNet, image(1, 3, 256, 256), 1, quick=True),
     Case("GruConv", GruConv, image(1, 12, 32), 1, True, PYTORCH),
     Case("PixelShuffleNet", PixelShuffleNet, image(1, 3, 64, 64), 0, quick=True),
     Case("SliceReLU", SliceReLU, image(1, 3, 64, 64), 0, quick=True),

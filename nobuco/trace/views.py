@@ -28,13 +28,16 @@ def rewriting(views: Sequence[View], changed: torch.Tensor, symbolic: bool) -> R
         symbolic: whether sizes may differ from run to run, so that a slice must stay what it says.
     """
     base = views[0].base.tensor
-    key = _key(views[0]) if len(views) == 1 and symbolic else None
+    by_value = any(_is_by_value(view) for view in views)
+    key = _key(views[0]) if len(views) == 1 and (symbolic or by_value) else None
     if key is not None:
         return lambda base, changed: _assigned(base, key(base.shape), changed)
     if base.dtype != changed.dtype:
         return _reinterpreted(views[-1], base.dtype)
     if base.is_conj() != changed.is_conj():
         return lambda base, changed: torch.conj_physical(changed)
+    if by_value:
+        return _scattered(lambda base: counted(views, base))
     with torch.no_grad():
         # At the sizes that it is probed with, a view such as `squeeze` may keep dimensions that it drops here.
         turns = len(views) == 1 and symbolic and changed.dim() == base.dim()
@@ -116,10 +119,26 @@ def _moved_back(places: torch.Tensor, shape: torch.Size, places_in: Callable[[to
     region = _as_slices(places, shape)
     if region is not None:
         return lambda base, changed: _assigned(base, region, _shaped(changed, base[region]))
+    return _scattered(places_in)
+
+
+def _scattered(places_in: Callable[[torch.Tensor], torch.Tensor]) -> Rewrite:
     return lambda base, changed: torch.reshape(
         torch.reshape(base, (-1,)).scatter(0, torch.reshape(places_in(base), (-1,)), torch.reshape(changed, (-1,))),
         base.shape,
     )
+
+
+def _is_by_value(view: View) -> bool:
+    """Whether a tensor says which part is taken: `x[n]`."""
+    is_part = name_of(view.function) == "__getitem__" or name_of(view.function) in _PARTS
+    return is_part and any(isinstance(leaf, torch.Tensor) for leaf in leaves((view.args[1:], dict(view.kwargs))))
+
+
+def _is_key(key: Any) -> bool:
+    """Whether what `x[key] = value` writes is what the view `x[key]` shows."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(is_basic(part) or (isinstance(part, torch.Tensor) and part.dtype != torch.bool) for part in parts)
 
 
 def _shaped(tensor: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
@@ -134,7 +153,7 @@ def _key(view: View) -> Callable[[torch.Size], Any] | None:
     """What gives, for a base of some shape, the key by which `x[key]` takes this view; None where no key does."""
     name, (_, *args), kwargs = name_of(view.function), view.args, view.kwargs
     if name == "__getitem__":
-        return (lambda shape: args[0]) if is_basic(args[0]) else None
+        return (lambda shape: args[0]) if _is_key(args[0]) else None
     part = _PARTS.get(name)
     if part is None or any(isinstance(leaf, torch.Tensor) for leaf in leaves((args, kwargs))):
         return None

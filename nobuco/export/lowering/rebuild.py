@@ -78,7 +78,7 @@ def _rebuilt(function: Any, rebuild: _Rebuild) -> Any:
 
     @tf.function(input_signature=specs, autograph=False)
     def serve(*tensors: Any) -> Any:
-        values = [split(half_precision.widened(tensor)) for tensor in (*tensors, *function.captured_inputs)]
+        values = [rebuild.taken(half_precision.widened(t)) for t in (*tensors, *function.captured_inputs)]
         dtypes = [tensor.dtype for tensor in function.graph.outputs]
         outputs = [half_precision.narrowed(joined(v), d) for v, d in zip(rebuild.run(function.graph, values), dtypes)]
         return tf.nest.pack_sequence_as(results, outputs, expand_composites=True)
@@ -116,6 +116,10 @@ class _Rebuild:
         if self.is_kept(operation):
             return None
         return next((rule for room in self.rooms if (rule := room.rule(operation)) is not None), None)
+
+    def taken(self, tensor: Any) -> Value:
+        """What stands for an input: rooms that know nothing of pairs see complex numbers as they are."""
+        return split(tensor) if complex_numbers in self.rooms else tensor
 
     def run(self, graph: Any, inputs: Sequence[Value]) -> list[Value]:
         """The outputs of a function's body for these inputs, captured ones last."""
