@@ -50,6 +50,15 @@ def test_one_shape_that_two_reach_from_different_ones() -> None:
     np.testing.assert_array_equal(run_tflite(data, [X])[0], program(X).numpy())
 
 
+def test_a_model_that_gives_the_shape_itself() -> None:
+    def program(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([x[:, :1].expand(1, 4, 6, 8), x], 1), torch.tensor([1, 4, 6, 8], dtype=torch.int32)
+
+    got = run_tflite(to_tflite(convert(program)), [X])
+    for ours, theirs in zip(got, program(X), strict=True):
+        np.testing.assert_array_equal(ours, theirs.numpy())
+
+
 def test_a_size_that_only_the_running_model_knows() -> None:
     def program(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :1].expand_as(x), x], 1)

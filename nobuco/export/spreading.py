@@ -32,7 +32,7 @@ def with_tiles(data: bytes) -> bytes:
     calls = [(graph, op) for graph, op in all_calls if op.OpcodeIndex() in spreading]
     others = [(graph, op) for graph, op in all_calls if op.OpcodeIndex() not in spreading]
     times = _times(model, calls)
-    if times is None or not times.keys().isdisjoint(_buffers_read(others)):
+    if times is None or not times.keys().isdisjoint(_buffers_read(others) | _buffers_given(model)):
         return data
     for buffer, repeats in times.items():
         model.Buffers(buffer).DataAsNumpy()[:] = np.frombuffer(repeats, np.uint8)
@@ -56,6 +56,11 @@ def _operations(graph: Any) -> list[Any]:
 def _buffers_read(calls: list[tuple[Any, Any]]) -> set[int]:
     inputs = ((graph, op.Inputs(i)) for graph, op in calls for i in range(op.InputsLength()))
     return {graph.Tensors(index).Buffer() for graph, index in inputs if index >= 0}
+
+
+def _buffers_given(model: Any) -> set[int]:
+    """The buffers of what graphs give: a model may give the very shape that something is spread to."""
+    return {graph.Tensors(graph.Outputs(i)).Buffer() for graph in _graphs(model) for i in range(graph.OutputsLength())}
 
 
 def _times(model: Any, calls: list[tuple[Any, Any]]) -> Mapping[int, bytes] | None:
