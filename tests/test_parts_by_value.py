@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import nobuco
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 
 def _added(y: torch.Tensor, x: torch.Tensor, n: torch.Tensor) -> None:
@@ -38,8 +39,16 @@ def _from_behind(y: torch.Tensor, x: torch.Tensor, n: torch.Tensor) -> None:
     torch.relu_(y[-n])
 
 
+def _narrowed(y: torch.Tensor, x: torch.Tensor, n: torch.Tensor) -> None:
+    torch.narrow(y, 0, n, 2).add_(1)
+
+
+def _turned(y: torch.Tensor, x: torch.Tensor, n: torch.Tensor) -> None:
+    y.t()[n.int()].add_(2)
+
+
 @pytest.mark.parametrize(
-    "write", [_added, _through_a_name, _a_column, _a_part_of_it, _one_after_the_other, _from_behind]
+    "write", [_narrowed, _turned, _added, _through_a_name, _a_column, _a_part_of_it, _one_after_the_other, _from_behind]
 )
 def test_another_value_names_another_part(write: Callable[..., None]) -> None:
     def program(x: Any, n: Any) -> Any:
@@ -48,7 +57,9 @@ def test_another_value_names_another_part(write: Callable[..., None]) -> None:
         return y
 
     model = nobuco.pytorch_to_keras(program, [torch.ones(4, 3), torch.tensor(1)], verbose=False)
-    x = torch.randn(4, 3)
+    file, x = to_tflite(model), torch.randn(4, 3)
     for value in (0, 1, 2):
         n = torch.tensor(value)
-        np.testing.assert_array_equal(model([x.numpy(), n.numpy()]), program(x, n))
+        feeds = [x.numpy(), n.numpy()]
+        for got in (model(feeds), run_tflite(file, feeds)[0]):
+            np.testing.assert_array_equal(got, program(x, n))
