@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,9 @@ def apart(function: Callable[P, bytes], fork: bool = _CAN_FORK) -> Callable[P, b
     def call(*args: P.args, **kwargs: P.kwargs) -> bytes:
         with tempfile.TemporaryDirectory(prefix="nobuco-") as name:
             folder = Path(name)
-            run = _forked if fork else _started
+            # Beside other threads a copy may hold a lock that none of its own will let go.
+            is_main = threading.current_thread() is threading.main_thread()
+            run = _forked if fork and is_main else _started
             status = run(folder, function, args, kwargs)
             if not (folder / "ok").exists() and not (folder / "error").exists():
                 raise EndedError(f"{_cause(status)}{_last_words(folder)}")
