@@ -89,6 +89,7 @@ class Converter:
     after_flattening: converts a call together with the flattening of its only tensor before it. Its `make` is told,
         as `order`, how the tensor lies that is flattened.
     folding: how moves of channels around it become part of its weights.
+    in_double: gets floats that sizes gave with all their digits, as what it makes of them may be a size.
     """
 
     operations: tuple[Named, ...]
@@ -102,6 +103,7 @@ class Converter:
     samples: Samples | None = None
     after_flattening: Converter | None = None
     folding: Folding | None = None
+    in_double: bool = False
 
     @property
     def callables(self) -> list[Operation]:
@@ -295,11 +297,14 @@ def converter(
     *operations: Named,
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
     autocast: bool = True,
+    in_double: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a built-in converter; `nobuco.converter`, for everyone else, tells what the arguments mean."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(Converter(operations, function, function, channel_ordering_strategy, autocast))
+        registry.add(
+            Converter(operations, function, function, channel_ordering_strategy, autocast, in_double=in_double)
+        )
         return function
 
     return register
@@ -309,6 +314,7 @@ def expression(
     *operations: Named,
     strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS,
     autocast: bool = True,
+    in_double: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function that *is* the TensorFlow equivalent: same signature, TensorFlow tensors in and out.
 
@@ -316,7 +322,8 @@ def expression(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(Converter(operations, function, lambda *args, **kwargs: function, strategy, autocast))
+        make = lambda *args, **kwargs: function  # noqa: E731
+        registry.add(Converter(operations, function, make, strategy, autocast, in_double=in_double))
         return function
 
     return register

@@ -36,6 +36,9 @@ def bound(
     """
     node = unit.node
     orders = signature.inputs
+    in_double = unit.converter.in_double or all(value.kind is ValueKind.SIZE for value in unit.outputs)
+    of_tensors = {value.dtype for value in (*unit.inputs, *unit.outputs) if value.kind is not ValueKind.SIZE}
+    precision = tf.float64 if "float64" in of_tensors else tf.float32
 
     def call(*tensors: Any) -> list[Any]:
         live = iter(tensors)
@@ -44,8 +47,9 @@ def bound(
             tensor = tf.constant(constants[position]) if position in constants else next(live)
             order = orders[position] if position < len(orders) else ChannelOrder.PYTORCH
             tensor = set_natural(tensor) if unit.inputs[position].id in natural else tensor
+            tensor = tensor if in_double else _as_number(tensor, unit.inputs[position], precision)
             inputs.append(set_channel_order(tensor, order))
-        if unit.converter.autocast:
+        if unit.converter.autocast and not in_double:
             inputs = _autocast(inputs)
         queue = iter(inputs)
         args, kwargs = map_leaves(
@@ -55,6 +59,11 @@ def bound(
         return _as_pytorch(results, unit)
 
     return call
+
+
+def _as_number(tensor: Any, value: Value, precision: tf.DType) -> Any:
+    """A number that sizes gave, a float in the precision in which a call computes with Python's floats."""
+    return tf.cast(tensor, precision) if value.kind is ValueKind.SIZE and tensor.dtype.is_floating else tensor
 
 
 def _own_word(error: BaseException | None) -> NobucoError | None:

@@ -30,7 +30,8 @@ def _dtype(dtype: torch.dtype | None) -> tf.DType:
 def _dtype_of(value: Any) -> tf.DType:
     """The dtype of a tensor that PyTorch makes of Python data or a traced size."""
     if tf.is_tensor(value):
-        return tf.int64 if value.dtype == tf.int32 and not rank(value) else value.dtype
+        of_numbers = {tf.int32: tf.int64, tf.float64: _dtype(None)}
+        return value.dtype if rank(value) else of_numbers.get(value.dtype, value.dtype)
     if isinstance(value, (list, tuple)):
         kinds = [_dtype_of(v) for v in value]
         return max(kinds, key=[tf.bool, tf.int64, _dtype(None)].index) if kinds else _dtype(None)
@@ -146,7 +147,7 @@ def new_tensor(self: tf.Tensor, data: Any, *, dtype: torch.dtype | None = None, 
     return tensor(data, dtype=dtype or torch_dtype(self.dtype))
 
 
-@expression(torch.arange, strategy=PYTORCH_ORDER)
+@expression(torch.arange, strategy=PYTORCH_ORDER, in_double=True)
 def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: torch.dtype | None = None, **_: Any) -> tf.Tensor:
     """arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, ...) -> Tensor"""
     if end is None:
@@ -155,9 +156,10 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: torch.dtype
     wanted = tf_dtype(dtype) if dtype else natural
     if natural.is_integer:  # counted in int32, the type of sizes, which TFLite is quicker with
         return cast(tf.range(*(tf.cast(v, tf.int32) for v in (start, end, step))), wanted)
-    start, end, step = (tf.cast(v, tf.float32) for v in (start, end, step))
+    start, end, step = (cast(v, tf.float64) for v in (start, end, step))
     count = tf.cast(tf.math.ceil((end - start) / step), tf.int32)
-    return cast(start + tf.cast(tf.range(count), tf.float32) * step, wanted)
+    precise = tf.float64 if wanted == tf.float64 else tf.float32
+    return cast(tf.cast(start, precise) + tf.cast(tf.range(count), precise) * tf.cast(step, precise), wanted)
 
 
 @expression(torch.linspace, strategy=PYTORCH_ORDER)

@@ -62,7 +62,7 @@ class Resize:
         return places * scale if self.align_corners else (places + 0.5) * scale - 0.5
 
 
-@converter(F.interpolate)
+@converter(F.interpolate, in_double=True)
 def interpolate(
     input: torch.Tensor,
     size: Any = None,
@@ -114,7 +114,7 @@ def _times(old: Any, factor: float) -> Any:
         return floor(old * factor)
     if float(factor).is_integer():
         return old * int(factor)
-    return tf.cast(tf.floor(tf.cast(old, tf.float32) * factor), tf.int32)
+    return tf.cast(tf.floor(cast(old, tf.float64) * cast(factor, tf.float64)), tf.int32)
 
 
 def nearest(x: tf.Tensor, resizes: Sequence[Resize], exact: bool) -> tf.Tensor:

@@ -1,4 +1,7 @@
-"""Sizes of dynamic axes and arithmetic on them: scalar int32 (or float32) tensors."""
+"""Sizes of dynamic axes and arithmetic on them: scalar int32 tensors, or float64, as Python's floats are.
+
+In float32 `int(n * .29)` would be 29 where n is 100, and Python says 28. (In a TFLite file it is float32 all the same.)
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.support import size
+from nobuco.converters.arithmetic import floored_quotient
+from nobuco.converters.support import cast, size
 from nobuco.registry import expression
 from nobuco.trace.sizes import size_of
 
@@ -20,7 +24,7 @@ def dynamic_size(x: tf.Tensor, dim: int) -> tf.Tensor:
 
 
 def _as_float(x: Any) -> tf.Tensor:
-    return tf.cast(x, tf.float32)
+    return cast(x, tf.float64)
 
 
 @expression(operator.add)
@@ -44,7 +48,7 @@ def mul(a: Any, b: Any) -> tf.Tensor:
 @expression(operator.floordiv)
 def floordiv(a: Any, b: Any) -> tf.Tensor:
     """floordiv(Scalar a, Scalar b) -> Scalar"""
-    return operator.floordiv(*_common(a, b))
+    return floored_quotient(*_common(a, b))
 
 
 @expression(operator.mod)
@@ -140,13 +144,13 @@ def logarithm(a: tf.Tensor) -> tf.Tensor:
 @expression(math.log2)
 def binary_logarithm(a: tf.Tensor) -> tf.Tensor:
     """log2(Scalar a) -> float"""
-    return tf.math.log(_as_float(a)) / math.log(2)
+    return _logarithm(_as_float(a), 2)
 
 
 @expression(math.log10)
 def decimal_logarithm(a: tf.Tensor) -> tf.Tensor:
     """log10(Scalar a) -> float"""
-    return tf.math.log(_as_float(a)) / math.log(10)
+    return _logarithm(_as_float(a), 10)
 
 
 @expression(max)
@@ -197,8 +201,14 @@ def greater_or_equal(a: Any, b: Any) -> tf.Tensor:
     return tf.cast(tf.greater_equal(*_common(a, b)), tf.int32)
 
 
+def _logarithm(a: tf.Tensor, base: int) -> tf.Tensor:
+    """A logarithm that is whole where `a` is a power of the base: `ceil(log2(n))` rounds nothing up by chance."""
+    whole = tf.round(tf.math.log(a) / math.log(base))
+    return whole + tf.math.log(a / tf.pow(tf.constant(base, a.dtype), whole)) / math.log(base)
+
+
 def _common(a: Any, b: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Both as int32, or as float32 where either is a float."""
+    """Both as int32, or as float64 where either is a float."""
     floating = any(isinstance(x, float) or (tf.is_tensor(x) and x.dtype.is_floating) for x in (a, b))
-    dtype = tf.float32 if floating else tf.int32
-    return tf.cast(a, dtype), tf.cast(b, dtype)
+    dtype = tf.float64 if floating else tf.int32
+    return cast(a, dtype), cast(b, dtype)

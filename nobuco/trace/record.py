@@ -146,7 +146,7 @@ class Record:
 
     def new_size(self, number: int | float) -> Value:
         """The value of a traced number."""
-        dtype = "float32" if isinstance(number, float) else "int32"
+        dtype = "float64" if isinstance(number, float) else "int32"
         return self._noted_as(Value(self.next_id(), ValueKind.SIZE, (), dtype), live=True)
 
     def is_live(self, tree: Any) -> bool:

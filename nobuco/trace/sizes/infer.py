@@ -225,7 +225,7 @@ class _Finder:
 
     def _made(self, op: Callable[..., Any], args: tuple[Any, ...], numbers: Sequence[Any]) -> Node:
         self._next_id += 1
-        value = Value(self._next_id, ValueKind.SIZE, (), "float32" if isinstance(numbers[0], float) else "int32")
+        value = Value(self._next_id, ValueKind.SIZE, (), "float64" if isinstance(numbers[0], float) else "int32")
         self.numbers[value.id] = numbers[0]
         for run, number in zip(self.runs, numbers[1:]):
             run[value.id] = number

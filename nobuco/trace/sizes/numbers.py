@@ -91,6 +91,13 @@ def _arithmetic(op: Callable[..., Any], swapped: bool) -> Callable[..., Any]:
     return method
 
 
+def _powered(self: Any, exponent: Any, modulus: Any = None) -> Any:
+    return self**exponent % modulus if modulus is not None else _PLAIN_POWER(self, exponent)
+
+
+_PLAIN_POWER = _arithmetic(operator.pow, swapped=False)
+
+
 def _divided(self: Any, other: Any) -> Any:
     return self // other, self % other
 
@@ -208,7 +215,7 @@ for _name, _op in _WHOLE.items():
     setattr(TracedInt, f"__r{_name}__", _arithmetic(_op, swapped=True))
 _ALONE: dict[str, Callable[..., Any]] = {
     "__and__": _masked, "__rand__": _masked, "__invert__": _inverted, "__lshift__": _shifted_left,
-    "__rshift__": _shifted_right, "__rlshift__": _shifting_left, "__rrshift__": _shifting_right,
+    "__rshift__": _shifted_right, "__pow__": _powered, "__rlshift__": _shifting_left, "__rrshift__": _shifting_right,
     "bit_length": _arithmetic(int.bit_length, swapped=False), "__int__": _made_plain,
 }  # fmt: skip
 for _name, _method in _ALONE.items():
