@@ -382,3 +382,15 @@ def test_pytorch_is_not_run_on_empty_or_unequal_parts(name):
         outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
     )  # fmt: skip
     np.testing.assert_allclose(model([t.numpy() for t in args]), program(*args), atol=1e-4)
+
+
+def test_a_power_of_a_product_is_of_all_of_it():
+    def program(x):
+        side = int((x.shape[0] * x.shape[1]) ** 0.5)
+        return x.flatten()[: side * side].view(side, side)
+
+    x = torch.randn(8, 8)
+    with pytest.warns(NobucoWarning, match=r"trunc\(\(x.shape\[0\] \* x.shape\[1\]\) \*\* 0.5\) == 8"):
+        model = nobuco.pytorch_to_keras(program, [x], input_shapes={x: (None, None)}, verbose=False)
+    with pytest.raises(InputError, match="right where"):  # 4 * 5 ** .5 is 8.9
+        model(torch.randn(4, 5).numpy())

@@ -20,6 +20,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
 from nobuco.builtin import registered_converters
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.registry import registry
 from nobuco.report import render_text
 
@@ -241,6 +242,18 @@ class _Module(nn.Module):
         return self.function(x)
 
 
+FOLLOWED = {
+    "shift": lambda x: torch.fft.fftshift(x, 0),
+    "shift back": lambda x: torch.fft.ifftshift(x),
+    "log space": lambda x: torch.logspace(0, 1, x.shape[0])[:, None] * x,
+    "correlations": lambda x: torch.corrcoef(x.mT),
+    "blocks": lambda x: torch.block_diag(x, x),
+    "pairs": lambda x: torch.combinations(torch.arange(x.shape[0])) + x.sum(),
+    "quantile": lambda x: x.quantile(0.3, 0),
+    "triangle": lambda x: (x @ x.mT)[tuple(torch.triu_indices(x.shape[0], x.shape[0], 1))],
+}
+
+
 class TestSizes:
     def test_calls_without_sizes_work_at_any(self):
         keras_model, report = convert(lambda x: both(x)[0], ROW, input_shapes={ROW: (None, 4)})
@@ -248,18 +261,45 @@ class TestSizes:
         assert_matches(keras_model, lambda x: both(x)[0], torch.rand(7, 4))
 
     def test_calls_with_the_examples_sizes_are_warned_about(self):
-        @torch.library.custom_op("nobuco_tests::halved", mutates_args=())
-        def halved(x: torch.Tensor) -> torch.Tensor:
-            return x.clone().view(x.shape[0] // 2, -1)
+        @torch.library.custom_op("nobuco_tests::shortened", mutates_args=())
+        def shortened(x: torch.Tensor) -> torch.Tensor:
+            return x[: x.shape[0] ** 3 % 7 + 1].clone()
 
         x = torch.rand(4, 3)
         line = self.test_calls_with_the_examples_sizes_are_warned_about.__func__.__code__.co_firstlineno
         with pytest.warns(
             nobuco.NobucoWarning, match=rf"test_opening.py\", line {line + 10}: .*sizes of the example"
         ) as seen:
-            convert(lambda x: halved(x[:, :2]) * x.shape[0],
+            convert(lambda x: shortened(x[:, :2]) * x.shape[0],
                     x, input_shapes={x: (None, 3)})  # fmt: skip
         assert seen
+
+    @pytest.mark.parametrize("name", FOLLOWED)
+    def test_sizes_in_the_calls_are_followed(self, name):
+        program, x = FOLLOWED[name], torch.randn(5, 4)
+        keras_model, report = convert(program, x, input_shapes={x: (None, 4)})
+        assert report.ok and not report.warnings
+        file = to_tflite(keras_model)
+        for length in (2, 4, 9, 32):
+            x = torch.randn(length, 4)
+            for got in (keras_model(x.numpy()), run_tflite(file, [x.numpy()])[0]):
+                np.testing.assert_allclose(got, program(x), atol=1e-5)
+
+    def test_right_by_chance_at_one_size_is_told(self):
+        """Where 2 rows are rolled by 1 and by 3 the same comes out."""
+
+        @torch.library.custom_op("nobuco_tests::rolled", mutates_args=())
+        def rolled(x: torch.Tensor) -> torch.Tensor:
+            return x.roll(x.shape[0] ** 3 % 7, 0)
+
+        x = torch.rand(5, 3)
+        with pytest.warns(nobuco.NobucoWarning, match=r"right where x.shape\[0\] == 5"):
+            convert(lambda x: rolled(x), x, input_shapes={x: (None, 3)})
+
+    def test_where_other_calls_are_made_is_told(self):
+        x = torch.rand(5, 3)
+        with pytest.warns(nobuco.NobucoWarning, match=r"others at other sizes; .*right where x.shape\[0\] > 1"):
+            convert(lambda x: x * torch.hann_window(x.shape[0])[:, None], x, input_shapes={x: (None, 3)})
 
 
 class TestReport:

@@ -205,6 +205,24 @@ def triu(input: tf.Tensor, diagonal: int = 0) -> tf.Tensor:
     return _triangle(input, diagonal, lower=False)
 
 
+def _places(row: Any, col: Any, offset: Any, lower: bool, dtype: torch.dtype) -> tf.Tensor:
+    """(2, n): the rows and the columns of the elements of a triangle."""
+    along = tf.range(col)[None, :] - tf.range(row)[:, None]
+    return cast(tf.transpose(tf.where(along <= offset if lower else along >= offset)), tf_dtype(dtype))
+
+
+@expression(torch.tril_indices, strategy=PYTORCH_ORDER)
+def tril_indices(row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype = torch.int64, **_: Any) -> tf.Tensor:
+    """tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
+    return _places(row, col, offset, True, dtype)
+
+
+@expression(torch.triu_indices, strategy=PYTORCH_ORDER)
+def triu_indices(row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype = torch.int64, **_: Any) -> tf.Tensor:
+    """triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
+    return _places(row, col, offset, False, dtype)
+
+
 @expression(torch.meshgrid, aten.meshgrid.default, aten.meshgrid.indexing, strategy=PYTORCH_ORDER)
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[tf.Tensor, ...]:
     """meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]"""
@@ -226,5 +244,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[tf.Tensor, ...
 def one_hot(tensor: torch.Tensor, num_classes: int = -1) -> Any:
     """one_hot(Tensor self, int num_classes=-1) -> Tensor"""
     # Without a number of classes PyTorch counts those in the data: as many as were seen while tracing.
-    depth = int(tensor.max()) + 1 if num_classes == -1 else num_classes
-    return lambda tensor, num_classes=-1: tf.one_hot(tensor, depth, dtype=tf.int64)
+    counted = int(tensor.max()) + 1 if num_classes == -1 else num_classes
+
+    def func(tensor: Any, num_classes: Any = -1) -> tf.Tensor:
+        return tf.one_hot(tensor, num_classes if tf.is_tensor(num_classes) else counted, dtype=tf.int64)
+
+    return func

@@ -6,7 +6,6 @@ each ATen call becomes a node with real samples, so that it is validated like an
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, zip_longest
@@ -15,18 +14,24 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nobuco.ir import Condition, Graph, Node, Site, Trial, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Condition, Graph, Node, Trial, Value, ValueKind, leaves, values
 from nobuco.registry import operation_name
 from nobuco.trace.again import as_function
 from nobuco.trace.aten import aten_calls
-from nobuco.trace.calls import placeless
 from nobuco.trace.control import calls_are_seen
 from nobuco.trace.fused import LSTM_LAYER, lstm_layer
 from nobuco.trace.randomness import keeping_random
 from nobuco.trace.regions import mapped
+from nobuco.trace.sizes.guesses import patterns, said
+from nobuco.trace.sizes.infer import Inferred, inferred, seen_by
+from nobuco.trace.unrolled import Unrolled, give_the_same, same_calls, same_numbers
 
 Find = Callable[[Any], Any]
 _PRIMITIVE = {"prims", "rngprims"}
+# In so many other runs calls were the same, before what the lengths have in common there is believed.
+_FEWEST_ALIKE = 3
+# One trial may be right by chance, as `roll` by 3 and by 1 are the same where a size is 2.
+_FEWEST_TELLING = 2
 
 
 def opened(
@@ -37,7 +42,7 @@ def opened(
     `find` tells whether an operation has a converter: what has none is decomposed further. Also given is, by id, why
     PyTorch could not open the others. Conditions call the inputs by their `names`.
     """
-    opening = _Opening(graph, _decompositions(find), names)
+    opening = _Opening(graph, find, _decompositions(find), names)
     nodes = opening.visit(graph.nodes, frozenset(gaps))
     sizes = dict.fromkeys(opening.conditions)
     changed = replace(
@@ -48,6 +53,7 @@ def opened(
         conditions=(*graph.conditions, *sizes),
         evidence={**graph.evidence, **{condition.message: opening.trials_apart(condition) for condition in sizes}},
         runs=tuple({**run, **more} for run, more in zip(graph.runs, opening.runs)),
+        dynamic=graph.dynamic | opening.dynamic,
     )
     return changed, opening.refused
 
@@ -74,6 +80,7 @@ class _Opening:
     """Opens the nodes of one graph; `made` are the samples of the new values, `runs` what these were in other runs."""
 
     graph: Graph
+    find: Find
     table: Mapping[Any, Callable[..., Any]]
     names: Sequence[str]
     warnings: list[str] = field(default_factory=list)
@@ -84,6 +91,7 @@ class _Opening:
         self.made: dict[int, Any] = {}
         self.runs: list[dict[int, Any]] = [{} for _ in self.graph.runs]
         self.apart: dict[str, set[int]] = {}
+        self.dynamic: set[int] = set()
         used = [node.id for node in self.graph.walk()]
         self._used = {v.id for node in self.graph.walk() for v in node.inputs} | {v.id for v in self._kept()}
         self._ids = count(max([*used, *self.graph.samples], default=0) + 1)
@@ -106,7 +114,7 @@ class _Opening:
         """The ATen calls of a node; None where PyTorch cannot tell them, or has it as one of them."""
         inputs = tuple({v.id: v for v in node.inputs if v.kind is not ValueKind.SIZE}.values())
         samples = self.graph.samples
-        unrolled = _Unrolled(node.site, inputs, _of_inputs(node, samples), self._ids)
+        unrolled = Unrolled(node.site, inputs, _of_inputs(node, samples), self._ids)
         try:
             outputs = unrolled.run(self._program(node, inputs, samples))
         except Exception as error:  # whatever a call raises that is run in another way than it was written for
@@ -124,8 +132,8 @@ class _Opening:
                 "the converted model keeps what it was while tracing"
             )
         self.made.update((id, sample) for id, sample in unrolled.samples.items() if id not in samples)
-        self._follow_sizes(node, inputs, unrolled)
-        return _giving(unrolled.nodes, outputs, node, self._ids)
+        nodes = self._with_sizes(node, unrolled, outputs) if self.runs else unrolled.nodes
+        return _giving(nodes, outputs, node, self._ids)
 
     def _stands_for(self, output: Value | None, result: Value | None) -> bool:
         """Whether an output of the ATen calls can be a result of the call: like it, or not asked for."""
@@ -140,29 +148,53 @@ class _Opening:
         with torch.no_grad(), calls_are_seen(), keeping_random(own):
             return aten_calls(_functional(_unchecked(call)), given, self.table)
 
-    def _runs(self, unrolled: _Unrolled, node: Node) -> bool:
-        """Whether a node can be run with the samples of another run."""
-        try:
-            unrolled.run(self._program(node, unrolled.inputs, unrolled.samples))
-        except Exception:
-            return False
-        return True
+    def _with_sizes(self, node: Node, unrolled: Unrolled, outputs: Sequence[Value]) -> Sequence[Node]:
+        """The ATen calls of a node with sizes in place of the numbers that were others in the graph's other runs.
 
-    def _follow_sizes(self, node: Node, inputs: Sequence[Value], unrolled: _Unrolled) -> None:
-        """Learn the shapes of the new values in the graph's other runs, and warn if the calls depend on sizes."""
-        apart: set[int] = set()
-        for number, (run, more) in enumerate(zip(self.graph.runs, self.runs)):
-            known = {**run, **more}
-            samples = {v.id: _like(self.graph.samples[v.id], known.get(v.id)) for v in node.inputs}
-            again = _Unrolled(node.site, inputs, samples, count())
-            if not self._runs(again, node) or not _same_calls(unrolled.nodes, again.nodes):
-                apart.add(number)
-            elif not apart:
-                for mine, theirs in zip(unrolled.nodes, again.nodes):
-                    more.update((a.id, b.shape) for a, b in zip(mine.results, theirs.results))
+        That is told where the calls would give something else there, or a number cannot be followed.
+        """
+        runs = [self._again(node, unrolled, number) for number in range(len(self.runs))]
+        same = {n: again for n, (again, _) in enumerate(runs) if same_calls(unrolled.nodes, again.nodes)}
+        learnt = self._learnt(unrolled, list(same.values()), [v for v in node.inputs if v.kind is ValueKind.SIZE])
+        shapes = dict(zip(same, learnt.graph.runs))
+        agrees = {n: all(item.agree[i] for item in learnt.lost) for i, n in enumerate(same)}
+        nodes: Sequence[Node] = learnt.graph.nodes
+        if any(self.find(call.op) is None and _sizes_of(call.inputs) for call in nodes):
+            nodes, agrees = unrolled.nodes, {n: same_numbers(unrolled.nodes, run.nodes) for n, run in same.items()}
+        followed = [
+            n for n, (again, gave) in enumerate(runs) if agrees.get(n) or give_the_same(nodes, outputs, again, gave)
+        ]
+        for number in followed:
+            self.runs[number].update(shapes.get(number, {}))
+        new = {v.id: learnt.graph.samples[v.id] for call in nodes for v in _sizes_of(call.results)}
+        self.made.update(new)
+        self.dynamic.update(new)
+        apart = {*range(len(runs))}.difference(followed)
         if apart:
-            self.conditions.append(self._at_these_sizes(node))
+            self.conditions.append(self._where_alike(node, followed, apart, all(n in same for n in apart)))
             self.apart.setdefault(self.conditions[-1].message, set()).update(apart)
+        return nodes
+
+    def _again(self, node: Node, unrolled: Unrolled, number: int) -> tuple[Unrolled, Sequence[Value]]:
+        """The ATen calls of a node in another run, and what they give; nothing where it cannot be run."""
+        known = {**self.graph.runs[number], **self.runs[number]}
+        samples = {v.id: _like(self.graph.samples[v.id], known.get(v.id)) for v in node.inputs}
+        again = Unrolled(node.site, unrolled.inputs, samples, count(next(self._ids)))
+        try:
+            return again, again.run(self._program(node, unrolled.inputs, samples))
+        except Exception:  # whatever a call raises of samples that are made up
+            return again, ()
+
+    def _learnt(self, unrolled: Unrolled, same: Sequence[Unrolled], sizes: Sequence[Value]) -> Inferred:
+        """The calls with sizes, of the other runs in which they were the same."""
+        mine, others = unrolled.graph, [run.graph for run in same]
+        seen = tuple(
+            {**seen_by(mine, other), **{v.id: run.samples[v.id] for v in sizes}} for other, run in zip(others, same)
+        )
+        first_id = next(self._ids)
+        learnt = inferred(replace(mine, runs=seen), others, met=sizes, first_id=first_id)
+        self._ids = count(max(learnt.graph.samples, default=first_id) + 1)
+        return learnt
 
     def trials_apart(self, condition: Condition) -> tuple[Trial, ...]:
         """The trials in which other calls would be made: only these can tell that a condition is not needed."""
@@ -171,22 +203,38 @@ class _Opening:
             for number in self.apart[condition.message]
         ]
         given = [(trial, [tuple(tensor.shape) for tensor in trial.inputs[0]]) for trial in self.graph.trials]
-        return tuple(trial for trial, sizes in given if sizes in shapes and not self._has_single(sizes))
+        telling = tuple(trial for trial, sizes in given if sizes in shapes and not self._has_single(sizes))
+        return telling if len(telling) >= _FEWEST_TELLING else ()
 
     def _has_single(self, shapes: Sequence[Sequence[int]]) -> bool:
         """Whether an axis of an input is of one element, but not in the example: much is right there by chance."""
         mine = [value.shape for value in self.graph.inputs]
         return any(m == 1 < n for here, there in zip(mine, shapes) for n, m in zip(here, there))
 
-    def _at_these_sizes(self, node: Node) -> Condition:
-        """The condition that what a call was given is as large as in the example, told by the inputs of the model."""
-        region = " and ".join(self._axes_behind(node))
+    def _where_alike(self, node: Node, alike: Collection[int], apart: Collection[int], is_lost: bool) -> Condition:
+        """The condition that what a call was given is such that it makes these ATen calls, told by the model's inputs.
+
+        That is what the lengths have in common in the runs that did; else that they are as in the example.
+        """
+        common = next(self._in_common(alike, apart), None)
+        region = " and ".join(self._axes_behind(node)) if common is None else common
         message = (
-            f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened into have "
-            "the sizes of the example inputs in them; the converted model is right where "
-            f"{region or 'sizes are as in the example'}"
+            f"{node.site}: {operation_name(node.op)} has no converter, and the ATen calls that it is opened into "
+            f"{'have the sizes of the example inputs in them' if is_lost else 'are others at other sizes'}; the "
+            f"converted model is right where {region or 'sizes are as in the example'}"
         )
-        return Condition(region or "sizes are as in the example", message, is_exact=bool(region))
+        is_exact = bool(region) and common is None
+        return Condition(region or "sizes are as in the example", message, is_exact=is_exact)
+
+    def _in_common(self, alike: Collection[int], apart: Collection[int]) -> Iterator[str]:
+        """What the lengths of one axis have in common in these runs and the example, and in no run apart."""
+        for name, value in zip(self.names, self.graph.inputs):
+            for dim, length in enumerate(value.shape):
+                of_runs = [run.get(value.id, value.shape)[dim] for run in self.graph.runs]
+                right, wrong = [length, *(of_runs[i] for i in alike)], [of_runs[i] for i in apart]
+                for text, holds in patterns(right, wrong) if len(alike) >= _FEWEST_ALIKE else ():
+                    if all(map(holds, right)) and not any(map(holds, wrong)):
+                        yield said(text, f"{name}.shape[{dim}]")
 
     def _axes_behind(self, node: Node) -> Iterator[str]:
         """The axes of inputs as they are in the example, but for those that were others where the call was the same."""
@@ -235,61 +283,6 @@ class _Unchecked(TorchDispatchMode):
         return None if func is torch.ops.aten._linalg_check_errors.default else func(*args, **(kwargs or {}))
 
 
-# A sample need not lie in memory as the tensor did that a view was traced on.
-_STRIDES_ASIDE = {
-    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
-    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
-}
-
-
-@dataclass
-class _Unrolled:
-    """An fx graph run call by call, each recorded as a node."""
-
-    site: Site
-    inputs: Sequence[Value]
-    samples: dict[int, Any]
-    ids: Iterable[int]
-    nodes: list[Node] = field(default_factory=list)
-    bakes: bool = False
-
-    def run(self, program: torch.fx.GraphModule) -> list[Value]:
-        """Run the graph; gives the values of its outputs."""
-        self.bakes = any(node.target == torch.ops.aten._local_scalar_dense.default for node in program.graph.nodes)
-        program.graph.eliminate_dead_code()
-        made: dict[torch.fx.Node, Any] = {}
-        inputs = iter(self.inputs)
-        for node in program.graph.nodes:
-            if node.op == "output":
-                return list(values(torch.fx.map_arg(node.args[0], made.__getitem__)))
-            if node.op == "placeholder":
-                made[node] = next(inputs)
-            elif node.op == "get_attr":
-                made[node] = self._value(getattr(program, node.target).detach(), ValueKind.CONSTANT)
-            else:
-                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), made.__getitem__)
-                made[node] = self._called(node.target, tuple(args), kwargs)
-        return []
-
-    def _called(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if op is operator.getitem:
-            return args[0][args[1]]
-        kwargs = placeless(op, kwargs)
-        args = map_leaves(lambda leaf: leaf, args)  # fx has lists and dicts of its own
-        given = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
-        with torch.no_grad():
-            result = _STRIDES_ASIDE.get(op, op)(*given[0], **given[1])
-        outputs = map_leaves(lambda leaf: self._value(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
-        self.nodes.append(Node(next(iter(self.ids)), op, args, kwargs, outputs, self.site))
-        return outputs
-
-    def _value(self, tensor: torch.Tensor, kind: ValueKind = ValueKind.RESULT) -> Value:
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        value = Value(next(iter(self.ids)), kind, tuple(tensor.shape), dtype)
-        self.samples[value.id] = tensor
-        return value
-
-
 def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: Iterable[int]) -> tuple[Node, ...]:
     """The calls with their outputs named as those of the call that was opened."""
     made = {v.id for node in nodes for v in node.results}
@@ -325,12 +318,5 @@ def _like(sample: Any, other: Any) -> Any:
     return sample
 
 
-def _same_calls(first: Sequence[Node], second: Sequence[Node]) -> bool:
-    """Whether two lists of calls agree in operations and in all numbers among the arguments."""
-
-    def plain(node: Node) -> list[Any]:
-        return [None if isinstance(leaf, Value) else leaf for leaf in leaves((node.args, dict(node.kwargs)))]
-
-    return len(first) == len(second) and all(
-        a.op == b.op and plain(a) == plain(b) and len(a.results) == len(b.results) for a, b in zip(first, second)
-    )
+def _sizes_of(values: Sequence[Value]) -> list[Value]:
+    return [value for value in values if value.kind is ValueKind.SIZE]

@@ -25,7 +25,7 @@ ONLY_DYNAMIC = (
     "torch.ops.aten.empty_strided.default",
     "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randint", "torch.randperm",
     "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
-    "torch.zeros_like", "torch.ones_like", "torch.full_like",
+    "torch.zeros_like", "torch.ones_like", "torch.full_like", "torch.tril_indices", "torch.triu_indices",
 )  # fmt: skip
 
 # In PyTorch they return the very tensor, so no converter is asked; what comes out is compared all the same.

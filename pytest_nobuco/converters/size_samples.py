@@ -94,6 +94,10 @@ def _identity(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(height, width), op(width)
 
 
+def _triangle(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return op(height, width), op(width, height, 1), op(height, height, offset=-1) * x.sum()
+
+
 def _new_tensor_of(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x * op(x, height), x + op(x, width)
 
@@ -142,6 +146,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.arange: _on_sizes(_counted),
         torch.linspace: _on_sizes(_spaced),
         torch.eye: _on_sizes(_identity),
+        torch.tril_indices: _on_sizes(_triangle),
+        torch.triu_indices: _on_sizes(_triangle),
         torch.tensor: _on_sizes(_tensor_of),
         torch.scalar_tensor: _on_sizes(_tensor_of),
         torch.Tensor.new_tensor: _on_sizes(_new_tensor_of),

@@ -31,6 +31,7 @@ _INFIX: dict[Callable[..., Any], str] = {
     operator.add: "+", operator.sub: "-", operator.mul: "*", operator.floordiv: "//", operator.mod: "%",
     operator.truediv: "/", operator.pow: "**", operator.or_: "|", operator.xor: "^",
 }  # fmt: skip
+_BINDING = {operator.or_: 0, operator.xor: 0, operator.add: 1, operator.sub: 1}
 COMPARISONS: dict[str, tuple[str, str]] = {
     "eq": ("==", "!="), "ne": ("!=", "=="), "lt": ("<", ">="), "ge": (">=", "<"), "gt": (">", "<="), "le": ("<=", ">"),
 }  # fmt: skip
@@ -290,9 +291,10 @@ def _applied(op: Callable[..., Any], args: Sequence[Formula | None]) -> Formula 
     if op is operator.add and given[1].text == "0":
         return given[0]
     if op in _INFIX and len(given) == 2:
-        binding = 1 if op in (operator.add, operator.sub) else 2
-        text = f"{given[0].inside(binding - 1)} {_INFIX[op]} {given[1].inside(binding)}"
+        binding = _BINDING.get(op, 2)
+        left = binding if op in (operator.pow, operator.or_, operator.xor) else binding - 1  # `(h * w) ** .5`
+        text = f"{given[0].inside(left)} {_INFIX[op]} {given[1].inside(binding)}"
         return Formula(text, numbers, binding)
     if op is operator.neg:
-        return Formula(f"-{given[0].inside(2)}", numbers)
+        return Formula(f"-{given[0].inside(2)}", numbers, 2)
     return Formula(f"{getattr(op, '__name__', op)}({', '.join(arg.text for arg in given)})", numbers)

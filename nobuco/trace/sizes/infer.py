@@ -53,12 +53,16 @@ class Inferred:
     guessed: bool = False
 
 
-def inferred(graph: Graph, others: Sequence[Graph], follows_all: bool = True) -> Inferred:
+def inferred(
+    graph: Graph, others: Sequence[Graph], follows_all: bool = True, met: Sequence[Value] = (), first_id: int = 0
+) -> Inferred:
     """The graph with what its arguments must have been; `others` made the same calls, and are in step with its runs.
 
-    `follows_all`: also what follows from lengths of the inputs that the program did not ask for.
+    `follows_all`: also what follows from lengths of the inputs that the program did not ask for. `met` are sizes that
+    the graph is given; `first_id` is where the ids of new ones begin.
     """
-    finder = _Finder(graph, others, follows_all)
+    finder = _Finder(graph, others, follows_all, first_id)
+    finder.hidden.update((_key(finder.numbers_of(size)), size) for size in met)
     nodes = finder.rewritten(graph.nodes, [other.nodes for other in others])
     changed = replace(graph, nodes=nodes, samples=graph.samples.plus(finder.numbers), runs=tuple(finder.runs))
     return Inferred(changed, tuple(finder.lost), any(recipe and recipe.steps for recipe in finder.recipes.values()))
@@ -76,6 +80,7 @@ class _Finder:
     graph: Graph
     others: Sequence[Graph]
     follows_all: bool
+    first_id: int = 0
     numbers: dict[int, Any] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
     scopes: list[dict[_Key, Value]] = field(default_factory=list)
@@ -86,7 +91,7 @@ class _Finder:
     def __post_init__(self) -> None:
         self.runs = [dict(run) for run in self.graph.runs]
         self.back = [_back(self.graph, other) for other in self.others]
-        self._next_id = max(self.graph.samples, default=0) + 1_000_000
+        self._next_id = self.first_id or max(self.graph.samples, default=0) + 1_000_000
         self._axes = dict(self._input_axes()) if self.follows_all else {}
 
     def rewritten(self, nodes: Sequence[Node], others: Sequence[Sequence[Node]]) -> tuple[Node, ...]:
@@ -103,7 +108,7 @@ class _Finder:
             found.append(replace(_given_instead(node, given), children=children))
             for value in node.results:
                 if value.kind is ValueKind.SIZE:
-                    self.scopes[-1].setdefault(_key(self._in_runs(value)), value)
+                    self.scopes[-1].setdefault(_key(self.numbers_of(value)), value)
         self.hidden.update(self.scopes.pop())
         return tuple(found)
 
@@ -120,7 +125,7 @@ class _Finder:
             for (numbers, _), size in sizes.items():
                 yield numbers, size
 
-    def _in_runs(self, leaf: Any) -> tuple[Any, ...]:
+    def numbers_of(self, leaf: Any) -> tuple[Any, ...]:
         """What a size, or a number, was in each run."""
         if not isinstance(leaf, Value):
             return (leaf,) * (len(self.runs) + 1)
@@ -149,7 +154,7 @@ class _Finder:
         """The example's argument, where nothing tells what it must have been."""
         agree = tuple(isinstance(t, Value) or _same(mine, t) for t in theirs)
         there = next((t for t in theirs if not isinstance(t, Value) and not _same(mine, t)), theirs[0])
-        self.lost.append(Lost(node, self._in_runs(mine)[0], there, agree))
+        self.lost.append(Lost(node, self.numbers_of(mine)[0], there, agree))
         return (), mine
 
     def note_constants(self, mine: Any, theirs: Sequence[Any], node: Node) -> None:
@@ -171,7 +176,7 @@ class _Finder:
         among = list(dict.fromkeys(stood))
         if None in among or len(among) not in (2, 3):
             return []
-        numbers = list(zip(*map(self._in_runs, among)))
+        numbers = list(zip(*map(self.numbers_of, among)))
         taken = [each[among.index(s)] for each, s in zip(numbers, stood)]
         if len(among) == 3:
             return self._within(among, taken)
@@ -181,8 +186,8 @@ class _Finder:
     def _within(self, among: Sequence[Any], taken: Sequence[Any]) -> list[Node]:
         """`max(low, min(size, high))` of three sizes or numbers, if that is what was taken in each run."""
         for size, high, low in itertools.permutations(among):
-            cut = list(map(min, self._in_runs(size), self._in_runs(high)))
-            if list(taken) == list(map(max, self._in_runs(low), cut)):
+            cut = list(map(min, self.numbers_of(size), self.numbers_of(high)))
+            if list(taken) == list(map(max, self.numbers_of(low), cut)):
                 inner = self._made(min, (size, high), cut)
                 return [inner, self._made(max, (low, inner.outputs), taken)]
         return []
@@ -203,7 +208,7 @@ class _Finder:
         size = self._asked_for(recipe.size, calls)
         for op, given in recipe.steps:
             args = tuple(size if arg is HERE else self._asked_for(arg, calls) for arg in given)
-            numbers = tuple(op(*in_run) for in_run in zip(*map(self._in_runs, args)))
+            numbers = tuple(op(*in_run) for in_run in zip(*map(self.numbers_of, args)))
             calls.append(self._made(op, args, numbers))
             size = calls[-1].outputs
         return calls, size
@@ -213,7 +218,7 @@ class _Finder:
         axis = next((axis for axis in self._axes.values() if axis is size), None)
         if axis is None:
             return size
-        lengths = self._in_runs(axis)
+        lengths = self.numbers_of(axis)
         place = next(
             (given, dim)
             for given, *theirs in zip(self.graph.inputs, *(other.inputs for other in self.others))
