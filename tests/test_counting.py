@@ -69,7 +69,13 @@ def several_at_once(x):
     return torch.masked_select(x, x > 0), torch.argwhere(x > 0), (x > 0).nonzero(as_tuple=True)[1]
 
 
+def places_as_a_vector(x):
+    rows = torch.nonzero(x[:, 0] > 0).squeeze(1)
+    return x[rows], (x > 0).argwhere().squeeze(1)
+
+
 PROGRAMS = [
+    places_as_a_vector,
     sizes_of_what_a_mask_chooses,
     the_best_of_what_a_mask_chooses,
     cut_off_at_a_number,

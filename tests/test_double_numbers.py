@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 import nobuco
 
-LENGTHS = (57, 70, 100, 115)
+LENGTHS = (57, 64, 70, 100, 115, 128)
 
 PROGRAMS = {
     "int": lambda x: x[: int(x.shape[0] * 0.29)],
@@ -24,6 +24,7 @@ PROGRAMS = {
     "interpolate": lambda x: F.interpolate(x.T[None], scale_factor=0.29),
     "a tensor of 64 bits": lambda x: x.double() / x.shape[0] ** 0.5 + torch.tensor(1 / x.shape[0], dtype=torch.float64),
     "whole numbers stay float32": lambda x: (x.long() * (x.shape[0] / 2), torch.tensor([x.shape[0] / 4, 1])),
+    "the exponent of the next power of two": lambda x: x * math.ceil(math.log2(x.shape[0])),
     "a power, and what it leaves": lambda x: x * pow(x.shape[0], 2, 7) + pow(x.shape[0], 2),
 }
 

@@ -24,7 +24,10 @@ _NUMBERS = rules(
     "{t}[:{c}].shape[0]", "{t}[::2].shape[0]", "{t}.chunk(2)[0].shape[0]", "{i} // {i2}", "{i} % {i2}", "~{i} + {c}",
     "{i} if {cond} else {i2}", "sum(1 for j in range({i}) if j % 2)", "int(f'{{i}}'[-1])", "len([*range({i})][::2])",
     "len({t}.split({c}))", "round({f})", "int({f})", "math.ceil({f})", "int({f} * {i})",
-    "next(j for j in (2, 4, 8, 99) if j > {i} or j == 99)",
+    "next(j for j in (2, 4, 8, 99) if j > {i} or j == 99)", "int({i} * .29)", "math.ceil({i} * 1.1)",
+    "round({i} * .35)", "math.floor({i} / .1)", "math.ceil(math.log2({i}))", "int(np.log2({i}))",
+    "2 ** math.ceil(math.log2({i}))", "math.ceil(math.sqrt({i}))", "pow({i}, 2, 7)", "int({i} * .1 // .1)",
+    "int(({i} * {i2}) ** .5)", "{i} | {i2}", "({i} | 1) ^ 3",
     makes="k",
 )  # fmt: skip
 
@@ -74,6 +77,13 @@ _TENSORS = rules(
     "F.one_hot(torch.arange({i}), {i2}) * 1.",
     "torch.meshgrid(torch.arange({i}), torch.arange({c}), indexing='ij')[0] * 1.", "{t}.view({t}.shape)",
     "{t}.var({d})", "{t}.argmax({d}) * 1.",
+    "torch.hann_window({i})", "torch.logspace(0, 1, {i})", "torch.fft.fftshift({t}, {d})", "torch.fft.ifftshift({t})",
+    "torch.triu_indices({i}, {i2})[0] * 1.", "torch.tril_indices({i}, {i})[1] * 1.", "torch.block_diag({t}, {t})",
+    "torch.cov({t})", "torch.corrcoef({t}.mT)", "{t}.quantile(.3, {d})", "{t}.median()", "{t}.nanmedian({d})[0]",
+    "torch.combinations(torch.arange({i})) * 1.", "torch.cartesian_prod(torch.arange({i}), torch.arange({c})) * 1.",
+    "torch.arange(0, 1, 1 / {i})", "torch.arange(0, {i} * .1, .1)", "{t}.kron(torch.ones({c}, 1))", "torch.trapz({t})",
+    "torch.vander(torch.arange({i}) * .1, {c})", "{t}[({t}.sum(-1) > 0).nonzero().squeeze(-1)].sum(0)",
+    "{t}[..., 0].nonzero().sum(0) * 1.", "{t}.rot90()", "torch.gradient({t}, dim={d})[0]", "torch.diff({t}, dim={d})",
 )  # fmt: skip
 
 _IMAGES = rules(
@@ -81,7 +91,8 @@ _IMAGES = rules(
     "F.interpolate({m}, scale_factor={c})", "F.interpolate({m}, size=({m}.shape[2] * 2, {i}), mode='bilinear')",
     "F.interpolate({m}, scale_factor=({m}.shape[2] / {c}, 1.))",
     "F.interpolate({m}, size=({m}.shape[2], {i}), mode=['nearest', 'bilinear'][{i} % 2])",
-    "F.interpolate({m}, scale_factor=.5)", "F.adaptive_avg_pool2d({m}, {c})",
+    "F.interpolate({m}, scale_factor=.5)", "F.interpolate({m}, scale_factor=.29)",
+    "F.interpolate({m}, size=(int({m}.shape[2] * 1.1), int({m}.shape[3] * .7)))", "F.adaptive_avg_pool2d({m}, {c})",
     "F.adaptive_avg_pool2d({m}, ({i}, {c}))", "F.adaptive_max_pool2d({m}, (1, {c}))",
     "F.avg_pool2d({m}, {m}.shape[2])", "F.avg_pool2d({m}, {m}.shape[2:])", "F.avg_pool2d({m}, ({m}.shape[2], 1))",
     "F.avg_pool2d({m}, {c})", "F.max_pool2d({m}, (1, {m}.shape[3]))", "F.max_pool2d({m}, {c}, ceil_mode=True)",

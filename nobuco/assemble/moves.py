@@ -75,7 +75,8 @@ def apply_moves(x: tf.Tensor, moves: Sequence[Move], stand_ins: dict[int, tuple[
         if move.transposes:
             x = _reshape(x, move.split, stand_ins)
             x = _transposed(x, move.perm)
-        x = _reshape(x, move.shape, stand_ins)
+        if not move.transposes or move.transposed != move.shape:  # which TFLite refuses between two dynamic axes
+            x = _reshape(x, move.shape, stand_ins)
     return x
 
 

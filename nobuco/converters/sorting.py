@@ -137,9 +137,10 @@ def _median_sources(input: Value, dim: int | None = None, keepdim: bool = False)
 def _median(input: tf.Tensor, dim: int | None, keepdim: bool, ignoring: bool) -> Any:
     if dim is None:
         flat = tf.reshape(input, [-1])
-        if sizes(flat)[0] == 0 and input.dtype.is_floating:
-            return tf.constant(float("nan"), input.dtype)
-        return _middle(flat, 0, False, ignoring)[0]
+        count, nothing = sizes(flat)[0], tf.constant(float("nan") if input.dtype.is_floating else 0, input.dtype)
+        if isinstance(count, int):
+            return _middle(flat, 0, False, ignoring)[0] if count else nothing
+        return tf.where(count == 0, nothing, _middle(flat, 0, False, ignoring)[0])
     return scalar_as_vector(_middle)(input, dim, keepdim, ignoring)
 
 

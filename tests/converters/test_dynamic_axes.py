@@ -44,6 +44,8 @@ def test_mode_of_equals():
         lambda x: torch.as_strided_scatter(x, torch.zeros(2), (2,), (1,), 1),
         lambda x: torch.nonzero_static(x > 0, size=3),
         lambda x: torch.lgamma(x * 9),
+        lambda x: (x.median(), x.long().median(), x.nanmedian()),
+        lambda x: x[0] @ x[-1].mT,
     ],
 )
 def test_movement_and_elements(function):

@@ -13,9 +13,11 @@ import torch
 
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves
 from nobuco.trace.calls import name_of
+from nobuco.trace.sizes.numbers import size_of
 
 # How many elements a call gives in another run, where it gives n on the example and could give as many as `most`.
 Count = Callable[[int, int], int]
+_OF_PLACES = {"nonzero", "argwhere"}
 _OF_MASKS = {"nonzero", "argwhere", "masked_select", "where", "__getitem__", "__setitem__"}
 _PACKING = "_pack_padded_sequence"  # by the lengths of sequences
 _OF_RESULTS = {"nms", "unique", "unique_consecutive", "bincount"}
@@ -29,9 +31,13 @@ def counts(graph: Graph) -> bool:
 def sizes_behind(graph: Graph) -> frozenset[int]:
     """The ids of the sizes that may follow from how many elements such calls have given."""
     behind: set[int] = set()
+    places: set[int] = set()  # (n, rank): as many columns as what is looked at has dimensions
     for node in graph.walk():
+        if node.op is size_of and node.args[0].id in places and node.args[1] == 1:
+            continue
         if not node.children and (_is_counting(node) or any(v.id in behind for v in node.inputs)):
             behind |= {v.id for v in node.results}
+            places |= {v.id for v in node.results if _name(node.op) in _OF_PLACES and v.rank == 2}
     sizes = (v.id for node in graph.walk() for v in node.results if v.kind is ValueKind.SIZE)
     return frozenset(behind.intersection(sizes))
 

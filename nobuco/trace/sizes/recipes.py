@@ -22,13 +22,14 @@ _LARGEST_DIVISOR = 64
 _OF_TWO: tuple[Callable[..., int], ...] = (max, min)
 _MOST_PAIRED = 30
 _Steps = tuple[tuple[Callable[..., Any], tuple[Any, ...]], ...]
-# Functions of one size that give a whole number: the root, and the next power of two.
+# Functions of one size that give a whole number: the root, the next power of two, its exponent, how many bits it has.
 _WHOLE_FUNCTIONS: tuple[tuple[_Steps, Callable[[int], int]], ...] = (
     (((math.sqrt, (HERE,)), (math.floor, (HERE,))), math.isqrt),
     (
         ((operator.sub, (HERE, 1)), (int.bit_length, (HERE,)), (operator.pow, (2, HERE))),
         lambda n: 1 << (n - 1).bit_length(),
     ),
+    (((operator.sub, (HERE, 1)), (int.bit_length, (HERE,))), lambda n: (n - 1).bit_length()),
     (((int.bit_length, (HERE,)),), int.bit_length),
 )
 _FUNCTIONS: tuple[Callable[[Any], float], ...] = (math.sqrt, math.log, math.log2, math.log10)
@@ -60,7 +61,7 @@ def candidates(sizes: Sequence[tuple[tuple[Any, ...], Value]], numbers: tuple[An
         for recipe in _fitted(size, met, [-n for n in numbers]):
             yield replace(recipe, steps=(*recipe.steps, (operator.neg, (HERE,))))
         for first, made in _WHOLE_FUNCTIONS:
-            for recipe in _fitted(size, [made(abs(n)) for n in met], numbers):
+            for recipe in _fitted(size, [made(abs(n)) for n in met], numbers, plainly=True):
                 yield replace(recipe, steps=(*first, *recipe.steps))
     for met, size in sizes if any(type(n) is float for n in numbers) else ():
         yield from _affine(size, met, numbers)
@@ -122,12 +123,15 @@ def _of_two(sizes: Mapping[tuple[int, ...], Value], numbers: tuple[Any, ...]) ->
                     yield Recipe(size, ((op, (HERE, second)),))
 
 
-def _fitted(size: Value, met: Sequence[int], numbers: Sequence[int]) -> Iterator[Recipe]:
-    """`(p * size + a) // b`, or such a number in steps of more than one, as `ceil(h / 8) * 8` is."""
+def _fitted(size: Value, met: Sequence[int], numbers: Sequence[int], plainly: bool = False) -> Iterator[Recipe]:
+    """`(p * size + a) // b`, or such a number in steps of more than one, as `ceil(h / 8) * 8` is.
+
+    `plainly`: one of p and b is one, as the others fit much that is rather small.
+    """
     step, start = steps(numbers)
     for by, offset in dict.fromkeys(((1, 0), (step, start))):
         fit = linear_fit(met, [(n - offset) // by for n in numbers])
-        if fit is not None:
+        if fit is not None and not (plainly and 1 not in (fit[0], fit[2])):
             p, a, b = fit
             made = ((operator.mul, p, 1), (operator.add, a, 0), (operator.floordiv, b, 1))
             whole = (*made, (operator.mul, by, 1), (operator.add, offset, 0))
