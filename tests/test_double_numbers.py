@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import nobuco
+from nobuco.export.tflite_file import run_tflite, to_tflite
 
 LENGTHS = (57, 64, 70, 100, 115, 128)
 
@@ -45,3 +47,26 @@ def test_as_python_has_it(name: str) -> None:
             assert ours.dtype.name == str(theirs.dtype).removeprefix("torch.")
             exact = 1e-14 if theirs.dtype == torch.float64 else 1e-5
             np.testing.assert_allclose(ours, theirs, rtol=exact, atol=exact)
+
+
+@pytest.mark.parametrize(
+    ("program", "size"),
+    [
+        (lambda x: x[: int(x.shape[0] * 0.29)], 100),
+        (lambda x: x.new_zeros(math.ceil(x.shape[0] * 1.1)), 50),
+        (lambda x: x[: int(x.shape[0] / 3) + round(x.shape[0] * 0.5) + math.isqrt(x.shape[0])], None),
+        (lambda x: F.interpolate(x.T[None], scale_factor=0.5), None),
+        (lambda x: x[: int(x.mean())], None),
+    ],
+)
+def test_a_file_of_32_bits_tells_where_it_is_another(program: Callable[..., Any], size: int | None) -> None:
+    x = torch.randn(8, 2)
+    model = nobuco.pytorch_to_keras(program, [x], input_shapes={x: (None, 2)}, verbose=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        file = to_tflite(model)
+    told = [str(one.message) for one in caught if issubclass(one.category, nobuco.NobucoWarning)]
+    assert len(told) == (size is not None) and all(f"where a size is {size};" in message for message in told)
+    if size is not None:
+        x = torch.randn(size, 2)
+        assert run_tflite(file, [x.numpy()])[0].shape != program(x).shape == tuple(model(x.numpy()).shape)

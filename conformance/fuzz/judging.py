@@ -6,8 +6,9 @@ import itertools
 import math
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -16,7 +17,7 @@ from conformance.fuzz.outcome import Outcome
 from conformance.fuzz.program import Program, Trial
 from conformance.fuzz.running import Converted, Hang, Outputs, converted, in_pytorch, limited
 from nobuco.bridge import to_numpy
-from nobuco.errors import ConverterError, ExportError, NobucoError
+from nobuco.errors import ConverterError, ExportError, NobucoError, NobucoWarning
 from nobuco.parity import compare, default_tolerance
 
 _GRAVEST_FIRST = (Outcome.SILENT, Outcome.TOLD, Outcome.REFUSED)
@@ -96,13 +97,17 @@ def _problems(program: Program, model: Converted, wanted: Sequence[tuple[Trial, 
     if not program.tflite:
         return
     try:
-        data = model.file()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            data = model.file()
     except ExportError as error:
         yield _Problem("TFLite: refused", _line(error), Outcome.REFUSED)
         return
     except Exception as error:
         yield _Problem(f"TFLite: {type(error).__name__}", _line(error), Outcome.TOLD if model.said else Outcome.SILENT)
         return
+    said = [str(one.message) for one in caught if issubclass(one.category, NobucoWarning)]
+    model = replace(model, warned=(*model.warned, *said))
     run = partial(model.in_tflite, data)
     for trial, expected in wanted:
         if not any(0 in given.shape(trial.sizes) for given in program.inputs):  # which many of its kernels refuse

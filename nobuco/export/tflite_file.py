@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, get_args
 
 import tensorflow as tf
@@ -18,6 +17,7 @@ from nobuco.export.names import Names, output_names
 from nobuco.export.quantisation import FLAGS, INTEGER, SAMPLES, Precision, Samples, quantised
 from nobuco.export.refusals import refusal as refusal_of
 from nobuco.export.refusals import refused_by
+from nobuco.export.rounding import sizes_of_other_numbers
 from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
 from nobuco.export.spreading import with_tiles
@@ -108,9 +108,15 @@ def to_tflite(
     # An infinite constant stays infinite, but where a scale of integers has to hold it.
     flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
 
+    rounded: set[int] = set()
+
     def converted(trying: bool) -> tuple[bytes, dict[str, Names]]:
+        def rebuild(function: Any) -> Any:
+            function = lowered(function, precision, trying)
+            rounded.update(sizes_of_other_numbers(function.graph))
+            return function
+
         with tempfile.TemporaryDirectory() as folder:
-            rebuild = partial(lowered, precision=precision, trying=trying)
             names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
             return with_outputs_apart(_converted(folder, list(names), flags, allow_flex)), names
 
@@ -120,6 +126,11 @@ def to_tflite(
         if not set(TRIED).intersection(error.operations):
             raise
         data, names = converted(trying=False)
+    if rounded:
+        warn(
+            "the file has floats of 32 bits, and a number that it makes of sizes by way of them is not PyTorch's "
+            f"where a size is {min(rounded)}; the Keras model is right there"
+        )
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)
