@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.export.lowering import (
+    biases,
     bits,
     complex_numbers,
     extremes,
@@ -29,6 +30,7 @@ from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (
     complex_numbers, segments, products, integers, bits, functions, special_functions, matrices, rotations, volumes,
+    biases,
 )  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
 _OF_INTEGERS = {
