@@ -48,6 +48,7 @@ from nobuco.converters import (  # noqa: F401
     shaping,
     sizes,
     sorting,
+    spectra,
 )
 from nobuco.registry import registry
 

@@ -192,7 +192,7 @@ def _plain(operations: Sequence[Operation]) -> Operation:
     return next((operation for operation in operations if not writes(operation)), operations[0])
 
 
-def attempted(converter: Converter, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
+def attempted(converter: Converter | None, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
     """The conversion of these calls, or why there is none."""
     try:
         return convert(converter, subjects, case.order)
@@ -201,7 +201,11 @@ def attempted(converter: Converter, subjects: Subjects, case: ConverterCase) -> 
 
 
 def measured(
-    converter: Converter, case: ConverterCase, subjects: Subjects, conversion: Conversion | Exception, bound: Bound
+    converter: Converter | None,
+    case: ConverterCase,
+    subjects: Subjects,
+    conversion: Conversion | Exception,
+    bound: Bound,
 ) -> Iterator[list[Difference] | Exception]:
     """For each sample its outputs' differences, or why there are none."""
     if isinstance(conversion, Conversion):

@@ -65,8 +65,10 @@ class NotReachedError(Exception):
     """A sample does not lead to the converter that it is a sample of."""
 
 
-def convert(converter: Converter, subjects: Sequence[Call | Resized], order: str, validate: bool = False) -> Conversion:
-    """Convert calls, or calls with free axes, into one model.
+def convert(
+    converter: Converter | None, subjects: Sequence[Call | Resized], order: str, validate: bool = False
+) -> Conversion:
+    """Convert calls, or calls with free axes, into one model; without a converter, whatever serves them.
 
     Raises:
         NotReachedError: the trace has no call that this converter served.
@@ -99,7 +101,8 @@ def convert(converter: Converter, subjects: Sequence[Call | Resized], order: str
             verbose=False,
             return_report=True,
         )
-    _require_reached(converter, calls, report)
+    if converter is not None:
+        _require_reached(converter, calls, report)
     others = [subject.other for subject in subjects if isinstance(subject, Resized)]
     return Conversion(tuple(calls), tuple(others) or None, ORDERS[order], model, report)
 
