@@ -259,9 +259,29 @@ def test_a_size_within_bounds_is_followed(low, high):
         assert_same(program, model, (rows, 2))
 
 
-def test_dynamic_channels_of_a_convolution_are_refused_with_one_sentence():
-    program = lambda x: F.conv1d(x, torch.ones(x.shape[1], 1, 3), groups=x.shape[1])  # noqa: E731
-    with pytest.raises(nobuco.ConverterError, match=r"conv1d.*: how many channels .* give that axis") as error:
+def modulated(x, weight):
+    """A kernel for each image, as groups of one image."""
+    batch, channels, *size = x.shape
+    y = F.conv2d(x.reshape(1, batch * channels, *size), weight.flatten(0, 1), padding=1, stride=2, groups=batch)
+    return y.view(batch, weight.shape[1], *y.shape[2:])
+
+
+def modulated_upwards(x, weight):
+    batch = x.shape[0]
+    y = F.conv_transpose2d(x.flatten(0, 1)[None], weight.transpose(1, 2).flatten(0, 1), stride=2, groups=batch)
+    return y.view(batch, weight.shape[1], *y.shape[2:])
+
+
+@pytest.mark.parametrize("program", [modulated, modulated_upwards])
+def test_as_many_groups_as_the_batch_has_images(program):
+    shapes = [((2, 4, 6, 7), (2, 5, 4, 3, 3)), ((3, 4, 9, 6), (3, 5, 4, 3, 3)), ((1, 4, 5, 5), (1, 5, 4, 3, 3))]
+    examples = [tuple(torch.randn(shape) for shape in pair) for pair in shapes]
+    check_sizes(program, *examples, free=[(0, 2, 3), (0,)])
+
+
+def test_a_kernel_of_dynamic_size_is_refused_with_one_sentence():
+    program = lambda x: F.conv1d(x, torch.ones(1, 3, x.shape[2] // 3))  # noqa: E731
+    with pytest.raises(nobuco.ConverterError, match=r"conv1d.*: the size of .* kernel .* give the axis") as error:
         conversion(program, (1, 3, 6))
     assert "OpLayer" not in str(error.value)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from nobuco.assemble.chain import Chain
 from nobuco.assemble.learned import Learned, filled, learned
 from nobuco.converters.spatial import spatial
-from nobuco.converters.support import pair, wide
+from nobuco.converters.support import pair, sizes, wide
 from nobuco.ir import Node
 from nobuco.layers import OpLayer
 from nobuco.layers import convolution as direct
@@ -203,14 +203,17 @@ def _padding_layer(amounts: Sequence[tuple[int, int]], mode: str, dtype: str) ->
 
 @dataclass(frozen=True)
 class Transposed:
-    """A transposed convolution without its weights; a number per spatial dimension, all as in PyTorch."""
+    """A transposed convolution without its weights; a number per spatial dimension, all as in PyTorch.
+
+    `groups` is a tensor where only the running model knows how many there are.
+    """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
     output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
-    groups: int
+    groups: Any
 
     @classmethod
     def of(
@@ -224,7 +227,7 @@ class Transposed:
     @property
     def is_native(self) -> bool:
         """Whether TensorFlow has it: no groups, and no dilation, which it lacks on the CPU and in TFLite."""
-        return self.groups == 1 and set(self.dilation) == {1}
+        return isinstance(self.groups, int) and self.groups == 1 and set(self.dilation) == {1}
 
     @property
     def is_same(self) -> bool:
@@ -248,7 +251,8 @@ class Transposed:
 def conv_transpose(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, spec: Transposed) -> tf.Tensor:
     """Transposed convolution of channels-last `x` with `w` (channels, filters / groups, *kernel)."""
     n = len(spec.kernel)
-    if x.dtype.is_integer or not spec.is_native:
+    is_known = None not in (x.shape[-1], *w.shape[:2])
+    if x.dtype.is_integer or not spec.is_native or not is_known:
         return conv(zero_insertion(x, spec.stride), _ordinary_kernel(w, spec.groups), b, spec.ordinary)
     padding, options = ("same", None) if spec.is_same else ("valid", spec.output_padding)
 
@@ -275,7 +279,7 @@ def _to_ordinary(shape: Sequence[int], groups: int) -> list[Step]:
 
 def _ordinary_kernel(w: tf.Tensor, groups: int) -> tf.Tensor:
     functions = {"reshape": tf.reshape, "transpose": tf.transpose, "flip": tf.reverse}
-    for name, argument in _to_ordinary(w.shape, groups):
+    for name, argument in _to_ordinary(sizes(w), groups):
         w = functions[name](w, argument)
     return w
 
@@ -307,7 +311,7 @@ def transposed_convolution(
         groups: Any = 1,
         dilation: Any = 1,
     ) -> Any:
-        return conv_transpose(input, weight, bias, spec)
+        return conv_transpose(input, weight, bias, replace(spec, groups=groups))
 
     return func
 

@@ -35,13 +35,13 @@ def convolve(
     """
     if x.dtype.is_complex:
         return in_parts(lambda x, kernel: convolve(x, kernel, strides, dilations, padding, grouped), x, kernel)
-    if x.dtype.is_integer:
-        return _by_taps(x, kernel, strides, dilations, padding)
-    if x.shape[-1] is None or kernel.shape[-2] is None:
+    if None in kernel.shape[:-2]:
         raise InputError(
-            "how many channels a convolution has is known only when the model runs, but TensorFlow wants to know it "
-            "when the model is built; give that axis of input_shapes as a number"
+            "the size of a convolution's kernel is known only when the model runs, but TensorFlow wants to know it "
+            "when the model is built; give the axis of input_shapes that it comes from as a number"
         )
+    if x.dtype.is_integer or x.shape[-1] is None or None in kernel.shape[-2:]:
+        return _by_taps(x, kernel, strides, dilations, padding)
     n, groups = len(strides), x.shape[-1] // kernel.shape[-2]
     if n == 1:
         lifted = convolve(tf.expand_dims(x, 1), kernel[None], (strides[0],) * 2, (1, *dilations), padding, grouped)
@@ -69,11 +69,12 @@ def in_parts(product: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], x: tf.Tensor,
 def _by_taps(
     x: tf.Tensor, kernel: tf.Tensor, strides: Sequence[int], dilations: Sequence[int], padding: str
 ) -> tf.Tensor:
-    """A convolution of integers as the sum, over the kernel's elements, of products of matrices.
+    """A convolution as the sum, over the kernel's elements, of products of matrices.
 
-    TensorFlow convolves integers of 32 bits at most; matrices it multiplies in 64, wrapping around as PyTorch does.
+    TensorFlow convolves integers of 32 bits at most; matrices it multiplies in 64, wrapping around as PyTorch does. And
+    it wants to know the channels when a model is built, where an image of a dynamic batch may be a group of them.
     """
-    *taps, width, filters = kernel.shape
+    *taps, width, filters = _sizes(kernel)
     reach = [(n - 1) * d for n, d in zip(taps, dilations)]
     if padding == "SAME":
         x = tf.pad(x, [[0, 0], *([r // 2, r - r // 2] for r in reach), [0, 0]])

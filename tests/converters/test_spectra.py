@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.converters.ops import check_dynamic
+from tests.sizes import check_sizes
 
 WINDOW = torch.hann_window(10)
 
@@ -30,7 +30,7 @@ def test_stft(options: dict[str, Any]) -> None:
     def transformed(x: torch.Tensor) -> torch.Tensor:
         return torch.view_as_real(torch.stft(x, 16, return_complex=True, **options))
 
-    check_dynamic(transformed, torch.randn(2, 64), torch.randn(3, 81), torch.randn(1, 40), free=(0, 1), tflite=True)
+    check_sizes(transformed, *[(torch.randn(shape),) for shape in ((2, 64), (3, 81), (1, 40))], free=[(0, 1)])
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,7 @@ def test_istft(options: dict[str, Any]) -> None:
     def restored(x: torch.Tensor) -> torch.Tensor:
         return torch.istft(torch.view_as_complex(x), 16, **options)
 
-    check_dynamic(
-        restored, torch.randn(2, 9, 14, 2), torch.randn(3, 9, 15, 2), torch.randn(1, 9, 12, 2), free=(0, 2), tflite=True
-    )
+    check_sizes(restored, *[(torch.randn(n, 9, count, 2),) for n, count in ((2, 14), (3, 15), (1, 12))], free=[(0, 2)])
 
 
 def test_what_was_masked_in_the_spectrum() -> None:
@@ -70,4 +68,4 @@ def test_what_was_masked_in_the_spectrum() -> None:
             masked = spectrum * torch.sigmoid(self.mask(magnitude)).transpose(1, 2)
             return torch.istft(masked, 16, 4, window=self.window, length=x.shape[-1])
 
-    check_dynamic(Denoiser(), torch.randn(1, 64), torch.randn(2, 80), torch.randn(1, 47), free=(0, 1), tflite=True)
+    check_sizes(Denoiser(), *[(torch.randn(shape),) for shape in ((1, 64), (2, 80), (1, 47))], free=[(0, 1)])
