@@ -183,6 +183,7 @@ def test_windows_with_padding():
     check_sizes(WindowAttention(), *feeds(*images), free=FREE_IMAGE)
 
 
+@pytest.mark.full
 def test_swin():
     """torchvision's own; where an image is as small as a window it decides not to shift, so these are larger."""
     torchvision()

@@ -26,7 +26,10 @@ REFUSED = "torch.ao.nn.quantized.reference."
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
-@pytest.mark.parametrize("package", INSTALLED)
+@pytest.mark.parametrize(
+    "package",
+    [pytest.param(name, marks=pytest.mark.full) if name == "transformers" else name for name in INSTALLED],
+)
 def test_each_is_converted_as_what_it_is(package):
     """Those that are made and called as their base is; networks of the zoos have others."""
     wrong = []

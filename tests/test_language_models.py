@@ -74,7 +74,9 @@ def test_greedy_decoding(language_model, states):
     assert decoder.greedy(prompt, 8) == expected[:8], "a new conversation in the same cache"
 
 
-@pytest.mark.parametrize(("precision", "decibels"), [("float16", 40), ("dynamic", 15)])
+@pytest.mark.parametrize(
+    ("precision", "decibels"), [pytest.param("float16", 40, marks=pytest.mark.full), ("dynamic", 15)]
+)
 def test_precisions(language_model, precision, decibels):
     model, prompt, _, models = language_model
     data = to_tflite(models, precision=precision)

@@ -72,7 +72,11 @@ def run(source: str, folder: Path, *args: str, path: Path | None = None) -> str:
 
 
 @with_triton
-@pytest.mark.parametrize("first", [("tensorflow",), ("torch",), ("triton", "tensorflow")], ids=" ".join)
+@pytest.mark.parametrize(
+    "first",
+    [("tensorflow",), ("torch",), pytest.param(("triton", "tensorflow"), marks=pytest.mark.full)],
+    ids=" ".join,
+)
 def test_whatever_is_imported_first(first, tmp_path):
     run(PROGRAM, tmp_path, *first)
 
