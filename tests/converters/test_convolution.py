@@ -11,6 +11,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
+from tests.parity import ORDERS
 from tests.tflite_operations import tflite_operations
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -280,7 +281,7 @@ def test_integers_wrap_around(check):
 )
 def test_complex_modules(check, tmp_path, module):
     x = complex_numbers(2, 4, *[7] * (module.weight.dim() - 2))
-    model = check(module, x)
+    model = check(module, x, orders=ORDERS)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     x = nobuco.t_pytorch2keras(x, ChannelOrder.PYTORCH)
