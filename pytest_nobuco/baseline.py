@@ -75,7 +75,6 @@ def add_baseline_options(group: Any) -> None:
     group.addoption(
         "--nobuco-baseline-factor",
         type=_factor,
-        default=FACTOR,
         metavar="FACTOR",
         help=f"how much an error may grow (default: {FACTOR:g}); errors below the dtype's resolution count as that",
     )
@@ -88,7 +87,10 @@ def read_baseline(config: pytest.Config) -> Baseline:
     if name is None:
         if writes:
             raise pytest.UsageError("--nobuco-baseline-write: give the file to write with --nobuco-baseline FILE")
+        if factor is not None:
+            raise pytest.UsageError("--nobuco-baseline-factor: give the file to hold errors to with --nobuco-baseline")
         return Baseline()
+    factor = factor or FACTOR
     path = config.invocation_params.dir / name
     if writes:
         if not path.parent.is_dir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +16,7 @@ from pytest_nobuco.distributed.parts import add_part_options
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
 from pytest_nobuco.matrix import QUANTISED, RUNTIMES
-from pytest_nobuco.models.dynamic import read_letters
+from pytest_nobuco.models.dynamic import NONE, read_letters
 from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, model_name, read_named
 
 T = TypeVar("T")
@@ -283,6 +283,7 @@ def _add_ini(parser: pytest.Parser) -> None:
 def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
     models = read_named(config.getoption(NAMED), config.invocation_params.dir)
+    _check_dynamic(config.getoption("nobuco_dynamic"), models)
     return Options(
         models=models,
         orders=tuple(config.getoption("nobuco_order")) or tuple(_ini(config, "nobuco_orders")),
@@ -307,6 +308,13 @@ def read_options(config: pytest.Config) -> Options:
         converters_backend=config.getini("nobuco_converters_backend"),
         others=read_backend_options(config, [model.name for model in models]),
     )
+
+
+def _check_dynamic(asked: str | None, models: Sequence[NamedModel]) -> None:
+    """Refuse a command line that says of one axis both that it is dynamic and that none is."""
+    marked = [given for model in models for given in model.inputs if getattr(given, "free", ())]
+    if asked == NONE and marked:
+        raise pytest.UsageError(f"--nobuco-dynamic none: {marked[0]} has a dynamic size; leave out one of the two")
 
 
 def _input(text: str) -> InputSpec:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nobuco.kinds import BOUND, FLAG, FUNCTION, NOTHING, Kind, instance, mapping, refusal
 from nobuco.subject.inputs import arranged, read_inputs, tensor_leaves
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import OF_OUTPUT
@@ -35,6 +36,25 @@ CONVERSION_ARGUMENTS = (
     "input_names", "output_names", "trace_shape", "enable_torch_tracing", "explore_branches",
     "constants_to_variables", "full_validation", "validation_tolerance",
 )  # fmt: skip
+
+_BOUNDS: Mapping[str, Kind] = dict.fromkeys(OF_OUTPUT, BOUND) | {
+    "comparator": Kind("a function of (got, expected)", callable)
+}
+# What each argument may be, where code that reads it later would stumble over another value, or take it for something.
+_KINDS: Mapping[str, Kind] = {
+    **_BOUNDS,
+    "kwargs": mapping("a dict of arguments by name"),
+    "input_shapes": instance("shapes with None at each dynamic axis, such as {0: (None, 3)}", Mapping, list, tuple),
+    "dynamic": FLAG | instance("the letters of axes, such as 'HW'", str),
+    "orders": instance("a list of channel orders, such as ['nhwc']", list, tuple),
+    "runtimes": instance("a list of runtimes, such as ['keras', 'tflite']", list, tuple),
+    "outputs": Kind(
+        "a dict of bounds by output, such as {'boxes': {'max_abs_diff': 1e-2}}",
+        lambda value: isinstance(value, Mapping) and all(isinstance(bounds, Mapping) for bounds in value.values()),
+    ),
+    "representative": instance("a list of argument tuples", list, tuple) | FUNCTION,
+    "backend": instance("the name of a backend, or a list of names", str, list, tuple),
+}
 
 
 @dataclass(frozen=True)
@@ -142,33 +162,20 @@ def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
         what = f"no argument {unknown[0]!r}" if unknown else "no positional arguments"
         known = ", ".join(MARKER_ARGUMENTS + CONVERSION_ARGUMENTS)
         raise SuiteError(f"pytest.mark.convert takes {what}; it takes {known}")
-    _check_bounds("", marker.kwargs)
-    outputs = marker.kwargs.get("outputs")
-    if outputs is not None and not (
-        isinstance(outputs, Mapping) and all(isinstance(b, Mapping) for b in outputs.values())
-    ):
-        raise SuiteError(
-            f"outputs={outputs!r}: give a dict of bounds by output, such as {{'boxes': {{'max_abs_diff': 1e-2}}}}"
-        )
-    for name, bounds in (outputs or {}).items():
+    _check_kinds("", marker.kwargs, _KINDS)
+    for name, bounds in (marker.kwargs.get("outputs") or {}).items():
         where = f"outputs[{name!r}]: "
         unknown = [key for key in bounds if key not in OF_OUTPUT]
         if unknown:
             raise SuiteError(f"{where}there is no bound {unknown[0]!r}; there are {', '.join(OF_OUTPUT)}")
-        _check_bounds(where, bounds)
+        _check_kinds(where, bounds, _BOUNDS)
     return marker.kwargs
 
 
-def _check_bounds(where: str, given: Mapping[str, Any]) -> None:
-    for key in OF_OUTPUT:
-        value = given.get(key)
-        if key == "comparator":
-            fits, wanted = value is None or callable(value), "a function of (got, expected)"
-        else:
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            fits, wanted = value is None or (is_number and value >= 0), "a number from 0 up"
-        if not fits:
-            raise SuiteError(f"{where}{key}={value!r}: give {wanted}")
+def _check_kinds(where: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+    for name, kind in kinds.items():
+        if not (kind | NOTHING).fits(given.get(name)):
+            raise SuiteError(where + refusal(name, given[name], kind))
 
 
 def _with_gaps(tensor: Any) -> tuple[int | None, ...]:

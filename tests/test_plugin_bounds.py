@@ -53,11 +53,11 @@ class TestOfOutputs:
     @pytest.mark.parametrize(
         ("given", "told"),
         [
-            ("outputs=3", "outputs=3: give a dict of bounds by output*"),
+            ("outputs=3", "outputs is 3; give a dict of bounds by output*"),
             ("outputs={0: {'atol': 1}}", "outputs[[]0]: there is no bound 'atol'; there are max_abs_diff, *"),
-            ("outputs={0: {'max_abs_diff': -1}}", "outputs[[]0]: max_abs_diff=-1: give a number from 0 up"),
-            ("max_rel_diff='much'", "max_rel_diff='much': give a number from 0 up"),
-            ("comparator=1", "comparator=1: give a function of (got, expected)"),
+            ("outputs={0: {'max_abs_diff': -1}}", "outputs[[]0]: max_abs_diff is -1; give a number from 0 up"),
+            ("max_rel_diff='much'", "max_rel_diff is 'much'; give a number from 0 up"),
+            ("comparator=1", "comparator is 1; give a function of (got, expected)"),
         ],
     )
     def test_what_is_no_bound_is_told_at_once(self, project, given, told):

@@ -30,7 +30,7 @@ class Scale(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
+        self.weight = nn.Parameter(torch.ones(()))  # which changes no rank
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Numbers scaled; all else as it is."""
@@ -81,6 +81,13 @@ class ModelTrial:
         return list(tensors_of((sample.args, sample.kwargs)))
 
 
+def marked(trial: ModelTrial) -> pytest.MarkDecorator:
+    """The form of the model in which the mutant is to show."""
+    mutant = trial.mutant
+    dynamic = {} if mutant.shape == "dynamic" else {"dynamic": False}
+    return pytest.mark.convert(inputs=trial.inputs, orders=[mutant.order], runtimes=[mutant.runtime], **dynamic)
+
+
 @dataclass
 class ModelTests:
     """A pytest plugin that makes an item of each trial, and keeps the text of each failure."""
@@ -92,7 +99,7 @@ class ModelTests:
         """An item for each trial."""
         if "trial" in metafunc.fixturenames:
             found = self.trials.items()
-            params = [pytest.param(t, id=name, marks=pytest.mark.convert(inputs=t.inputs)) for name, t in found]
+            params = [pytest.param(trial, id=name, marks=marked(trial)) for name, trial in found]
             metafunc.parametrize("trial", params)
 
     @pytest.hookimpl(wrapper=True)

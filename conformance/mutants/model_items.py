@@ -19,7 +19,7 @@ def wrong(trial: ModelTrial) -> Iterator[None]:
         yield
 
 
-@pytest.mark.convert(orders=["nhwc"], runtimes=["keras"], dynamic=False)
+@pytest.mark.convert
 def network(trial: ModelTrial) -> nn.Module:
     """A network with the operation inside."""
     return trial.model()

@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
+import torch
 from torch import nn
 
+from nobuco.ir import leaves
 from nobuco.registry import Converter, Operation, operation_name
 
 Make = Callable[..., Any]
+Condition = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,16 @@ class Mutant:
 
     kind: what all mutants have in common that are wrong in this way.
     change: gives what makes the wrong callable, from what makes the right one.
+    order, shape, runtime, dtype: the form in which it is tried, and shows; no dtype is the main one.
     """
 
     operation: Operation
     kind: str
     change: Callable[[Converter], Converter]
+    order: str = "nhwc"
+    shape: str = "static"
+    runtime: str = "keras"
+    dtype: str | None = None
 
     @property
     def name(self) -> str:
@@ -75,21 +83,80 @@ def ignored(operation: Operation, **defaults: Any) -> list[Mutant]:
     return [Mutant(operation, f"{p} is {defaults[p]!r} whatever it is", _with(change, p)) for p in defaults]
 
 
-def where(operation: Operation, kind: str, condition: Callable[..., Any]) -> Mutant:
+def defaulted(operation: Operation, **values: Any) -> list[Mutant]:
+    """For each parameter: this value where none is given."""
+
+    def change(parameter: str, converter: Converter) -> Converter:
+        value = values[parameter]
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            if not _is(_value(converter, parameter, args, kwargs), _default(converter, parameter, args)):
+                return _made(converter, args, kwargs)
+            made = _made(converter, *_set(converter, parameter, value, args, kwargs))
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                args, kwargs = _set(converter, parameter, value, args, kwargs)
+                return made(*args, **kwargs)
+
+            return run
+
+        return _remade(converter, make)
+
+    return [Mutant(operation, f"{p} is {values[p]!r} where it is its default", _with(change, p)) for p in values]
+
+
+def where(operation: Operation, kind: str, condition: Condition) -> Mutant:
     """Wrong throughout, but only for arguments of which the condition holds; it has PyTorch's own signature."""
 
     def change(converter: Converter) -> Converter:
         def make(*args: Any, **kwargs: Any) -> Any:
             made = _made(converter, args, kwargs)
             is_wrong = holds(condition, args, kwargs)
-            return _after(made, lambda results: tf.nest.map_structure(_other, results)) if is_wrong else made
+            return _after(made, lambda results: tf.nest.map_structure(wrong, results)) if is_wrong else made
 
         return _remade(converter, make)
 
     return Mutant(operation, f"wrong for {kind}", change)
 
 
-def holds(condition: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def rewritten(operation: Operation, kind: str, change_result: Callable[[Any, Any], Any]) -> Mutant:
+    """Each result changed while the model runs; told of the first tensor that it is made of."""
+
+    def change(converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, args, kwargs)
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                first = next(leaf for leaf in tf.nest.flatten([args, kwargs]) if tf.is_tensor(leaf))
+                return tf.nest.map_structure(lambda result: change_result(result, first), made(*args, **kwargs))
+
+            return run
+
+        return _remade(converter, make)
+
+    return Mutant(operation, f"wrong for {kind}", change)
+
+
+def at_other_sizes(operation: Operation) -> Mutant:
+    """Wrong wherever the first tensor has not as many elements as the example's; so only in dynamic forms."""
+
+    def change(converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, args, kwargs)
+            known = next(x.numel() for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor))
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                count = tf.size(next(x for x in tf.nest.flatten([args, kwargs]) if tf.is_tensor(x)))
+                return tf.nest.map_structure(lambda y: tf.where(count == known, y, wrong(y)), made(*args, **kwargs))
+
+            return run
+
+        return _remade(converter, make)
+
+    return Mutant(operation, "wrong for other sizes than the example's", change, shape="dynamic")
+
+
+def holds(condition: Condition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     """Whether a condition holds of arguments; it does not where they lack what it asks for."""
     try:
         return bool(condition(*args, **kwargs))
@@ -169,10 +236,12 @@ def _half(x: Any) -> Any:
     return x // 2 if x.dtype.is_integer else x * tf.cast(0.5, x.dtype)
 
 
-def _other(x: Any) -> Any:
+def wrong(x: Any) -> Any:
     """Half of a number; of zero, and of what is no number, one, so that it differs in any case."""
-    if not x.dtype.is_floating:
+    if not (x.dtype.is_floating or x.dtype.is_complex):
         return x + 1 if x.dtype.is_integer else _half(x)
+    if x.dtype.is_complex:
+        return _half(x)
     return tf.where(tf.math.is_finite(x) & (x != 0), _half(x), tf.ones_like(x))
 
 
@@ -209,6 +278,15 @@ def _instead(
     if place is not None and place < len(args):
         return (*args[:place], value, *args[place + 1 :]), dict(kwargs)
     return tuple(args), {**kwargs, parameter: value} if parameter in kwargs else dict(kwargs)
+
+
+def _set(
+    converter: Converter, parameter: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with a value in this place, whether any stood there or not."""
+    place = _place(converter, parameter)
+    by_place = place is not None and place < len(args)
+    return _instead(converter, parameter, value, args, kwargs if by_place else {**kwargs, parameter: value})
 
 
 def _place(converter: Converter, parameter: str) -> int | None:

@@ -6,11 +6,19 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from conformance.mutants.rules import Mutant
 from nobuco.builtin import find_converter
 from nobuco.registry import Converter, registry
-from pytest_nobuco.converters.backend import NobucoConverters, Subjects, attempted, judged, measured
+from pytest_nobuco.converters.backend import (
+    NobucoConverters,
+    Subjects,
+    attempted,
+    judged,
+    judged_in_tflite,
+    measured,
+)
 from pytest_nobuco.converters.calls import Call
 from pytest_nobuco.converters.items import ConverterCase
 from pytest_nobuco.errors import SuiteError
@@ -40,22 +48,29 @@ class Verdict:
 
 
 def verdicts(mutants: Iterable[Mutant], options: Options) -> Iterator[Verdict]:
-    """Try one after the other; those of one converter, which share their samples, in a row."""
-    for operation, group in itertools.groupby(mutants, lambda mutant: mutant.operation):
-        built_in = find_converter(operation)
+    """Try one after the other; those of one converter and one form, which share their samples, in a row."""
+    for _, group in itertools.groupby(mutants, _form):
+        first, *others = group
+        built_in = find_converter(first.operation)
         if built_in is None:
-            raise SuiteError(f"{operation} has no converter that could be a wrong one")
-        case, subjects = samples_of(built_in, options)
-        yield from (tried(mutant, built_in, case, subjects, options) for mutant in group)
+            raise SuiteError(f"{first.operation} has no converter that could be a wrong one")
+        case, subjects = samples_of(built_in, first, options)
+        yield from (tried(mutant, built_in, case, subjects, options) for mutant in (first, *others))
 
 
-def samples_of(converter: Converter, options: Options) -> tuple[ConverterCase, Subjects]:
-    """The samples of the item that is channels-last, static, in Keras, and in the main dtype."""
+def _form(mutant: Mutant) -> tuple[Any, ...]:
+    return mutant.operation, mutant.order, mutant.shape, mutant.runtime, mutant.dtype
+
+
+def samples_of(converter: Converter, mutant: Mutant, options: Options) -> tuple[ConverterCase, Subjects]:
+    """The samples of the item in the mutant's form."""
     converters = NobucoConverters()
     entry = converters.entry(converter)
     assert entry is not None
-    case = ConverterCase("nhwc", "static", entry.dtypes[0] if entry.dtypes else None, "keras")
-    return case, converters.subjects(entry, case, options)
+    main = entry.dtypes[0] if entry.dtypes else None
+    case = ConverterCase(mutant.order, mutant.shape, mutant.dtype or main, mutant.runtime)
+    subjects = converters.subjects(entry, case, options)
+    return case, subjects if case.runtime == "keras" else judged_in_tflite(subjects)
 
 
 def tried(mutant: Mutant, built_in: Converter, case: ConverterCase, subjects: Subjects, options: Options) -> Verdict:
@@ -66,11 +81,12 @@ def tried(mutant: Mutant, built_in: Converter, case: ConverterCase, subjects: Su
         wrong = (
             (subject, problems[0])
             for subject, result in zip(subjects, results)
-            if (problems := judged(result, bound)[1]) and isinstance(subject, Call)
+            if (problems := judged(result, bound)[1])
         )
         first = list(itertools.islice(wrong, _KEPT))
     if first:
-        return Verdict(mutant, True, first[0][0].describe(), first[0][1], tuple(call for call, _ in first))
+        calls = [subject if isinstance(subject, Call) else subject.call for subject, _ in first]
+        return Verdict(mutant, True, calls[0].describe(), first[0][1], tuple(calls))
     return Verdict(mutant, False, f"passes {len(subjects)} samples")
 
 

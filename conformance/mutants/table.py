@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from conformance.mutants import by_hand as hand
+from conformance.mutants.kinds import of_kinds
 from conformance.mutants.rare import rare
 from conformance.mutants.rules import Mutant, halved, ignored, misled, moved, replaced, spoiled
 
@@ -229,4 +230,4 @@ _BY_HAND = (
     *(hand.at_odd(operation) for operation in hand.SPATIAL),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare())
+MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds())

@@ -93,7 +93,7 @@ def scaled_dot_product_attention(
 def _scores(query: tf.Tensor, key: tf.Tensor, scale: float | None) -> tf.Tensor:
     width = sizes(query)[-1]
     if scale is None:
-        scale = width**-0.5 if isinstance(width, int) else tf.math.rsqrt(tf.cast(width, query.dtype))
+        scale = max(width, 1) ** -0.5 if isinstance(width, int) else tf.math.rsqrt(tf.cast(width, query.dtype))
     return _per_head(query * tf.cast(scale, query.dtype), key, transpose_b=True)
 
 

@@ -185,14 +185,14 @@ def tensordot(a: tf.Tensor, b: tf.Tensor, dims: Any = 2, out: Any = None) -> tf.
     if tf.is_tensor(dims):
         dims = tf.get_static_value(dims).tolist()
     a, b = promoted(a, b)
-    if isinstance(dims, (list, tuple)):
-        first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
-        dims = [[d % rank(a) for d in first], [d % rank(b) for d in second]]
-        for i, j in zip(*dims):  # a size of one goes with any other
-            if a.shape[i] == 1 and b.shape[j] != 1:
-                b = tf.reduce_sum(b, j, keepdims=True)
-            elif b.shape[j] == 1 and a.shape[i] != 1:
-                a = tf.reduce_sum(a, i, keepdims=True)
+    dims = (range(-dims, 0), range(dims)) if isinstance(dims, int) else dims
+    first, second = ([d] if isinstance(d, int) else list(d) for d in dims)
+    dims = [[d % rank(a) for d in first], [d % rank(b) for d in second]]
+    for i, j in zip(*dims):  # a size of one goes with any other
+        if a.shape[i] == 1 and b.shape[j] != 1:
+            b = tf.reduce_sum(b, j, keepdims=True)
+        elif b.shape[j] == 1 and a.shape[i] != 1:
+            a = tf.reduce_sum(a, i, keepdims=True)
     return tf.tensordot(a, b, dims)
 
 
@@ -274,6 +274,21 @@ def _rearranged(subscripts: str, x: tf.Tensor, right: str) -> tf.Tensor:
     return tf.transpose(x, [kept.index(c) for c in right])
 
 
+def _broadcast(pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Operands without the axes of size one that another operand is larger along, which PyTorch stretches."""
+    sizes_of: dict[str, set[int | None]] = {}
+    for subscripts, x in pairs if not any("." in subscripts for subscripts, _ in pairs) else ():
+        for letter, size in zip(subscripts, x.shape):
+            sizes_of.setdefault(letter, set()).add(size)
+    stretched = {letter for letter, found in sizes_of.items() if 1 in found and len(found) > 1}
+
+    def without(subscripts: str, x: tf.Tensor) -> tuple[str, tf.Tensor]:
+        ones = [i for i, letter in enumerate(subscripts) if letter in stretched and x.shape[i] == 1]
+        return "".join(c for i, c in enumerate(subscripts) if i not in ones), tf.squeeze(x, ones) if ones else x
+
+    return [without(*pair) for pair in pairs]
+
+
 def _summed(subscripts: str, x: tf.Tensor, asked: str) -> tuple[str, tf.Tensor]:
     """An operand without what nothing else asks for, over which TFLite's products do not sum."""
     lacking = [] if "." in subscripts else [i for i, c in enumerate(subscripts) if c not in asked]
@@ -298,7 +313,7 @@ def einsum(*operands: Any) -> tf.Tensor:
     if len(given) > 1 and given[0].dtype in (tf.uint8, tf.int8, tf.int16):
         # TensorFlow has no products of these; a sum wraps alike.
         return cast(einsum(equation, *(cast(x, tf.int32) for x in given)), given[0].dtype)
-    pairs = [_diagonals(s, x) for s, x in zip(left.split(","), given)]
+    pairs = _broadcast([_diagonals(s, x) for s, x in zip(left.split(","), given)])
     if len(pairs) > 1:
         texts = [s for s, _ in pairs]
         pairs = [_summed(s, x, right + "".join(texts[:i] + texts[i + 1 :])) for i, (s, x) in enumerate(pairs)]

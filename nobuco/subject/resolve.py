@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -34,14 +35,27 @@ def resolve(name: str) -> Any:
     return found
 
 
+def require_module(name: str) -> None:
+    """Refuse a name whose first module is not there; nothing is imported.
+
+    Raises:
+        InputError: there is no such module.
+    """
+    top = name.partition(":")[0].partition(".")[0]
+    if top not in sys.modules and not _is_module(top):
+        raise _no_module(top, name)
+
+
+def _no_module(module: str, name: str) -> InputError:
+    return InputError(f"{name}: there is no module {module!r}. Is it installed, or in the directory that you are in?")
+
+
 def _import(module: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise InputError(
-                f"{name}: there is no module {error.name!r}. Is it installed, or in the directory that you are in?"
-            ) from None
+            raise _no_module(error.name, name) from None
         raise InputError(f"{name}: importing {module} failed: {error}") from error
     except (Exception, SystemExit) as error:  # a script that is not meant to be imported may end itself
         raise InputError(f"{name}: importing {module} failed: {type(error).__name__}: {error}") from error

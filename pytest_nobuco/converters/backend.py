@@ -36,6 +36,8 @@ from pytest_nobuco.converters.builtin_facts import (
     UNTIED,
 )
 from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
+from pytest_nobuco.converters.forms import formed
+from pytest_nobuco.converters.integers import large_integers
 from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
 from pytest_nobuco.converters.parameters import Varied, varied
 from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
@@ -148,12 +150,16 @@ class NobucoConverters:
             raise SuiteError(f"no sample: {error} (samples from {source.name})") from None
         # The rest does not depend on whether an axis is dynamic, and looking for other sizes of each takes long.
         given = converter.samples is not None or _has(entry, TRUSTING)
-        if given or not is_main or case.shape != "static":
+        if given or case.shape != "static":
             return chosen
+        if not is_main:
+            large = large_integers(_plain(operations), samples, options.seed)
+            return [*chosen, *spread(operations, large, accepts, options.seed)]
         made = [
             *source.own(),
             *self.varied(entry, samples, accepts, options.seed).samples,
             *self.special(entry, samples, options.seed),
+            *large_integers(_plain(operations), samples, options.seed),
         ]
         found = [*chosen, *spread(operations, made, accepts, options.seed)]
 
@@ -163,7 +169,8 @@ class NobucoConverters:
             return None if is_double else call  # of which TFLite computes little
 
         signatures = signatures_of(_plain(operations), converter)
-        return [*found, *covering(samples, [call.sample for call in found], signatures, tried)]
+        found += covering(samples, [call.sample for call in found], signatures, tried)
+        return [*found, *formed(samples, [call.sample for call in found], signatures, tried, _left_out(entry))]
 
     def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
         """Samples in which the operation's parameters differ from those of its other samples."""
@@ -179,12 +186,16 @@ class NobucoConverters:
 
     def special(self, entry: Entry, samples: Sequence[Sample], seed: int) -> list[Sample]:
         """Samples of values that the operation may treat apart."""
-        left_out = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
-        left_out |= {"tied", "zeros", "infinite", "NaN"} if _has(entry, IN_BLOCKS) else set()
-        return special(_plain(self._registered[entry.name][1]), samples, seed, left_out)
+        return special(_plain(self._registered[entry.name][1]), samples, seed, _left_out(entry))
 
     def _blame(self, entry: Entry, case: ConverterCase, bound: Bound, subject: Call | Resized) -> Blame:
         return blame(self._registered[entry.name][0], subject, case.order, case.runtime, bound)
+
+
+def _left_out(entry: Entry) -> set[str]:
+    """The kinds of special samples, and the forms, that are none of an entry's."""
+    found = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
+    return found | ({"tied", "zeros", "infinite", "NaN"} if _has(entry, IN_BLOCKS) else set())
 
 
 def _plain(operations: Sequence[Operation]) -> Operation:
@@ -277,6 +288,11 @@ def _is_of_kernels(subject: Call | Resized) -> bool:
     """Whether TFLite's own kernels decide what becomes of it, whatever the converter does."""
     sample = (subject if isinstance(subject, Call) else subject.call).sample
     return isinstance(sample, SpecialSample) and sample.is_of_kernels
+
+
+def judged_in_tflite(subjects: Subjects) -> Subjects:
+    """Those that TFLite can run, and in which it is the converter that decides."""
+    return [subject for subject in subjects if not _is_beyond_tflite(subject) and not _is_of_kernels(subject)]
 
 
 def _describe(subject: Call | Resized) -> str:

@@ -115,11 +115,13 @@ TRUSTING = (
     "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu",
 )  # fmt: skip
 
-# Special values that are left out, by names: TensorFlow's one operation treats them in another way, and several in its
-# place would cost every model.
+# Values and forms that are left out, by names: TensorFlow's one operation treats them in another way, and several
+# in its place would cost every model.
 LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
     {
         **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
+        "torch.instance_norm": (("rank 2",), "without a spatial axis PyTorch gives what rounding leaves"),
+        "torch.native_dropout": (("nothing",), "the mask of nothing is a float in PyTorch"),
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
         **{
             f"torch.*{name}": (("infinite", "NaN"), why)

@@ -110,7 +110,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "bins": ((7,),),
         "minlength": ((20,),),
         # places
-        "dim": ((0, _with(dim=0)), (1,), (-1,), (-2,)),
+        "dim": ((0, _with(dim=0)), (1,), (-1,), (-2,), ((0, -1), (-2, -1))),
         "dims": ((0,), ((0, 1),), (1,), ((-1,), -1)),
         "dim1": ((_with(dim1=1, dim2=0), 1),),
         "diagonal": ((1,), (-1,)),

@@ -103,6 +103,16 @@ class _Trials:
                     yield wish, changes
                     break
 
+    def without(self, base: Base, fitting: Sequence[Fitting]) -> Iterator[Sample]:
+        """What differs from a sample that fulfils a wish in the parameter alone, which has its default there."""
+        if any(len(changes) == 1 for _, changes in fitting):
+            yield base.sample
+        for wish, changes in fitting:
+            rest = {name: value for name, value in changes.items() if name != wish.parameter.name}
+            found = self.changed(base.sample, rest) if rest else None
+            if found is not None:
+                yield found.sample
+
     def packed(self, base: Base, fitting: Sequence[Fitting]) -> tuple[Sample, list[_Wish]]:
         """As many wishes in one sample as go together, the first at least; and which these are."""
         step, taken, fulfilled = base, set[str](), list[_Wish]()
@@ -172,8 +182,10 @@ def _made(
 ) -> tuple[list[Sample], set[str], set[str]]:
     """The samples, the parameters that they vary, and those with which the converter is not asked."""
     found, matter, refused = list[Sample](), set[str](), set[str]()
+    without = list[Sample]()
     for base in bases:
         fitting = list(trials.fitting(base, wishes))
+        without += trials.without(base, fitting)
         while fitting and len(found) < _MOST:
             sample, fulfilled = trials.packed(base, fitting)
             if len(fulfilled) > 1 and not accepts(sample):
@@ -186,7 +198,7 @@ def _made(
                 refused |= names
             fitting = [(wish, changes) for wish, changes in fitting if wish not in fulfilled]
             wishes = [wish for wish in wishes if wish not in fulfilled]
-    return found, matter, refused
+    return [*found, *filter(accepts, without[:_MOST])], matter, refused
 
 
 def _wishes(trials: _Trials, parameters: Sequence[Parameter], base: Base, samples: Sequence[Sample]) -> Iterator[_Wish]:

@@ -30,9 +30,15 @@ NOT_FINITE = (math.inf, -math.inf, math.nan, 1.0, -1.0, 0.0)
 _MOST = 400
 # What is smaller is brought to about one before it is compared: a bound is no finer than a part of this.
 _SMALL_PEAK = 1e-2
-
+# What results are small beside others of about one, and how exact they are where they are more than rounding.
+_LITTLE, _LEAST, _EXACT = 1e-4, 1e-30, 1e-5
+# How many samples are looked at, of how many elements at least.
+_LOOKED_AT, _FEW = 16, 6
+# What the other samples have about one, in some it is larger by this, or so many deviations away from zero.
+_FAR = 100
 
 Change = Callable[..., Sequence[torch.Tensor] | None]
+Apart = Callable[[Operation, Sequence[Sample], int], Iterator[Sample]]
 
 KINDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {"numbers": NUMBERS, "not finite": NOT_FINITE, "small": SMALL}
@@ -48,7 +54,7 @@ class SpecialSample(Sample):
     @property
     def is_of_kernels(self) -> bool:
         """Whether a runtime's own kernels decide on it, and TFLite's in another way than TensorFlow's."""
-        return self.kind in ("not finite", "infinite", "NaN", "small")
+        return self.kind in ("not finite", "infinite", "NaN", "small", "small results")
 
 
 def special(
@@ -57,7 +63,7 @@ def special(
     """Samples of special values, of all kinds but those left out, made of one that PyTorch takes with them."""
     real = [sample for sample in sorted(samples[:32], key=_options) if _is_of_numbers(sample)]
     # Some kernels read beyond tensors of other sizes than they expect: only what broadcasts may get any.
-    for sample in real if all(_broadcasts(operation, sample, seed) for sample in real) else ():
+    for sample in real if all(broadcasts(operation, sample, seed) for sample in real) else ():
         if _is_elementwise(operation, sample, seed):
             return list(_by_element(operation, sample, seed, left_out))
     return [made for kind, make in _APART.items() if kind not in left_out for made in make(operation, samples, seed)]
@@ -68,13 +74,13 @@ def _is_of_numbers(sample: Sample) -> bool:
     return sample.program is None and 0 < len(tensors) <= 3 and all(map(_is_real, tensors))
 
 
-def _broadcasts(operation: Operation, sample: Sample, seed: int) -> bool:
+def broadcasts(operation: Operation, sample: Sample, seed: int) -> bool:
     """Whether results are as large as the tensors broadcast to; True for what PyTorch refuses."""
     try:
         shape = torch.broadcast_shapes(*(x.shape for x in tensors_of((sample.args, sample.kwargs))))
     except RuntimeError:
         return False
-    return all(x.shape == shape for x in _outputs(operation, sample, seed) or ())
+    return all(x.shape == shape for x in outputs_or_none(operation, sample, seed) or ())
 
 
 def _options(sample: Sample) -> int:
@@ -87,7 +93,7 @@ def _by_element(operation: Operation, sample: Sample, seed: int, left_out: Colle
     left_out = {*left_out, "not finite"} if count > 2 else left_out  # what comes of three follows no rule
     for kind in (kind for kind in KINDS if kind not in left_out):
         made = _special(_filled(sample, KINDS[kind]), kind)
-        outputs = _outputs(operation, made, seed)
+        outputs = outputs_or_none(operation, made, seed)
         if outputs and any(_is_integer(x) for x in outputs):
             yield from _by_whole_numbers(operation, sample, seed)
             return
@@ -97,6 +103,28 @@ def _by_element(operation: Operation, sample: Sample, seed: int, left_out: Colle
                 made = replace(made, program=_scaled(1 / peak))
         if outputs:
             yield made
+        if kind == "numbers" and outputs and "small results" not in left_out:
+            yield from _with_small_results(operation, made, outputs, seed)
+
+
+def _with_small_results(
+    operation: Operation, sample: Sample, outputs: Sequence[torch.Tensor], seed: int
+) -> Iterator[Sample]:
+    """Those of its elements that give little beside the others, by themselves, so that a bound judges them.
+
+    Not where little is what rounding has left: with twice the digits PyTorch gives something else there.
+    """
+    tensors = tensors_of((sample.args, sample.kwargs))
+    exact = outputs_or_none(operation, with_tensors(sample, [x.double() for x in tensors]), seed)
+    if not exact or len(outputs) != 1 or not outputs[0].is_floating_point():
+        return
+    (small,), (right,) = outputs, exact
+    apart = (small - right).abs() <= _EXACT * right.abs()
+    places = (small.abs() < _LITTLE) & (small.abs() > _LEAST) & apart
+    if places.any():
+        chosen = with_tensors(sample, [x[places].reshape(1, 1, -1) for x in tensors])
+        made = _special(chosen, "small results")
+        yield replace(made, program=_scaled(1 / float(small[places].abs().max())))
 
 
 def _special(sample: Sample, kind: str) -> SpecialSample:
@@ -106,7 +134,7 @@ def _special(sample: Sample, kind: str) -> SpecialSample:
 def _by_whole_numbers(operation: Operation, sample: Sample, seed: int) -> Iterator[Sample]:
     """What is no number, or below zero, C leaves open what integer it becomes."""
     made = _filled(sample, _POSITIVE)
-    if _outputs(operation, made, seed):
+    if outputs_or_none(operation, made, seed):
         yield made
 
 
@@ -139,8 +167,8 @@ def _is_elementwise(operation: Operation, sample: Sample, seed: int) -> bool:
     whole = _filled(sample, [0.1 * number for number in range(1, 13)])
     part = with_tensors(whole, [x[1:, 1:, :-1] for x in tensors_of((whole.args, whole.kwargs))])
     shape = tensors_of((whole.args, whole.kwargs))[0].shape
-    results = [_outputs(operation, one, seed) for one in (whole, part)]
-    again = _outputs(operation, whole, seed + 1)
+    results = [outputs_or_none(operation, one, seed) for one in (whole, part)]
+    again = outputs_or_none(operation, whole, seed + 1)
     if not all(results) or not again or not all(map(torch.equal, results[0] or (), again)):
         return False  # or it is random
     if any(x.shape != shape for x in results[0] or ()):
@@ -209,17 +237,43 @@ def _from_the_end(operation: Operation, samples: Sequence[Sample], seed: int) ->
         tensors = tensors_of((sample.args, sample.kwargs))
         most = max((int(x.max()) for x in tensors if _is_integer(x) and x.numel()), default=0)
         sizes = sorted({size for x in tensors for size in (*x.shape, x.numel()) if size > most})
-        expected = _outputs(operation, sample, seed) if most else None
+        expected = outputs_or_none(operation, sample, seed) if most else None
         for size in sizes[:4] if expected else ():
             turned = [torch.where(x * 2 > most, x - size, x) if _is_integer(x) else x for x in tensors]
             made = with_tensors(sample, turned)
-            found = [_outputs(operation, made, seed) for _ in range(2)]  # it may be chance that lies there
-            if expected and all(got and len(got) == len(expected) and all(map(_same, got, expected)) for got in found):
+            found = [outputs_or_none(operation, made, seed) for _ in range(2)]  # it may be chance that lies there
+            if expected and all(
+                got and len(got) == len(expected) and all(map(same_values, got, expected)) for got in found
+            ):
                 yield _special(made, "from the end")
                 return
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _elsewhere(factor: float, deviations: float) -> Apart:
+    """Numbers of another size, or far from zero; not where the results are simply of that size, or as far away."""
+
+    def make(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+        for sample in sorted(samples[: 2 * _LOOKED_AT], key=_options):  # as it is called most often
+            first, *others = tensors_of((sample.args, sample.kwargs)) or (torch.empty(0),)
+            if sample.program is not None or not _is_real(first) or first.numel() < _FEW:
+                continue
+            offset = deviations * max(1.0, float(first.std()))
+            made = _special(with_tensors(sample, [first * factor + offset, *others]), "elsewhere")
+            runs = ((sample, seed), (made, seed), (made, seed + 1))
+            before, outputs, again = (outputs_or_none(operation, *run) for run in runs)
+            if not before or not outputs or not again or not all(map(same_values, outputs, again)):
+                continue
+            moved = [x * factor + offset if x.is_floating_point() else x for x in before]
+            follows = all(map(same_values, moved, outputs))
+            if not follows and any(map(_tells, outputs)):
+                yield made
+            return
+
+    return make
+
+
+def same_values(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors hold the same but for rounding."""
     return a.shape == b.shape and torch.allclose(a.double(), b.double(), equal_nan=True)
 
 
@@ -227,16 +281,16 @@ def _first_made(
     operation: Operation, samples: Sequence[Sample], seed: int, change: Change, kind: str
 ) -> Iterator[Sample]:
     """One sample with other tensors, the first that PyTorch takes and gives the same for each time."""
-    for sample in (*samples[:16], *samples[16 :: max(1, len(samples) // 16)]):
+    for sample in (*samples[:_LOOKED_AT], *samples[_LOOKED_AT :: max(1, len(samples) // _LOOKED_AT)]):
         tensors = tensors_of((sample.args, sample.kwargs))
-        if sample.program is not None or not tensors or not _is_real(tensors[0]) or tensors[0].numel() < 6:
+        if sample.program is not None or not tensors or not _is_real(tensors[0]) or tensors[0].numel() < _FEW:
             continue
         changed = change(*tensors)
         if changed is None:
             continue
         made = _special(with_tensors(sample, changed), kind)
-        outputs, again = (_outputs(operation, made, seed + more) for more in (0, 1))
-        if outputs and again and all(map(_same, outputs, again)) and any(map(_tells, outputs)):
+        outputs, again = (outputs_or_none(operation, made, seed + more) for more in (0, 1))
+        if outputs and again and all(map(same_values, outputs, again)) and any(map(_tells, outputs)):
             yield made
             return
 
@@ -245,8 +299,17 @@ def _tells(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(tensor.abs() if tensor.is_complex() else tensor).any())
 
 
-_APART: Mapping[str, Callable[[Operation, Sequence[Sample], int], Iterator[Sample]]] = MappingProxyType(
-    {"tied": _tied, "zeros": _with_zeros, "infinite": _infinite, "NaN": _nan, "from the end": _from_the_end}
+_APART: Mapping[str, Apart] = MappingProxyType(
+    {
+        "tied": _tied,
+        "zeros": _with_zeros,
+        "infinite": _infinite,
+        "NaN": _nan,
+        "from the end": _from_the_end,
+        "far": _elsewhere(1, _FAR),
+        "tiny": _elsewhere(0.1 / _FAR, 0),
+        "large": _elsewhere(_FAR, 0),
+    }
 )
 
 
@@ -254,7 +317,8 @@ def _is_real(tensor: torch.Tensor) -> bool:
     return tensor.dtype == torch.float32
 
 
-def _outputs(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor] | None:
+def outputs_or_none(operation: Operation, sample: Sample, seed: int) -> list[torch.Tensor] | None:
+    """What PyTorch gives; None where it refuses."""
     try:
         return outputs_of(operation, sample, seed)
     except RefusedError:

@@ -10,17 +10,29 @@ from contextlib import contextmanager
 
 import pytest
 
+from nobuco.errors import InputError
+from nobuco.subject.resolve import require_module
 from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.models.only_model import is_only, mistake
+from pytest_nobuco.session import BENCH
 
 # How long the controller of xdist waits for a verdict; then the items tell.
 _PATIENCE = 60.0
 
 
 def register(config: pytest.Config) -> None:
-    """Add what tries the model, where there is one and nothing else to run."""
+    """Add what tries the model, where there is one and nothing else to run.
+
+    Raises:
+        pytest.UsageError: there is not even its module; PyTorch need not be loaded to see that.
+    """
     if not is_only(config) or hasattr(config, "workerinput"):
         return
+    (model,) = config.stash[BENCH].options.models
+    try:
+        require_module(model.name)
+    except InputError as error:
+        raise pytest.UsageError(f"{model.place or '--nobuco-model'}: {error}") from None
     if getattr(config.option, "dist", "no") != "no":
         config.pluginmanager.register(_Beside(config), "nobuco-preflight")
     elif limits_of(config) is None:

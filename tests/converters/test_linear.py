@@ -117,6 +117,13 @@ def test_einsum(check, equation, shapes):
     check(lambda *tensors: torch.einsum(equation, *tensors), *map(torch.randn, shapes), tflite=True)
 
 
+def test_a_size_of_one_is_stretched(check):
+    """In PyTorch one goes with any size, in products too."""
+    check(lambda a, b: torch.tensordot(a, b, 2), torch.randn(2, 1, 2), torch.randn(2, 1, 2))
+    check(lambda a, b: torch.einsum("ij,jk->ik", a, b), torch.randn(3, 1), torch.randn(4, 5))
+    check(lambda a, b, c: torch.einsum("ij,jk,k->ik", a, b, c), torch.randn(3, 4), torch.randn(1, 5), torch.randn(1))
+
+
 def test_einsum_other_forms(check):
     check(lambda a, b: torch.einsum("abij,abjk->abik", [a, b]), A, B)
     check(lambda a, b: torch.einsum("...ij, ...jk -> ik", a, b), A, B)
