@@ -165,15 +165,12 @@ class TestTheBaseline:
 
     def test_of_other_workers_and_children(self, project):
         marked(project, "max_abs_diff=9", "max_abs_diff=9", error=0.1)
-        for options in (["-n2"], ["--nobuco-isolate"]):
-            (project.path / "base.json").unlink(missing_ok=True)
-            given = ["--nobuco-baseline=base.json", *options]
-            project.runpytest_subprocess(*given, "--nobuco-baseline-write").assert_outcomes(passed=2)
-            assert len(self.errors(project)) == 2
-            project.runpytest_subprocess(*given).assert_outcomes(passed=2)
+        given = ["--nobuco-baseline=base.json", "-n2", "--nobuco-isolate"]  # from a child to a worker to the controller
+        project.runpytest_subprocess(*given, "--nobuco-baseline-write").assert_outcomes(passed=2)
+        assert len(self.errors(project)) == 2
+        project.runpytest_subprocess(*given).assert_outcomes(passed=2)
         marked(project, "max_abs_diff=9", "max_abs_diff=9", error=2.5)
-        for options in (["-n2"], ["--nobuco-isolate"]):
-            project.runpytest_subprocess("--nobuco-baseline=base.json", *options).assert_outcomes(failed=2)
+        project.runpytest_subprocess(*given).assert_outcomes(failed=2)
 
     @pytest.mark.parametrize(
         ("options", "told"),
@@ -186,6 +183,7 @@ class TestTheBaseline:
             (["--nobuco-baseline=other.json"], "*other.json: this is no baseline of this version of nobuco"),
             (["--nobuco-baseline-write"], "*give the file to write with --nobuco-baseline FILE"),
             (["--nobuco-baseline=no/base.json", "--nobuco-baseline-write"], "*there is no directory *no"),
+            (["--nobuco-baseline-factor=5"], "*give the file to hold errors to with --nobuco-baseline"),
             (["--nobuco-baseline-factor=0.5"], "*'0.5' is no factor; it is a number from 1 up, e.g. 10"),
         ],
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.arithmetic import logaddexp as log_of_sum
-from nobuco.converters.support import axis, cast, rank, scalar_as_vector, sizes
+from nobuco.converters.support import axis, cast, promoted, rank, scalar_as_vector, sizes
 from nobuco.ops.names import torch
 from nobuco.registry import expression
 
@@ -125,7 +125,7 @@ def diff(input: tf.Tensor, n: int = 1, dim: int = -1, prepend: Any = None, appen
     over = axis(input, dim)
     if not n:  # then PyTorch joins nothing to it either
         return input
-    x = tf.concat([part for part in (prepend, input, append) if part is not None], over)
+    x = tf.concat(promoted(*(part for part in (prepend, input, append) if part is not None)), over)
     for _ in range(n):
         after, before = _piece(x, over, 1, None), _piece(x, over, 0, -1)
         x = tf.not_equal(after, before) if x.dtype == tf.bool else after - before

@@ -175,9 +175,7 @@ def _narrowed(size: int) -> Callable[[Sample], Iterator[Sample]]:
 
     def make(sample: Sample) -> Iterator[Sample]:
         tensors = tensors_of((sample.args, sample.kwargs))
-        for dim in (-1, 0):
-            if not tensors[0].dim():
-                continue
+        for dim in (-1, 0) if tensors[0].dim() and not _has_places(sample) else ():
             old = tensors[0].shape[dim]
             if old <= size:
                 continue
@@ -188,6 +186,12 @@ def _narrowed(size: int) -> Callable[[Sample], Iterator[Sample]]:
     return make
 
 
+def _has_places(sample: Sample) -> bool:
+    """Whether integers stand beside numbers: places in those, which PyTorch need not check, or counts of them."""
+    first, *others = tensors_of((sample.args, sample.kwargs))
+    return first.is_floating_point() and any(x.dtype in (torch.int32, torch.int64) for x in others)
+
+
 def _of_rank(rank: int) -> Callable[[Sample], Iterator[Sample]]:
     """Twice beside itself in a dimension more, behind or in front; or the first part of a dimension."""
 
@@ -196,7 +200,7 @@ def _of_rank(rank: int) -> Callable[[Sample], Iterator[Sample]]:
         if missing == 1:
             for dim in (-1, 0):
                 yield from _with_changed(sample, lambda x, dim=dim: torch.stack([x, _moved(x)], dim))  # type: ignore[misc]
-        elif missing == -1:
+        elif missing == -1 and not _has_places(sample):
             yield from _with_changed(sample, lambda x: x[0])
 
     return make

@@ -288,6 +288,7 @@ def test_differences(check):
     )
     check(lambda x, a, b: torch.diff(x, dim=1, prepend=a, append=b), torch.randn(3, 4, 7), *ends)
     check(lambda x, a: torch.diff(x, n=0, dim=1, prepend=a), torch.randn(3, 4, 7), ends[0])
+    check(lambda x, a: torch.diff(x, dim=1, append=a), torch.randn(3, 4, 7), torch.ones(3, 1, 7, dtype=torch.int32))
     check(lambda x: ((x > 0).diff(), x.long().diff()), 9 * torch.randn(3, 4))
 
 
