@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from typing import Any
@@ -108,3 +109,47 @@ LATENCY = (
     _latency("zoo.Tokens", "torch", None, 0.0010, _CPU),
     _latency("zoo.Tokens", "tflite-xnnpack", 4, 0.0004, _CPU, file_size=120_000),
 )
+
+
+@functools.cache
+def conversion_report() -> Any:
+    """The report of a real conversion, in which one converter is a little wrong."""
+    import torch
+    from torch import nn
+
+    import nobuco
+
+    @nobuco.traceable
+    def scale(x):
+        return x * 2
+
+    @nobuco.converter(scale)
+    def convert_scale(x):
+        return lambda x: x * 2.1
+
+    class Block(nn.Sequential):
+        def __init__(self, inputs):
+            super().__init__(nn.Conv2d(inputs, 4, 3), nn.ReLU())
+
+    class Wrong(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.body = Block(3), Block(4)
+
+        def forward(self, x):
+            return self.body(scale(self.stem(x))).mean((2, 3))
+
+    torch.manual_seed(0)
+    _, report = nobuco.pytorch_to_keras(
+        Wrong().eval(), args=[torch.randn(1, 3, 9, 9)], verbose=False, return_report=True
+    )
+    nobuco.unregister_converter(scale)
+    return report
+
+
+@functools.cache
+def conversion_graph() -> Any:
+    """The same as a report holds it."""
+    from nobuco.report import report_to_dict
+
+    return report_to_dict(conversion_report())

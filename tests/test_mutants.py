@@ -32,6 +32,10 @@ SLICE = (
     "torch.einsum: wrong for three operands",
     "torch.cdist: wrong for equal rows",
     "torch.index_put: wrong for places from the end",
+    "torch.gather: wrong for a dimension from the end",
+    "torch.add: wrong for int64 by way of float32",
+    "torch.nn.BatchNorm2d: wrong for a module in training",
+    "torch.exp: wrong for other sizes than the example's",
 )
 
 
@@ -97,7 +101,7 @@ def test_a_failure_that_names_another_call_does_not_count():
 
 def test_there_are_many_and_no_two_of_one_name():
     names = [mutant.name for mutant in MUTANTS]
-    assert len(names) > 300
+    assert len(names) > 700
     assert len(set(names)) == len(names)
 
 

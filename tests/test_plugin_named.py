@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_plugin import INI, ids
+from tests.fake_project import INI, ids
 
 CASES = [f"{order}-{order}-static-{runtime}" for order in ("nchw", "nhwc") for runtime in ("keras", "tflite")]
 NETS = """

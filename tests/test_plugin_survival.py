@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_plugin import INI
+from tests.fake_project import INI
 
 DEADLY = """
     import ctypes, os, sys, time

@@ -122,6 +122,7 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
         **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
         "torch.instance_norm": (("rank 2",), "without a spatial axis PyTorch gives what rounding leaves"),
         "torch.ctc_loss": (("defaults",), "PyTorch's binding reduces nothing then, though its schema says the mean"),
+        "torch.nn.functional.adaptive_avg_pool3d": (("rank 3",), "PyTorch takes it for one output size alone"),
         "torch.native_dropout": (("nothing",), "the mask of nothing is a float in PyTorch"),
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
         **{

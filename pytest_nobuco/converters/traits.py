@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ Found = TypeVar("Found")
 
 # How many samples are added at most: for single traits, and for pairs of them.
 _MOST, _MOST_FOR_PAIRS = 16, 6
+# How often a trait is tried that another converter may serve, which is asked for none of its samples then.
+_REFUSED = 4
 # The values of larger tensors are not looked at.
 _LARGE = 100_000
 
@@ -47,6 +50,7 @@ def covering(
         seen |= _counted(traits_of(sample, signatures))
     left = [(sample, _counted(traits_of(sample, signatures))) for sample in samples]
     found: list[Found] = []
+    refused = Counter[Any]()
     for pairs, most in ((False, _MOST), (True, _MOST + _MOST_FOR_PAIRS)):
         while len(found) < most:
             left = [(sample, traits) for sample, traits in left if traits - seen]
@@ -58,6 +62,9 @@ def covering(
             if made is not None:
                 seen |= traits
                 found.append(made)
+                continue
+            refused.update(traits - seen)
+            seen |= {trait for trait in traits if refused[trait] == _REFUSED}
     return found
 
 
