@@ -199,7 +199,7 @@ def test_browser_filters_800_items_by_name_runtime_and_outcome(tmp_path, chosen,
         for runtime in ("keras", "keras_file", "savedmodel", "tflite"):
             its = "skipped" if runtime == "keras" and model >= 70 else outcome if runtime == "tflite" else "passed"
             case = ("nhwc", "nhwc", "static", runtime)
-            cell = model_cell(f"nets.Net{model}", case, 1e-6, fails=its == "failed")
+            cell = model_cell(f"a_project.with_long.names_of.nets.Net{model}", case, 1e-6, fails=its == "failed")
             cells.append(replace(cell, outcome=its, axes={"runtime": runtime}))
     page = tmp_path / "many.html"
     page.write_text(to_html(SuiteReport(rows_of(cells))), encoding="utf-8")
@@ -210,10 +210,11 @@ def test_browser_filters_800_items_by_name_runtime_and_outcome(tmp_path, chosen,
         filter.elements.runtime.dispatchEvent(new Event("input", {{ bubbles: true }}));
         const rows = [...document.querySelectorAll(".row:not([hidden])")];
         said.rows = rows.map((row) => row.dataset.forms);
-        said.told = filter.querySelector("output").textContent;""",
+        said.told = filter.querySelector("output").textContent;
+        said.over = document.documentElement.scrollWidth - document.documentElement.clientWidth;""",
         width=420,
     )
-    assert said["errors"] == []
+    assert (said["errors"], said["over"]) == ([], 0)
     assert len(said["rows"]) == expected["all"]
     assert said["told"] == (f"{expected['all']} of 200" if chosen else "")
     for outcome, count in expected.items():

@@ -180,7 +180,8 @@ def cdist(x1: tf.Tensor, x2: tf.Tensor, p: float = 2.0, compute_mode: Any = None
 @expression(torch.dist, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
 def dist(input: tf.Tensor, other: tf.Tensor, p: float = 2) -> tf.Tensor:
     """dist(Tensor self, Tensor other, Scalar p=2) -> Tensor"""
-    return vector_norm_of(input - other, p, list(range(max(rank(input), rank(other)))), False)
+    a, b = promoted(input, other)
+    return vector_norm_of(a - b, p, list(range(max(rank(input), rank(other)))), False)
 
 
 @expression(torch.pdist, aten._pdist_forward.default, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)

@@ -123,6 +123,8 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
         "torch.instance_norm": (("rank 2",), "without a spatial axis PyTorch gives what rounding leaves"),
         "torch.ctc_loss": (("defaults",), "PyTorch's binding reduces nothing then, though its schema says the mean"),
         "torch.nn.functional.adaptive_avg_pool3d": (("rank 3",), "PyTorch takes it for one output size alone"),
+        "torch.as_strided": (("apart",), "it reads the memory, and how an input's lies a model is not told"),
+        "torch.pdist": (("rank 1", "rank 3"), "PyTorch trusts its inner form to be given a matrix"),
         "torch.native_dropout": (("nothing",), "the mask of nothing is a float in PyTorch"),
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
         **{

@@ -413,6 +413,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.type: _converted_types,
         torch.Tensor.type_as: _type_as,
         torch.Tensor.copy_: _copy,
+        torch.Tensor.__deepcopy__: lambda: [Sample((image(), {}))],
         torch.Tensor.__getitem__: _getitem,
         torch.Tensor.__setitem__: _setitem,
         torch.Tensor.__rlshift__: _shifted(True),

@@ -223,7 +223,7 @@ def test_distances(check):
         torch.randn(2, 3, 4, 6),
     )
     check(
-        lambda a, b: (torch.cdist(a, b), torch.cdist(a, b, 1.0), torch.dist(a, a + 1)),
+        lambda a, b: (torch.cdist(a, b), torch.cdist(a, b, 1.0), torch.dist(a, a + 1), torch.dist(a, a.int())),
         torch.randn(2, 5, 3),
         torch.randn(2, 4, 3),
     )
