@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
-from nobuco.converters.support import aligned, cast, rank, sizes
+from nobuco.converters.support import aligned, cast, promoted, rank, sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy, Strategy, broadcasting
 from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Converter, Named, registry
@@ -193,7 +193,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, dtype: Any = No
     """normal.Tensor_Tensor(Tensor mean, Tensor std, *, Generator? generator=None) -> Tensor"""
     if size is not None:
         return normal_numbers(size, _dtype(dtype)) * std + mean
-    mean, std = aligned(mean, std)
+    mean, std = aligned(*promoted(mean, std))
     dtype = mean.dtype if tf.is_tensor(mean) else std.dtype
     return normal_numbers(_shape_of_both(mean, std), dtype) * std + mean
 

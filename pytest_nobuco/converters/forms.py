@@ -51,13 +51,14 @@ def formed(
 
     `tried` makes something of a sample, or None where it is of no use.
     """
-    taken, found = list(taken), list[Found]()
+    taken, found = [sample for sample in taken if tensors_of((sample.args, sample.kwargs))], list[Found]()
     sources = list({id(sample): sample for sample in (*taken, *samples) if sample.program is None}.values())
     for form in _forms(signatures):
         if form.name in left_out or any(map(form.has, taken)):
             continue
         made = itertools.chain.from_iterable(map(form.make, _unlike(sources)))
-        for sample in itertools.islice(filter(form.has, made), _TRIED):
+        with_tensor = (sample for sample in made if tensors_of((sample.args, sample.kwargs)))
+        for sample in itertools.islice(filter(form.has, with_tensor), _TRIED):
             result = tried(_with_own_modules(sample))
             if result is not None:
                 taken.append(sample)
