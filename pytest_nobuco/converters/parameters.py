@@ -166,11 +166,18 @@ def varied(
     some = [*samples[:: max(1, len(samples) // _LOOKED_AT)], *samples[-_LAST:]]  # our own stand behind PyTorch's
     found, matter, refused = _made(trials, bases, list(_wishes(trials, parameters, bases[0], some)), accepts)
     matter |= {p.name for p in parameters if _is_data(trials.given(bases[0].sample).get(p.name))}
+    defaults = list[Sample]()
     for p in parameters:
-        sample = trials.with_value(p, some) if p.name not in matter else None
-        if sample is not None:
+        sample = trials.with_value(p, some)
+        if sample is None:
+            continue
+        if p.name not in matter:
             found.append(sample)
             matter.add(p.name)
+        without = trials.changed(sample, {p.name: p.default})  # all of PyTorch's samples may have the other value
+        if without is not None and accepts(without.sample):
+            defaults.append(without.sample)
+    found += defaults[:_LAST]
     for p in parameters:
         if p.name not in matter:
             reasons[p.name] = _NOT_ASKED if p.name in refused else _NO_VALUE
