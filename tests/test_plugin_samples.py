@@ -87,7 +87,10 @@ def test_traits(args, trait):
 
 def test_special_values_of_what_works_on_more_than_an_element():
     x = torch.randn(4, 5)
-    kinds = {sample.kind: sample.args for sample in special(torch.logcumsumexp, [Sample((x, 1))])}
+    kinds = {
+        sample.kind: sample.args
+        for sample in special(torch.logcumsumexp, [Sample((x, 1))], left_out=("far", "tiny", "large"))
+    }
     assert set(kinds) == {"tied", "zeros", "infinite", "NaN"}
     assert kinds["infinite"][0].isinf().sum() == 2
     assert (kinds["zeros"][0] == 0).all(1).any()

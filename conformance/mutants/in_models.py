@@ -81,13 +81,6 @@ class ModelTrial:
         return list(tensors_of((sample.args, sample.kwargs)))
 
 
-def marked(trial: ModelTrial) -> pytest.MarkDecorator:
-    """The form of the model in which the mutant is to show."""
-    mutant = trial.mutant
-    dynamic = {} if mutant.shape == "dynamic" else {"dynamic": False}
-    return pytest.mark.convert(inputs=trial.inputs, orders=[mutant.order], runtimes=[mutant.runtime], **dynamic)
-
-
 @dataclass
 class ModelTests:
     """A pytest plugin that makes an item of each trial, and keeps the text of each failure."""
@@ -99,7 +92,9 @@ class ModelTests:
         """An item for each trial."""
         if "trial" in metafunc.fixturenames:
             found = self.trials.items()
-            params = [pytest.param(trial, id=name, marks=marked(trial)) for name, trial in found]
+            params = [
+                pytest.param(trial, id=name, marks=pytest.mark.convert(inputs=trial.inputs)) for name, trial in found
+            ]
             metafunc.parametrize("trial", params)
 
     @pytest.hookimpl(wrapper=True)
@@ -113,11 +108,23 @@ class ModelTests:
 
 
 def failures_of(trials: Mapping[str, ModelTrial]) -> Mapping[str, str]:
-    """The text of each failure, by the trial's name, in one session of pytest."""
-    tests = ModelTests(trials)
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore", "--capture=fd"]
-    pytest.main([str(ITEMS), *options, f"--rootdir={ITEMS.parent}", "-c", "/dev/null"], plugins=[tests])
-    return tests.failures
+    """The text of each failure, by the trial's name, in one session of pytest for each form."""
+    forms: dict[tuple[str, ...], dict[str, ModelTrial]] = {}
+    for name, trial in trials.items():
+        forms.setdefault(_options(trial.mutant), {})[name] = trial
+    failures: dict[str, str] = {}
+    for form, its in forms.items():
+        tests = ModelTests(its)
+        options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-W", "ignore", "--capture=fd", *form]
+        pytest.main([str(ITEMS), *options, f"--rootdir={ITEMS.parent}", "-c", "/dev/null"], plugins=[tests])
+        failures |= tests.failures
+    return failures
+
+
+def _options(mutant: Mutant) -> tuple[str, ...]:
+    """The form of the model in which a mutant is to show."""
+    dynamic = "auto" if mutant.shape == "dynamic" else "none"
+    return f"--nobuco-order={mutant.order}", f"--nobuco-runtime={mutant.runtime}", f"--nobuco-dynamic={dynamic}"
 
 
 def names_it(failure: str, mutant: Mutant) -> bool:

@@ -156,9 +156,11 @@ class NobucoConverters:
         if not is_main:
             large = large_integers(_plain(operations), samples, options.seed)
             return [*chosen, *spread(operations, large, accepts, options.seed)]
+        made_by_rule = self.varied(entry, samples, accepts, options.seed)
         made = [
             *source.own(),
-            *self.varied(entry, samples, accepts, options.seed).samples,
+            *made_by_rule.samples,
+            *made_by_rule.defaults,
             *self.special(entry, samples, options.seed),
             *large_integers(_plain(operations), samples, options.seed),
         ]

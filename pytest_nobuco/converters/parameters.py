@@ -35,11 +35,13 @@ Accepts = Callable[[Sample], bool]
 class Varied:
     """Samples in which parameters differ from those of others.
 
+    defaults: of PyTorch's, with one parameter at its default, where that gives another output.
     matter: the parameters whose other value gives another output, and is among the samples.
     reasons: why the others are not.
     """
 
     samples: tuple[Sample, ...] = ()
+    defaults: tuple[Sample, ...] = ()
     matter: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -177,11 +179,10 @@ def varied(
         without = trials.changed(sample, {p.name: p.default})  # all of PyTorch's samples may have the other value
         if without is not None and accepts(without.sample):
             defaults.append(without.sample)
-    found += defaults[:_LAST]
     for p in parameters:
         if p.name not in matter:
             reasons[p.name] = _NOT_ASKED if p.name in refused else _NO_VALUE
-    return Varied(tuple(found), tuple(p.name for p in parameters if p.name in matter), reasons)
+    return Varied(tuple(found), tuple(defaults[:_LAST]), tuple(p.name for p in parameters if p.name in matter), reasons)
 
 
 def _made(
