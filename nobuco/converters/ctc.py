@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.converters.support import cast, rank, sizes
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.ops.names import F, torch
+from nobuco.ops.names import F, aten, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
@@ -28,13 +28,31 @@ def ctc_loss_by_number(
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
+    reduction: int = 0,
+    zero_infinity: bool = False,
+) -> tf.Tensor:
+    """ctc_loss.Tensor(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0,
+    int reduction=1, bool zero_infinity=False) -> Tensor
+
+    Called from Python it reduces nothing by default, whatever the schema says.
+    """
+    return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, REDUCTIONS[reduction], zero_infinity)
+
+
+@expression(aten.ctc_loss.Tensor, aten.ctc_loss.IntList, strategy=FORCE_PYTORCH_ORDER)
+def ctc_loss_by_schema(
+    log_probs: tf.Tensor,
+    targets: tf.Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
     reduction: int = 1,
     zero_infinity: bool = False,
 ) -> tf.Tensor:
     """ctc_loss.Tensor(Tensor log_probs, Tensor targets, Tensor input_lengths, Tensor target_lengths, int blank=0,
     int reduction=1, bool zero_infinity=False) -> Tensor
     """
-    return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, REDUCTIONS[reduction], zero_infinity)
+    return ctc_loss_by_number(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
 
 
 @expression(F.ctc_loss, strategy=FORCE_PYTORCH_ORDER)

@@ -121,7 +121,6 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
     {
         **{f"torch.{name}": (("not finite",), "infinite beside NaN") for name in ("hypot", "Tensor.hypot_")},
         "torch.instance_norm": (("rank 2",), "without a spatial axis PyTorch gives what rounding leaves"),
-        "torch.ctc_loss": (("defaults",), "PyTorch's binding reduces nothing then, though its schema says the mean"),
         "torch.nn.functional.adaptive_avg_pool3d": (("rank 3",), "PyTorch takes it for one output size alone"),
         "torch.as_strided": (("apart",), "it reads the memory, and how an input's lies a model is not told"),
         "torch.pdist": (("rank 1", "rank 3"), "PyTorch trusts its inner form to be given a matrix"),

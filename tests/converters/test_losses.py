@@ -61,6 +61,12 @@ def test_ctc_loss(check, reduction):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("function", [torch.ctc_loss, torch.ops.aten.ctc_loss.Tensor])
+def test_ctc_loss_by_its_inner_names_reduces_as_each_does_by_default(check, function):
+    given, wanted = torch.tensor([8, 6, 7]), torch.tensor([4, 2, 3])
+    check(lambda x: function(x, LABELS, given, wanted), log_probs(), **ONE_ORDER)
+
+
 def test_ctc_loss_with_lengths_in_python_and_another_blank(check):
     check(lambda x: F.ctc_loss(x, LABELS - 1, (8, 6, 7), (4, 2, 3), blank=4), log_probs(), **ONE_ORDER)
 
