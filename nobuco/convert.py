@@ -168,7 +168,7 @@ def pytorch_to_keras(
     with draft.stage("assemble"), progress(len(selection.units), "converting", enabled=verbose) as advance:
         builder = Builder(
             graph, selection.units, layout, inputs, tolerance,
-            constants_to_variables, full_validation, advance,
+            constants_to_variables, full_validation, advance, lies=selection.lies,
         )  # fmt: skip
         draft.built = builder
         with without_dtype_policy():

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from types import CodeType, FunctionType
 from typing import Any, TypeGuard
 
@@ -72,6 +73,24 @@ class Folding:
     make: Callable[..., Any]
 
 
+class ChannelUse(Enum):
+    """What a call does with the channels of its tensors, which are dimension 1.
+
+    EACH: takes each by itself, so that the result has them in the order that they have.
+    WEIGHED: makes new ones of all of them by the weights of its module, in any order of both.
+    PARTS: gives some of them, as its function in PyTorch does with any tensor.
+    JOINED: puts those of several tensors together.
+    """
+
+    EACH = "each"
+    WEIGHED = "weighed"
+    PARTS = "parts"
+    JOINED = "joined"
+
+
+ChannelRule = ChannelUse | Callable[[Node], ChannelUse | None] | None
+
+
 @dataclass(frozen=True, eq=False)
 class Converter:
     """One registered converter.
@@ -90,6 +109,8 @@ class Converter:
         as `order`, how the tensor lies that is flattened.
     folding: how moves of channels around it become part of its weights.
     in_double: gets floats that sizes gave with all their digits, as what it makes of them may be a size.
+    channels: what a call does with channels, if these may lie in an order of their own (it may depend on the call);
+        weights for channels are brought into the order by `folding`.
     """
 
     operations: tuple[Named, ...]
@@ -104,6 +125,11 @@ class Converter:
     after_flattening: Converter | None = None
     folding: Folding | None = None
     in_double: bool = False
+    channels: ChannelRule = None
+
+    def use_of_channels(self, node: Node) -> ChannelUse | None:
+        """What a call does with channels; None where they have to lie as in PyTorch."""
+        return self.channels(node) if callable(self.channels) else self.channels
 
     @property
     def callables(self) -> list[Operation]:
@@ -298,12 +324,24 @@ def converter(
     channel_ordering_strategy: Strategy = ChannelOrderingStrategy.FORCE_TENSORFLOW_ORDER,
     autocast: bool = True,
     in_double: bool = False,
+    folding: Folding | None = None,
+    channels: ChannelRule = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a built-in converter; `nobuco.converter`, for everyone else, tells what the arguments mean."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        rule = channel_ordering_strategy
         registry.add(
-            Converter(operations, function, function, channel_ordering_strategy, autocast, in_double=in_double)
+            Converter(
+                operations,
+                function,
+                function,
+                rule,
+                autocast,
+                folding=folding,
+                in_double=in_double,
+                channels=channels,
+            )
         )
         return function
 
@@ -315,6 +353,7 @@ def expression(
     strategy: Strategy = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS,
     autocast: bool = True,
     in_double: bool = False,
+    channels: ChannelRule = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function that *is* the TensorFlow equivalent: same signature, TensorFlow tensors in and out.
 
@@ -323,7 +362,8 @@ def expression(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         make = lambda *args, **kwargs: function  # noqa: E731
-        registry.add(Converter(operations, function, make, strategy, autocast, in_double=in_double))
+        make = lambda *args, **kwargs: function  # noqa: E731
+        registry.add(Converter(operations, function, make, strategy, autocast, in_double=in_double, channels=channels))
         return function
 
     return register

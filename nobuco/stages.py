@@ -14,6 +14,7 @@ from nobuco.ir import Graph, values
 from nobuco.program.call import Call, devices_apart
 from nobuco.registry import operation_name
 from nobuco.select import Selection, results_of, select
+from nobuco.select.channels import in_order
 from nobuco.select.folding import folded
 from nobuco.select.serving import stands_for_all
 from nobuco.trace import Input, SizeTracing, trace_dynamic
@@ -58,7 +59,8 @@ def selected(
     if decompose and selection.gaps:
         graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter, names)
         selection = select(graph, find_converter)
-    return graph, replace(selection, units=tuple(folded(selection.units, results_of(graph)))), refused
+    units, lies = in_order(selection.units, (*results_of(graph), *(before for before, _ in graph.states)))
+    return graph, replace(selection, units=tuple(folded(units, results_of(graph))), lies=lies), refused
 
 
 def refuse_foreign(graph: Graph, selection: Selection) -> None:

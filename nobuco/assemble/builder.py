@@ -23,6 +23,7 @@ from nobuco.assemble.validation import Validator
 from nobuco.errors import ConverterError
 from nobuco.ir import Graph, Value, values
 from nobuco.layers.model import ConvertedModel
+from nobuco.layout.channels import Lying
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
 from nobuco.parity import Tolerance
@@ -36,6 +37,8 @@ from nobuco.select import Unit
 class Builder:
     """Builds one model. `validate` runs each layer as it is made, alone and on the running values.
 
+    `lies` are the tensors whose channels have an order of their own.
+
     `checks`, `transpositions` and `regions` are those of the units built so far, when it raises, too.
     """
 
@@ -47,6 +50,7 @@ class Builder:
     constants_to_variables: bool = True
     validate: bool = True
     on_unit: Callable[[], None] = lambda: None
+    lies: Mapping[int, Lying] = field(default_factory=dict)
     checks: dict[int, Checked] = field(default_factory=dict)
     kept_sizes: list[KeptSize] = field(default_factory=list)
     _shared: dict[Any, Any] = field(default_factory=dict)
@@ -54,8 +58,8 @@ class Builder:
     _layers: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._tensors = Tensors(self.graph, self.plan, Names(), self._shared, self.constants_to_variables)
-        self._validator = Validator(self.graph, self.plan, self.tolerance) if self.validate else None
+        self._tensors = Tensors(self.graph, self.plan, Names(), self._shared, self.constants_to_variables, self.lies)
+        self._validator = Validator(self.graph, self.plan, self.tolerance, self.lies) if self.validate else None
 
     def build(self, outputs: Sequence[Output]) -> Built:
         """The model whose outputs are these values, in the order (None: as made) and under the name given."""

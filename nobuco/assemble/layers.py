@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from nobuco.assemble.chain import Chain
 from nobuco.assemble.closures import loads_by_itself, variables_of
+from nobuco.assemble.joints import joining
 from nobuco.assemble.moves import moving_function, plan_moves, stepping
 from nobuco.assemble.names import Names
 from nobuco.assemble.tensors import Tensors
@@ -49,8 +50,12 @@ def layer_of(
         return tensors.shared[key], True
     if unit.moves_only:
         layer = _moving(unit, signature, constants, tensors)
+    elif unit.vanishes:
+        layer = _unchanged
     else:
-        if unit.converter.make is None:
+        if unit.parts:
+            result = joining(unit)
+        elif unit.converter.make is None:
             result = stepping(unit)
         else:
             result = call_converter(unit, tensors.graph.samples, signature, bodies())
@@ -111,5 +116,5 @@ def _name(unit: Unit, layer: Any, names: Names) -> None:
 
 
 def _unchanged(tensor: Any) -> Any:
-    """What a movement becomes when nothing is left of it."""
+    """What a movement, or a joint, becomes when nothing is left of it."""
     return tensor

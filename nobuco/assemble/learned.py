@@ -13,7 +13,7 @@ import torch
 
 from nobuco.bridge import to_numpy
 from nobuco.layers.checkpoint import Step, moved
-from nobuco.layout.movement import Channels
+from nobuco.layout.channels import Order
 
 Source = tuple["weakref.ref[torch.Tensor]", tuple[Step, ...]]
 
@@ -53,12 +53,9 @@ class Learned:
         """The same elements in another shape."""
         return self.after([("reshape", shape)])
 
-    def ordered(self, axis: int, channels: Channels) -> Learned:
-        """The same with the elements along an axis in another order."""
-        first, last = self.shape[:axis], self.shape[axis + 1 :]
-        count = len(channels.split)
-        perm = (*range(axis), *(axis + i for i in channels.perm), *range(axis + count, axis + count + len(last)))
-        return self.reshape(*first, *channels.split, *last).transpose(*perm).reshape(*self.shape)
+    def ordered(self, axis: int, order: Order | None) -> Learned:
+        """The same with the elements along an axis in another order, if there is one."""
+        return self if order is None else self.after([("take", (axis, *order))])
 
     def chunk(self, count: int) -> list[Learned]:
         """Equal parts along the first axis."""

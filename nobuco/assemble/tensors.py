@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from nobuco.assemble.names import Names
 from nobuco.bridge import in_order, to_numpy
 from nobuco.ir import Graph, Value, ValueKind
 from nobuco.layers import OpLayer, StateLayer, WeightLayer
+from nobuco.layout.channels import Lying
 from nobuco.layout.order import ChannelOrder, is_free
 from nobuco.plan.planner import Plan
 from nobuco.program.inputs import InputSpec
@@ -32,6 +34,7 @@ class Tensors:
     names: Names
     shared: dict[Any, Any]
     constants_to_variables: bool
+    lies: Mapping[int, Lying] = field(default_factory=dict)
     inputs: list[Any] = field(default_factory=list)
     transpositions: int = 0
     _found: dict[tuple[int, ChannelOrder], Any] = field(default_factory=dict)
@@ -81,7 +84,8 @@ class Tensors:
         sample = self.graph.samples[value.id]
         if value.kind is ValueKind.SIZE:  # made of a number that could not be followed
             return np.array(sample, value.dtype)
-        return np.array(in_order(to_numpy(sample), order))
+        array, lying = to_numpy(sample), self.lies.get(value.id)
+        return np.array(in_order(array if lying is None else np.take(array, lying.order, lying.dim), order))
 
     def _live(self, value: Value, order: ChannelOrder) -> Any:
         """The Keras tensor of a value in this order, transposed once however many want it."""
@@ -111,7 +115,9 @@ class Tensors:
         return named and self.constants_to_variables
 
     def _learned(self, value: Value, order: ChannelOrder) -> Learned:
-        return Learned.of(self.graph.samples[value.id]).transpose(*order.permutation(value.rank))
+        held, lying = Learned.of(self.graph.samples[value.id]), self.lies.get(value.id)
+        held = held if lying is None else held.ordered(lying.dim, lying.order)
+        return held.transpose(*order.permutation(value.rank))
 
     def _transposition(self, value: Value, before: ChannelOrder, after: ChannelOrder) -> keras.layers.Layer:
         perm = before.transposition_to(after, value.rank)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import torch
 
 from nobuco.assemble.built import BuiltRegion, Checked
 from nobuco.assemble.units import run, single
 from nobuco.bridge import t_pytorch2keras, to_array, to_numpy
 from nobuco.ir import Graph, Value, ValueKind, coarsest_inside, computed_in
+from nobuco.layout.channels import Lying
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
 from nobuco.parity import Difference, Tolerance, compare, worst
@@ -32,6 +34,7 @@ class Validator:
     graph: Graph
     plan: Plan
     tolerance: Callable[[str], Tolerance]
+    lies: Mapping[int, Lying] = field(default_factory=dict)
     _computed: Mapping[int, str] = field(default_factory=dict)
     _running: dict[tuple[int, ChannelOrder], tf.Tensor] = field(default_factory=dict)
 
@@ -123,11 +126,14 @@ class Validator:
     def _sample(self, value: Value, order: ChannelOrder) -> tf.Tensor:
         if value.kind is ValueKind.SIZE:
             return tf.constant(self.graph.samples[value.id], value.dtype)
-        return t_pytorch2keras(self.graph.samples[value.id], order)
+        sample, lying = self.graph.samples[value.id], self.lies.get(value.id)
+        return t_pytorch2keras(sample if lying is None else taken(sample, lying), order)
 
     def _expected(self, value: Value) -> np.ndarray:
         sample = self.graph.samples[value.id]
-        return np.asarray(sample, value.dtype) if value.kind is ValueKind.SIZE else to_numpy(sample)
+        if value.kind is ValueKind.SIZE:
+            return np.asarray(sample, value.dtype)
+        return to_numpy(taken(sample, self.lies[value.id]) if value.id in self.lies else sample)
 
     def _running_value(self, value: Value, order: ChannelOrder) -> tf.Tensor:
         """What a value is in the running model; inputs, states and weights start as they were while tracing."""
@@ -140,6 +146,11 @@ class Validator:
             else:
                 self._running[key] = self._sample(value, order)
         return self._running[key]
+
+
+def taken(sample: torch.Tensor, lying: Lying) -> torch.Tensor:
+    """A tensor as one whose channels have an order of their own."""
+    return sample.index_select(lying.dim, torch.tensor(lying.order))
 
 
 def logical(tensor: Any, order: ChannelOrder) -> np.ndarray:

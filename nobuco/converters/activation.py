@@ -16,13 +16,15 @@ import tensorflow as tf
 from nobuco.assemble.learned import Learned, filled
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.converters.arithmetic import bounded
-from nobuco.converters.rules import along_last
+from nobuco.converters.rules import along_last, in_one_order
 from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes
 from nobuco.ir import Node
+from nobuco.layout.channels import Order
+from nobuco.layout.movement import Freed
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature
 from nobuco.ops.names import F, aten, nn, torch
-from nobuco.registry import converter, expression
+from nobuco.registry import ChannelUse, Folding, converter, expression
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
@@ -91,9 +93,23 @@ def prelu(input: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(input) + -slope * tf.nn.relu(-input)
 
 
-@converter(nn.PReLU, channel_ordering_strategy=_slope_layer)
+def ordered_prelu(self: nn.PReLU, input: torch.Tensor, taken: Freed, given: Freed) -> Any:
+    """The module on channels that have an order of their own."""
+    return _prelu(self, input, given.order)
+
+
+@converter(
+    nn.PReLU,
+    channel_ordering_strategy=_slope_layer,
+    folding=Folding(in_one_order, ordered_prelu),
+    channels=lambda node: ChannelUse.EACH if 2 <= node.inputs[0].rank <= 4 else None,
+)
 def prelu_layer(self: nn.PReLU, input: torch.Tensor) -> Any:
     """PReLU(num_parameters=1, init=0.25)(Tensor input) -> Tensor"""
+    return _prelu(self, input)
+
+
+def _prelu(self: nn.PReLU, input: torch.Tensor, lies: Order | None = None) -> Any:
     slopes = to_numpy(self.weight)
     if input.ndim < 2 or input.ndim > 4:  # no batch: Keras has no layer for it; and TFLite's PRELU has four axes
         return lambda input: prelu(input, tf.constant(slopes))
@@ -102,7 +118,8 @@ def prelu_layer(self: nn.PReLU, input: torch.Tensor) -> Any:
     shared = [a for a in range(1, input.ndim) if single or a != order.axis(1, input.ndim)]
     layer = keras.layers.PReLU(shared_axes=shared, dtype=slopes.dtype.name)
     layer.build(tuple(order.to_physical(input.shape)))
-    return filled(layer, Learned.of(self.weight).reshape(*layer.alpha.shape))
+    weight = Learned.of(self.weight).ordered(0, None if single else lies)
+    return filled(layer, weight.reshape(*layer.alpha.shape))
 
 
 def _elu(x: tf.Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> tf.Tensor:

@@ -21,7 +21,7 @@ from nobuco.layers.convolution import convolve, in_parts, zero_insertion
 from nobuco.layers.padding import SpatialPadding, pad
 from nobuco.layout.movement import Freed
 from nobuco.ops.names import Tensor, nn, torch
-from nobuco.registry import Folding
+from nobuco.registry import ChannelUse, Folding
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,17 @@ def _folds(node: Node, taken: Freed | None, given: Freed | None) -> bool:
 def folded_module(n: int, self: nn.Conv2d, input: Tensor, taken: Freed | None, given: Freed | None) -> Any:
     """The module with the moves ahead of it and behind it: their channels are in the order of its weights.
 
+    Where it has groups, they are of one channel each, and both orders are one.
     On blocks of an image it is the convolution of the image itself that has larger kernels, as far apart.
     """
     spec = Spec.of(self.weight.shape[2:], self.stride, self.padding, self.dilation, self.groups)
     kernel, bias = Learned.of(self.weight).transpose(*range(2, n + 2), 1, 0), learned(self.bias)
     if taken is not None:
-        kernel = kernel.ordered(n, taken.channels)
+        kernel = kernel.ordered(n, taken.order) if self.groups == 1 else kernel
         if taken.block > 1:
             kernel, spec = _over_blocks(kernel, spec, taken.block)
     if given is not None:
-        kernel, bias = kernel.ordered(n + 1, given.channels), bias and bias.ordered(0, given.channels)
+        kernel, bias = kernel.ordered(n + 1, given.order), bias and bias.ordered(0, given.order)
     layer = _module(self, spec, kernel, bias, input)
     if given is None or given.block == 1:
         return layer
@@ -136,7 +137,14 @@ def _over_blocks(kernel: Learned, spec: Spec, size: int) -> tuple[Learned, Spec]
     return kernel, Spec(kernel.shape[:2], tuple(s * size for s in spec.stride), sides, spec.dilation, spec.groups)
 
 
-@spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d, folding=Folding(_folds, folded_module))
+def _channels(node: Node) -> ChannelUse | None:
+    module: Any = node.module
+    if module.groups == 1:
+        return ChannelUse.WEIGHED
+    return ChannelUse.EACH if module.groups == module.in_channels == module.out_channels else None
+
+
+@spatial(nn.Conv1d, nn.Conv2d, nn.Conv3d, folding=Folding(_folds, folded_module), channels=_channels)
 def convolution_module(n: int, self: nn.Conv2d, input: Tensor) -> Any:
     """The module as a Keras layer, behind a padding layer where TensorFlow has no padding of that kind."""
     spec = Spec.of(self.weight.shape[2:], self.stride, self.padding, self.dilation, self.groups)
@@ -316,9 +324,45 @@ def transposed_convolution(
     return func
 
 
-@spatial(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+def _transposed_folds(node: Node, taken: Freed | None, given: Freed | None) -> bool:
+    whole = all(side is None or side.block == 1 for side in (taken, given))
+    return whole and _transposed_channels(node) is not None and node.inputs[0].rank == node.module.weight.ndim
+
+
+def _transposed_channels(node: Node) -> ChannelUse | None:
+    return ChannelUse.WEIGHED if node.module.groups == 1 else None
+
+
+def folded_transposed_module(
+    n: int,
+    self: nn.ConvTranspose2d,
+    input: Tensor,
+    output_size: Any = None,
+    *,
+    taken: Freed | None,
+    given: Freed | None,
+) -> Any:
+    """The module with channels in the order of its weights."""
+    before, after = (side.order if side is not None else None for side in (taken, given))
+    weight, bias = Learned.of(self.weight).ordered(0, before).ordered(1, after), learned(self.bias)
+    return _transposed_module(n, self, input, output_size, weight, bias and bias.ordered(0, after))
+
+
+@spatial(
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    folding=Folding(_transposed_folds, folded_transposed_module),
+    channels=_transposed_channels,
+)
 def transposed_convolution_module(n: int, self: nn.ConvTranspose2d, input: Tensor, output_size: Any = None) -> Any:
     """The module as a Keras layer, before a cropping layer where TensorFlow has no padding of that kind."""
+    return _transposed_module(n, self, input, output_size, Learned.of(self.weight), learned(self.bias))
+
+
+def _transposed_module(
+    n: int, self: nn.ConvTranspose2d, input: Tensor, output_size: Any, weight: Learned, bias: Learned | None
+) -> Any:
     numbers: Any = (self.stride, self.padding, self.kernel_size, self.dilation)
     stride, padding, kernel, dilation = numbers
     output_padding: Sequence[int] = self.output_padding
@@ -327,7 +371,7 @@ def transposed_convolution_module(n: int, self: nn.ConvTranspose2d, input: Tenso
             self, input, list(output_size), list(stride), list(padding), list(kernel), n, list(dilation)
         )
     spec = Transposed.of(self.weight.shape[2:], stride, padding, output_padding, self.groups, dilation)
-    chain = _transposed_layers(spec, Learned.of(self.weight), learned(self.bias))
+    chain = _transposed_layers(spec, weight, bias)
     layer = chain[0] if len(chain) == 1 else Chain(tuple(chain))
     return layer if output_size is None else lambda input, output_size=None: layer(input)
 

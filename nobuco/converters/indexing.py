@@ -17,7 +17,7 @@ from nobuco.layout import Signature, followed, get_channel_order, set_channel_or
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
 from nobuco.ops.names import aten, torch
-from nobuco.registry import expression
+from nobuco.registry import ChannelUse, expression
 
 # -- reading -----------------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ def _reading(node: Node) -> list[Signature]:
     return found
 
 
-@expression(torch.Tensor.__getitem__, strategy=_reading)
+@expression(torch.Tensor.__getitem__, strategy=_reading, channels=ChannelUse.PARTS)
 def getitem(input: tf.Tensor, key: Any) -> tf.Tensor:
     """Tensor.__getitem__(key) -> Tensor"""
     order, parsed = get_channel_order(input), parse(key, rank(input))

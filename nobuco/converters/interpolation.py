@@ -14,7 +14,7 @@ from nobuco.converters.pooling import adaptive_average
 from nobuco.converters.support import cast, sizes
 from nobuco.converters.windows import along, known
 from nobuco.ops.names import F, torch
-from nobuco.registry import converter
+from nobuco.registry import ChannelUse, converter
 
 NEAREST = ("nearest", "nearest-exact")
 LINEAR = ("linear", "bilinear", "trilinear")
@@ -62,7 +62,7 @@ class Resize:
         return places * scale if self.align_corners else (places + 0.5) * scale - 0.5
 
 
-@converter(F.interpolate, in_double=True)
+@converter(F.interpolate, in_double=True, channels=ChannelUse.EACH)
 def interpolate(
     input: torch.Tensor,
     size: Any = None,

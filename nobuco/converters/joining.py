@@ -17,7 +17,7 @@ from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order
 from nobuco.layout.strategy import signatures as signatures_of
 from nobuco.ops.names import aten, torch
-from nobuco.registry import converter, expression
+from nobuco.registry import ChannelUse, converter, expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 MINIMUM_TRANSPOSITIONS = ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS
@@ -38,7 +38,15 @@ def part(x: tf.Tensor, along: int, start: Any, stop: Any) -> tf.Tensor:
 # -- put together ------------------------------------------------------------------------------------------
 
 
-@expression(torch.cat, torch.concat, torch.concatenate)
+def _joined(node: Node) -> ChannelUse | None:
+    tensors, dim = node.args[0], (*node.args[1:], node.kwargs.get("dim", 0))[0]
+    alike = len({(v.rank, v.dtype) for v in tensors}) == 1 and tensors[0].rank > 1
+    if not alike:
+        return None
+    return ChannelUse.JOINED if dim % tensors[0].rank == 1 else ChannelUse.EACH
+
+
+@expression(torch.cat, torch.concat, torch.concatenate, channels=_joined)
 def cat(tensors: Sequence[tf.Tensor], dim: int = 0) -> tf.Tensor:
     """cat(Tensor[] tensors, int dim=0) -> Tensor"""
     full = max(tensors, key=rank)
@@ -149,6 +157,7 @@ def atleast_3d(*tensors: Any) -> Any:
     aten.split_with_sizes.default,
     aten.unsafe_split_with_sizes.default,
     channel_ordering_strategy=MINIMUM_TRANSPOSITIONS,
+    channels=ChannelUse.PARTS,
 )
 def split(input: torch.Tensor, split_size: Any, dim: int = 0) -> Any:
     """split.sizes(Tensor self, SymInt[] split_size, int dim=0) -> Tensor[]"""
@@ -171,7 +180,12 @@ def _pieces(x: tf.Tensor, pieces: Sequence[Any], dim: int) -> tuple[tf.Tensor, .
     return tuple(tf.split(x, pieces, axis(x, dim)))
 
 
-@converter(torch.chunk, torch.unsafe_chunk, channel_ordering_strategy=MINIMUM_TRANSPOSITIONS)
+@converter(
+    torch.chunk,
+    torch.unsafe_chunk,
+    channel_ordering_strategy=MINIMUM_TRANSPOSITIONS,
+    channels=ChannelUse.PARTS,
+)
 def chunk(input: torch.Tensor, chunks: int, dim: int = 0) -> Any:
     """chunk(Tensor self, int chunks, int dim=0) -> Tensor[]
 
@@ -255,7 +269,7 @@ def select(input: tf.Tensor, dim: int, index: Any) -> tf.Tensor:
     return sliced(input, [index if i == along else FULL for i in range(rank(input))])
 
 
-@expression(torch.narrow)
+@expression(torch.narrow, channels=ChannelUse.PARTS)
 def narrow(input: tf.Tensor, dim: int, start: Any, length: Any) -> tf.Tensor:
     """narrow(Tensor self, int dim, SymInt start, SymInt length) -> Tensor"""
     along = axis(input, dim)
@@ -292,7 +306,14 @@ def _reversed(x: tf.Tensor, along: Sequence[int]) -> tf.Tensor:
     return x
 
 
-@expression(torch.flip)
+def _flipped(node: Node) -> ChannelUse | None:
+    """Channels alone, or each channel by itself."""
+    rank = node.args[0].rank
+    dims = {dim % rank for dim in node.args[1]} if rank else set()
+    return None if 1 in dims and len(dims) > 1 else ChannelUse.PARTS if 1 in dims else ChannelUse.EACH
+
+
+@expression(torch.flip, channels=_flipped)
 def flip(input: tf.Tensor, dims: Sequence[int]) -> tf.Tensor:
     """flip(Tensor self, int[] dims) -> Tensor"""
     return _reversed(input, [axis(input, dim) for dim in dims if rank(input)])

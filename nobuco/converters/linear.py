@@ -13,12 +13,14 @@ from nobuco.assemble.learned import Learned, filled, learned, variable
 from nobuco.converters.arithmetic import scaled
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, promoted, rank, sizes
+from nobuco.ir import Node
 from nobuco.layers import OpLayer
 from nobuco.layers.dense import Dense
 from nobuco.layout import ChannelOrderingStrategy
+from nobuco.layout.movement import Freed
 from nobuco.layout.order import ChannelOrder
 from nobuco.ops.names import F, nn, torch
-from nobuco.registry import Converter, converter, expression, registry
+from nobuco.registry import ChannelUse, Converter, Folding, converter, expression, registry
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
 
@@ -40,6 +42,17 @@ def Linear(self: nn.Linear, input: torch.Tensor) -> Any:
     return lambda input: layer(input[tf.newaxis])[0]
 
 
+def ordered_linear(self: nn.Linear, input: torch.Tensor, taken: Freed | None, given: Freed | None) -> Any:
+    """nn.Linear on a matrix, its columns, or those that it gives, in an order of their own."""
+    before, after = (side.order if side is not None else None for side in (taken, given))
+    weight, bias = Learned.of(self.weight).ordered(1, before).ordered(0, after), learned(self.bias)
+    return dense(weight, bias and bias.ordered(0, after), 2)
+
+
+def _takes_matrix(node: Node, *_: Any) -> bool:
+    return node.inputs[0].rank == 2
+
+
 def flattened_linear(self: nn.Linear, input: torch.Tensor, order: ChannelOrder) -> Chain:
     """nn.Linear after nn.Flatten: its kernel takes the elements as they lie, so that the tensor is not turned."""
     features, width = self.weight.shape
@@ -55,6 +68,8 @@ registry.add(
         after_flattening=Converter(
             (nn.Linear,), flattened_linear, flattened_linear, ChannelOrderingStrategy.OUTPUT_FORCE_PYTORCH_ORDER
         ),
+        folding=Folding(_takes_matrix, ordered_linear),
+        channels=lambda node: ChannelUse.WEIGHED if _takes_matrix(node) else None,
     )
 )  # fmt: skip
 

@@ -11,10 +11,14 @@ import tensorflow as tf
 
 from nobuco.assemble.learned import filled, learned
 from nobuco.bridge import to_numpy
+from nobuco.converters.rules import in_one_order
 from nobuco.converters.support import aligned, axes, axis, cast, promoted, rank, size, sizes
+from nobuco.ir import Node
+from nobuco.layout.channels import Order
+from nobuco.layout.movement import Freed
 from nobuco.layout.strategy import ChannelOrderingStrategy, broadcasting
 from nobuco.ops.names import F, Tensor, nn, torch
-from nobuco.registry import converter, expression
+from nobuco.registry import ChannelUse, Folding, converter, expression
 
 HALF = (tf.float16, tf.bfloat16)
 
@@ -44,12 +48,29 @@ def scaled(x: tf.Tensor, mean: Any, variance: Any, weight: Any, bias: Any, eps: 
 # -- batch --------------------------------------------------------------------------------------------
 
 
-@converter(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+def _channels(node: Node) -> ChannelUse | None:
+    """Its own statistics and weights are in the order of the channels; those of a batch are in a function."""
+    return None if node.module.training or node.module.running_mean is None else ChannelUse.EACH
+
+
+def ordered_batch_norm(self: nn.BatchNorm2d, input: Tensor, taken: Freed, given: Freed) -> Any:
+    """The module on channels that have an order of their own."""
+    return _batch_norm(self, input, given.order)
+
+
+@converter(
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm,
+    folding=Folding(in_one_order, ordered_batch_norm), channels=_channels,
+)  # fmt: skip
 def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
     """`keras.layers.BatchNormalization`, which TFLite folds into the convolution before it."""
     if self.training or self.running_mean is None:
         weight, bias = (None if p is None else to_numpy(p) for p in (self.weight, self.bias))
         return lambda input: normalized_by_batch(input, weight, bias, self.eps)
+    return _batch_norm(self, input)
+
+
+def _batch_norm(self: nn.BatchNorm2d, input: Tensor, order: Order | None = None) -> Any:
     layer = keras.layers.BatchNormalization(
         momentum=1 - (0.01 if self.momentum is None else self.momentum),
         epsilon=self.eps,
@@ -58,7 +79,8 @@ def batch_norm_module(self: nn.BatchNorm2d, input: Tensor) -> Any:
         dtype=str(input.dtype).removeprefix("torch."),
     )
     layer.build((None, *(None,) * (input.dim() - 2), input.shape[1]))
-    return filled(layer, *map(learned, (self.weight, self.bias, self.running_mean, self.running_var)))
+    weights = map(learned, (self.weight, self.bias, self.running_mean, self.running_var))
+    return filled(layer, *(weight and weight.ordered(0, order) for weight in weights))
 
 
 @expression(F.batch_norm, strategy=broadcasting, autocast=False)

@@ -7,18 +7,25 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.converters.support import axis, rank
+from nobuco.ir import Node
 from nobuco.layers.padding import pad
 from nobuco.ops.names import F, torch
-from nobuco.registry import expression
+from nobuco.registry import ChannelUse, expression
 
 
-@expression(F.pad)
+def _channels(node: Node) -> ChannelUse | None:
+    """Each by itself where only dimensions behind them are padded."""
+    input, amounts = node.args[:2]
+    return ChannelUse.EACH if isinstance(amounts, (list, tuple)) and len(amounts) <= 2 * (input.rank - 2) else None
+
+
+@expression(F.pad, channels=_channels)
 def pad_by_dims(input: tf.Tensor, pad: Any, mode: str = "constant", value: Any = None) -> tf.Tensor:
     """pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor"""
     return padded(input, pad, mode, value)
 
 
-@expression(torch.constant_pad_nd)
+@expression(torch.constant_pad_nd, channels=_channels)
 def constant_pad_nd(input: tf.Tensor, pad: Any, value: Any = 0) -> tf.Tensor:
     """constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor"""
     return padded(input, pad, "constant", value)

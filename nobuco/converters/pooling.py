@@ -15,6 +15,7 @@ from nobuco.converters.windows import Adaptive, Window, along, known
 from nobuco.converters.writing import written
 from nobuco.layers.padding import pad
 from nobuco.ops.names import F, Tensor, aten, torch
+from nobuco.registry import ChannelUse
 
 PER_DIM = Sequence[Any]
 
@@ -44,7 +45,7 @@ def is_each(kernel: Any) -> bool:
 # -- max ----------------------------------------------------------------------------------------------
 
 
-@spatial(F.max_pool1d, F.max_pool2d, F.max_pool3d)
+@spatial(F.max_pool1d, F.max_pool2d, F.max_pool3d, channels=ChannelUse.EACH)
 def max_pool(
     n: int,
     input: Tensor,
@@ -160,6 +161,7 @@ def pooled(x: tf.Tensor, places: Sequence[Window], pool: Callable[..., tf.Tensor
     F.avg_pool1d,
     F.avg_pool2d,
     F.avg_pool3d,
+    channels=ChannelUse.EACH,
 )
 def avg_pool(
     n: int,
@@ -243,7 +245,7 @@ def _bare(window: Window) -> Window:
     return Window(window.kernel, window.stride, 0)
 
 
-@spatial(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)
+@spatial(F.lp_pool1d, F.lp_pool2d, F.lp_pool3d, channels=ChannelUse.EACH)
 def lp_pool(
     n: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Any:
@@ -267,6 +269,7 @@ def lp_pool(
     F.adaptive_avg_pool1d,
     (F.adaptive_avg_pool2d, aten._adaptive_avg_pool2d.default),
     (F.adaptive_avg_pool3d, aten._adaptive_avg_pool3d.default),
+    channels=ChannelUse.EACH,
 )
 def adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Any:
     """adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor"""
@@ -277,6 +280,7 @@ def adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Any:
     F.adaptive_max_pool1d,
     F.adaptive_max_pool2d,
     F.adaptive_max_pool3d,
+    channels=ChannelUse.EACH,
 )
 def adaptive_max_pool(n: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)"""

@@ -17,14 +17,20 @@ from nobuco.ir import Node, Value
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
 from nobuco.ops.names import torch
-from nobuco.registry import Named, expression
+from nobuco.registry import ChannelUse, Named, expression
 
 Dims = int | Sequence[int] | None
 
 
 def reduction(*operations: Named) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a reduction with the usual arguments: `(input, dim=None, keepdim=False, ...)`."""
-    return expression(*operations, strategy=keeping(reducing))
+    return expression(*operations, strategy=keeping(reducing), channels=_channels)
+
+
+def _channels(node: Node) -> ChannelUse | None:
+    """Each by itself where they stay, behind the batch."""
+    kept = list(reducing(*node.args, **node.kwargs))
+    return ChannelUse.EACH if kept[:2] == [0, 1] else None
 
 
 # As many as XNNPACK reduces of.

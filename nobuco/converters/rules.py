@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nobuco.ir import Node, Value
+from nobuco.layout.movement import Freed
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import LayoutRule, Signature, followed, has_order, nbytes, uniform
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
+
+
+def in_one_order(node: Node, taken: Freed | None, given: Freed | None) -> bool:
+    """Of a layer with weights for each channel: whether what it gives lies as what it takes."""
+    return taken == given
 
 
 def along_last(dim_of: Callable[..., int]) -> LayoutRule:

@@ -14,17 +14,18 @@ import torch
 from nobuco.ir import Node
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import Signature, has_order, uniform
-from nobuco.registry import Converter, Folding, Operation, registry
+from nobuco.registry import ChannelRule, ChannelUse, Converter, Folding, Operation, registry
 
 
 def spatial(
-    *by_rank: Operation | Sequence[Operation], folding: Folding | None = None
+    *by_rank: Operation | Sequence[Operation], folding: Folding | None = None, channels: ChannelRule = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register one body for the forms of an operation in one, two, three dimensions.
 
     The decorated function is a converter with the number of dimensions `n` as its first parameter. What it
     returns sees a batch of channels-last tensors, also where PyTorch's input has no batch dimension; other
-    tensors among the arguments arrive as in PyTorch. `folding` is on batches only, and its `make` is given `n`, too.
+    tensors among the arguments arrive as in PyTorch. `folding` and `channels` are of batches only, and the `make` of
+    `folding` is given `n`, too.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,10 +36,15 @@ def spatial(
             given = tuple(operations) if isinstance(operations, Sequence) else (operations,)
             make, rule = functools.partial(_make, function, n), functools.partial(first_channels_last, n)
             own = folding and replace(folding, make=functools.partial(folding.make, n))
-            registry.add(Converter(given, function, make, rule, folding=own))
+            converter = Converter(given, function, make, rule, folding=own, channels=channels)
+            registry.add(replace(converter, channels=functools.partial(_of_batches, converter.use_of_channels, n)))
         return function
 
     return register
+
+
+def _of_batches(use: Callable[[Node], ChannelUse | None], n: int, node: Node) -> ChannelUse | None:
+    return use(node) if node.inputs[0].rank == n + 2 else None
 
 
 def first_channels_last(n: int, node: Node) -> list[Signature]:

@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.bridge import sizes, tf_dtype, torch_dtype
+from nobuco.ir import Node, values
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import broadcasting
 from nobuco.ops.names import torch
-from nobuco.registry import Converter, Named, registry
+from nobuco.registry import ChannelUse, Converter, Named, registry
 
 
 def rank(x: Any) -> int:
@@ -203,7 +204,14 @@ def elementwise(
             return function(*given[:by_place], *args[operands:], **by_name, **kwargs)
 
         parameters = list(inspect.signature(function).parameters)
-        registry.add(Converter(operations, function, lambda *args, **kwargs: call, broadcasting, autocast=False))
+
+        def channels(node: Node) -> ChannelUse | None:
+            named = {name: value for name, value in node.kwargs.items() if name in parameters[:operands]}
+            aligned = values((node.args[:operands], named))
+            return ChannelUse.EACH if set(node.inputs) <= set(aligned) else None
+
+        make = lambda *args, **kwargs: call  # noqa: E731
+        registry.add(Converter(operations, function, make, broadcasting, autocast=False, channels=channels))
         return function
 
     return register

@@ -132,7 +132,7 @@ def bisect(
     saved = None
     for pair, tensors in zip(pairs, _activations(keras_model, pairs, feeds(call, outputs.inputs))):
         parts = [
-            found(value, graph, tensor, bounds(computed.get(value.id, value.dtype)))
+            found(value, graph, tensor, bounds(computed.get(value.id, value.dtype)), lying=selection.lies.get(value.id))
             for value, tensor in zip(pair.unit.outputs, tensors)
         ]
         point = _point(pair, parts)
@@ -141,7 +141,7 @@ def bisect(
         points.append(point)
         results.update({value.id: part.got for value, part in zip(pair.unit.outputs, parts)})
     paired = {id(pair.unit) for pair in pairs}
-    unmatched = tuple(name_of_last(unit) for unit in units if id(unit) not in paired)
+    unmatched = tuple(name_of_last(unit) for unit in units if id(unit) not in paired and not unit.vanishes)
     return Bisection(tuple(points), unmatched, outputs, saved)
 
 

@@ -18,6 +18,7 @@ from nobuco.errors import InputError
 from nobuco.ir import Graph, Value
 from nobuco.kinds import shown
 from nobuco.layers.state import state_layers
+from nobuco.layout.channels import Lying
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
 from nobuco.program.arguments import known_orders
@@ -36,15 +37,26 @@ class Found:
     difference: Difference
 
 
-def found(value: Value, graph: Graph, tensor: Any, tolerance: Tolerance, order: ChannelOrder | None = None) -> Found:
-    """Compare a tensor of the Keras model; where its shape fits both orders and none is given, the nearer one is it."""
+def found(
+    value: Value,
+    graph: Graph,
+    tensor: Any,
+    tolerance: Tolerance,
+    order: ChannelOrder | None = None,
+    lying: Lying | None = None,
+) -> Found:
+    """Compare a tensor of the Keras model; where its shape fits both orders and none is given, the nearer one is it.
+
+    Likewise its channels, which may be in an order of their own.
+    """
     expected = to_numpy(graph.samples[value.id])
     got = to_array(tensor)
     orders = [order] if order is not None and value.rank >= 3 else fitting(value.shape, got.shape)
     ways = [
         Found(way, got, expected, compare(got, expected, tolerance))
         for way in orders or [ChannelOrder.PYTORCH]
-        for got in [logical(tensor, way)]
+        for lies in [logical(tensor, way)]
+        for got in [lies, *([] if lying is None else [lies.take(np.argsort(lying.order), lying.dim)])]
     ]
     return min(ways, key=lambda way: (not way.difference.matches, way.difference.severity))
 

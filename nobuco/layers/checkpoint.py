@@ -22,6 +22,7 @@ STEPS: Mapping[str, Callable[[np.ndarray, Any], np.ndarray]] = {
     "transpose": lambda x, axes: np.transpose(x, axes),
     "reshape": lambda x, shape: np.reshape(x, shape),
     "flip": lambda x, axes: np.flip(x, axes),
+    "take": lambda x, given: np.take(x, given[1:], given[0]),
     "rows": lambda x, ends: x[ends[0] : ends[1]],
 }
 Step = tuple[str, Sequence[int]]

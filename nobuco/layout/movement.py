@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
+import numpy as np
+
+from nobuco.layout.channels import Order
+
 
 @dataclass(frozen=True)
 class Reshape:
@@ -139,33 +143,14 @@ def _with_units(move: Move, source: Sequence[int]) -> Move:
 
 
 @dataclass(frozen=True)
-class Channels:
-    """An order of the last axis: its elements reshaped to `split`, transposed by `perm`, and in a row again."""
-
-    split: tuple[int, ...]
-    perm: tuple[int, ...]
-
-    def taken(self, shape: Sequence[int]) -> list[Step]:
-        """The steps that bring a tensor of this shape into the order."""
-        lead = len(shape) - 1
-        perm = (*range(lead), *(lead + i for i in self.perm))
-        return [Reshape((*shape[:-1], *self.split)), Permute(perm), Reshape(tuple(shape))]
-
-    def undone(self, shape: Sequence[int]) -> list[Step]:
-        """The steps that bring it out of the order."""
-        lies, back = tuple(self.split[i] for i in self.perm), tuple(self.perm.index(i) for i in range(len(self.perm)))
-        return Channels(lies, back).taken(shape)
-
-
-@dataclass(frozen=True)
 class Freed:
     """What a movement comes down to where the last axis, before it or behind it, may lie in an order of its own.
 
-    Nothing is left but `DEPTH_TO_SPACE` (before it) or `SPACE_TO_DEPTH` (behind it) with blocks of this size, or with
-    a size of one nothing at all.
+    `order` tells which channel lies at each place of that axis. Nothing is left but `DEPTH_TO_SPACE` (before it) or
+    `SPACE_TO_DEPTH` (behind it) with blocks of this size, or with a size of one nothing at all.
     """
 
-    channels: Channels
+    order: Order
     block: int
 
 
@@ -174,21 +159,49 @@ def freed(shape: Sequence[int], steps: Sequence[Step], before: bool) -> Freed | 
 
     None where more is left than what `Freed` says.
     """
-    chain, current = _Atoms.of(shape), tuple(shape)
-    for step in steps:
-        regrouped = chain.permuted(step.perm) if isinstance(step, Permute) else chain.reshaped(step.shape)
-        if regrouped is None:
-            return None
-        chain = regrouped
-        current = step.shape if isinstance(step, Reshape) else tuple(current[i] for i in step.perm)
+    chain = _Atoms.behind(shape, steps)
+    if chain is None:
+        return None
+    current = chain.shape
     there = [atom for group in chain.groups for atom in group]
-    own = chain.last_of_source(shape[-1]) if before else chain.groups[-1]
+    own = chain.of_source(shape, len(shape) - 1) if before else chain.groups[-1]
     lies = sorted(own, key=there.index) if before else sorted(own)
-    channels = Channels(tuple(chain.source[a] for a in own), tuple(own.index(a) for a in lies))
-    left = [*channels.undone(shape), *steps] if before else [*steps, *channels.taken(current)]
+    split, perm = tuple(chain.source[a] for a in own), tuple(own.index(a) for a in lies)
+    turned = tuple(chain.source[a] for a in lies)
+    ahead = _regrouped(shape, turned, tuple(perm.index(i) for i in range(len(perm)))) if before else []
+    left = [*ahead, *steps, *([] if before else _regrouped(current, split, perm))]
     deep, wide = (shape, current) if before else (current, shape)
     block = _block(shortest(shape, left), deep, wide, before)
-    return None if block is None else Freed(channels, block)
+    return None if block is None else Freed(order_of(split, perm), block)
+
+
+def order_of(split: Sequence[int], perm: Sequence[int]) -> Order:
+    """Which element lies at each place of an axis that is seen as one of `split`, and transposed."""
+    return tuple(np.arange(prod(split)).reshape(split).transpose(perm).ravel().tolist())
+
+
+def _regrouped(shape: Sequence[int], split: Sequence[int], perm: Sequence[int]) -> list[Step]:
+    """The steps that transpose the last axis of a tensor as one of `split`."""
+    lead = len(shape) - 1
+    turned = (*range(lead), *(lead + i for i in perm))
+    return [Reshape((*shape[:-1], *split)), Permute(turned), Reshape(tuple(shape))]
+
+
+def turned_channels(shape: Sequence[int], steps: Sequence[Step]) -> tuple[Order, bool] | None:
+    """In which order steps put dimension 1 of a tensor, and whether that is all that they do.
+
+    None where dimension 1 is another one afterwards.
+    """
+    chain = _Atoms.behind(shape, steps)
+    if chain is None or 0 in shape or min(len(shape), len(chain.groups)) < 2:
+        return None
+    groups = [tuple(a for a in group if chain.source[a] != 1) for group in chain.groups]
+    own, there = chain.of_source(shape, 1), groups[1]
+    if sorted(there) != list(own):
+        return None
+    others = [chain.of_source(shape, i) for i in range(len(shape)) if i != 1]
+    order = order_of([chain.source[a] for a in own], [own.index(a) for a in there])
+    return order, chain.shape == tuple(shape) and [*groups[:1], *groups[2:]] == others
 
 
 def _block(moves: Sequence[Move], deep: Sequence[int], wide: Sequence[int], to_space: bool) -> int | None:
@@ -217,14 +230,25 @@ class _Atoms:
     def of(cls, shape: Sequence[int]) -> _Atoms:
         return cls(tuple(shape), tuple((i,) for i in range(len(shape))))
 
-    def last_of_source(self, size: int) -> tuple[int, ...]:
-        """The atoms, but for units, that the source's last dimension of this size is made of."""
-        found: list[int] = []
-        for atom in reversed(range(len(self.source))):
-            if prod(self.source[a] for a in found) == size:
-                break
-            found += [atom] * (self.source[atom] != 1)
-        return tuple(reversed(found))
+    @classmethod
+    def behind(cls, shape: Sequence[int], steps: Iterable[Step]) -> _Atoms | None:
+        """Those of a tensor of `shape` after the steps; None where a step regroups what it cannot."""
+        chain: _Atoms | None = cls.of(shape)
+        for step in steps:
+            if chain is not None:
+                chain = chain.permuted(step.perm) if isinstance(step, Permute) else chain.reshaped(step.shape)
+        return chain
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that a tensor has now."""
+        return tuple(prod(self.source[a] for a in group) for group in self.groups)
+
+    def of_source(self, shape: Sequence[int], dim: int) -> tuple[int, ...]:
+        """The atoms, but for units, that a dimension of the source, which has this shape, is made of."""
+        first, last = prod(shape[:dim]), prod(shape[: dim + 1])
+        real = [a for a in range(len(self.source)) if self.source[a] != 1]
+        return tuple(a for a in real if first <= prod(self.source[:a]) < last)
 
     def permuted(self, perm: Sequence[int]) -> _Atoms:
         return _Atoms(self.source, tuple(self.groups[i] for i in perm))
@@ -262,7 +286,6 @@ class _Atoms:
 
     def move(self) -> Move:
         """The chain as one move, with neighbouring atoms that stay neighbours joined and units dropped."""
-        shape = tuple(prod(self.source[a] for a in group) for group in self.groups)
         atoms = [a for group in self.groups for a in group if self.source[a] != 1]
         follows = dict(pairwise(atoms))
         real = [a for a in range(len(self.source)) if self.source[a] != 1]
@@ -274,4 +297,4 @@ class _Atoms:
                 runs.append([atom])
         heads = {run[0]: i for i, run in enumerate(runs)}
         perm = tuple(heads[a] for a in atoms if a in heads)
-        return Move(tuple(prod(self.source[a] for a in run) for run in runs), perm, shape)
+        return Move(tuple(prod(self.source[a] for a in run) for run in runs), perm, self.shape)

@@ -34,6 +34,8 @@ def choices(unit: Unit, graph: Graph, plans: Plans | None = None) -> Sequence[Si
         return moving(unit.steps, unit.inputs[0], unit.outputs[0])
     if unit.node.regions:
         return _around_regions(unit, graph, {} if plans is None else plans)
+    if unit.parts:
+        return signatures(ChannelOrderingStrategy.MINIMUM_TRANSPOSITIONS, unit.node)
     if unit.converter.make is None:  # movement to sizes that only the running model knows
         return signatures(ChannelOrderingStrategy.FORCE_PYTORCH_ORDER, unit.node)
     if unit.converter.strategy is ChannelOrderingStrategy.MANUAL:

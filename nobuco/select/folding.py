@@ -38,8 +38,9 @@ def folded(units: Sequence[Unit], outputs: Sequence[Value]) -> list[Unit]:
             continue
         ahead = makers.get(unit.inputs[0].id)
         behind = readers.get(unit.outputs[0].id) if unit.outputs[0].id in makers else None
-        for move, before in ((ahead, False), (behind, True)):
-            left = None if move is None or id(move) in gone else _left(move, before)
+        for move, before, end in ((ahead, False, unit.inputs[0]), (behind, True, unit.outputs[0])):
+            own = end.id in unit.lies  # its weights are in another order there already
+            left = None if move is None or own or id(move) in gone else _left(move, before)
             wider = None if move is None or left is None else _with(joined.get(id(unit), unit), move, left, before)
             if wider is not None:
                 joined[id(unit)] = wider

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from typing import Any
 
 from nobuco.ir import Node, Value, ValueKind, map_leaves
 from nobuco.ir.growth import Sizes
+from nobuco.layout.channels import Lying, Order, Run
 from nobuco.layout.movement import Freed, Reshape, Step
 from nobuco.registry import Converter
 
@@ -20,7 +21,10 @@ class Unit:
 
     `scope` is the path of the module that the call was made in; `inputs` and `outputs` are the tensors that
     enter and leave, in order. `flattening` is the call in front of it that it also stands for; `ahead` and `behind` are
-    moves that are folded into its weights, with what is left of them.
+    moves that are folded into its weights, with what is left of them. `lies` are the orders of channels in which its
+    layer takes or gives tensors, by value id. One with `parts` only puts channels together: `parts` are the runs of
+    each output, `shares` tell of tensors that are cut into so many equal parts, all of which are read somewhere, and
+    `through` are units that it also stands for.
     """
 
     node: Node
@@ -33,11 +37,23 @@ class Unit:
     flattening: Unit | None = None
     ahead: tuple[Unit, Freed] | None = None
     behind: tuple[Unit, Freed] | None = None
+    lies: Mapping[int, Order] = field(default_factory=dict)
+    parts: tuple[tuple[Run, ...], ...] = ()
+    shares: Mapping[int, int] = field(default_factory=dict)
+    through: tuple[Unit, ...] = ()
 
     @property
     def moves_only(self) -> bool:
         """Whether the unit is pure data movement."""
         return bool(self.chain)
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether it puts channels together to nothing but the tensor that it takes."""
+        if not len(self.parts) == len(self.inputs) == 1:
+            return False
+        (source,), (runs,) = self.inputs, self.parts
+        return runs == (Run(source.id, 0, source.shape[1]),)
 
     @property
     def calls(self) -> Iterator[tuple[Node, Converter]]:
@@ -46,16 +62,21 @@ class Unit:
         yield from self.chain
         for other in (self.flattening, *(joined[0] for joined in (self.ahead, self.behind) if joined is not None)):
             yield from other.chain if other is not None else ()
+        for other in self.through:
+            yield from other.calls
 
     @property
     def taken(self) -> Freed | None:
-        """What is left of the move ahead."""
-        return None if self.ahead is None else self.ahead[1]
+        """The order of channels in which it takes its first tensor, and what is left of the move ahead."""
+        return self.ahead[1] if self.ahead is not None else self._lying(self.inputs[:1])
 
     @property
     def given(self) -> Freed | None:
-        """What is left of the move behind."""
-        return None if self.behind is None else self.behind[1]
+        """The order of channels in which it gives its tensor, and what is left of the move behind."""
+        return self.behind[1] if self.behind is not None else self._lying(self.outputs[:1])
+
+    def _lying(self, values: Sequence[Value]) -> Freed | None:
+        return next((Freed(self.lies[v.id], 1) for v in values if v.id in self.lies), None)
 
     def steps(self, shape: Sequence[int]) -> list[Step]:
         """The movement of the whole chain, on logical dimensions, for an input of this shape.
@@ -91,13 +112,17 @@ class Gap:
 
 @dataclass(frozen=True)
 class Selection:
-    """What `select` decided: units in running order, the fate of the nodes that became none, and what to warn of."""
+    """What `select` decided: units in running order, the fate of the nodes that became none, and what to warn of.
+
+    `lies` are the tensors whose channels have an order of their own: by value id, along which dimension, and which.
+    """
 
     units: tuple[Unit, ...]
     folded: frozenset[int]
     gaps: tuple[Gap, ...]
     dropped: tuple[Unit, ...] = ()
     notes: tuple[str, ...] = ()
+    lies: Mapping[int, Lying] = field(default_factory=dict)
 
 
 def moved_shape(shape: Sequence[int], steps: Sequence[Step]) -> tuple[int, ...]:

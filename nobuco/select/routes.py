@@ -1,0 +1,111 @@
+"""What a unit does with channels, dimension 1 of its tensors: which of them it gives, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from nobuco.ir import Value, ValueKind, map_leaves
+from nobuco.layout.channels import Order
+from nobuco.layout.movement import turned_channels
+from nobuco.registry import ChannelUse
+from nobuco.select.units import Unit
+
+Content = tuple[tuple[int, int], ...]
+"""What a tensor consists of: for each of its channels the tensor that it comes from, and which one of that it is."""
+
+
+def use_of(unit: Unit) -> ChannelUse | None:
+    """What a unit does with channels, if it is one call that does so in any order of them."""
+    if unit.moves_only or unit.flattening is not None or not unit.inputs or not unit.outputs:
+        return None
+    return unit.converter.use_of_channels(unit.node)
+
+
+def moved(unit: Unit) -> dict[int, Content] | None:
+    """By id what each output consists of, if channels is all that a unit moves."""
+    tensors = (*unit.inputs, *unit.outputs)
+    if any(0 in value.shape or value.rank < 2 or varies(unit, value, 1) for value in tensors):
+        return None
+    if use_of(unit) is ChannelUse.JOINED:
+        return {unit.outputs[0].id: tuple((v.id, i) for v in unit.inputs for i in range(v.shape[1]))}
+    orders, source = _orders(unit), unit.inputs[0].id if unit.inputs else 0
+    if not orders or not all(alone for _, alone in orders):
+        return None
+    return {value.id: tuple((source, i) for i in order) for value, (order, _) in zip(unit.outputs, orders)}
+
+
+def turns(unit: Unit, contents: Mapping[int, Content]) -> bool:
+    """Whether channels of one tensor come to lie behind each other that did not."""
+    return use_of(unit) is not ChannelUse.JOINED and any(
+        a[0] == b[0] and a[1] + 1 != b[1] for content in contents.values() for a, b in pairwise(content)
+    )
+
+
+def dimensions(unit: Unit) -> dict[int, int] | None:
+    """By id the dimension that the channels are in each tensor of a unit which keeps them apart, and in their order.
+
+    None of a unit that does not.
+    """
+    if use_of(unit) is not ChannelUse.EACH:
+        orders = _orders(unit)
+        if not orders or any(order != tuple(range(len(order))) for order, _ in orders):
+            return None
+    rank, count = unit.outputs[0].rank, unit.outputs[0].shape[1:2]
+    if rank < 2 or any(v.rank != rank or v.shape[1:2] != count for v in unit.outputs):
+        return None
+    found = {v.id: 1 for v in unit.outputs}
+    for value in unit.inputs:
+        dim = 1 - max(rank - value.rank, 0)  # a tensor of fewer dimensions has the last ones
+        if value.kind is ValueKind.SIZE or not 0 <= dim < value.rank or value.shape[dim] == 1:
+            continue
+        if value.shape[dim] != count[0] or found.setdefault(value.id, dim) != dim:
+            return None
+    return found
+
+
+def varies(unit: Unit, value: Value, dim: int) -> bool:
+    """Whether a dimension may have another size when the model runs."""
+    growth = () if unit.sizes is None else unit.sizes.growth(value, dim)
+    return growth is None or any(factor != 1 for factor in growth)
+
+
+def _orders(unit: Unit) -> list[tuple[Order, bool]]:
+    """For each output the channels of the input that it has, and whether that is all that is another; or nothing.
+
+    It has to be the same where all other dimensions have another size.
+    """
+    if unit.moves_only:
+        shape = unit.inputs[0].shape
+        larger = tuple(3 * n if varies(unit, unit.inputs[0], dim) else n for dim, n in enumerate(shape))
+        found = {turned_channels(sizes, unit.steps(sizes)) for sizes in (shape, larger)}
+        return [one for one in found if one is not None] if len(found) == 1 else []
+    if use_of(unit) is not ChannelUse.PARTS or len(unit.inputs) != 1 or unit.inputs[0].rank < 2:
+        return []
+    shape = unit.inputs[0].shape
+    tried = [_parts(unit, sizes) for sizes in (shape, (3 * shape[0], shape[1], *(3 * n for n in shape[2:])))]
+    if [order for order, _ in tried[0]] != [order for order, _ in tried[1]]:
+        return []
+    return [(order, alone and also) for (order, alone), (_, also) in zip(*tried)]
+
+
+def _parts(unit: Unit, shape: Sequence[int]) -> list[tuple[Order, bool]]:
+    """What a unit's function in PyTorch gives of a tensor whose elements are the numbers of its channels."""
+    numbers = torch.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:])).expand(shape)
+    args, kwargs = map_leaves(
+        lambda leaf: numbers if isinstance(leaf, Value) else leaf, (unit.node.args, dict(unit.node.kwargs))
+    )
+    function: Any = unit.converter.callables[0]
+    try:
+        found = function(*args, **kwargs)
+    except IndexError:  # a mask of the size that a dimension really has
+        return []
+    parts = [found] if isinstance(found, torch.Tensor) else list(found)
+    if any(part.ndim != len(shape) or 0 in part.shape for part in parts):
+        return []
+    firsts = [part.movedim(1, -1).reshape(-1, part.shape[1])[0] for part in parts]
+    others = [(*part.shape[:1], *part.shape[2:]) for part in parts]
+    return [(tuple(first.tolist()), own == (*shape[:1], *shape[2:])) for first, own in zip(firsts, others)]
