@@ -213,13 +213,13 @@ def _places(row: Any, col: Any, offset: Any, lower: bool, dtype: torch.dtype) ->
 
 @expression(torch.tril_indices, strategy=PYTORCH_ORDER)
 def tril_indices(row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype = torch.int64, **_: Any) -> tf.Tensor:
-    """tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
+    """tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=4, ...) -> Tensor"""
     return _places(row, col, offset, True, dtype)
 
 
 @expression(torch.triu_indices, strategy=PYTORCH_ORDER)
 def triu_indices(row: Any, col: Any, offset: Any = 0, *, dtype: torch.dtype = torch.int64, **_: Any) -> tf.Tensor:
-    """triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=long, ...) -> Tensor"""
+    """triu_indices(int row, int col, int offset=0, *, ScalarType? dtype=4, ...) -> Tensor"""
     return _places(row, col, offset, False, dtype)
 
 

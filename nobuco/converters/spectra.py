@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import torch
 
 from nobuco.converters.aten.fourier import fft_c2c, fft_c2r, fft_r2c
 from nobuco.converters.joining import part
@@ -14,7 +13,7 @@ from nobuco.converters.repeating import unfold
 from nobuco.converters.support import promoted, rank, sizes
 from nobuco.layers.padding import pad
 from nobuco.layout import ChannelOrderingStrategy
-from nobuco.ops.names import aten
+from nobuco.ops.names import aten, torch
 from nobuco.registry import expression
 
 FORCE_PYTORCH_ORDER = ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
