@@ -99,7 +99,7 @@ def _likelihood(x: tf.Tensor, labels: tf.Tensor, given: tf.Tensor, wanted: tf.Te
     # A blank before each label, and one at the end.
     states = tf.reshape(tf.stack([tf.fill(tf.shape(labels), blank), labels], -1), [batch, width - 1])
     states = tf.pad(states, [[0, 0], [0, 1]], constant_values=blank)
-    may_skip = (states != blank) & (states != tf.pad(states, [[0, 0], [2, 0]], constant_values=blank)[:, :width])
+    may_skip = states != tf.pad(states, [[0, 0], [2, 0]])[:, :width]  # as in PyTorch, which takes blanks for labels
     of_states = tf.gather(x, tf.tile(states[tf.newaxis], [steps, 1, 1]), axis=2, batch_dims=2)
     nowhere = tf.fill([batch, width], tf.constant(NEVER, x.dtype))
     start = tf.concat([tf.zeros([batch, 1], x.dtype), nowhere[:, 1:]], 1)

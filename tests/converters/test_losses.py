@@ -71,6 +71,10 @@ def test_ctc_loss_with_lengths_in_python_and_another_blank(check):
     check(lambda x: F.ctc_loss(x, LABELS - 1, (8, 6, 7), (4, 2, 3), blank=4), log_probs(), **ONE_ORDER)
 
 
+def test_ctc_loss_of_labels_that_are_the_blank(check):
+    check(lambda x: F.ctc_loss(x, LABELS, (8, 6, 7), (4, 3, 3), blank=1), log_probs(), **ONE_ORDER)
+
+
 def test_ctc_loss_of_labels_one_behind_the_other(check):
     labels = torch.cat([LABELS[0, :4], LABELS[1, :2], LABELS[2, :3]])
     given, wanted = torch.tensor([8, 6, 7]), torch.tensor([4, 2, 3])
