@@ -319,7 +319,8 @@ def transposed_convolution(
         groups: Any = 1,
         dilation: Any = 1,
     ) -> Any:
-        return conv_transpose(input, weight, bias, replace(spec, groups=groups))
+        known = not tf.is_tensor(groups)
+        return conv_transpose(input, weight, bias, spec if known else replace(spec, groups=groups))
 
     return func
 
