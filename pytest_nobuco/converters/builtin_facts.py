@@ -112,7 +112,7 @@ IN_BLOCKS = (
 # PyTorch trusts the numbers that these are given, and reads beyond their tensors if they are others.
 TRUSTING = (
     "torch._weight_norm", "torch.ops.aten.native_group_norm.*", "torch.ops.aten.*weight_norm*",
-    "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu",
+    "torch.lstm", "torch.gru", "torch.rnn_tanh", "torch.rnn_relu", "torch.ops.aten._fft_*",
 )  # fmt: skip
 
 # Values and forms that are left out, by names: TensorFlow's one operation treats them in another way, and several

@@ -105,10 +105,17 @@ def cholesky_inverse(self: tf.Tensor, upper: bool = False) -> tf.Tensor:
 @matrices(aten.linalg_lu_solve.default)
 def lu_solve(LU: tf.Tensor, pivots: tf.Tensor, B: tf.Tensor, *, left: bool = True, adjoint: bool = False) -> tf.Tensor:
     """linalg_lu_solve(Tensor LU, Tensor pivots, Tensor B, *, bool left=True, bool adjoint=False) -> Tensor"""
+    if not left:
+        return adjointed(lu_solve(LU, pivots, adjointed(B), adjoint=not adjoint))
+    order = as_matrix(permutation_of(pivots, sizes(LU)[-2]), LU.dtype)
     lower, upper = unpacked(LU)
-    a = as_matrix(permutation_of(pivots, sizes(LU)[-2]), LU.dtype) @ lower @ upper
-    a, b = _together(adjointed(a) if adjoint else a, B)
-    return tf.linalg.solve(a, b) if left else transposed(tf.linalg.solve(transposed(a), transposed(b)))
+    solved = tf.linalg.triangular_solve
+    if adjoint:
+        upper, b = _together(upper, B)
+        x = solved(upper, b, lower=False, adjoint=True)
+        return order @ solved(_together(lower, x)[0], x, lower=True, adjoint=True)
+    upper, b = _together(upper, transposed(order) @ B)
+    return solved(upper, solved(_together(lower, b)[0], b, lower=True), lower=False)
 
 
 def _tall(x: tf.Tensor, expected: bool) -> tf.Tensor:
