@@ -101,7 +101,7 @@ def write(
     folder: str,
     pass_states: bool = False,
     narrow: bool = False,
-    rebuild: Callable[[Any], Any] = lambda function: function,
+    rebuild: Callable[[Any], Any] | None = None,
 ) -> dict[str, Names]:
     """Write a SavedModel.
 
@@ -119,8 +119,11 @@ def write(
     holder = tf.Module()
     # Not the models' own variables: a converter's function may read those of a SavedModel that it has loaded.
     holder.weights = list({id(v): v for function in functions.values() for v in function.variables}.values())
-    rebuilt = {key: rebuild(function) for key, function in functions.items()}
-    tf.saved_model.save(holder, folder, signatures=rebuilt)
+    if rebuild is not None:
+        functions = {key: rebuild(function) for key, function in functions.items()}
+    # A function that is built again has gradients that speak of the one that it was, and it is not trained.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=rebuild is None)
+    tf.saved_model.save(holder, folder, signatures=functions, options=options)
     return names
 
 

@@ -22,7 +22,8 @@ def rule(operation: tf.Operation) -> Rule | None:
     if operation.type not in _SUMS or not operation.outputs[0].dtype.is_floating:
         return None
     known = [tf.get_static_value(tensor) for tensor in operation.inputs]
-    return _with_vector if any(value is not None and value.size == 1 for value in known) else None
+    is_number = any(value is not None and value.size == 1 for value in known)
+    return _with_vector if is_number and any(map(_is_transposed, operation.inputs)) else None
 
 
 def _with_vector(operation: tf.Operation, *inputs: Any) -> list[Any]:
