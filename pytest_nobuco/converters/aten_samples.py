@@ -33,6 +33,17 @@ def _upsampled(rank: int, *options: Any) -> Make:
     return make
 
 
+def _ctc() -> Sequence[Sample]:
+    """With the lengths as tensors, and as lists."""
+    x, labels = torch.randn(9, 2, 5).log_softmax(2), torch.randint(1, 5, (2, 3))
+    tensors, lists = (torch.tensor([9, 7]), torch.tensor([3, 2])), ([9, 7], [3, 2])
+    return [
+        Sample((x, labels, *lengths, *options))
+        for lengths in (tensors, lists)
+        for options in ((), (0, 0), (0, 2, True))
+    ]
+
+
 def _antialiased() -> Sequence[Sample]:
     return [Sample((_image(2, 3, 9, 8), [4, 5], align)) for align in (False, True)]
 
@@ -92,6 +103,7 @@ def _strided() -> Sequence[Sample]:
 
 SAMPLES: Mapping[Any, Make] = MappingProxyType(
     {
+        aten.ctc_loss.Tensor: _ctc,
         aten.upsample_nearest1d.vec: _upsampled(1),
         aten._upsample_nearest_exact1d.vec: _upsampled(1),
         aten.upsample_linear1d.vec: _upsampled(1, False),
