@@ -413,3 +413,12 @@ def test_an_order_of_channels_is_read_off_a_movement(groups):
         assert (found is not None) == (perm[-1] == len(groups))
         if found is not None:
             assert found[1] and (x[:, found[0]] == there).all()
+
+
+@pytest.mark.parametrize("dim", [0, 2])
+def test_pieces_of_another_dimension_are_no_channels(dim):
+    """Their sizes are those of that dimension, and of no other."""
+    model = lambda x: sum(piece.sum() for piece in x.split([1, 3], dim))  # noqa: E731
+    keras_model, report = nobuco.pytorch_to_keras(model, [torch.randn(4, 6, 4)], verbose=False, return_report=True)
+    assert report.ok
+    assert keras_model.output_shape == ()

@@ -101,7 +101,7 @@ def _parts(unit: Unit, shape: Sequence[int]) -> list[tuple[Order, bool]]:
     function: Any = unit.converter.callables[0]
     try:
         found = function(*args, **kwargs)
-    except IndexError:  # a mask of the size that a dimension really has
+    except Exception:  # a mask, or pieces, of the size that a dimension really has
         return []
     parts = [found] if isinstance(found, torch.Tensor) else list(found)
     if any(part.ndim != len(shape) or 0 in part.shape for part in parts):
