@@ -422,3 +422,19 @@ def test_pieces_of_another_dimension_are_no_channels(dim):
     keras_model, report = nobuco.pytorch_to_keras(model, [torch.randn(4, 6, 4)], verbose=False, return_report=True)
     assert report.ok
     assert keras_model.output_shape == ()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda x: x[:, ::2, :200],
+        lambda x: x[:, ::2, -200:],
+        lambda x: x[:9, 1::2],
+        lambda x: x[:, ::2].narrow(2, 0, 4)[:, :, :200],
+        lambda x: x.flip(1)[:, ::2, :, :130],
+    ],
+)  # fmt: skip
+def test_what_cuts_nothing_at_the_example_cuts_where_there_is_more(cut):
+    conv, after = nn.Conv2d(3, 64, 1), nn.Conv2d(32, 4, 1)
+    images = [torch.randn(shape) for shape in ((2, 3, 40, 40), (12, 3, 300, 7), (1, 3, 5, 210))]
+    check_dynamic(lambda x: after(cut(conv(x))), *images, free=(0, 2, 3))

@@ -14,6 +14,8 @@ from nobuco.layout.movement import turned_channels
 from nobuco.registry import ChannelUse
 from nobuco.select.units import Unit
 
+# Longer than any dimension that a slice might be meant for; no tensor of it is ever filled.
+_LONG = 2**24 + 1
 Content = tuple[tuple[int, int], ...]
 """What a tensor consists of: for each of its channels the tensor that it comes from, and which one of that it is."""
 
@@ -74,11 +76,9 @@ def varies(unit: Unit, value: Value, dim: int) -> bool:
 
 
 def _orders(unit: Unit) -> list[tuple[Order, bool]]:
-    """For each output the channels of the input that it has, and whether that is all that is another; or nothing.
-
-    It has to be the same where all other dimensions have another size.
-    """
+    """For each output the channels of the input that it has, and whether that is all that is another; or nothing."""
     if unit.moves_only:
+        # It has to be the same where all other dimensions have another size.
         shape = unit.inputs[0].shape
         larger = tuple(3 * n if varies(unit, unit.inputs[0], dim) else n for dim, n in enumerate(shape))
         found = {turned_channels(sizes, unit.steps(sizes)) for sizes in (shape, larger)}
@@ -86,26 +86,32 @@ def _orders(unit: Unit) -> list[tuple[Order, bool]]:
     if use_of(unit) is not ChannelUse.PARTS or len(unit.inputs) != 1 or unit.inputs[0].rank < 2:
         return []
     shape = unit.inputs[0].shape
-    tried = [_parts(unit, sizes) for sizes in (shape, (3 * shape[0], shape[1], *(3 * n for n in shape[2:])))]
-    if [order for order, _ in tried[0]] != [order for order, _ in tried[1]]:
+    numbers = torch.arange(shape[1], dtype=torch.int32).reshape(1, -1, *(1 for _ in shape[2:])).expand(shape)
+    parts = _parts(unit, numbers)
+    if any(part.ndim != len(shape) or 0 in part.shape for part in parts):
         return []
-    return [(order, alone and also) for (order, alone), (_, also) in zip(*tried)]
+    along: Any = (0, slice(None)) + (0,) * (len(shape) - 2)
+    orders = [tuple(part[along].tolist()) for part in parts]
+    # Nothing may be cut at any size of the other dimensions, though nothing is at this one.
+    alone = all(_keeps(unit, shape, dim) for dim in range(len(shape)) if dim != 1)
+    return [(order, alone) for order in orders]
 
 
-def _parts(unit: Unit, shape: Sequence[int]) -> list[tuple[Order, bool]]:
-    """What a unit's function in PyTorch gives of a tensor whose elements are the numbers of its channels."""
-    numbers = torch.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:])).expand(shape)
+def _keeps(unit: Unit, shape: Sequence[int], dim: int) -> bool:
+    """Whether every output has a dimension as it is, however long that is."""
+    long = [_LONG if i == dim else n for i, n in enumerate(shape)]
+    parts = _parts(unit, torch.empty(long, device="meta"))
+    return bool(parts) and all(part.ndim == len(long) and part.shape[dim] == _LONG for part in parts)
+
+
+def _parts(unit: Unit, tensor: torch.Tensor) -> list[torch.Tensor]:
+    """What a unit's function in PyTorch gives of a tensor in the place of its input; nothing where it refuses it."""
     args, kwargs = map_leaves(
-        lambda leaf: numbers if isinstance(leaf, Value) else leaf, (unit.node.args, dict(unit.node.kwargs))
+        lambda leaf: tensor if isinstance(leaf, Value) else leaf, (unit.node.args, dict(unit.node.kwargs))
     )
     function: Any = unit.converter.callables[0]
     try:
         found = function(*args, **kwargs)
     except Exception:  # a mask, or pieces, of the size that a dimension really has
         return []
-    parts = [found] if isinstance(found, torch.Tensor) else list(found)
-    if any(part.ndim != len(shape) or 0 in part.shape for part in parts):
-        return []
-    firsts = [part.movedim(1, -1).reshape(-1, part.shape[1])[0] for part in parts]
-    others = [(*part.shape[:1], *part.shape[2:]) for part in parts]
-    return [(tuple(first.tolist()), own == (*shape[:1], *shape[2:])) for first, own in zip(firsts, others)]
+    return [found] if isinstance(found, torch.Tensor) else list(found)
