@@ -85,6 +85,17 @@ def test_traits(args, trait):
     assert trait in {kind for _, kind in traits_of(Sample(args), ())}
 
 
+@pytest.mark.parametrize(
+    ("kind", "lies"),
+    [("far", lambda x: x.min() > 50), ("tiny", lambda x: 0 < x.abs().max() < 0.01), ("large", lambda x: x.std() > 50)],
+)
+def test_numbers_of_another_size(kind, lies):
+    others = {"tied", "zeros", "infinite", "NaN", "from the end", "far", "tiny", "large"} - {kind}
+    (made,) = special(torch.var, [Sample((torch.randn(4, 5),))], left_out=others)
+    assert lies(made.args[0])
+    assert special(torch.flip, [Sample((torch.randn(4, 5), (0,)))], left_out=others) == []  # as far and as large
+
+
 def test_special_values_of_what_works_on_more_than_an_element():
     x = torch.randn(4, 5)
     kinds = {
