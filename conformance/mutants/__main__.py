@@ -2,6 +2,7 @@
 
     python -m conformance.mutants                 # writes conformance/MUTANTS.md; an hour
     python -m conformance.mutants '*Conv2d*'      # those whose names match; the page's other rows stay
+    python -m conformance.mutants --missing       # those that have no row yet: goes on where a run was stopped
 
 Each mutant stands in the place of the built-in converter, and is tried as an item of `pytest --nobuco-converters` is:
 on the same samples, by the same comparison. Only one form of it, channels-last, static, Keras, unless the fault is one
@@ -17,15 +18,18 @@ import fnmatch
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from conformance.mutants.in_models import found_by_models
-from conformance.mutants.run import Verdict, verdicts
+from conformance.mutants.rules import Mutant
+from conformance.mutants.run import Verdict, form_of, verdicts
 from conformance.mutants.table import MUTANTS
 from pytest_nobuco.options import Options
 
 TABLE = Path(__file__).parents[1] / "MUTANTS.md"
+# After so many the page is written, so that a run that is stopped loses few.
+_AT_ONCE = 20
 # How a row says it.
 _CAUGHT, _RAISED, _SURVIVED, _NAMED = "| caught |", "| raises |", "| **survived** |", "| named |"
 
@@ -34,23 +38,37 @@ def main() -> int:
     """Try the mutants, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="which mutants, as a glob on their names")
+    parser.add_argument("--missing", action="store_true", help="only mutants that have no row in the page")
     parser.add_argument("--samples", type=int, help="how many samples an item takes, as --nobuco-samples")
     arguments = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if fnmatch.fnmatch(mutant.name, arguments.pattern)]
-    start = time.monotonic()
-    found = []
-    for verdict in verdicts(chosen, Options(samples=arguments.samples)):
-        found.append(verdict)
-        print(f"{len(found)}/{len(chosen)} {verdict.mutant.name}: {_outcome(verdict)}", file=sys.stderr, flush=True)
-    amiss = found_by_models((verdict.mutant, verdict.calls) for verdict in found)
-    rows = {verdict.mutant.name: _row(verdict, amiss[verdict.mutant.name]) for verdict in found}
-    survivors = [name for name, row in rows.items() if _SURVIVED in row or _NAMED not in row]
-    print("\n".join(rows[name] for name in survivors))
     known = {_name(line): line for line in TABLE.read_text().splitlines() if line.startswith("| `")}
-    known |= rows
-    rows = {mutant.name: known[mutant.name] for mutant in MUTANTS if mutant.name in known}
-    TABLE.write_text("\n".join(page(rows, len(found), time.monotonic() - start)) + "\n")
+    chosen = [
+        mutant
+        for mutant in MUTANTS
+        if fnmatch.fnmatch(mutant.name, arguments.pattern) and not (arguments.missing and mutant.name in known)
+    ]
+    chosen.sort(key=lambda mutant: repr(form_of(mutant)))  # which share their samples
+    start = time.monotonic()
+    rows: dict[str, str] = {}
+    for place in range(0, len(chosen), _AT_ONCE):
+        rows |= tried_rows(chosen[place : place + _AT_ONCE], Options(samples=arguments.samples))
+        known |= rows
+        in_order = {mutant.name: known[mutant.name] for mutant in MUTANTS if mutant.name in known}
+        TABLE.write_text("\n".join(page(in_order, len(rows), time.monotonic() - start)) + "\n")
+        print(f"{len(rows)}/{len(chosen)}", file=sys.stderr, flush=True)
+    survivors = [row for row in rows.values() if _SURVIVED in row or _NAMED not in row]
+    print("\n".join(survivors))
     return bool(survivors)
+
+
+def tried_rows(mutants: Sequence[Mutant], options: Options) -> dict[str, str]:
+    """The page's row of each mutant, by its name."""
+    found = []
+    for verdict in verdicts(mutants, options):
+        found.append(verdict)
+        print(f"{verdict.mutant.name}: {_outcome(verdict)}", file=sys.stderr, flush=True)
+    amiss = found_by_models((verdict.mutant, verdict.calls) for verdict in found)
+    return {verdict.mutant.name: _row(verdict, amiss[verdict.mutant.name]) for verdict in found}
 
 
 def page(rows: Mapping[str, str], count: int, seconds: float) -> Iterator[str]:

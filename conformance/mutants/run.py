@@ -49,7 +49,7 @@ class Verdict:
 
 def verdicts(mutants: Iterable[Mutant], options: Options) -> Iterator[Verdict]:
     """Try one after the other; those of one converter and one form, which share their samples, in a row."""
-    for _, group in itertools.groupby(mutants, _form):
+    for _, group in itertools.groupby(mutants, form_of):
         first, *others = group
         built_in = find_converter(first.operation)
         if built_in is None:
@@ -58,7 +58,8 @@ def verdicts(mutants: Iterable[Mutant], options: Options) -> Iterator[Verdict]:
         yield from (tried(mutant, built_in, case, subjects, options) for mutant in (first, *others))
 
 
-def _form(mutant: Mutant) -> tuple[Any, ...]:
+def form_of(mutant: Mutant) -> tuple[Any, ...]:
+    """What mutants have in common that are tried on the same samples."""
     return mutant.operation, mutant.order, mutant.shape, mutant.runtime, mutant.dtype
 
 
