@@ -68,6 +68,14 @@ def test_a_module_called_twice_is_one_layer(inner, shape, kind):
     assert_matches(model, module, x)
 
 
+@pytest.mark.parametrize(
+    ("inner", "shapes"), [(nn.Linear(4, 3), [(2, 4), (4,), (3, 4)]), (nn.PReLU(4), [(2, 4), (2, 4, 3), (2, 4, 3, 3)])]
+)
+def test_a_module_called_at_another_rank(inner, shapes):
+    model = convert(lambda *given: tuple(inner(x) for x in given), *map(torch.randn, shapes))
+    assert_matches(model, lambda *given: tuple(inner(x) for x in given), *map(torch.randn, shapes))
+
+
 def test_two_different_shapes():
     module, x = Twice(nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2)).eval(), torch.rand(1, 3, 8, 8)
     model = convert(module, x)

@@ -114,10 +114,18 @@ class Builder:
     def _layer(self, unit: Unit, signature: Signature, sizes: Sequence[Value]) -> Checked:
         started, before = time.perf_counter(), self._tensors.transpositions
         constants, live = self._given(unit, signature)
-        layer, reused = layer_of(unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
-        self._layers[unit.node.id] = layer
+        made = partial(layer_of, unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
+        layer, reused = made()
         tensors = [self._tensors.get(value, order) for value, order in live]
-        outputs = run(unit, layer, tensors or self._tensors.inputs[:1], "while the model was built")
+        run_on = tensors or self._tensors.inputs[:1]
+        try:
+            outputs = run(unit, layer, run_on, "while the model was built")
+        except ConverterError:
+            if not reused:
+                raise
+            layer, reused = made(anew=True)  # a layer of Keras that was made for another rank
+            outputs = run(unit, layer, run_on, "while the model was built")
+        self._layers[unit.node.id] = layer
         check_outputs(unit, signature, outputs)
         if sizes and not unit.moves_only:
             unused = without_use(layer, [value for value, _ in live], tensors, sizes)

@@ -32,6 +32,7 @@ def layer_of(
     constants: Mapping[int, np.ndarray],
     tensors: Tensors,
     bodies: Callable[[], Bodies],
+    anew: bool = False,
 ) -> tuple[Any, bool]:
     """The Keras layer (or chain) of a unit, and whether it had one: a module called again shares its layer.
 
@@ -41,12 +42,13 @@ def layer_of(
         constants: by position among the unit's inputs, what is embedded, already laid out.
         tensors: the model so far.
         bodies: makes the bodies of a control-flow call.
+        anew: make one although there is one, which does not take these tensors.
     """
     node = unit.node
     literals = repr(map_leaves(lambda v: "*" if isinstance(v, Value) else v, (node.args, dict(node.kwargs))))
     key = (id(node.module), unit.converter, signature, literals)
     shareable = node.module is not None and unit.converter.reusable and not constants
-    if shareable and key in tensors.shared:
+    if shareable and key in tensors.shared and not anew:
         return tensors.shared[key], True
     if unit.moves_only:
         layer = _moving(unit, signature, constants, tensors)
@@ -62,7 +64,7 @@ def layer_of(
         layer = _converted(unit, signature, constants, tensors.graph.natural, result)
     _name(unit, layer, tensors.names)
     if shareable:
-        tensors.shared[key] = layer
+        tensors.shared.setdefault(key, layer)
     return layer, False
 
 
