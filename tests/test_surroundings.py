@@ -215,3 +215,21 @@ class TestModes:
             net = nn.Linear(4, 4)
         with pytest.raises(InputError, match=r"weight.* (is a FakeTensor|is on the device .meta.)"):
             converted(net)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_backward_pass_in_a_program_leaves_no_gradients(trained):
+    layer = nn.Linear(4, 4)
+    if trained:
+        layer(X).sum().backward()
+    before = [None if p.grad is None else p.grad.clone() for p in layer.parameters()]
+
+    def forces(x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            layer(x).square().sum().backward()
+        return x.grad
+
+    converted(forces)
+    for parameter, gradient in zip(layer.parameters(), before):
+        assert parameter.grad is None if gradient is None else torch.equal(parameter.grad, gradient)

@@ -113,11 +113,22 @@ class ModuleSnapshot:
 @contextmanager
 def restoring(function: Any) -> Iterator[ModuleSnapshot]:
     """Put back whatever a run assigns and appends, so that converting leaves the user's model as it was."""
-    before = ModuleSnapshot.of(function)
+    before, gradients = ModuleSnapshot.of(function), _gradients_taken(function)
     try:
         yield before
     finally:
         before.put_back()
+        for tensor, gradient in gradients:
+            tensor.grad = gradient
+
+
+def _gradients_taken(function: Any) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+    """The gradients of what modules hold, taken from it, since a backward pass in a program adds to them in place."""
+    trained = {id(h.tensor): h.tensor for h in held_tensors(function).values() if h.tensor.requires_grad}.values()
+    gradients = [(tensor, tensor.grad) for tensor in trained if tensor.is_leaf]
+    for tensor, _ in gradients:
+        tensor.grad = None
+    return gradients
 
 
 def _holds(value: Any, ids: Set[int]) -> bool:
