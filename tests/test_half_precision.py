@@ -90,6 +90,16 @@ def test_a_cast_rounds(dtype):
     np.testing.assert_array_equal(got, program(SEQUENCE))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_write_of_another_dtype(check, dtype):
+    def program(x, y):
+        x = x.clone()
+        x[0], x[1:, ::2] = y[1], y[0, 0]
+        return x
+
+    check(program, torch.randn(2, 3).half(), torch.randn(2, 3).to(dtype))
+
+
 def test_weights_of_16_bits_are_stored_so():
     network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3)).eval()
     sizes = [len(to_tflite(converted(network.to(dtype), IMAGE.to(dtype)))) for dtype in (torch.float16, torch.float32)]

@@ -171,7 +171,7 @@ def _is_per_element(value: Any, mask: Any, out_rank: int) -> bool:
     return len(shape) == 1 + out_rank - len(mask.shape) and shape[0] != 1
 
 
-@expression(torch.Tensor.__setitem__, strategy=_writing)
+@expression(torch.Tensor.__setitem__, strategy=_writing, autocast=False)
 def setitem(input: tf.Tensor, key: Any, value: Any) -> tf.Tensor:
     """Tensor.__setitem__(key, value); returns the tensor with the value written into it."""
     order, parsed = get_channel_order(input), parse(key, rank(input))
