@@ -30,10 +30,16 @@ class Weights(nn.Module):
         lambda x: (1 - (-x.t()), -x.t() + 1, x.t().reciprocal(), 2 - (1 - x.t())),
         lambda x: (1 - x.t().sigmoid(), 1 - F.gelu(x.t()), 1 - F.hardswish(x.t()), 1 - x.t().relu()),
         lambda x: (1 - torch.einsum("ij,kj->ki", x, x * 2), 1 - F.normalize(x) @ F.normalize(x).t()),
+        lambda x: (
+            1 - x.t()[None].squeeze(0),
+            1 - x.t().reshape(1, 3, 2).reshape(3, 2),
+            2 / x.t()[:, None].flatten(0, 1),
+        ),
+        lambda x: (2 - x.t()[None].expand(2, 3, 2), 1 - x.t().repeat(2, 1), 1 - torch.stack([x.t(), x.t()])[0]),
         lambda x: torch.cond(x.sum() > 0, lambda x: 1 - x.t(), lambda x: 2 / x.t(), (x,)),
         Weights(),
     ],
-    ids=["numbers", "negatives", "behind_activations", "products", "branch", "weights"],
+    ids=["numbers", "negatives", "behind_activations", "products", "shapes", "copies", "branch", "weights"],
 )
 def test_a_constant_in_front_of_a_transposition(check, program):
     check(program, X, **OPTIONS)

@@ -1,7 +1,8 @@
 """A constant less, or divided by, what has been transposed, of which TFLite's converter exchanges the two operands.
 
 It moves a transposition behind the element by element operations that follow, and where the first operand of SUB or DIV
-is a constant, of one element or of the whole shape, the constant becomes the second.
+is a constant, of one element or of the whole shape, the constant becomes the second. What gives the elements another
+shape may stand between, since it folds such operations away, or moves the transposition behind them, too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ _ELEMENTWISE = frozenset((
     "Relu6", "Round", "Rsqrt", "Select", "SelectV2", "Selu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Square",
     "SquaredDifference", "Sub", "Tanh",
 ))  # fmt: skip
+_SHAPING = frozenset((
+    "BroadcastTo", "ConcatV2", "EnsureShape", "ExpandDims", "Pack", "Pad", "PadV2", "Reshape", "Slice", "Split",
+    "SplitV", "Squeeze", "StopGradient", "StridedSlice", "Tile", "Unpack",
+))  # fmt: skip
+_PASSED = _ELEMENTWISE | _SHAPING
 _TRANSPOSING = ("Transpose", "Einsum")
 
 
@@ -56,8 +62,8 @@ _DTYPES = (tf.float32, tf.int32, tf.int64)
 
 
 def _is_transposed(tensor: Any) -> bool:
-    """Whether a transposition stands somewhere above, with nothing but element by element operations between."""
-    above = _above(tensor, lambda operation: operation.type in _ELEMENTWISE)
+    """Whether a transposition stands somewhere above, with nothing between that it does not get behind."""
+    above = _above(tensor, lambda operation: operation.type in _PASSED)
     return any(operation.type in _TRANSPOSING for operation in above)
 
 
