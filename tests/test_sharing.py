@@ -76,6 +76,12 @@ def test_a_module_called_at_another_rank(inner, shapes):
     assert_matches(model, lambda *given: tuple(inner(x) for x in given), *map(torch.randn, shapes))
 
 
+def test_calls_at_two_ranks_are_two_layers():
+    linear = nn.Linear(4, 3)
+    model = convert(lambda *given: tuple(linear(x) for x in given), *map(torch.randn, [(2, 4), (4,), (3, 4), (4,)]))
+    assert len([layer for layer in model.layers if layer.weights]) == 2
+
+
 def test_two_different_shapes():
     module, x = Twice(nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2)).eval(), torch.rand(1, 3, 8, 8)
     model = convert(module, x)

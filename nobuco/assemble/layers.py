@@ -42,14 +42,16 @@ def layer_of(
         constants: by position among the unit's inputs, what is embedded, already laid out.
         tensors: the model so far.
         bodies: makes the bodies of a control-flow call.
-        anew: make one although there is one, which does not take these tensors.
+        anew: make one although there is one, which does not take tensors of these ranks; others of them share it.
     """
     node = unit.node
     literals = repr(map_leaves(lambda v: "*" if isinstance(v, Value) else v, (node.args, dict(node.kwargs))))
     key = (id(node.module), unit.converter, signature, literals)
+    of_rank = (*key, *(v.rank for v in unit.inputs))
     shareable = node.module is not None and unit.converter.reusable and not constants
-    if shareable and key in tensors.shared and not anew:
-        return tensors.shared[key], True
+    known = tensors.shared.get(of_rank, tensors.shared.get(key)) if shareable and not anew else None
+    if known is not None:
+        return known, True
     if unit.moves_only:
         layer = _moving(unit, signature, constants, tensors)
     elif unit.vanishes:
@@ -64,7 +66,7 @@ def layer_of(
         layer = _converted(unit, signature, constants, tensors.graph.natural, result)
     _name(unit, layer, tensors.names)
     if shareable:
-        tensors.shared.setdefault(key, layer)
+        tensors.shared[of_rank if anew else key] = layer
     return layer, False
 
 
