@@ -7,10 +7,14 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from pytest_nobuco.distributed.scheduling import GraphScheduling
 from tests.fake_project import INI
 
 DEADLY = """
@@ -216,3 +220,49 @@ def test_a_real_model_that_aborts_beside_one_that_does_not(pytester):
         ("PASSED", "Fine"), ("FAILED", "Aborts"),
     ]  # fmt: skip
     assert 'nets.py", line 9 in forward' in result.stdout
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker as xdist's schedulers see it; one that `has_ended` takes no work."""
+
+    has_ended: bool = False
+    given: list[int] = field(default_factory=list)
+    shutting_down: bool = False
+    gateway: Any = field(default_factory=lambda: SimpleNamespace(id="gw"))
+
+    def send_runtest_some(self, numbers: list[int]) -> None:
+        if self.has_ended:
+            raise OSError("cannot send (already closed?)")
+        self.given += numbers
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+def test_work_for_a_worker_that_has_ended_goes_to_others(pytester):
+    """Two workers end at once, and xdist learns of one after the other."""
+    scheduler = GraphScheduling(pytester.parseconfig("--tx", "3*popen"))
+    first, second, third = workers = [Worker(), Worker(), Worker()]
+    ids = [f"nobuco::m{number}[nchw-nchw-static-keras]" for number in range(12)]
+    for worker in workers:
+        scheduler.add_node(worker)
+        scheduler.add_node_collection(worker, ids)
+    scheduler.schedule()
+    second.has_ended = True
+    mine = list(second.given)
+    while scheduler.workqueue:  # the second would be given more than it takes
+        number = next(n for n in third.given if not done(scheduler, third, ids[n]))
+        scheduler._reschedule(second)
+        scheduler.mark_test_complete(third, number)
+    assert scheduler.remove_node(first) == ids[first.given[0]]
+    assert scheduler.remove_node(second) == ids[mine[0]]
+    assert second.given == mine
+    left = {number for number in range(12) if number not in (first.given[0], mine[0])}
+    while pending := [n for n in third.given if not done(scheduler, third, ids[n])]:
+        scheduler.mark_test_complete(third, pending[0])
+    assert set(third.given) == left
+
+
+def done(scheduler: GraphScheduling, worker: Worker, nodeid: str) -> bool:
+    return all(unit[nodeid] for unit in scheduler.assigned_work[worker].values() if nodeid in unit)

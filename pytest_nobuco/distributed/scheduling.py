@@ -34,6 +34,14 @@ class SurvivingScheduling(LoadScopeScheduling):
             self._reschedule(other)
         return crashed
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        try:
+            super()._assign_work_unit(node)
+        except OSError:  # it has ended, which xdist learns later: what it never got is not what it died of
+            scope, unit = self.assigned_work[node].popitem()
+            self.workqueue[scope] = unit
+            self.workqueue.move_to_end(scope, last=False)
+
     def _reschedule(self, node: WorkerController) -> None:
         if node in self.registered_collections:  # not yet, where it is about to start in place of one that ended
             super()._reschedule(node)
