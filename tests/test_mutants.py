@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conformance.mutants import __main__ as command
 from conformance.mutants.in_models import names_it
 from conformance.mutants.rules import Mutant
 from conformance.mutants.run import verdicts
@@ -97,6 +98,33 @@ def test_a_failure_that_names_another_call_does_not_count():
     assert names_it("x: the model cannot be converted: torch.round at line 3: the converter at raised", mutant)
     assert not names_it("  culprit: torch.floor, off by 1.0e+00", mutant)
     assert not names_it("  output 0: torch.round differs", mutant)
+
+
+def test_those_without_a_row_are_tried_and_rows_stay_where_a_run_is_stopped(tmp_path, monkeypatch):
+    names = [mutant.name for mutant in MUTANTS[:25]]
+    table = tmp_path / "MUTANTS.md"
+    table.write_text("\n".join(command.page({names[0]: row_of(names[0])}, 1, 1.0)))
+    tried: list[str] = []
+
+    def try_some(mutants, options):
+        if tried:
+            raise KeyboardInterrupt
+        tried.extend(mutant.name for mutant in mutants)
+        return {mutant.name: row_of(mutant.name) for mutant in mutants}
+
+    monkeypatch.setattr(command, "TABLE", table)
+    monkeypatch.setattr(command, "MUTANTS", MUTANTS[:25])
+    monkeypatch.setattr(command, "tried_rows", try_some)
+    monkeypatch.setattr(sys, "argv", ["mutants", "--missing"])
+    with pytest.raises(KeyboardInterrupt):
+        command.main()
+    assert names[0] not in tried
+    assert [row_of(name) in table.read_text() for name in names] == [name in (names[0], *tried) for name in names]
+
+
+def row_of(name: str) -> str:
+    operation, _, fault = name.partition(": ")
+    return f"| `{operation}` | {fault} | caught | named | here |"
 
 
 def test_there_are_many_and_no_two_of_one_name():
