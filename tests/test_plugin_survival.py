@@ -266,3 +266,20 @@ def test_work_for_a_worker_that_has_ended_goes_to_others(pytester):
 
 def done(scheduler: GraphScheduling, worker: Worker, nodeid: str) -> bool:
     return all(unit[nodeid] for unit in scheduler.assigned_work[worker].values() if nodeid in unit)
+
+
+def test_a_new_worker_is_not_left_with_one_item(pytester):
+    """A worker runs an item once it knows the next; the rest of a unit that ended a worker may be one item alone."""
+    scheduler = GraphScheduling(pytester.parseconfig("--tx", "2*popen"))
+    first, second, third = Worker(), Worker(), Worker()
+    ids = [f"nobuco::m{number}[nchw-nchw-static-{runtime}]" for number in range(3) for runtime in ("keras", "tflite")]
+    for worker in (first, second):
+        scheduler.add_node(worker)
+        scheduler.add_node_collection(worker, ids)
+    scheduler.schedule()
+    second.shutting_down = True
+    assert scheduler.remove_node(first) == ids[first.given[0]]
+    scheduler.add_node(third)
+    scheduler.add_node_collection(third, ids)
+    scheduler.schedule()
+    assert len(third.given) > 1

@@ -43,7 +43,15 @@ class SurvivingScheduling(LoadScopeScheduling):
             self.workqueue.move_to_end(scope, last=False)
 
     def _reschedule(self, node: WorkerController) -> None:
-        if node in self.registered_collections:  # not yet, where it is about to start in place of one that ended
+        """As xdist's, but never one item alone, where there are more.
+
+        A worker runs an item once it knows the next one, or that there is none, so the session would wait for ever.
+        xdist sees to it at the start; the rest of a unit that ended its worker may be one item, too.
+        """
+        if node not in self.registered_collections:  # it is about to start in place of one that ended
+            return
+        super()._reschedule(node)
+        if self.workqueue and self._pending_of(self.assigned_work[node]) == 1:
             super()._reschedule(node)
 
     def abandoned(self, crashed: str) -> list[str]:
