@@ -11,7 +11,7 @@ import nobuco
 from nobuco.builtin import find_converter
 from nobuco.registry import Sample
 from pytest_nobuco.converters import samples
-from pytest_nobuco.converters.calls import attempt
+from pytest_nobuco.converters.calls import RefusedError, attempt
 from pytest_nobuco.converters.resize import grown, resized
 from pytest_nobuco.converters.signatures import signatures_of
 from pytest_nobuco.converters.special import special
@@ -52,6 +52,14 @@ def test_another_rounding_is_no_randomness(noise, random):
         return x + noise * next(count)
 
     assert attempt(noisy, Sample((torch.tensor([1.0, -4.0, 0.0]),))).random is random
+
+
+def test_what_is_random_and_the_same_twice_is_not_taken_for_certain():
+    far = torch.arange(4.0) * 100  # far enough for the largest to stay the largest nearly always
+    with pytest.raises(RefusedError, match="two runs give the same"):
+        attempt(torch.nn.functional.gumbel_softmax, Sample((far,), {"hard": True}))
+    assert not attempt(torch.nn.functional.dropout, Sample((far,), {"training": False})).random
+    assert attempt(torch.nn.functional.gumbel_softmax, Sample((far / 100,))).random
 
 
 def test_doubles_are_left_out_unless_there_is_nothing_else(monkeypatch):

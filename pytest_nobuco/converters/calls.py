@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.ir import leaves
 from nobuco.registry import Operation, Sample, operation_name
-from nobuco.trace.calls import is_uninitialised
+from nobuco.trace.calls import draws, is_uninitialised
 from pytest_nobuco.converters.samples import seeding, writes
 
 # Dtypes in which PyTorch itself may be far off.
@@ -173,6 +173,8 @@ def attempt(operation: Operation, sample: Sample, accepts: Accepts | None = None
     expected = tuple(to_numpy(tensor) for tensor in first)
     again = tuple(to_numpy(tensor) for tensor in second)
     random = is_uninitialised(operation) or any(not _alike(a, b) for a, b in zip(expected, again))
+    by_luck = not random and draws(operation) and _takes_chances(operation, sample, seed)
+    _require(not by_luck, "it is random, and two runs give the same")
     _require(not random or all(_finite(array) for array in expected), "it is random, and not finite")
     _require(random or any(_tells(array) for array in expected), "it is NaN or infinite everywhere")
     call = Call(operation, sample, expected, random, written)
@@ -290,8 +292,21 @@ def _patterns(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _ran(operation: Operation, copied: Sample, seed: int, written: Sequence[int] = ()) -> list[torch.Tensor]:
+    with seeding(seed):
+        return _called(operation, copied, written)
+
+
+def _takes_chances(operation: Operation, sample: Sample, seed: int) -> bool:
+    """Whether a call takes numbers from the generator, as one to `dropout` in a model that is not trained does not."""
+    with seeding(seed):
+        before = torch.get_rng_state()
+        _called(operation, fresh(sample))
+        return not torch.equal(before, torch.get_rng_state())
+
+
+def _called(operation: Operation, copied: Sample, written: Sequence[int] = ()) -> list[torch.Tensor]:
     modules = [copy.deepcopy(arg) if isinstance(arg, nn.Module) else arg for arg in copied.args]
-    with seeding(seed), torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return run(operation, modules, copied.kwargs, copied.program, written)
