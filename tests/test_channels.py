@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nobuco
 from nobuco import ChannelOrder
@@ -438,3 +439,28 @@ def test_what_cuts_nothing_at_the_example_cuts_where_there_is_more(cut):
     conv, after = nn.Conv2d(3, 64, 1), nn.Conv2d(32, 4, 1)
     images = [torch.randn(shape) for shape in ((2, 3, 40, 40), (12, 3, 300, 7), (1, 3, 5, 210))]
     check_dynamic(lambda x: after(cut(conv(x))), *images, free=(0, 2, 3))
+
+
+class MostPieces(TorchDispatchMode):
+    """Remembers into how many pieces a call cut its tensor at most."""
+
+    most = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.most = max(self.most, len(result) if isinstance(result, list | tuple) else 1)
+        return result
+
+
+@pytest.mark.parametrize("dim", [0, 2, 3])
+def test_a_cut_of_another_dimension_is_not_tried_at_a_great_length(dim):
+    """It took a minute, for as many pieces as the dimension was long at the trial."""
+    with MostPieces() as pieces:
+        _, report = nobuco.pytorch_to_keras(
+            lambda x: torch.cat(x.split(1, dim), dim)[:, ::2] * 2,
+            args=[torch.randn(2, 4, 3, 5)],
+            return_report=True,
+            verbose=False,
+        )
+    assert report.ok
+    assert 2 <= pieces.most < 100

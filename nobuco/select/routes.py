@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise, takewhile
 from typing import Any
 
 import torch
@@ -56,15 +56,15 @@ def dimensions(unit: Unit) -> dict[int, int] | None:
         orders = _orders(unit)
         if not orders or any(order != tuple(range(len(order))) for order, _ in orders):
             return None
-    rank, count = unit.outputs[0].rank, unit.outputs[0].shape[1:2]
-    if rank < 2 or any(v.rank != rank or v.shape[1:2] != count for v in unit.outputs):
+    rank, channels = unit.outputs[0].rank, unit.outputs[0].shape[1:2]
+    if rank < 2 or any(v.rank != rank or v.shape[1:2] != channels for v in unit.outputs):
         return None
     found = {v.id: 1 for v in unit.outputs}
     for value in unit.inputs:
         dim = 1 - max(rank - value.rank, 0)  # a tensor of fewer dimensions has the last ones
         if value.kind is ValueKind.SIZE or not 0 <= dim < value.rank or value.shape[dim] == 1:
             continue
-        if value.shape[dim] != count[0] or found.setdefault(value.id, dim) != dim:
+        if value.shape[dim] != channels[0] or found.setdefault(value.id, dim) != dim:
             return None
     return found
 
@@ -98,10 +98,18 @@ def _orders(unit: Unit) -> list[tuple[Order, bool]]:
 
 
 def _keeps(unit: Unit, shape: Sequence[int], dim: int) -> bool:
-    """Whether every output has a dimension as it is, however long that is."""
-    long = [_LONG if i == dim else n for i, n in enumerate(shape)]
-    parts = _parts(unit, torch.empty(long, device="meta"))
-    return bool(parts) and all(part.ndim == len(long) and part.shape[dim] == _LONG for part in parts)
+    """Whether every output has a dimension as it is, however long that is.
+
+    It grows step by step: where its length is cut into pieces, the first step says so with a few of them.
+    """
+    lengths = (*takewhile(lambda n: n < _LONG, (8**i * shape[dim] + 1 for i in count(1))), _LONG)
+    return all(_has_length(unit, shape, dim, length) for length in lengths)
+
+
+def _has_length(unit: Unit, shape: Sequence[int], dim: int, length: int) -> bool:
+    sizes = [length if i == dim else n for i, n in enumerate(shape)]
+    parts = _parts(unit, torch.empty(sizes, device="meta"))
+    return bool(parts) and all(part.ndim == len(sizes) and part.shape[dim] == length for part in parts)
 
 
 def _parts(unit: Unit, tensor: torch.Tensor) -> list[torch.Tensor]:
