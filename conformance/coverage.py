@@ -44,7 +44,7 @@ from nobuco.ir import map_tensors, tensors
 from nobuco.layers.output import in_order
 from nobuco.registry import Sample
 from nobuco.trace.calls import UNINITIALISED
-from pytest_nobuco.converters.samples import randomized, seeding
+from pytest_nobuco.converters.samples import randomized, sample_inputs, seeding
 
 RTOL, ATOL = 1e-3, 1e-4
 _COARSE = {"float16": 1e-2, "bfloat16": 5e-2}  # relative, and of the largest element
@@ -138,7 +138,7 @@ def _samples(info: Any, dtype: torch.dtype, count: int | None) -> list[Sample]:
 
 def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """The samples of an operation, which comes first among their arguments."""
-    for sample in info.sample_inputs("cpu", dtype):
+    for sample in sample_inputs(info, dtype):
         op = info.op
         if info.name in _ORDERS_ARE_OPEN:
             op = _then(op, _ORDERS_ARE_OPEN[info.name])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -132,13 +133,24 @@ def _of_infos(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main:
         for info in infos:
             if wanted not in info.supported_dtypes("cpu"):
                 continue
-            for number, sample in enumerate(info.sample_inputs("cpu", wanted)):
-                if number == _MOST:
-                    break
+            for sample in islice(sample_inputs(info, wanted), _MOST):
                 found.append(Sample((sample.input, *sample.args), sample.kwargs))
         if dtype == main:
             found += [sample for make in own for sample in make()]
     return found
+
+
+def sample_inputs(info: Any, dtype: torch.dtype) -> Iterator[Any]:
+    """What `info.sample_inputs` of an OpInfo gives; that reads the sources of all frames of the stack, twice."""
+    from torch.testing._internal.common_utils import SEED, set_rng_seed
+
+    samples = iter(info.sample_inputs_func(info, "cpu", dtype, False))
+    while True:
+        set_rng_seed(SEED)
+        try:
+            yield next(samples)
+        except StopIteration:
+            return
 
 
 def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str, seed: int) -> list[Sample]:
@@ -245,7 +257,7 @@ def _recorded(seed: int) -> dict[Any, list[Sample]]:
         warnings.simplefilter("ignore")
         for info in op_db:
             if torch.float32 in info.supported_dtypes("cpu"):
-                for sample, _ in zip(info.sample_inputs("cpu", torch.float32), range(_RECORDED)):
+                for sample in islice(sample_inputs(info, torch.float32), _RECORDED):
                     with recorder, contextlib.suppress(Exception):  # some samples want more than a call
                         info.op(sample.input, *sample.args, **sample.kwargs)
     return recorder.calls
