@@ -113,6 +113,7 @@ def test_files_are_held_against_the_model(pytester, files, monkeypatch):
     assert json.loads((files / "o.json").read_text())["conversions"] == 0
 
 
+@pytest.mark.full
 def test_an_order_that_is_given_holds(pytester, files, monkeypatch):
     words = ["--nobuco-artifact", "last.tflite", "--nobuco-order", "nhwc", "--nobuco-order", "nchw"]
     _, cells = run(pytester, files, monkeypatch, *words)

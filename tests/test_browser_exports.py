@@ -89,6 +89,7 @@ def told(folder, onednn):
     return done.stdout.strip()
 
 
+@pytest.mark.full
 def test_what_onednn_fuses_is_told(tmp_path):
     x = torch.randn(1, 3, 8, 8)
     for name, activation in (("layer", nn.Hardswish()), ("written", Written())):

@@ -44,6 +44,7 @@ def test_a_shallow_model_is_left_alone():
     assert not any(isinstance(layer, Waypoints) for layer in model.layers)
 
 
+@pytest.mark.full
 def test_branches_of_a_thousand_layers_side_by_side_save_and_load(tmp_path):
     inputs = keras.Input((3,))
     left = right = inputs

@@ -7,6 +7,7 @@ import runpy
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,17 +43,14 @@ FAMILIES = {
 
 
 _TAKES = inspect.signature(transformers.GPT2LMHeadModel.forward).parameters
-WITHOUT_CACHES = [] if {"cache_position", "kwargs"} & set(_TAKES) else ["gpt2"]
+MARKS: dict[str, Any] = {"llama": ()}
+if not {"cache_position", "kwargs"} & set(_TAKES):
+    MARKS["gpt2"] = pytest.mark.xfail(raises=TypeError, strict=True, reason="has no StaticCache yet")
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xfail(raises=TypeError, strict=True, reason="has no StaticCache yet"))
-        if name in WITHOUT_CACHES
-        else name
-        for name in FAMILIES
-    ],
+    params=[pytest.param(name, marks=MARKS.get(name, pytest.mark.full)) for name in FAMILIES],
 )
 def language_model(request):
     """PyTorch's module, a prompt, the tokens that follow, and the Keras models."""

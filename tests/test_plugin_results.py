@@ -225,7 +225,11 @@ MEASURED = """
 """
 
 
-@pytest.mark.parametrize("options", [[], ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl"]], ids=len)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param([], marks=pytest.mark.full), ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl"]],
+    ids=len,
+)
 def test_models_that_are_done_leave_little_behind(project, options):
     """With what pytest itself keeps of an item's report; a graph, 1 MB here, is gone."""
     project.makepyfile(measured=MEASURED)

@@ -73,7 +73,12 @@ def run(command, folder, **environment):
     return subprocess.run(command, shell=True, cwd=folder, env={**os.environ, **environment}, check=False)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    # Language models are those of `examples/language_model.py`, which runs.
+    [pytest.param(page, marks=[pytest.mark.full] if page.stem == "language-models" else []) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 def test_page_runs(page, restored_registry, capsys, tmp_path, monkeypatch):
     """A page's blocks run in order, as in one session (in this process, which saves the start of another)."""
     torchvision()  # so that transformers loads with any build of PyTorch

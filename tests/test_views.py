@@ -375,7 +375,7 @@ def _random_steps(rng: random.Random) -> tuple[Step, ...]:
 
 
 @settings(
-    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMS", "15")),
+    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMS", "5")),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
