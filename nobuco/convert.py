@@ -12,29 +12,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from nobuco.assemble import Builder
+from nobuco.assemble import Builder, Built
 from nobuco.assemble.checkpoint import checkpoint_of
 from nobuco.assemble.kept_sizes import telling
 from nobuco.assemble.origins import note_origins
 from nobuco.environment.alone import alone
 from nobuco.environment.keras_settings import require_channels_last, without_dtype_policy
-from nobuco.errors import ConversionError, warn
+from nobuco.errors import warn
 from nobuco.ir import Graph, Value, map_leaves
 from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, Kind, member_of, takes, whole
 from nobuco.layers.conditions import SizeCondition
-from nobuco.layers.model import ConvertedModel
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import tolerances
-from nobuco.plan.alternatives import alternatives
-from nobuco.plan.planner import plan
-from nobuco.plan.regions import choices
+from nobuco.plan.whole import laid_out
 from nobuco.program.arguments import inputs_given, output_orders
-from nobuco.program.call import prepared
+from nobuco.program.call import Call, prepared
 from nobuco.program.measurable import check_example
 from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
-from nobuco.report.draft import Draft, Layout
-from nobuco.select import gap_message, unresolved_warnings
-from nobuco.stages import refuse_foreign, selected, traced
+from nobuco.report.draft import Draft
+from nobuco.select import Selection, unresolved_warnings
+from nobuco.stages import refuse_foreign, refuse_gaps, selected, traced
 from nobuco.trace import without
 from nobuco.trace.explore import path_limit
 from nobuco.trace.held import checkpoint_tensors, held_tensors
@@ -135,39 +132,27 @@ def pytorch_to_keras(
     draft = Draft(call.program.name, finished=partial(_finish, html=html))
     with draft.stage("trace"):
         inputs_of = inputs_given(call, input_shapes, input_names, inputs_channel_order)
-        graph = traced(
-            call,
-            [spec.shape for spec in inputs_of],
-            trace_shape,
-            paths,
-            tuple(validate_on) if full_validation else None,
-        )
-        draft.graph, draft.inputs = graph, [(spec.name, spec.order) for spec in inputs_of]
+        further = tuple(validate_on) if full_validation else None
+        graph = draft.graph = traced(call, [spec.shape for spec in inputs_of], trace_shape, paths, further)
+        draft.inputs = [(spec.name, spec.order) for spec in inputs_of]
         inputs = {value.id: spec for value, spec in zip(graph.inputs, inputs_of)}
-        outputs = draft.wanted = output_orders(
-            graph, outputs_channel_order, output_names, [spec.name for spec in inputs_of]
-        )
-        check_example(graph, [spec.name for spec in inputs_of])
+        names = [spec.name for spec in inputs_of]
+        outputs = draft.wanted = output_orders(graph, outputs_channel_order, output_names, names)
+        check_example(graph, names)
         _warn_of_training(call.program.function)
     with draft.stage("select"):
         graph, selection, refused = selected(graph, decompose, call.names)
         graph = draft.graph = replace(graph, warnings=unresolved_warnings(graph, selection))
         draft.selection = selection
         refuse_foreign(graph, selection)
-        if selection.gaps:
-            message = gap_message(selection.gaps, refused)
-            raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))
+        refuse_gaps(selection, refused)
     with draft.stage("plan"):
-        ways = [choices(unit, graph) for unit in selection.units]
-        orders = {v.id: inputs[v.id].order for v in graph.inputs}
-        orders |= {before.id: ChannelOrder.PYTORCH for before, _ in graph.states}
-        states = [(after, ChannelOrder.PYTORCH) for _, after in graph.states]
-        ends = [*((value, order) for value, order, _ in outputs), *states]
-        layout = plan(selection.units, ways, orders, ends)
-        draft.layout = Layout(layout, ways, alternatives(selection.units, ways, layout, orders, ends))
+        orders = {value.id: inputs[value.id].order for value in graph.inputs}
+        draft.layout = laid_out(selection.units, graph, orders, [(value, order) for value, order, _ in outputs])
+        plan = draft.layout.plan
     with draft.stage("assemble"), progress(len(selection.units), "converting", enabled=verbose) as advance:
         builder = Builder(
-            graph, selection.units, layout, inputs, tolerance,
+            graph, selection.units, plan, inputs, tolerance,
             constants_to_variables, full_validation, advance, lies=selection.lies,
         )  # fmt: skip
         draft.built = builder
@@ -175,14 +160,12 @@ def pytorch_to_keras(
             built = builder.build(outputs)
     with draft.stage("validate"):
         graph = draft.graph = telling(graph, built.kept_sizes, full_validation)
-        trials = Trials(built, graph, inputs, outputs, layout.orders, tolerance)
+        trials = Trials(built, graph, inputs, outputs, plan.orders, tolerance)
         draft.outputs = trials.on_example()
         if full_validation and all(output.matches for output in draft.outputs):
             graph = draft.graph = without(graph, trials.refuted())
             draft.trials = trials.on_others(lambda trial: is_told_of(trial, graph, call.names))
-    built.model.checkpoint = checkpoint_of(checkpoint_tensors(call.program.function), graph, selection, built)
-    note_origins(built, graph, {name: held.tensor for name, held in held_tensors(call.program.function).items()})
-    _note_conditions(built.model, graph, call.names, [spec.order for spec in inputs_of])
+    _note_program(built, call, graph, selection, [spec.order for spec in inputs_of])
     report = draft.report()
     draft.finished(report)
     if verbose:
@@ -200,12 +183,15 @@ def _finish(report: Report, html: Path | None) -> None:
         save_html(report, html)
 
 
-def _note_conditions(model: ConvertedModel, graph: Graph, names: Sequence[str], orders: Sequence[ChannelOrder]) -> None:
-    """Let the model check, where it is called, the sizes that the program decided by."""
+def _note_program(built: Built, call: Call, graph: Graph, selection: Selection, orders: Sequence[ChannelOrder]) -> None:
+    """Let the model know what it has of the program's tensors, and by which sizes the program decided."""
+    function, model = call.program.function, built.model
+    model.checkpoint = checkpoint_of(checkpoint_tensors(function), graph, selection, built)
+    note_origins(built, graph, {name: held.tensor for name, held in held_tensors(function).items()})
     model.conditions = tuple(SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact)
     model.axes = {
         name: (position, tuple(order.to_logical(list(range(value.rank)))))
-        for position, (name, value, order) in enumerate(zip(names, graph.inputs, orders))
+        for position, (name, value, order) in enumerate(zip(call.names, graph.inputs, orders))
     }
 
 

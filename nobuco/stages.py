@@ -13,7 +13,7 @@ from nobuco.errors import ConversionError, InputError
 from nobuco.ir import Graph, values
 from nobuco.program.call import Call, devices_apart
 from nobuco.registry import operation_name
-from nobuco.select import Selection, results_of, select
+from nobuco.select import Selection, gap_message, results_of, select
 from nobuco.select.channels import in_order
 from nobuco.select.folding import folded
 from nobuco.select.serving import stands_for_all
@@ -75,3 +75,14 @@ def refuse_foreign(graph: Graph, selection: Selection) -> None:
             problem = foreign(sample) if isinstance(sample, torch.Tensor) else ""
             if problem:
                 raise ConversionError(f"{node.site}: a tensor of {operation_name(node.op)} {problem}", (str(node.op),))
+
+
+def refuse_gaps(selection: Selection, refused: Mapping[int, str]) -> None:
+    """Refuse calls that have no converter; `refused`: why some could not be opened, by the id of the node.
+
+    Raises:
+        ConversionError: there are such calls; it names them all.
+    """
+    if selection.gaps:
+        message = gap_message(selection.gaps, refused)
+        raise ConversionError(message, tuple(str(gap.node.op) for gap in selection.gaps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, get_args
 
 import tensorflow as tf
@@ -101,42 +102,50 @@ def to_tflite(
             take more than the 2 GB that a file may have, which is said before the work.
     """
     _check_options(precision, representative, per_channel, integer_io)
+    models = by_signature(model)
     if not allow_flex:
-        _refuse_complex_outputs(by_signature(model))
-    stored = "float16" if precision == "float32" and _has_weights_of_16_bits(by_signature(model)) else precision
-    refuse_too_large(by_signature(model), stored)
+        _refuse_complex_outputs(models)
+    stored = "float16" if precision == "float32" and _has_weights_of_16_bits(models) else precision
+    refuse_too_large(models, stored)
     # An infinite constant stays infinite, but where a scale of integers has to hold it.
     flags = {**FLAGS[stored], "canonicalizing_inf_as_min_max_float": precision in INTEGER}
-
-    rounded: set[int] = set()
-
-    def converted(trying: bool) -> tuple[bytes, dict[str, Names]]:
-        def rebuild(function: Any) -> Any:
-            function = lowered(function, precision, trying)
-            rounded.update(sizes_of_other_numbers(function.graph))
-            return function
-
-        with tempfile.TemporaryDirectory() as folder:
-            names = write(by_signature(model), folder, states == "arguments", index_dtype == "int32", rebuild)
-            return with_outputs_apart(_converted(folder, list(names), flags, allow_flex)), names
-
+    attempt = partial(
+        _attempt, models, precision, states == "arguments", index_dtype == "int32", flags=flags, allow_flex=allow_flex
+    )
     try:
-        data, names = converted(trying=True)
+        data, names = attempt(trying=True)
     except ExportError as error:
         if not set(TRIED).intersection(error.operations):
             raise
-        data, names = converted(trying=False)
-    if rounded:
-        warn(
-            "the file has floats of 32 bits, and a number that it makes of sizes by way of them is not PyTorch's "
-            f"where a size is {min(rounded)}; the Keras model is right there"
-        )
+        data, names = attempt(trying=False)
     if precision in INTEGER:
         assert representative is not None
         data = quantised(data, precision, names, representative, per_channel, integer_io)
     else:
         data = with_tiles(data)
     return in_model_order(data, names)
+
+
+def _attempt(
+    models: Mapping[str, Any], precision: Precision, with_states: bool, narrow: bool, trying: bool, **options: Any
+) -> tuple[bytes, dict[str, Names]]:
+    """The models as a file of floats, and their names in it; with `trying`, as in `lowered`."""
+    rounded: set[int] = set()
+
+    def rebuild(function: Any) -> Any:
+        function = lowered(function, precision, trying)
+        rounded.update(sizes_of_other_numbers(function.graph))
+        return function
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = write(models, folder, with_states, narrow, rebuild)
+        data = with_outputs_apart(_converted(folder, list(names), **options))
+    if rounded:
+        warn(
+            "the file has floats of 32 bits, and a number that it makes of sizes by way of them is not PyTorch's "
+            f"where a size is {min(rounded)}; the Keras model is right there"
+        )
+    return data, names
 
 
 def _check_options(precision: Any, representative: Any, per_channel: bool, integer_io: bool) -> None:

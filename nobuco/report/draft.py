@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from nobuco.errors import ConversionError, ConverterError
 from nobuco.ir import Graph, Node, Value, computed_in, values
 from nobuco.layout.order import ChannelOrder, is_free
-from nobuco.layout.strategy import Signature, has_order
+from nobuco.layout.strategy import has_order
 from nobuco.parity import Difference, Tried
-from nobuco.plan.planner import Plan
+from nobuco.plan.whole import Layout
 from nobuco.registry import operation_name
 from nobuco.report.data import Choice, NodeReport, Port, Report, Status
 from nobuco.trace.site import definition_site
@@ -34,15 +34,6 @@ class Measured(Protocol):
     @property
     def regions(self) -> Sequence[Any]:
         """The bodies of control-flow calls."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A plan, the signatures that it chose from, unit by unit, and the bytes that each would have moved."""
-
-    plan: Plan
-    choices: Sequence[Sequence[Signature]]
-    moved: Sequence[Sequence[int]]
 
 
 @dataclass
