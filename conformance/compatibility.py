@@ -35,7 +35,9 @@ CHECKS: dict[str, list[str]] = {
     "demo": ["--nobuco-model", "pytest_nobuco.zoo.MobileNetV3", "--nobuco-input", "1,3,224,224"],
     "slice": [
         "tests/test_names.py", "tests/test_symbols.py", "tests/test_versions.py", "tests/test_conversion.py",
-        "tests/test_opening.py", "tests/test_programs.py", "tests/test_control_flow.py", "tests/test_export.py",
+        "tests/test_opening.py", "tests/test_programs.py", "tests/test_scripts.py", "tests/test_modules.py",
+        "tests/test_transforms.py", "tests/test_control_flow.py", "tests/test_branches.py",
+        "tests/test_control_by_hand.py", "tests/test_export.py",
         "tests/converters",
     ],
     "tests": ["tests", "-n", "2"],

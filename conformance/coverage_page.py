@@ -18,7 +18,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from conformance.coverage import ATOL, RTOL, Result
+from conformance.coverage.measure import Result
+from conformance.coverage.verdicts import ATOL, RTOL
 
 GAPS = Path(__file__).with_name("coverage_gaps.txt")
 _INTRODUCTION = """\

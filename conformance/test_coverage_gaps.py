@@ -8,7 +8,8 @@ import pytest
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
-from conformance.coverage import measured, name_of
+from conformance.coverage.entries import name_of
+from conformance.coverage.measure import measured
 from conformance.coverage_page import GAPS, known_gaps
 
 _REASONS = known_gaps(GAPS.read_text(encoding="utf-8").splitlines())

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, to_tflite
-from tests.parity import ORDERS, _compare
+from nobuco.layers.output import called
+from tests.parity import ORDERS, assert_close, convert, evaluated, tensors_of
 
 Feed = tuple[torch.Tensor, ...]
 
@@ -31,20 +30,23 @@ def check_sizes(
 
     Inputs and outputs lie in one order, each of `orders` in turn. Returns the last Keras model.
     """
-    model = model.eval() if isinstance(model, torch.nn.Module) else model
+    model = evaluated(model)
     keras_model = None
     for order in orders:
         keras_model = converted(model, traced, free, order, **options)
         data = to_tflite(keras_model) if tflite else None
-        for feed in (traced, *others):
-            with torch.no_grad():
-                wanted = [t for t in pytree.tree_leaves(model(*copy.deepcopy(feed))) if isinstance(t, torch.Tensor)]
-            given = [nobuco.t_pytorch2keras(t, order) for t in feed]
-            got = keras_model(given[0] if len(given) == 1 else given)
-            _compare(pytree.tree_leaves(got), wanted, order, atol, 1e-4)
+        for args in (traced, *others):
+            wanted = tensors_of(model, *args)
+            feeds = [nobuco.t_pytorch2keras(t, order) for t in args]
+            assert_close(called(keras_model, feeds), wanted, order, atol)
             if data is not None:
-                _compare(run_tflite(data, given), wanted, order, atol, 1e-4)
+                assert_close(run_tflite(data, feeds), wanted, order, atol)
     return keras_model
+
+
+def check_dynamic(model: Any, traced: torch.Tensor, *others: torch.Tensor, free: Sequence[int] = (0,)) -> None:
+    """`check_sizes` of a model with one input, in Keras."""
+    check_sizes(model, (traced,), *((x,) for x in others), free=[free], tflite=False)
 
 
 def converted(
@@ -56,12 +58,4 @@ def converted(
 ) -> Any:
     """The Keras model with these axes of each input dynamic, inputs and outputs in one order."""
     shapes = {t: tuple(None if i in axes else n for i, n in enumerate(t.shape)) for t, axes in zip(traced, free)}
-    return nobuco.pytorch_to_keras(
-        model,
-        list(traced),
-        input_shapes=shapes,
-        inputs_channel_order=order,
-        outputs_channel_order=order,
-        verbose=False,
-        **options,
-    )
+    return convert(model, *traced, input_shapes=shapes, order=order, **options)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 
 import nobuco
-from nobuco import ChannelOrder
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.layers.conditions import SizeCondition
+from tests.parity import convert
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,7 @@ CASES = {
 def conversion(program, example, dynamic, **options):
     x = torch.rand(example)
     shape = tuple(None if axis in dynamic else size for axis, size in enumerate(example))
-    return nobuco.pytorch_to_keras(
-        program, [x], input_shapes={x: shape}, inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False, return_report=True, **options,
-    )  # fmt: skip
+    return convert(program, x, input_shapes={x: shape}, return_report=True, **options)
 
 
 def is_right(program, model, shape):
@@ -321,10 +318,7 @@ def test_the_same_axis_of_two_inputs_is_told_apart():
         return y.reshape(x.shape[2], -1)
 
     x, y = torch.rand(6, 11, 6), torch.rand(6, 11, 6)
-    model = nobuco.pytorch_to_keras(
-        program, [x, y], input_shapes={x: (None,) * 3, y: (None,) * 3},
-        inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
-    )  # fmt: skip
+    model = convert(program, x, y, input_shapes={x: (None,) * 3, y: (None,) * 3})
     for shapes in (((3, 5, 1), (1, 5, 3)), ((4, 5, 7), (7, 5, 4))):
         given = [torch.rand(shape) for shape in shapes]
         np.testing.assert_array_equal(model([t.numpy() for t in given]).numpy(), program(*given).numpy())
@@ -346,11 +340,9 @@ def test_predict_makes_batches_of_its_own():
 def test_pytorch_is_not_run_on_sizes_that_it_does_not_check():
     """`lu_unpack` writes outside of its memory where there are more pivots than rows: that ended the process."""
     lu, pivots = torch.linalg.lu_factor(torch.randn(3, 4, 4))
-    model = nobuco.pytorch_to_keras(
-        lambda lu, pivots: torch.lu_unpack(lu, pivots), [lu, pivots],
-        input_shapes={lu: (None,) * 3, pivots: (None,) * 2}, inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
-    )  # fmt: skip
+    model = convert(
+        lambda lu, pivots: torch.lu_unpack(lu, pivots), lu, pivots, input_shapes={lu: (None,) * 3, pivots: (None,) * 2}
+    )
     given = torch.linalg.lu_factor(torch.randn(2, 6, 6))
     for ours, theirs in zip(model([t.numpy() for t in given]), torch.lu_unpack(*given), strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
@@ -377,10 +369,7 @@ UNCHECKED = {
 def test_pytorch_is_not_run_on_empty_or_unequal_parts(name):
     """Each of these reads or writes outside of its memory there, and would end this process."""
     program, args, shapes = UNCHECKED[name]
-    model = nobuco.pytorch_to_keras(
-        program, args, input_shapes=shapes, inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
-    )  # fmt: skip
+    model = convert(program, *args, input_shapes=shapes)
     np.testing.assert_allclose(model([t.numpy() for t in args]), program(*args), atol=1e-4)
 
 

@@ -2,112 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
-import subprocess
-import sys
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from nobuco.ir import Site
-from nobuco.parity import Difference, Tolerance, compare
+from nobuco.parity import compare
 from nobuco.report import (
     NodeReport,
-    Report,
     Status,
     TraceLevel,
-    print_report,
-    progress,
     render_text,
-    report_to_dict,
 )
-
-TOLERANCE = Tolerance(0.1, None, "this test")
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def off_by(error: float, peak: float = 2.0) -> Difference:
-    return compare(np.array([peak + error]), np.array([peak]), TOLERANCE)
-
-
-def call(name: str, path: str = "", *children: NodeReport, **given: Any) -> NodeReport:
-    given.setdefault("direct", not children)
-    status = given.pop("status", Status.DONE)
-    return NodeReport(name, path, status, Site("net.py", given.pop("line", 1)), children=children, **given)
-
-
-def report(*nodes: NodeReport, **given: Any) -> Report:
-    return Report("Net", nodes, **given)
+from tests.reports import TOLERANCE, call, off_by, report
 
 
 def tree_of(*nodes: NodeReport, **given: Any) -> list[str]:
     """The lines between legend and summary."""
     sections = render_text(report(*nodes), **given).split("\n\n")
     return sections[1].splitlines()
-
-
-class TestData:
-    bad_leaf = call("sin", "b.act", status=Status.IMPRECISE, own=off_by(1.0), accumulated=off_by(1.0))
-    fine_leaf = call("conv2d", "b.conv", accumulated=off_by(0.05))
-    block = call("Block", "b", fine_leaf, bad_leaf, status=Status.IMPRECISE, accumulated=off_by(1.0))
-    last = call("relu", "", status=Status.IMPRECISE, own=off_by(0.0), accumulated=off_by(1.5))
-    net = report(call("Net", "", block, last), outputs=(off_by(1.5),))
-
-    def test_walk_meets_the_outermost_first(self) -> None:
-        assert [node.name for node in self.net.walk()] == ["Net", "Block", "conv2d", "sin", "relu"]
-
-    def test_in_order_meets_them_as_they_returned(self) -> None:
-        assert [node.name for node in self.net.in_order()] == ["conv2d", "sin", "Block", "relu", "Net"]
-
-    def test_first_bad_is_the_cause_and_not_the_block_around_it(self) -> None:
-        assert self.net.first_bad() is self.bad_leaf
-        assert report(self.fine_leaf).first_bad() is None
-
-    def test_worst_node_has_the_largest_accumulated_error(self) -> None:
-        assert self.net.worst_node() is self.last
-        assert report(self.block).worst_node() is self.bad_leaf, "of equals, the one that returned first"
-        assert report(call("relu")).worst_node() is None
-
-    def test_counts_leave_out_what_was_opened_or_is_not_in_the_model(self) -> None:
-        nodes = (*self.net.nodes, call("zeros", constant=True))
-        assert report(*nodes).counts() == {Status.DONE: 1, Status.IMPRECISE: 2}
-
-    @pytest.mark.parametrize(
-        ("nodes", "outputs", "ok"),
-        [
-            ((call("relu"),), (off_by(0.0),), True),
-            ((call("relu"),), (off_by(0.0), off_by(1.0)), False),
-            ((call("sin", status=Status.IMPRECISE, own=off_by(1.0)),), (off_by(0.0),), True),
-            ((call("sin", status=Status.FAILED),), (off_by(0.0),), False),
-            ((call("Net", "", call("sin", status=Status.NO_CONVERTER)),), (), False),
-        ],
-    )
-    def test_ok(self, nodes: tuple[NodeReport, ...], outputs: tuple[Difference, ...], ok: bool) -> None:
-        assert report(*nodes, outputs=outputs).ok is ok
-
-    def test_a_report_is_strict_json(self) -> None:
-        broken = compare(np.array([np.nan, 1 + 2j]), np.array([1j, 1 + 2j]), TOLERANCE)
-        shapes = compare(np.zeros(2), np.zeros(3), TOLERANCE)
-        data = report_to_dict(replace(self.net, outputs=(broken, shapes), stages={"build": 0.5}))
-        back = json.loads(json.dumps(data, allow_nan=False))
-        assert back["ok"] is False
-        assert back["stages"] == {"build": 0.5}
-        assert back["nodes"][0]["children"][0]["children"][1]["status"] == "IMPRECISE"
-        assert back["nodes"][0]["invoked"] == {"file": "net.py", "line": 1}
-        assert back["outputs"][0]["nan"]["expected_there"] == "1j"
-        assert back["outputs"][0]["matches"] is False
-        assert back["outputs"][1]["max_abs"] == "inf"
-        assert back["outputs"][1]["text"] == "Shape is (2,), expected (3,)."
-
-    def test_reading_reports_needs_neither_torch_nor_tensorflow(self) -> None:
-        code = "import sys, nobuco.report; print([m for m in ('torch', 'tensorflow') if m in sys.modules])"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "[]"
 
 
 class TestTree:
@@ -369,92 +284,3 @@ class TestAround:
 
     def test_a_model_without_calls(self) -> None:
         assert render_text(report()) == "✓ Net: 0 calls converted, no transpositions\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class TestColor:
-    net = report(call("f"), call("g", status=Status.FAILED), call("h", constant=True))
-
-    @pytest.fixture(autouse=True)
-    def _plain_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("TERM", "xterm-256color")
-
-    def printed(self, file: io.StringIO) -> str:
-        print_report(self.net, file)
-        return file.getvalue()
-
-    def test_says_nothing_that_the_plain_text_does_not(self) -> None:
-        colored, plain = render_text(self.net, color=True), render_text(self.net, color=False)
-        assert ANSI.sub("", colored) == plain
-        assert "\x1b" not in plain
-
-    def test_of_the_marks(self) -> None:
-        lines = render_text(self.net, color=True).splitlines()
-        assert any("\x1b[1;32m✓ f" in line for line in lines), "green, and bold as converted directly"
-        assert any("\x1b[1;31m✗ g" in line for line in lines)
-        assert any("\x1b[2m· h" in line for line in lines)
-
-    def test_only_in_a_terminal(self) -> None:
-        assert "\x1b" in self.printed(Terminal())
-        assert "\x1b" not in self.printed(io.StringIO())
-
-    def test_not_where_the_user_wants_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("NO_COLOR", "1")
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        assert "\x1b" not in self.printed(Terminal())
-
-    def test_not_in_a_dumb_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TERM", "dumb")
-        assert "\x1b" not in self.printed(Terminal())
-
-    def test_in_a_log_where_the_user_wants_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        assert "\x1b" in self.printed(io.StringIO())
-
-
-class TestStreams:
-    def test_standard_error_is_the_default(self, capsys: pytest.CaptureFixture[str]) -> None:
-        print_report(report(call("f")))
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert "✓ Net: 1 call converted" in err
-
-    def test_a_stream_that_cannot_hold_the_marks_gets_others(self) -> None:
-        raw = io.BytesIO()
-        net = call("Net", "", call("fé"), call("g", status=Status.FAILED), call("h", transposed=3))
-        stream = io.TextIOWrapper(raw, "ascii")
-        print_report(report(net), stream, detail=TraceLevel.NEVER)
-        lines = raw.getvalue().decode("ascii").split("\n\n")[1].splitlines()
-        assert lines == ["v Net", "| + f?", "| x g  (failed)", "` + h  %3"]
-
-
-class TestProgress:
-    def test_shows_how_far_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        terminal = Terminal()
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setattr(sys, "stderr", terminal)
-        with progress(3, "converting") as advance:
-            advance()
-            advance(2)
-        shown = ANSI.sub("", terminal.getvalue())
-        assert "converting" in shown
-        assert "3/3" in shown
-
-    @pytest.mark.parametrize(("file", "enabled"), [(io.StringIO(), True), (Terminal(), False)])
-    def test_is_silent_where_nobody_looks(
-        self, monkeypatch: pytest.MonkeyPatch, file: io.StringIO, enabled: bool
-    ) -> None:
-        monkeypatch.setattr(sys, "stderr", file)
-        with progress(1, "converting", enabled) as advance:
-            advance()
-        assert file.getvalue() == ""
-
-    def test_lets_an_error_through(self) -> None:
-        with pytest.raises(KeyError), progress(1, "converting"):
-            raise KeyError("x")

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 import nobuco
-from nobuco import ChannelOrder, NobucoWarning
-
-
-def convert(program, *args):
-    """The Keras model, and what nobuco warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = nobuco.pytorch_to_keras(
-            program, list(args), inputs_channel_order=ChannelOrder.PYTORCH,
-            outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
-        )  # fmt: skip
-    return model, [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
+from nobuco import NobucoWarning
+from tests.parity import told
 
 
 def assert_right_at_other_values(program, model, shape):
@@ -87,7 +75,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_as_many_as_values_say(program):
-    model, warned = convert(program, torch.randn(6, 5, generator=torch.Generator().manual_seed(9)))
+    model, warned = told(program, torch.randn(6, 5, generator=torch.Generator().manual_seed(9)))
     assert not warned
     assert_right_at_other_values(program, model, (6, 5))
 
@@ -97,7 +85,7 @@ def test_always_as_many_stay_static():
         best = torch.zeros_like(x, dtype=torch.bool).scatter(1, x.argsort(1)[:, :3], True)
         return x[best].reshape(x.shape[0], 3)
 
-    model, warned = convert(program, torch.randn(4, 6))
+    model, warned = told(program, torch.randn(4, 6))
     assert not warned
     assert model.output_shape == (4, 3)
     assert_right_at_other_values(program, model, (4, 6))
@@ -108,7 +96,7 @@ def test_one_that_is_chosen_is_not_all_there_may_be():
         chosen = x[x > 0]
         return chosen.view(chosen.shape[0], 1)
 
-    model, _ = convert(program, torch.tensor([-1.0, 1.0, -1.0]))
+    model, _ = told(program, torch.tensor([-1.0, 1.0, -1.0]))
     assert_right_at_other_values(program, model, (3,))
 
 
@@ -119,7 +107,7 @@ def test_a_branch_on_how_many_is_reported():
             return chosen
         return chosen * 2
 
-    _, warned = convert(program, torch.randn(6, 5))
+    _, warned = told(program, torch.randn(6, 5))
     assert any("right where shape[0] of what is chosen != 0" in message for message in warned), warned
 
 
@@ -148,7 +136,7 @@ def test_what_had_no_elements_while_tracing_has_some_later():
         rows = x[x[:, 0] > 9]
         return rows.unsqueeze(1).reshape(-1, 4), rows.view(-1, 2, 2).permute(1, 0, 2), rows.flatten()
 
-    model, _ = convert(moved, torch.zeros(5, 4))
+    model, _ = told(moved, torch.zeros(5, 4))
     x = torch.arange(20.0).view(5, 4)
     for ours, theirs in zip(model(x.numpy()), moved(x), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 
-from conformance.coverage import Result, _measure, _run, _run_otherwise, _verdict_of_random, measured
+from conformance.coverage.measure import Result, measure, measured, run, run_otherwise
+from conformance.coverage.verdicts import verdict_of_random
 from nobuco.registry import Sample
 
 
@@ -30,15 +31,15 @@ def seeded(x):
 
 def test_of_what_draws_random_numbers_shape_and_dtype_are_compared_whatever_it_is_seeded_with():
     result = Result("seeded dropout")
-    assert _measure(Sample((seeded, torch.rand(50))), tflite=False, result=result) == ""
+    assert measure(Sample((seeded, torch.rand(50))), tflite=False, result=result) == ""
     assert result.keras == ["ok"]
 
 
 def test_the_numbers_of_the_trace_are_told_where_others_could_come():
     def verdict(program, x):
-        (expected, is_random), others = _run(program, [x]), _run_otherwise(program, [x])
+        (expected, is_random), others = run(program, [x]), run_otherwise(program, [x])
         assert is_random
-        return _verdict_of_random(expected, expected, others)
+        return verdict_of_random(expected, expected, others)
 
     assert verdict(lambda x: [seeded(x)], torch.rand(50)) == "gives the numbers of the trace"
     assert verdict(lambda x: [x + 0 * seeded(x)], torch.rand(50)) == "ok"
@@ -47,5 +48,5 @@ def test_the_numbers_of_the_trace_are_told_where_others_could_come():
 def test_a_wrong_value_is_told():
     result = Result("drifting")
     calls = iter(range(100))
-    assert _measure(Sample((lambda x: x + min(next(calls), 2) // 2, torch.ones(3))), False, result) == ""
+    assert measure(Sample((lambda x: x + min(next(calls), 2) // 2, torch.ones(3))), False, result) == ""
     assert result.keras == ["differs by 1"]

@@ -15,6 +15,7 @@ import nobuco
 from nobuco.builtin import registered_converters
 from nobuco.registry import registry
 from nobuco.report import CallCoverage, Coverage, Served, render_coverage
+from tests.custom_operations import holds_sealed, sealed
 
 ROW = torch.rand(2, 4)
 
@@ -22,17 +23,6 @@ ROW = torch.rand(2, 4)
 @torch.library.custom_op("nobuco_coverage::bent", mutates_args=())
 def bent(x: torch.Tensor) -> torch.Tensor:
     return torch.sin(x) + x.mean(-1, keepdim=True)
-
-
-_LIBRARY = torch.library.Library("nobuco_coverage_closed", "DEF")
-_LIBRARY.define("sealed(Tensor x) -> Tensor")
-_LIBRARY.impl("sealed", lambda x: x * 2, "CPU")
-sealed = torch.ops.nobuco_coverage_closed.sealed
-
-
-@torch.library.custom_op("nobuco_coverage::holds_sealed", mutates_args=())
-def holds_sealed(x: torch.Tensor) -> torch.Tensor:
-    return torch.relu(sealed(x))
 
 
 class TestOperations:
@@ -74,7 +64,7 @@ class TestOperations:
     def test_one_that_has_a_gap_inside(self):
         coverage = nobuco.coverage(holds_sealed)
         assert coverage.calls[0].served is Served.OPENED
-        assert coverage.missing == ("torch.ops.nobuco_coverage_closed.sealed.default",) and not coverage.complete
+        assert coverage.missing == ("torch.ops.nobuco_tests_closed.sealed.default",) and not coverage.complete
 
     def test_one_that_nothing_converts(self):
         coverage = nobuco.coverage(sealed)
@@ -133,7 +123,7 @@ class TestPrograms:
         assert coverage.count(Served.CONVERTER) == 2 + 2 + 1 + 2
         assert coverage.count(Served.OPENED) == 2
         assert coverage.count(Served.NOTHING) == 2, "sealed, and what holds it"
-        assert coverage.missing == ("torch.ops.nobuco_coverage_closed.sealed.default",)
+        assert coverage.missing == ("torch.ops.nobuco_tests_closed.sealed.default",)
 
     def test_it_agrees_with_the_conversion(self, coverage):
         with pytest.raises(nobuco.ConversionError) as caught:

@@ -23,6 +23,7 @@ from nobuco.export import (
     unsupported_in_tfjs,
 )
 from nobuco.export.running import tflite_operations
+from tests.parity import convert
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
 
@@ -283,9 +284,7 @@ def test_loops_are_not_calibrated():
 def test_a_short_sequence_is_quantised(kind, precision):
     torch.manual_seed(0)
     net, x = kind(8, 8, batch_first=True).eval(), torch.randn(1, 20, 8)
-    model = nobuco.pytorch_to_keras(
-        net, [x], inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH, verbose=False
-    )
+    model = convert(net, x)
     data = to_tflite(model, precision=precision, representative=[torch.randn(1, 20, 8).numpy() for _ in range(16)])
     assert "WHILE" not in tflite_operations(data)
     assert snr(run_tflite(data, [x.numpy()])[0], net(x)[0].detach().numpy()) > 20

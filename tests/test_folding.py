@@ -14,7 +14,9 @@ import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.layout.movement import Permute, Reshape, freed
-from tests.converters.ops import check_dynamic, tflite_ops
+from tests.lite import tflite_ops
+from tests.parity import convert
+from tests.sizes import check_dynamic
 
 TENSORFLOW = ChannelOrder.TENSORFLOW
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -22,10 +24,7 @@ X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def converted(module, x=X, **options):
     """The Keras model, and the operations of its TFLite file, which gives what PyTorch gives."""
-    model, report = nobuco.pytorch_to_keras(
-        module.eval(), [x], return_report=True, verbose=False,
-        inputs_channel_order=TENSORFLOW, outputs_channel_order=TENSORFLOW, **options,
-    )  # fmt: skip
+    model, report = convert(module.eval(), x, return_report=True, order=TENSORFLOW, **options)
     assert report.ok
     data = to_tflite(model)
     agree(run_tflite(data, [nobuco.t_pytorch2keras(x, TENSORFLOW).numpy()])[0], module(x))

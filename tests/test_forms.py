@@ -8,7 +8,7 @@ from torch import nn
 
 import nobuco
 from nobuco.trace import trace
-from tests.test_views import assert_same, whole
+from tests.views import assert_same, whole
 
 CHANGES = {
     "t_": lambda v: v.t_(),

@@ -10,6 +10,7 @@ from torch import nn
 
 import nobuco
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
+from tests.parity import convert
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 SHORT = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
@@ -26,15 +27,9 @@ class Counting(nn.Module):
         return self.total * 2
 
 
-def converted(program, *args, **options):
-    return nobuco.pytorch_to_keras(
-        program, list(args), inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False, **options
-    )
-
-
 def assert_matches(program, *args):
     """The file gives what PyTorch gives, to some units in the last place of the dtype."""
-    data = to_tflite(converted(program, *args))
+    data = to_tflite(convert(program, *args))
     (got,) = run_tflite(data, [nobuco.t_pytorch2keras(x, PYTORCH) for x in args])
     with torch.no_grad():
         expected = program(*args)
@@ -86,7 +81,7 @@ def test_operations(compute, dtype):
 @SHORT
 def test_a_cast_rounds(dtype):
     program = lambda x: x.to(dtype).float() - x  # noqa: E731
-    (got,) = run_tflite(to_tflite(converted(program, SEQUENCE)), [SEQUENCE.numpy()])
+    (got,) = run_tflite(to_tflite(convert(program, SEQUENCE)), [SEQUENCE.numpy()])
     np.testing.assert_array_equal(got, program(SEQUENCE))
 
 
@@ -102,14 +97,14 @@ def test_a_write_of_another_dtype(check, dtype):
 
 def test_weights_of_16_bits_are_stored_so():
     network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3)).eval()
-    sizes = [len(to_tflite(converted(network.to(dtype), IMAGE.to(dtype)))) for dtype in (torch.float16, torch.float32)]
+    sizes = [len(to_tflite(convert(network.to(dtype), IMAGE.to(dtype)))) for dtype in (torch.float16, torch.float32)]
     assert sizes[0] < 0.6 * sizes[1]
     data = assert_matches(network.half(), IMAGE.half())
     assert tflite_operations(data)["CONV_2D"] == 2
 
 
 def test_a_state_of_16_bits_is_refused_with_a_way_out():
-    model = converted(Counting(torch.float16), torch.ones(3).half())
+    model = convert(Counting(torch.float16), torch.ones(3).half())
     with pytest.raises(nobuco.ExportError, match=r"keeps no state of 16 bits: .* states='arguments'"):
         to_tflite(model)
     data = to_tflite(model, states="arguments")
@@ -127,7 +122,7 @@ def test_a_state_of_16_bits_is_refused_with_a_way_out():
 )
 def test_floats_of_64_bits_are_refused_with_a_way_out(program, way):
     with pytest.raises(nobuco.ExportError, match=way) as raised:
-        to_tflite(converted(program, IMAGE.double()))
+        to_tflite(convert(program, IMAGE.double()))
     assert len(str(raised.value)) < 400 and raised.value.operations
 
 
@@ -142,4 +137,4 @@ def test_what_tflite_lacks_is_told_with_its_layer():
 
     lacks = r"TFLite does not have RandomPoissonV2 \(in random_poisson\); allow_flex=True"
     with pytest.raises(nobuco.ExportError, match=lacks):
-        to_tflite(converted(Net(), SEQUENCE))
+        to_tflite(convert(Net(), SEQUENCE))

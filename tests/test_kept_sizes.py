@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 import nobuco
-from nobuco import ChannelOrder, InputError, NobucoWarning
+from nobuco import ChannelOrder, InputError
+from tests.parity import told
 
 PYTORCH = ChannelOrder.PYTORCH
 KERNEL = torch.rand(1, 2, 3)
 
 
 def converted(program, x, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NobucoWarning)
-        model, report = nobuco.pytorch_to_keras(
-            program, [x], input_shapes={x: (1, 2, None)}, inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH,
-            return_report=True, verbose=False, **options,
-        )  # fmt: skip
-    return model, report, [str(w.message) for w in caught]
+    (model, report), warned = told(program, x, input_shapes={x: (1, 2, None)}, return_report=True, **options)
+    return model, report, warned
 
 
 def assert_same(model, program, x):

@@ -11,6 +11,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
+from tests.parity import convert
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
@@ -60,7 +61,6 @@ class ConvolutionsAndGru(nn.Module):
         return self.gru(y.transpose(1, 2))[0]
 
 
-X2 = torch.rand(2, 3)
 X3, X4, X5 = torch.rand(1, 4, 10), torch.rand(1, 3, 8, 6), torch.rand(1, 3, 4, 6, 5)
 BY_RANK = [(nn.Conv1d, X3, 4), (nn.Conv2d, X4, 3), (nn.Conv3d, X5, 3)]
 RANKS = pytest.mark.parametrize(("conv", "x", "channels"), BY_RANK, ids=["rank3", "rank4", "rank5"])
@@ -163,9 +163,7 @@ def test_real_transposes_count():
 
 
 def test_a_product_takes_a_transposed_matrix_as_it_lies():
-    model = nobuco.pytorch_to_keras(
-        lambda x: x @ x.mT, [X4], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
-    )
+    model = convert(lambda x: x @ x.mT, X4)
     assert dict(tflite_operations(to_tflite(model))) == {"BATCH_MATMUL": 1}
 
 

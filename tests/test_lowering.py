@@ -11,148 +11,8 @@ from torch import linalg, nn
 
 import nobuco
 from nobuco.export import run_tflite, to_tflite
-from tests.tflite_operations import tflite_operations
-
-
-def tflite_of(model, *args, **options):
-    order = nobuco.ChannelOrder.PYTORCH
-    converted = nobuco.pytorch_to_keras(
-        model, args=list(args), inputs_channel_order=order, outputs_channel_order=order, verbose=False, **options
-    )
-    return to_tflite(converted)
-
-
-def assert_matches(model, *args, tolerance=1e-5):
-    with torch.no_grad():
-        expected = model(*args).numpy()
-    (found,) = run_tflite(tflite_of(model, *args), [arg.numpy() for arg in args])
-    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    if expected.dtype.kind in "ib" or expected.dtype == bool:
-        np.testing.assert_array_equal(found, expected)
-    else:
-        finite = np.abs(expected[np.isfinite(expected)])
-        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * finite.max(initial=1e-30))
-
-
-def test_beside_a_convolution_whose_gradient_is_its_own():
-    conv = nn.Conv1d(4, 8, 3, groups=2).eval()
-    assert_matches(lambda x: torch.fft.rfft(conv(x)).abs(), torch.randn(1, 4, 10))
-
-
-def real(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-pairs, numbers = torch.view_as_real, torch.view_as_complex
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 16, 63, 97, 400, 512, 1031, 1500])
-@pytest.mark.parametrize("transform", ["rfft", "fft", "ifft", "irfft"])
-def test_transform(transform, length):
-    compute = getattr(torch.fft, transform)
-    if transform in ("rfft", "fft"):
-        assert_matches(lambda x: pairs(compute(x)), real(2, length))
-    elif transform == "ifft":
-        assert_matches(lambda x: pairs(compute(numbers(x))), real(2, length, 2))
-    else:
-        assert_matches(lambda x: compute(numbers(x)), real(2, max(length, 2), 2))
-
-
-def test_a_long_transform_makes_a_small_file():
-    assert len(tflite_of(lambda x: torch.fft.fft(x).real, real(1, 6007))) < 500_000
-
-
-WINDOW = torch.hann_window(64)
-PROGRAMS = {
-    "of a vector": (lambda x: pairs(torch.fft.rfft(x)), real(60)),
-    "cut": (lambda x: torch.fft.rfft(x, n=7).abs(), real(3, 9)),
-    "padded": (lambda x: torch.fft.rfft(x, n=20).abs(), real(3, 9)),
-    "of odd length": (lambda x: torch.fft.irfft(numbers(x), n=7), real(3, 9, 2)),
-    "along the first": (lambda x: torch.fft.fft(x, dim=0).real, real(6, 5)),
-    "of all": (lambda x: torch.fft.fftn(x).imag, real(3, 4, 5)),
-    "both ways": (lambda x: torch.fft.irfft2(torch.fft.rfft2(x) * 2, s=(12, 20)), real(2, 12, 20)),
-    "Hermitian": (lambda x: torch.fft.hfft(numbers(x)), real(3, 9, 2)),
-    "orthonormal": (lambda x: torch.fft.rfft(x, norm="ortho").abs(), real(3, 9)),
-    "spectrogram": (lambda x: torch.stft(x, 64, 16, window=WINDOW, return_complex=True).abs() ** 2, real(1, 500)),
-    "filtered": (
-        lambda x: torch.istft(torch.stft(x, 64, 16, window=WINDOW, return_complex=True) * 0.5, 64, 16, window=WINDOW),
-        real(1, 512),
-    ),
-    "rotary": (
-        lambda x, c: pairs(numbers(x.reshape(1, 4, 4, 2)) * torch.polar(torch.ones_like(c), c)).flatten(-2),
-        real(1, 4, 8),
-        real(4, 4),
-    ),
-    "written": (lambda x: pairs(numbers(x.clone()).index_fill(1, torch.tensor([1]), 2j)), real(3, 5, 2)),
-    "joined": (lambda x: pairs(torch.cat([numbers(x), numbers(x).flip(0)], 1)[:, ::2].roll(1, 0)), real(3, 5, 2)),
-    "chosen": (lambda x: pairs(torch.where(x[..., 0] > 0, numbers(x), numbers(x) * 1j)), real(3, 5, 2)),
-    "equal": (lambda x: numbers(x) == numbers(x.abs()), real(3, 5, 2)),
-    "sums": (lambda x: pairs(torch.stack([numbers(x).sum(0), numbers(x).mean(0), numbers(x).prod(0)])), real(3, 5, 2)),
-    "running": (lambda x: pairs(numbers(x).cumprod(0) + numbers(x).cumsum(0)), real(3, 5, 2)),
-    "adjoint": (lambda x: pairs(numbers(x) @ numbers(x).mH), real(2, 3, 4, 2)),
-    "einsum": (
-        lambda x, y: pairs(torch.einsum("bij,jk->bik", numbers(x), numbers(y))),
-        real(2, 3, 4, 2),
-        real(4, 5, 2),
-    ),
-    "over real": (lambda x, y: pairs(numbers(x) / y), real(3, 5, 2), real(3, 5)),
-    "norm": (lambda x: linalg.vector_norm(numbers(x)), real(5, 2)),
-    "given": (lambda z: (z * z).real, torch.complex(real(3, 4), real(4, 3).T.contiguous())),
-}
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_complex_numbers(name):
-    model, *args = PROGRAMS[name]
-    assert_matches(model, *args)
-
-
-FUNCTIONS = [
-    "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sigmoid", "sgn", "reciprocal",
-    "square", "log1p", "expm1", "asin", "acos", "atan", "asinh", "acosh", "atanh", "log2", "exp2", "abs",
-    "angle",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_function_of_complex_numbers(name):
-    def compute(x):
-        result = getattr(torch, name)(numbers(x))
-        return pairs(result) if result.is_complex() else result
-
-    assert_matches(compute, real(3, 5, 2))
-
-
-@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "pow"])
-def test_arithmetic_of_complex_numbers(name):
-    assert_matches(lambda x, y: pairs(getattr(torch, name)(numbers(x), numbers(y))), real(3, 5, 2), real(1, 5, 2))
-
-
-def test_sizes_of_complex_numbers():
-    x = torch.tensor([[0.0, 0.0], [3e30, 4e30], [1e-30, 1e-30], [torch.inf, 1], [torch.nan, 1], [0, -2]])
-    assert_matches(lambda x: numbers(x).abs(), x, tolerance=1e-6)
-
-
-def test_complex_weights():
-    class Filter(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.complex(real(4, 6), real(6, 4).T))
-
-        def forward(self, x):
-            return torch.fft.irfft(torch.fft.rfft(x) * self.weight[:, :5], n=8)
-
-    assert_matches(Filter(), real(2, 4, 8))
-
-
-def test_complex_numbers_of_dynamic_length():
-    def model(x):
-        return torch.fft.fft(x).abs()
-
-    data = tflite_of(model, real(1, 12), input_shapes=[(None, None)])
-    for shape in ((1, 12), (3, 7), (2, 30)):
-        (found,) = run_tflite(data, [real(*shape).numpy()])
-        np.testing.assert_allclose(found, model(real(*shape)), atol=1e-4)
+from tests.lite import assert_tflite_matches, ops_of, real, tflite_of
+from tests.parity import convert, evaluated
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
@@ -165,22 +25,6 @@ def test_batches_of_dynamic_size(size):
     args = (x @ x.mT + 4 * torch.eye(4), real(size, 4, 2))
     for found, expected in zip(run_tflite(data, [arg.numpy() for arg in args]), model(*args), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
-
-
-def test_complex_numbers_in_a_loop_and_a_branch():
-    def model(x):
-        (z,) = torch.while_loop(lambda z: z.abs().sum() < 100, lambda z: (z * (1.5 + 0.5j),), (numbers(x),))
-        return torch.cond(z.real.sum() > 0, lambda z: pairs(z * 2j), lambda z: pairs(z * 1.0), (z,))
-
-    data = tflite_of(model, real(3, 5, 2))
-    for x in (real(3, 5, 2), -real(3, 5, 2), 0.01 * real(3, 5, 2)):
-        (found,) = run_tflite(data, [x.numpy()])
-        np.testing.assert_allclose(found, model(x), rtol=1e-4, atol=1e-3)
-
-
-def test_complex_outputs_are_told():
-    with pytest.raises(nobuco.ExportError, match=r"output_0 is complex64; .*torch\.view_as_real"):
-        tflite_of(torch.fft.fft, real(1, 12))
 
 
 INTEGERS = [torch.int8, torch.uint8, torch.int16, torch.int64]
@@ -200,25 +44,27 @@ def test_arithmetic_of_integers(dtype):
         return torch.stack([*sums, *chosen])
 
     y = whole(dtype, 7, 5).T.contiguous()
-    assert_matches(model, whole(dtype, 5, 7), torch.where(y == 0, torch.ones_like(y), y))
+    assert_tflite_matches(model, whole(dtype, 5, 7), torch.where(y == 0, torch.ones_like(y), y))
 
 
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_whole_rows_of_integers(dtype):
-    assert_matches(lambda x: torch.stack([x.sum(1), x.prod(1), x.amax(1).long(), x.argmin(1)]), whole(dtype, 5, 7))
-    assert_matches(lambda x, y: F.pad(x @ y, (1, 2)).repeat(1, 2), whole(dtype, 5, 7), whole(dtype, 7, 3))
+    assert_tflite_matches(
+        lambda x: torch.stack([x.sum(1), x.prod(1), x.amax(1).long(), x.argmin(1)]), whole(dtype, 5, 7)
+    )
+    assert_tflite_matches(lambda x, y: F.pad(x @ y, (1, 2)).repeat(1, 2), whole(dtype, 5, 7), whole(dtype, 7, 3))
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, torch.int32], ids=str)
 def test_bits(dtype):
     x, y, places = whole(dtype, 5, 7), whole(dtype, 7), torch.arange(7).to(dtype)
-    assert_matches(lambda x, y: torch.stack([x & y, x | y, x ^ y, (x & 5).expand(5, 7), ~x]), x, y)
-    assert_matches(lambda x, places: torch.stack([x << places, x >> places, x >> 3, x << 70]), x, places)
+    assert_tflite_matches(lambda x, y: torch.stack([x & y, x | y, x ^ y, (x & 5).expand(5, 7), ~x]), x, y)
+    assert_tflite_matches(lambda x, places: torch.stack([x << places, x >> places, x >> 3, x << 70]), x, places)
 
 
 def test_far_shifts_of_64_bits():
     places = torch.tensor([0, 1, 31, 32, 33, 62, 63])
-    assert_matches(lambda x, places: torch.stack([x << places, x >> places]), whole(torch.int64, 5, 7), places)
+    assert_tflite_matches(lambda x, places: torch.stack([x << places, x >> places]), whole(torch.int64, 5, 7), places)
 
 
 @pytest.mark.parametrize("name", ["log1p", "expm1", "erf", "erfc", "erfinv", "sinh", "asinh", "atanh"])
@@ -241,13 +87,13 @@ def test_gelu_stays_one_operation(scale):
     def gelu(x):
         return 0.5 * x * (1 + torch.erf(x / scale if scale else x * 0.7071067811865476))
 
-    assert tflite_operations(gelu, real(3, 5)) == ["GELU"]
+    assert ops_of(gelu, real(3, 5)) == ["GELU"]
 
 
 @pytest.mark.parametrize("beside", [lambda x: 0.5 * x, lambda x: torch.erf(x / 2**0.5)], ids=["half", "erf"])
 def test_gelu_beside_what_it_is_made_of(beside):
     """TFLite's converter makes one operation of equal ones, and then sees no GELU any more."""
-    assert_matches(lambda x: F.gelu(x) + 3 * beside(x), real(3, 5))
+    assert_tflite_matches(lambda x: F.gelu(x) + 3 * beside(x), real(3, 5))
 
 
 @pytest.mark.parametrize(
@@ -260,11 +106,11 @@ def test_gelu_beside_what_it_is_made_of(beside):
     ids=["distribution", "doubled", "turned round", "other scale", "other factor", "other sum"],
 )  # fmt: skip
 def test_what_is_nearly_gelu(compute):
-    assert_matches(compute, real(3, 5))
+    assert_tflite_matches(compute, real(3, 5))
 
 
 def test_log_sigmoid_takes_no_more_operations_than_it_needs():
-    assert len(tflite_operations(F.logsigmoid, real(3, 5))) <= 7
+    assert len(ops_of(F.logsigmoid, real(3, 5))) <= 7
 
 
 WIDE = torch.cat([torch.linspace(-9.7, 40, 200), torch.tensor([0.0, -2.0, 1e-3, 1e3, torch.nan])])
@@ -311,11 +157,11 @@ def test_special_functions(compute, args):
     ],
 )
 def test_einsum(equation, shapes):
-    assert_matches(lambda *x: torch.einsum(equation, *x), *(real(*shape) for shape in shapes))
+    assert_tflite_matches(lambda *x: torch.einsum(equation, *x), *(real(*shape) for shape in shapes))
 
 
 def test_products_of_nothing():
-    assert_matches(torch.matmul, torch.zeros(5, 5, 0), torch.zeros(0, 5))
+    assert_tflite_matches(torch.matmul, torch.zeros(5, 5, 0), torch.zeros(0, 5))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.uint8])
@@ -329,12 +175,12 @@ def test_more_arithmetic_of_integers(dtype):
 
     for number in (0, 1):
         x = torch.tensor([torch.iinfo(dtype).min, 7, 3, torch.iinfo(dtype).max, 1], dtype=dtype).roll(number)
-        assert_matches(model, x)
+        assert_tflite_matches(model, x)
 
 
 def test_powers_and_counts():
     x = torch.tensor([2, -3, 0, 1, 7, 2**33 + 1])
-    assert_matches(lambda x: torch.stack([x**5, 3 ** (x % 100), torch.bincount(x % 6, minlength=6)]), x)
+    assert_tflite_matches(lambda x: torch.stack([x**5, 3 ** (x % 100), torch.bincount(x % 6, minlength=6)]), x)
 
 
 @pytest.mark.parametrize("rank", [6, 7, 8])
@@ -347,7 +193,7 @@ def test_many_axes(rank):
         lambda x: x @ x.mT, lambda x: x @ x[..., :1, :, :].mT, lambda x: F.linear(x, torch.ones(3, x.shape[-1])),
         lambda x: F.layer_norm(x, x.shape[-2:]), lambda x: F.normalize(x, dim=-1), lambda x: x.roll(1, 1),
     ]  # fmt: skip
-    assert_matches(lambda x: torch.cat([f(x).flatten() for f in functions]), x)
+    assert_tflite_matches(lambda x: torch.cat([f(x).flatten() for f in functions]), x)
 
 
 def positive_definite(n):
@@ -398,7 +244,7 @@ TURNED = torch.stack([torch.eye(4)[[1, 2, 3, 0]], torch.eye(4)[[3, 0, 2, 1]]])
     ],
 )
 def test_matrices(compute, args):
-    assert_matches(compute, *args, tolerance=3e-5)
+    assert_tflite_matches(compute, *args, tolerance=3e-5)
 
 
 def test_a_state_beside_it():
@@ -443,11 +289,8 @@ def test_a_model_without_such_operations_is_left_as_it_is():
     ids=["normalisation", "attention", "squares", "zero minus", "one group", "two groups", "copies", "places"],
 )
 def test_activations_of_16_bits(network, example, decibels):
-    network = network.eval() if isinstance(network, nn.Module) else network
-    order = nobuco.ChannelOrder.PYTORCH
-    model = nobuco.pytorch_to_keras(
-        network, [example], inputs_channel_order=order, outputs_channel_order=order, verbose=False
-    )
+    network = evaluated(network)
+    model = convert(network, example)
     samples = [example.numpy(), *(torch.randn(example.shape).numpy() for _ in range(16))]
     (found,) = run_tflite(to_tflite(model, precision="int16x8", representative=samples), [example.numpy()])
     with torch.no_grad():
@@ -473,11 +316,8 @@ def test_integers_are_never_asked_for_nan():
     ids=["not a number", "broadcast", "no bound", "larger"],
 )
 def test_numbers_beyond_all_leave_the_range_of_integers_as_it_is(compute, size):
-    example, order = real(2, 4, 8).clamp(-2, 2), nobuco.ChannelOrder.PYTORCH
-    model = nobuco.pytorch_to_keras(
-        compute, [example], input_shapes={example: (size, 4, 8)}, inputs_channel_order=order,
-        outputs_channel_order=order, verbose=False,
-    )  # fmt: skip
+    example = real(2, 4, 8).clamp(-2, 2)
+    model = convert(compute, example, input_shapes={example: (size, 4, 8)})
     samples = [np.full((2, 4, 8), 2, "float32"), np.full((2, 4, 8), -2, "float32"), example.numpy()]
     given = example if size else real(3, 4, 8).clamp(-2, 2)
     (found,) = run_tflite(to_tflite(model, precision="int8", representative=samples), [given.numpy()])

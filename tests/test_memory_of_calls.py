@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
-import nobuco
-from nobuco import ChannelOrder, NobucoWarning
 from nobuco.trace.held import restoring
+from tests.parity import told
 
 
 def converted(module, x, *axes):
     """The Keras model with these axes dynamic, and what was said."""
     shape = tuple(None if i in axes else n for i, n in enumerate(x.shape))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = nobuco.pytorch_to_keras(
-            module.eval(), [x], input_shapes={x: shape}, inputs_channel_order=ChannelOrder.PYTORCH,
-            outputs_channel_order=ChannelOrder.PYTORCH, verbose=False,
-        )  # fmt: skip
-    return model, [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
+    return told(module.eval(), x, input_shapes={x: shape})
 
 
 class Growing(nn.Module):

@@ -20,13 +20,9 @@ from conformance.torchvision_models import torchvision
 from nobuco import ChannelOrder
 from nobuco.bridge import to_numpy
 from nobuco.export.tflite_file import run_tflite, to_tflite
+from tests.parity import convert
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
-
-
-def convert(model, *args, **options):
-    options = {"inputs_channel_order": PYTORCH, "outputs_channel_order": PYTORCH} | options
-    return nobuco.pytorch_to_keras(model, list(args), verbose=False, **options)
 
 
 def tensors_in(tree):

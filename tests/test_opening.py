@@ -11,77 +11,37 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 import torch
 import torch.nn.functional as F
 from rich.cells import cell_len
 from torch import nn
 
 import nobuco
-from nobuco import ChannelOrder, ChannelOrderingStrategy
+from nobuco import ChannelOrder
 from nobuco.builtin import registered_converters
 from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.registry import registry
 from nobuco.report import render_text
+from tests import parity
+from tests.custom_operations import both, grow, swirl
+from tests.parity import assert_matches
 
 PYTORCH = ChannelOrder.PYTORCH
 IMAGE = torch.rand(1, 3, 6, 5)
 ROW = torch.rand(2, 4) - 0.4
 
 
-@torch.library.custom_op("nobuco_tests::swirl", mutates_args=())
-def swirl(x: torch.Tensor, turns: float = 2.0) -> torch.Tensor:
-    return torch.sin(x * turns) + x.mean(dim=-1, keepdim=True)
-
-
-@torch.library.custom_op("nobuco_tests::both", mutates_args=())
-def both(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    y = x.exp()
-    return y, y.sum(0)
-
-
-swirl.register_fake(lambda x, turns=2.0: torch.empty_like(x))
-both.register_fake(lambda x: (torch.empty_like(x), x.new_empty(x.shape[1:])))
-
-
-@torch.library.custom_op("nobuco_tests::grow", mutates_args=("x",))
-def grow(x: torch.Tensor, by: torch.Tensor) -> None:
-    x.add_(by).mul_(2)
-
-
-# Operations that PyTorch has nothing but a kernel for.
-_LIBRARY = torch.library.Library("nobuco_tests_closed", "DEF")
-_LIBRARY.define("sealed(Tensor x) -> Tensor")
-_LIBRARY.impl("sealed", lambda x: x * 2, "CPU")
-sealed = torch.ops.nobuco_tests_closed.sealed
-
-
-@torch.library.custom_op("nobuco_tests::holds_sealed", mutates_args=())
-def holds_sealed(x: torch.Tensor) -> torch.Tensor:
-    return torch.relu(sealed(x)) + 1
-
-
 def convert(model, *args, **options):
-    options = {"inputs_channel_order": PYTORCH, "outputs_channel_order": PYTORCH, "verbose": False} | options
-    return nobuco.pytorch_to_keras(model, list(args), return_report=True, **options)
+    return parity.convert(model, *args, return_report=True, **options)
 
 
 def assert_converts(model, *args, **options):
     """Convert and compare, on the traced inputs and on others; gives the report."""
     keras_model, report = convert(model, *args, **options)
     assert report.ok, report.first_bad()
-    for given in (args, tuple(x * 0.5 + 0.1 for x in args)):
-        assert_matches(keras_model, model, *given)
+    for inputs in (args, tuple(x * 0.5 + 0.1 for x in args)):
+        assert_matches(keras_model, model, *inputs)
     return report
-
-
-def assert_matches(keras_model, model, *args):
-    with torch.no_grad():
-        expected = model(*(x.clone() for x in args))
-    feeds = [x.numpy() for x in args]
-    got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
-    for ours, theirs in zip(got, expected if isinstance(expected, tuple) else [expected], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def opened_in(report):
@@ -337,97 +297,3 @@ class TestReport:
     def test_colour_adds_nothing_but_colour(self, report):
         painted = render_text(report, width=80, color=True)
         assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == render_text(report, width=80)
-
-
-class TestGaps:
-    def test_not_to_be_opened(self):
-        with pytest.raises(nobuco.ConversionError) as caught:
-            convert(lambda x: swirl(x) + both(x)[0], ROW, decompose=False)
-        message = str(caught.value)
-        assert message.startswith("2 operation(s) have no converter:")
-        assert "@nobuco.converter(torch.ops.nobuco_tests.swirl.default, " in message
-        assert caught.value.gaps == ("nobuco_tests.swirl.default", "nobuco_tests.both.default")
-        stub = re.findall(r"    (@nobuco.converter.*?# the same, on TensorFlow tensors)", message, re.S)[0]
-        compile(stub.replace("\n    ", "\n"), "stub", "exec")
-
-    def test_what_it_is_opened_into_may_have_none(self):
-        with pytest.raises(nobuco.ConversionError) as caught:
-            convert(lambda x: holds_sealed(x), ROW)
-        message = str(caught.value)
-        assert message.startswith("1 operation(s) have no converter:")
-        assert "torch.ops.nobuco_tests_closed.sealed.default, called 1 time(s):" in message
-        assert "in torch.ops.nobuco_tests.holds_sealed.default  (%" in message
-        assert "@nobuco.converter(torch.ops.nobuco_tests_closed.sealed.default, " in message
-
-    def test_the_stub_once_filled_in_converts(self):
-        registered_converters()
-        with registry.restoring():
-            options = {"channel_ordering_strategy": ChannelOrderingStrategy.FORCE_PYTORCH_ORDER}
-            nobuco.converter(sealed.default, **options)(lambda arg0: lambda arg0: arg0 * 2)
-            assert_converts(lambda x: holds_sealed(x) + sealed(x), ROW)
-
-    def test_a_kernel_alone_is_a_gap_of_its_own(self):
-        with pytest.raises(
-            nobuco.ConversionError, match=r"nobuco_tests_closed\.sealed\.default, called 2 time"
-        ) as caught:
-            convert(lambda x: sealed(x) + sealed(x * 2), ROW)
-        assert " in torch.ops" not in str(caught.value)
-
-    def test_why_it_cannot_be_opened_is_told(self):
-        @torch.library.custom_op("nobuco_tests::stubborn", mutates_args=())
-        def stubborn(x: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(np.sin(x.numpy()))
-
-        with pytest.raises(nobuco.ConversionError) as caught:
-            convert(lambda x: stubborn(x), ROW)
-        message = str(caught.value)
-        assert "torch.ops.nobuco_tests.stubborn.default, called 1 time(s):" in message
-        assert re.search(r"\nPyTorch cannot open it into ATen calls: RuntimeError: .*numpy", message)
-        assert "@nobuco.converter(torch.ops.nobuco_tests.stubborn.default, " in message
-
-    def test_a_value_taken_into_python_is_warned_about(self):
-        @torch.library.custom_op("nobuco_tests::scaled_by_first", mutates_args=())
-        def scaled_by_first(x: torch.Tensor) -> torch.Tensor:
-            return x * float(x[0, 0])
-
-        with pytest.warns(
-            nobuco.NobucoWarning, match="scaled_by_first.default takes a value that depends on the input"
-        ):
-            convert(lambda x: scaled_by_first(x), ROW)
-
-
-class TestConverters:
-    """A custom operation takes a converter in each of its spellings."""
-
-    @pytest.mark.parametrize("registered", ["definition", "packet", "overload"])
-    @pytest.mark.parametrize("called", ["definition", "packet", "overload"])
-    def test_of_a_custom_operation(self, registered, called):
-        spelled = {
-            "definition": swirl,
-            "packet": torch.ops.nobuco_tests.swirl,
-            "overload": torch.ops.nobuco_tests.swirl.default,
-        }
-        registered_converters()
-
-        def make(x, turns=2.0):
-            return lambda x, turns=2.0: tf.sin(x * turns) + tf.reduce_mean(x, -1, keepdims=True)
-
-        with registry.restoring():
-            nobuco.converter(
-                spelled[registered], channel_ordering_strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER
-            )(make)
-            report = assert_converts(lambda x: spelled[called](x, 1.5), ROW)
-        assert not opened_in(report)
-
-
-def test_what_no_output_needs_is_no_gap():
-    """A check by Python: PyTorch's own `torch._check_tensor_all` asks by an operation that opens into itself."""
-
-    def checked(x):
-        torch._check_tensor_all(x > -100)
-        return x + 1
-
-    x = torch.randn(2, 3)
-    with pytest.warns(nobuco.NobucoWarning, match="into Python"):
-        model = nobuco.pytorch_to_keras(checked, [x], verbose=False)
-    np.testing.assert_allclose(model(x.numpy()), x.numpy() + 1)

@@ -15,6 +15,7 @@ import nobuco
 from conformance.torchvision_models import torchvision
 from nobuco.export import run_tflite, to_tflite
 from nobuco.export.ranges import with_ranges
+from tests.parity import convert
 
 torchvision()  # so that transformers loads with any build of PyTorch
 import transformers  # noqa: E402
@@ -85,9 +86,7 @@ MASKED = {
 def decibels(model, precision, example, samples):
     """How much louder than the noise of a quantised file the signal is, over all samples."""
     order = nobuco.ChannelOrder.PYTORCH
-    keras_model = nobuco.pytorch_to_keras(
-        model, list(example), inputs_channel_order=order, outputs_channel_order=order, verbose=False
-    )
+    keras_model = convert(model, *example, order=order)
     feeds = [[tensor.numpy() for tensor in sample] for sample in samples]
     data = to_tflite(keras_model, precision=precision, representative=feeds)
     with torch.no_grad():
@@ -148,9 +147,7 @@ def test_a_language_model(model):
 def test_what_a_sum_overwrites_keeps_its_own_range():
     """TFLite computes `scores + 50` in the place of the scores."""
     x, order = torch.randn(2, 4, 8), nobuco.ChannelOrder.PYTORCH
-    keras_model = nobuco.pytorch_to_keras(
-        lambda x: (x @ x.mT + 50) / 2, [x], inputs_channel_order=order, outputs_channel_order=order, verbose=False
-    )
+    keras_model = convert(lambda x: (x @ x.mT + 50) / 2, x, order=order)
     feeds = [("serving_default", {"x": x.numpy()})]
     graph = Model.GetRootAs(with_ranges(to_tflite(keras_model), lambda: iter(feeds))).Subgraphs(0)
     ranges = [graph.Tensors(i).Quantization() for i in range(graph.TensorsLength())]

@@ -16,6 +16,7 @@ import nobuco
 from nobuco import ChannelOrder
 from nobuco.errors import ExportError
 from nobuco.export import to_saved_model, to_tflite
+from tests.parity import convert
 
 PYTORCH = ChannelOrder.PYTORCH
 
@@ -67,10 +68,7 @@ LENGTHS = {"prefill": 3, "decode": 1}
 
 
 def _converted(program, x, **kwargs):
-    return nobuco.pytorch_to_keras(
-        program, [x], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False,
-        input_names=["x"], output_names=["y"], **kwargs,
-    )  # fmt: skip
+    return convert(program, x, input_names=["x"], output_names=["y"], **kwargs)
 
 
 def _pair(programs, lengths=(3, 1)):

@@ -182,12 +182,6 @@ def looked_up(x):
     return x * [1.0, 2.5, 0.5][x.shape[2] % 3]  # baked
 
 
-def repeated(x):
-    for _ in range(x.shape[2] // 2):  # baked
-        x = x + 1
-    return x
-
-
 @pytest.mark.parametrize("function", [compared, asked, looked_up])
 def test_what_python_bakes_is_reported_with_its_line(function):
     lines, first = inspect.getsourcelines(function)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-import nobuco
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
+from tests.parity import convert
 
 X = torch.randn(1, 4, 6, 8)
 PROGRAMS = {
@@ -24,15 +21,9 @@ PROGRAMS = {
 }
 
 
-def convert(program: Callable[..., Any], **options: Any) -> Any:
-    return nobuco.pytorch_to_keras(
-        program, [X], inputs_channel_order="nchw", outputs_channel_order="nchw", verbose=False, **options
-    )
-
-
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_tiles(name: str) -> None:
-    data = to_tflite(convert(PROGRAMS[name]))
+    data = to_tflite(convert(PROGRAMS[name], X))
     operations = tflite_operations(data)
     assert operations["TILE"] >= 1
     assert "BROADCAST_TO" not in operations
@@ -45,7 +36,7 @@ def test_one_shape_that_two_reach_from_different_ones() -> None:
     def program(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :1].expand(1, 4, 6, 8), x[..., :1].expand(1, 4, 6, 8)], 1)
 
-    data = to_tflite(convert(program))
+    data = to_tflite(convert(program, X))
     assert tflite_operations(data)["BROADCAST_TO"] == 2
     np.testing.assert_array_equal(run_tflite(data, [X])[0], program(X).numpy())
 
@@ -54,7 +45,7 @@ def test_a_model_that_gives_the_shape_itself() -> None:
     def program(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.cat([x[:, :1].expand(1, 4, 6, 8), x], 1), torch.tensor([1, 4, 6, 8], dtype=torch.int32)
 
-    got = run_tflite(to_tflite(convert(program)), [X])
+    got = run_tflite(to_tflite(convert(program, X)), [X])
     for ours, theirs in zip(got, program(X), strict=True):
         np.testing.assert_array_equal(ours, theirs.numpy())
 
@@ -63,6 +54,6 @@ def test_a_size_that_only_the_running_model_knows() -> None:
     def program(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :1].expand_as(x), x], 1)
 
-    model = convert(program, input_shapes={0: (None, 4, 6, 8)})
+    model = convert(program, X, input_shapes={0: (None, 4, 6, 8)})
     x = torch.randn(3, 4, 6, 8)
     np.testing.assert_array_equal(run_tflite(to_tflite(model), [x])[0], program(x).numpy())

@@ -1,64 +1,24 @@
 """Views and in-place writes mean what they mean in PyTorch: a write reaches the base and all its other views.
 
 Every program computes with small whole numbers, so that results are equal, not close; and it is compared on an
-input that the trace has not seen. `NOBUCO_VIEW_PROGRAMS` sets how many random programs the property test draws
-(15 by default; 500 take about five minutes).
+input that the trace has not seen.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
 from torch import nn
-from torch.utils import _pytree as pytree
 
 import nobuco
 from conformance.models import CASES
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
-
-ORDERS = (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH)
-SAME_ORDERS = tuple(zip(ORDERS, ORDERS))
-
-
-def whole(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Small whole numbers, as floats."""
-    return torch.randint(-9, 10, shape, generator=torch.Generator().manual_seed(seed)).float()
-
-
-def assert_same(program: Callable[..., Any], *shape: int, orders=SAME_ORDERS) -> Any:
-    """Convert on one input, compare on another, element by element; returns the last model."""
-    seen, unseen = whole(*shape, seed=1), whole(*shape, seed=2)
-    expected = [t for t in pytree.tree_leaves(program(unseen.clone())) if isinstance(t, torch.Tensor)]
-    for given_order, wanted_order in orders:
-        model = nobuco.pytorch_to_keras(
-            program,
-            [seen],
-            inputs_channel_order=given_order,
-            outputs_channel_order=wanted_order,
-            full_validation=False,
-            verbose=False,
-        )
-        got = pytree.tree_leaves(model(nobuco.t_pytorch2keras(unseen, given_order)))
-        assert len(got) == len(expected)
-        for ours, theirs in zip(got, expected):
-            ours = nobuco.t_keras2pytorch(ours, wanted_order)
-            assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-            np.testing.assert_array_equal(ours.resolve_conj().numpy(), theirs.resolve_conj().numpy())
-    return model
-
-
-# -- each kind of view, and each kind of write, by itself ----------------------------------------------------
+from tests.views import assert_same, whole
 
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "slice": lambda y: y[:, 1:2, 1:5:2],
@@ -285,114 +245,6 @@ def test_slice_writes_are_cheap_in_tflite(name):
     assert not {"SCATTER_ND", "TRANSPOSE"} & set(operations), operations
     (got,) = run_tflite(data, [nobuco.t_pytorch2keras(x, case.order) for x in inputs])
     np.testing.assert_allclose(nobuco.t_keras2pytorch(got, case.order), expected.detach(), atol=1e-6)
-
-
-# -- random programs -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of a program: a view of, or a write to, tensor number `source`."""
-
-    text: str
-    source: int
-    other: int = 0
-    writes: bool = False
-
-    def run(self, tensors: list[torch.Tensor]) -> Any:
-        """Run it on the tensors made so far."""
-        return eval(self.text, {"torch": torch, "t": tensors[self.source], "o": tensors[self.other]})
-
-
-def _random_key(rng: random.Random, shape: torch.Size) -> str:
-    parts = []
-    for n in shape:
-        start = rng.randrange(n)
-        stop, step = rng.randint(start + 1, n), rng.choice(["", ":2"])
-        parts.append(rng.choice([":", f"{start}:{stop}{step}", f"{start}:{stop}{step}", str(rng.randrange(-n, n))]))
-    return ", ".join(parts)
-
-
-def _random_view(rng: random.Random, t: torch.Tensor) -> str:
-    rank = t.dim()
-    dim, other = rng.randrange(rank), rng.randrange(rank)
-    n = t.shape[dim]
-    start = rng.randrange(n)
-    return rng.choice(
-        [
-            f"t[{_random_key(rng, t.shape)}]",
-            f"t[{_random_key(rng, t.shape)}]",
-            f"t.select({dim}, {start})",
-            f"t.narrow({dim}, {start}, {rng.randint(1, n - start)})",
-            f"t.permute({rng.sample(range(rank), rank)})",
-            f"t.transpose({dim}, {other})",
-            "t.view(-1)",
-            f"t.view({t.shape[0]}, -1)",
-            f"t.unsqueeze({rng.randrange(rank + 1)})",
-            f"t.flatten({min(dim, other)}, {max(dim, other)})",
-            f"t.chunk(2, {dim})[-1]",
-            f"t.split({rng.randint(1, n)}, {dim})[0]",
-            f"t.unbind({dim})[{start}]",
-            f"t.diagonal(0, {dim}, {other})",
-            f"t.unfold({dim}, {rng.randint(1, n)}, {n})",
-            f"t.as_strided((2, {rng.randint(1, 3)}), (6, {rng.choice([1, 2])}), {rng.randrange(8)})",
-            f"t.unsqueeze(0).expand(2, *{list(t.shape)})",
-            "t.detach()",
-            "t.data",
-        ]
-    )
-
-
-_RANDOM_WRITES = [
-    "t.mul_(2)", "t.add_(o.max())", "torch.relu_(t)", "t.fill_(3.0)", "t.zero_()", "t.sub_(1)", "t.neg_()",
-    "t.copy_(t.flip(0))", "t.copy_(o if o is t else o + 0)", "t.__setitem__(..., -1.0)", "t.__setitem__(0, o.min())",
-    "t.__setitem__(t > 2, 5.0)", "t.masked_fill_(t > 3, 1.0)", "t.clamp_(-4, 4)", "torch.add(t, 1, out=t)",
-    "t.index_add_(0, torch.tensor([0]), t[:1].clone())", "t.index_fill_(-1, torch.tensor([0]), 2.0)",
-    "t.scatter_(0, torch.zeros([1] * t.dim(), dtype=torch.int64), 6.0)",
-    # Of another part of the same memory it is open in PyTorch what is read before it is written, and what after.
-    "t.__iadd__(o if o is t else o + 0)",
-]  # fmt: skip
-
-
-def _random_steps(rng: random.Random) -> tuple[Step, ...]:
-    """Views and writes that PyTorch can run, found by running them."""
-    tensors, steps = [whole(2, 3, 4) + 0], []
-    for _ in range(rng.randint(3, 9)):
-        source, other, writes = rng.randrange(len(tensors)), rng.randrange(len(tensors)), rng.random() < 0.45
-        text = rng.choice(_RANDOM_WRITES) if writes else _random_view(rng, tensors[source])
-        step = Step(text, source, other, writes)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of in-place calls on expanded tensors, which PyTorch deprecates
-                result = step.run(tensors)
-        except (RuntimeError, IndexError, ValueError, UserWarning):
-            continue
-        if not writes and (result.numel() == 0 or result.dim() == 0):
-            continue
-        steps.append(step)
-        tensors += [] if writes else [result]
-    return tuple(steps)
-
-
-@settings(
-    max_examples=int(os.environ.get("NOBUCO_VIEW_PROGRAMS", "5")),
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(ORDERS), st.sampled_from(ORDERS))
-def test_random_programs(seed, given_order, wanted_order):
-    steps = _random_steps(random.Random(seed))
-    note("\n".join(map(repr, steps)))
-
-    def program(x):
-        tensors = [x + 0 if seed % 2 else x]
-        for step in steps:
-            result = step.run(tensors)
-            tensors += [] if step.writes else [result]
-        return tensors
-
-    assert_same(program, 2, 3, 4, orders=((given_order, wanted_order),))
 
 
 def test_a_tensor_without_dimensions_is_a_size(check):

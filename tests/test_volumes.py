@@ -12,7 +12,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
-from tests.parity import check_parity
+from tests.parity import check_parity, convert
 
 LAYERS = {
     "r3d": lambda: nn.Conv3d(4, 6, 3, padding=1),
@@ -41,14 +41,7 @@ def test_a_dynamic_axis(axis: int) -> None:
     layer = nn.Conv3d(3, 5, 3, stride=(1, 2, 1), padding=1)
     sizes: list[Any] = [2, 3, 6, 8, 7]
     shape, larger = (tuple(n if i == axis else size for i, size in enumerate(sizes)) for n in (None, 11))
-    model = nobuco.pytorch_to_keras(
-        layer,
-        [torch.randn(2, 3, 6, 8, 7)],
-        input_shapes={0: shape},
-        inputs_channel_order="nhwc",
-        outputs_channel_order="nhwc",
-        verbose=False,
-    )
+    model = convert(layer, torch.randn(2, 3, 6, 8, 7), input_shapes={0: shape}, order="nhwc")
     x = torch.randn(larger)
     got = run_tflite(to_tflite(model), [nobuco.t_pytorch2keras(x, ChannelOrder.TENSORFLOW)])[0]
     with torch.no_grad():
@@ -59,9 +52,7 @@ def test_volumes_in_eight_bits() -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Conv3d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 4, 3, stride=2))
     samples = [torch.randn(1, 3, 6, 10, 10) for _ in range(8)]
-    model = nobuco.pytorch_to_keras(
-        layer, samples[:1], inputs_channel_order="nhwc", outputs_channel_order="nhwc", verbose=False
-    )
+    model = convert(layer, *samples[:1], order="nhwc")
     feeds = [nobuco.t_pytorch2keras(x, ChannelOrder.TENSORFLOW).numpy() for x in samples]
     data = to_tflite(model, precision="int8", representative=feeds)
     with torch.no_grad():

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco import ChannelOrder, InputError, NobucoWarning
+from nobuco import InputError, NobucoWarning
+from tests.parity import convert
 from tests.sizes import check_sizes
 
 SIZES = [
@@ -39,10 +40,7 @@ def conversion(program, *examples, dynamic=None):
     """The model and the report, with every axis dynamic, or those that are."""
     examples = [x if isinstance(x, torch.Tensor) else torch.randn(x) for x in examples]
     shapes = [tuple(None if dynamic is None or i in dynamic else n for i, n in enumerate(x.shape)) for x in examples]
-    return nobuco.pytorch_to_keras(
-        program, examples, input_shapes=dict(zip(examples, shapes)), inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH, verbose=False, return_report=True,
-    )  # fmt: skip
+    return convert(program, *examples, input_shapes=dict(zip(examples, shapes)), return_report=True)
 
 
 def assert_same(program, model, *shapes):

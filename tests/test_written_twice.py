@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import nobuco
 from nobuco.export import run_tflite, to_tflite
 from nobuco.export.tflite_file import tflite_operations
+from tests.parity import convert
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X, V = torch.arange(12.0).reshape(3, 4), torch.arange(6.0)
@@ -19,13 +20,7 @@ TABLE = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 1]])
 
 
 def assert_same(program, *args, others=None):
-    model = nobuco.pytorch_to_keras(
-        program,
-        [t.clone() for t in args],
-        inputs_channel_order=PYTORCH,
-        outputs_channel_order=PYTORCH,
-        verbose=False,
-    )
+    model = convert(program, *[t.clone() for t in args])
     data = to_tflite(model)
     for given in (args, others or args):
         feeds = [t.numpy() for t in given]

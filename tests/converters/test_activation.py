@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco import ChannelOrder
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
 
 LAST = (ChannelOrder.TENSORFLOW,)
 
@@ -166,7 +166,7 @@ def test_prelu_is_a_keras_layer(check):
 def test_tflite_operations(check, activation, operations):
     x = torch.randn(1, 4, 6, 8)
     check(activation, x, orders=LAST, tflite=True)
-    assert tflite_operations(activation, x) == operations
+    assert ops_of(activation, x) == operations
 
 
 @pytest.mark.parametrize(

@@ -30,18 +30,8 @@ def _name(value: object) -> str:
 
 
 OPERATORS = [
-    operator.add,
-    operator.sub,
-    operator.mul,
-    operator.truediv,
-    operator.floordiv,
-    operator.mod,
-    operator.eq,
-    operator.ne,
-    operator.lt,
-    operator.le,
-    operator.gt,
-    operator.ge,
+    getattr(operator, name)
+    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "eq", "ne", "lt", "le", "gt", "ge"]
 ]
 
 
@@ -53,18 +43,10 @@ def test_operators_with_tensors_and_numbers(check, op):
     check(every_way, floats(2, 3, 4, 5), integers(2, 3, 4, 5), floats(2, 3, 4, 5))
 
 
-@pytest.mark.parametrize(
-    "op",
-    [
-        operator.iadd,
-        operator.isub,
-        operator.imul,
-        operator.itruediv,
-        operator.ifloordiv,
-        operator.imod,
-        operator.ipow,
-    ],
-)
+IN_PLACE = ["iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"]
+
+
+@pytest.mark.parametrize("op", [getattr(operator, name) for name in IN_PLACE])
 def test_operators_in_place(check, op):
     check(lambda x, y: op(x, y), torch.rand(2, 3, 4) + 0.5, torch.rand(3, 1) + 0.5)
     check(lambda x: op(x, 2), floats(2, 3, 4))
@@ -215,90 +197,19 @@ def test_clamp_by_tensors(check):
 
 
 FLOAT_FUNCTIONS = [
-    "exp",
-    "exp2",
-    "expm1",
-    "sin",
-    "cos",
-    "tan",
-    "atan",
-    "arctan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "arcsinh",
-    "sigmoid",
-    "erf",
-    "erfc",
-    "deg2rad",
-    "rad2deg",
-    "sinc",
-    "square",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "fix",
-    "frac",
-    "neg",
-    "negative",
-    "abs",
-    "absolute",
-    "sign",
-    "sgn",
-    "signbit",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "positive",
-    "isposinf",
-    "isneginf",
-]
+    "exp", "exp2", "expm1", "sin", "cos", "tan", "atan", "arctan", "sinh", "cosh", "tanh", "asinh", "arcsinh",
+    "sigmoid", "erf", "erfc", "deg2rad", "rad2deg", "sinc", "square", "floor", "ceil", "round", "trunc", "fix",
+    "frac", "neg", "negative", "abs", "absolute", "sign", "sgn", "signbit", "isnan", "isinf", "isfinite",
+    "positive", "isposinf", "isneginf",
+]  # fmt: skip
 POSITIVE_FUNCTIONS = ["log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "lgamma"]
 UNIT_FUNCTIONS = ["asin", "acos", "arcsin", "arccos", "atanh", "arctanh", "erfinv", "i0"]
 TFLITE_FUNCTIONS = [
-    "digamma",
-    "exp",
-    "exp2",
-    "expm1",
-    "sin",
-    "cos",
-    "tan",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "sigmoid",
-    "deg2rad",
-    "sinc",
-    "square",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "frac",
-    "neg",
-    "abs",
-    "sign",
-    "signbit",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "lgamma",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sqrt",
-    "rsqrt",
-    "reciprocal",
-    "asin",
-    "acos",
-    "atanh",
-    "logit",
-]
+    "digamma", "exp", "exp2", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "asinh", "sigmoid",
+    "deg2rad", "sinc", "square", "floor", "ceil", "round", "trunc", "frac", "neg", "abs", "sign", "signbit",
+    "isnan", "isinf", "isfinite", "lgamma", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "asin",
+    "acos", "atanh", "logit",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FLOAT_FUNCTIONS + POSITIVE_FUNCTIONS + UNIT_FUNCTIONS)
@@ -321,23 +232,12 @@ def test_function_of_integers_is_floating(check, name, dtype):
     check(getattr(torch, name), torch.tensor([1, 2, 3]).to(dtype), orders=LAST)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "floor",
-        "ceil",
-        "round",
-        "trunc",
-        "abs",
-        "neg",
-        "sign",
-        "square",
-        "isnan",
-        "isinf",
-        "isfinite",
-        "signbit",
-    ],
-)
+INTEGER_FUNCTIONS = [
+    "floor", "ceil", "round", "trunc", "abs", "neg", "sign", "square", "isnan", "isinf", "isfinite", "signbit",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INTEGER_FUNCTIONS)
 def test_function_of_integers_is_integer(check, name):
     check(getattr(torch, name), integers(2, 3), orders=LAST)
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.environment.versions import release
-from tests.converters.ops import check_dynamic, ops_of
+from tests.lite import ops_of
+from tests.sizes import check_dynamic
 
 Q, K, V = torch.randn(2, 4, 5, 8), torch.randn(2, 4, 6, 8), torch.randn(2, 4, 6, 7)
 SEEN = torch.rand(2, 1, 5, 6) > 0.4
@@ -64,7 +65,7 @@ def test_grouped_queries(check, options):
 
 
 def test_attention_is_lean():
-    ops = ops_of(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), Q, K, V)
+    ops = ops_of(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), Q, K, V, order="nchw")
     assert ops == ["MUL", "BATCH_MATMUL", "ADD", "SOFTMAX", "BATCH_MATMUL"]
 
 
@@ -141,7 +142,7 @@ def test_self_attention(check):
         x = torch.randn(batch, 5, 12)
         for batch_first in (True, False):
             check(SelfAttention(batch_first), x, tflite=True)
-        ops = Counter(ops_of(SelfAttention(True), x))
+        ops = Counter(ops_of(SelfAttention(True), x, order="nchw"))
         assert ops == {"FULLY_CONNECTED": 4, "BATCH_MATMUL": 2, "SOFTMAX": 1, "RESHAPE": 4, "TRANSPOSE": 4}
 
 

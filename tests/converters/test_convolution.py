@@ -11,8 +11,8 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
+from tests.lite import ops_of
 from tests.parity import ORDERS
-from tests.tflite_operations import tflite_operations
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -178,11 +178,11 @@ def test_parametrised_weight(check):
     ids=str,
 )
 def test_tflite_operations(module, expected):
-    assert tflite_operations(module, image(2)[:1]) == expected
+    assert ops_of(module, image(2)[:1]) == expected
 
 
 def test_tflite_conv1d_has_no_transposition():
-    assert tflite_operations(nn.Conv1d(4, 8, 3, padding=1), image(1)[:1]) == ["RESHAPE", "CONV_2D", "RESHAPE"]
+    assert ops_of(nn.Conv1d(4, 8, 3, padding=1), image(1)[:1]) == ["RESHAPE", "CONV_2D", "RESHAPE"]
 
 
 @pytest.mark.parametrize("module", [nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(4, 8, 3, groups=4, stride=(2, 1))])

@@ -11,6 +11,7 @@ from torch import nn
 
 import nobuco
 from nobuco.environment.versions import release
+from tests.parity import convert
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 X = torch.tensor([[0.5, -1.25, 3.0, 8.5], [-2.0, 0.0, 1.5, -7.0]])
@@ -21,13 +22,7 @@ WIDE = torch.tensor([-8.0, 8.0, 0.0, float("inf"), float("nan"), 7.5])
 
 def assert_same(program, *args):
     expected = program(*(t.clone() for t in args))
-    model = nobuco.pytorch_to_keras(
-        program,
-        [t.clone() for t in args],
-        inputs_channel_order=PYTORCH,
-        outputs_channel_order=PYTORCH,
-        verbose=False,
-    )
+    model = convert(program, *[t.clone() for t in args])
     feeds = [t.numpy() for t in args]
     (got,) = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
     assert keras.backend.standardize_dtype(got.dtype) == str(expected.dtype).removeprefix("torch.")
@@ -154,7 +149,5 @@ KEYWORDS = {
 @pytest.mark.parametrize(("program", "x"), KEYWORDS.values(), ids=KEYWORDS.keys())
 def test_keywords(program, x):
     expected = program(x.clone())
-    model = nobuco.pytorch_to_keras(
-        program, [x], inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
-    )
+    model = convert(program, x)
     np.testing.assert_allclose(model(x.numpy()), expected.numpy(), rtol=1e-4, atol=1e-5)

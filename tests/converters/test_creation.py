@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import nobuco
+from tests.parity import convert
 
 
 def image() -> torch.Tensor:
@@ -140,14 +141,7 @@ def test_sizes_known_at_run_time(make):
         return make(x.shape[1]) + x.sum() * 0
 
     x = torch.randn(2, 3, 4)
-    model = nobuco.pytorch_to_keras(
-        function,
-        args=[x],
-        input_shapes={x: (2, None, 4)},
-        verbose=False,
-        inputs_channel_order=nobuco.ChannelOrder.PYTORCH,
-        outputs_channel_order=nobuco.ChannelOrder.PYTORCH,
-    )
+    model = convert(function, x, input_shapes={x: (2, None, 4)})
     for n in (3, 5):
         y = torch.randn(2, n, 4)
         got, wanted = torch.as_tensor(model([y.numpy()]).numpy()), function(y)

@@ -13,6 +13,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, to_tflite
+from tests.parity import convert
 
 LAST = (ChannelOrder.TENSORFLOW,)
 Z = torch.randn(2, 3, 4, dtype=torch.complex64)
@@ -153,10 +154,7 @@ def test_float64_of_a_dynamic_size_in_tflite():
 def test_exponentials_of_matrices_in_16_bits(dtype):
     """Against float32's: PyTorch's own in 16 bits are NaN."""
     x = torch.randn(2, 4, 4).to(dtype)
-    model = nobuco.pytorch_to_keras(
-        torch.linalg.matrix_exp, [x], inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH, full_validation=False, verbose=False,
-    )  # fmt: skip
+    model = convert(torch.linalg.matrix_exp, x, full_validation=False)
     got = nobuco.t_keras2pytorch(model(nobuco.t_pytorch2keras(x, ChannelOrder.PYTORCH)), ChannelOrder.PYTORCH)
     assert got.dtype == dtype
     torch.testing.assert_close(got.float(), torch.linalg.matrix_exp(x.float()), atol=1e-3, rtol=1e-2)

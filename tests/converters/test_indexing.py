@@ -13,8 +13,9 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, to_tflite
-from tests.converters.ops import check_dynamic, ops_of, shapes_given
-from tests.sizes import check_sizes
+from tests.lite import ops_of, shapes_given
+from tests.parity import convert
+from tests.sizes import check_dynamic, check_sizes
 
 X = torch.randn(2, 6, 4, 5)
 I = torch.tensor([0, 3, -1])  # noqa: E741
@@ -147,7 +148,7 @@ class SliceReLU(nn.Module):
 def test_slice_relu_is_lean(check):
     x = torch.randn(1, 3, 32, 40)
     check(SliceReLU(), x, tflite=True)
-    ops = ops_of(SliceReLU(), x, order=ChannelOrder.TENSORFLOW)
+    ops = ops_of(SliceReLU(), x)
     assert len(ops) <= 8
     assert not {"SCATTER_ND", "TRANSPOSE"} & set(ops)
 
@@ -156,9 +157,7 @@ def test_slice_relu_is_lean(check):
 def test_only_the_part_that_a_slice_names_is_computed_anew(order):
     """The rest is copied: selecting among all of its elements takes three times as long."""
     x, written = torch.randn(1, 3, 32, 40), (1, 9, 40, 3) if order is ChannelOrder.TENSORFLOW else (1, 1, 9, 40)
-    model = nobuco.pytorch_to_keras(
-        SliceReLU(), [x], inputs_channel_order=order, outputs_channel_order=order, verbose=False
-    )
+    model = convert(SliceReLU(), x, order=order)
     assert shapes_given(to_tflite(model), "SELECT_V2") == [written]
 
 
@@ -190,7 +189,7 @@ def test_written_regions_of_all_forms(check):
     ],
 )
 def test_tflite_form(function, expected):
-    assert ops_of(function, X, order=ChannelOrder.TENSORFLOW)[-len(expected) :] == expected
+    assert ops_of(function, X)[-len(expected) :] == expected
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
+from tests.lite import ops_of
 from tests.sizes import check_sizes
-from tests.tflite_operations import tflite_operations
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 TARGETS = [
@@ -111,7 +111,7 @@ def test_bytes(check):
     ids=str,
 )
 def test_tflite_operations(arguments, expected):
-    assert tflite_operations(lambda x: F.interpolate(x, **arguments), image(2)[:1]) == expected
+    assert ops_of(lambda x: F.interpolate(x, **arguments), image(2)[:1]) == expected
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nobuco.errors import ExportError
-from tests.converters.ops import ops_of
+from tests.lite import ops_of
 from tests.parity import ORDERS
 
 A = torch.randn(2, 3, 4, 5)
@@ -23,12 +23,12 @@ def test_linear(check, shape, bias):
     model = check(nn.Sequential(nn.Linear(5, 7, bias=bias)), x, tflite=True)
     if len(shape) > 1:
         assert isinstance(model.get_layer("0"), keras.layers.Dense)
-        assert ops_of(nn.Linear(5, 7, bias=bias), x) == ["FULLY_CONNECTED"]
+        assert ops_of(nn.Linear(5, 7, bias=bias), x, order="nchw") == ["FULLY_CONNECTED"]
 
 
 def test_linear_with_a_dynamic_batch_is_one_operation():
     x = torch.randn(2, 3, 5)
-    assert ops_of(nn.Linear(5, 7), x, input_shapes={x: (None, None, 5)}) == ["FULLY_CONNECTED"]
+    assert ops_of(nn.Linear(5, 7), x, input_shapes={x: (None, None, 5)}, order="nchw") == ["FULLY_CONNECTED"]
 
 
 def test_linear_function(check):
@@ -162,4 +162,4 @@ def test_einsum_that_leaves_nothing(check, equation):
     ],
 )
 def test_products_are_one_operation(function):
-    assert ops_of(function, A, B) == ["BATCH_MATMUL"]
+    assert ops_of(function, A, B, order="nchw") == ["BATCH_MATMUL"]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
 
 BATCH = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -73,7 +73,7 @@ def test_layer_norm_of_channels(check):
             return self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     check(ChannelsLast(), image(2), tflite=True)
-    assert "TRANSPOSE" not in tflite_operations(ChannelsLast(), image(2)[:1])
+    assert "TRANSPOSE" not in ops_of(ChannelsLast(), image(2)[:1])
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
@@ -123,12 +123,12 @@ def test_dtypes(check, module, dtype):
 
 def test_folds_into_convolution():
     block = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, bias=False), randomized(nn.BatchNorm2d(6)), nn.ReLU6())
-    assert tflite_operations(block, image(2)[:1]) == ["CONV_2D"]
+    assert ops_of(block, image(2)[:1]) == ["CONV_2D"]
     depthwise = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), randomized(nn.BatchNorm2d(6)), nn.ReLU6())
-    assert tflite_operations(depthwise, image(2)[:1]) == ["DEPTHWISE_CONV_2D"]
+    assert ops_of(depthwise, image(2)[:1]) == ["DEPTHWISE_CONV_2D"]
 
 
 @pytest.mark.parametrize("module", [nn.LayerNorm(6), nn.GroupNorm(6, 6), nn.InstanceNorm2d(6), nn.RMSNorm(6)], ids=str)
 def test_tflite_moves_nothing(module):
-    operations = tflite_operations(module, image(2)[:1])
+    operations = ops_of(module, image(2)[:1])
     assert not {"TRANSPOSE", "RESHAPE"} & set(operations), operations

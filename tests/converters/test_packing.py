@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -18,6 +16,7 @@ from torch.nn.utils.rnn import (
 
 import nobuco
 from nobuco.layers.output import in_order
+from tests.parity import told
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
 
@@ -38,11 +37,9 @@ class Packed(nn.Module):
 
 
 def convert(model, *args):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", nobuco.NobucoWarning)
-        return nobuco.pytorch_to_keras(
-            model, list(args), inputs_channel_order=PYTORCH, outputs_channel_order=PYTORCH, verbose=False
-        )
+    keras_model, warned = told(model, *args)
+    assert warned == []
+    return keras_model
 
 
 def assert_same(got, expected):

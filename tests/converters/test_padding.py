@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3, 4, 5])
@@ -71,4 +71,4 @@ _EDGES = ["STRIDED_SLICE", "STRIDED_SLICE", "CONCATENATION"] * 2
 
 @pytest.mark.parametrize(("mode", "expected"), [("constant", ["PAD"]), ("reflect", _EDGES), ("replicate", _EDGES)])
 def test_tflite_operations(mode, expected):
-    assert tflite_operations(lambda x: F.pad(x, (1, 1, 1, 1), mode=mode), torch.randn(1, 2, 5, 5)) == expected
+    assert ops_of(lambda x: F.pad(x, (1, 1, 1, 1), mode=mode), torch.randn(1, 2, 5, 5)) == expected

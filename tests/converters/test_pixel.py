@@ -9,7 +9,7 @@ from torch import nn
 
 from nobuco.addons.torch.depth_to_space import DepthToSpace
 from nobuco.addons.torch.space_to_depth import SpaceToDepth
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -44,7 +44,7 @@ def test_addons(check):
     check(SpaceToDepth(2), torch.randn(2, 3, 4, 6))
     check(DepthToSpace(2), torch.randn(2, 12, 4, 6))
     check(TFOptimized(), torch.randn(1, 3, 8, 8), tflite=True)
-    assert tflite_operations(TFOptimized(), torch.randn(1, 3, 8, 8)) == [
+    assert ops_of(TFOptimized(), torch.randn(1, 3, 8, 8)) == [
         "SPACE_TO_DEPTH",
         "CONV_2D",
         "DEPTH_TO_SPACE",

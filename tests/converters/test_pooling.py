@@ -9,7 +9,7 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
 
 DIMS = [1, 2, 3]
 
@@ -150,7 +150,7 @@ def test_integers(check):
 )
 def test_tflite_operations(module, expected):
     n = int(type(module).__name__[-2])
-    assert tflite_operations(module, torch.randn(1, 4, *[8] * n)) == expected
+    assert ops_of(module, torch.randn(1, 4, *[8] * n)) == expected
 
 
 DYNAMIC = [

@@ -9,20 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco import ChannelOrder
+from tests.parity import convert
 
 
 def drawn(function, x, times=2):
     """What the converted function gives, several times."""
-    model = nobuco.pytorch_to_keras(
-        function,
-        args=[x],
-        inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH,
-        full_validation=False,
-        validation_tolerance=float("inf"),
-        verbose=False,
-    )
+    model = convert(function, x, full_validation=False, validation_tolerance=float("inf"))
     outputs = [np.asarray(model(x.numpy())) for _ in range(times)]
     expected = function(x)
     assert all(out.shape == tuple(expected.shape) for out in outputs)

@@ -9,28 +9,21 @@ import torch
 from scipy import stats
 
 import nobuco
-from nobuco import ChannelOrder
+from nobuco.layers.output import called
+from tests.parity import convert
 
 N = 20_000
 
 
 def converted(function, *args):
-    return nobuco.pytorch_to_keras(
-        function,
-        args=list(args),
-        inputs_channel_order=ChannelOrder.PYTORCH,
-        outputs_channel_order=ChannelOrder.PYTORCH,
-        validation_tolerance=float("inf"),
-        verbose=False,
-    )
+    return convert(function, *args, validation_tolerance=float("inf"))
 
 
 def drawn(function, *args):
     """What a converted program gives, checked to be another thing the next time, of PyTorch's shape and dtype."""
     tf.random.set_seed(0)
     model = converted(function, *args)
-    feeds = [x.numpy() for x in args]
-    first, second = (np.asarray(model(feeds[0] if len(feeds) == 1 else feeds)) for _ in range(2))
+    (first,), (second,) = (map(np.asarray, called(model, [x.numpy() for x in args])) for _ in range(2))
     assert not np.array_equal(first, second)
     expected = function(*(x.clone() for x in args))
     assert first.shape == tuple(expected.shape)

@@ -8,7 +8,8 @@ from torch import nn
 
 import nobuco
 from nobuco.converters import recurrent
-from tests.converters.ops import ops_of
+from tests.lite import ops_of
+from tests.parity import convert
 
 LAYERS = [
     (nn.LSTM, {}),
@@ -74,7 +75,7 @@ def test_tflite(check, kind, options, steps):
 @LOOPED
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_loop_is_lean(kind):
-    ops = ops_of(kind(5, 4, batch_first=True, bidirectional=True), torch.randn(1, LONG, 5))
+    ops = ops_of(kind(5, 4, batch_first=True, bidirectional=True), torch.randn(1, LONG, 5), order="nchw")
     assert len(ops) <= 12
     assert ops.count("WHILE") == 2
     assert ops.count("FULLY_CONNECTED") == 2
@@ -83,7 +84,7 @@ def test_loop_is_lean(kind):
 
 @pytest.mark.parametrize(("kind", "of_a_step"), [(nn.LSTM, 12), (nn.GRU, 13), (nn.RNN, 3)])
 def test_a_short_sequence_is_written_out(kind, of_a_step):
-    ops = ops_of(kind(5, 4, batch_first=True, bidirectional=True), torch.randn(1, 20, 5))
+    ops = ops_of(kind(5, 4, batch_first=True, bidirectional=True), torch.randn(1, 20, 5), order="nchw")
     assert not {"WHILE", "REVERSE_V2", "TRANSPOSE", "STRIDED_SLICE"} & set(ops)
     assert len(ops) <= 2 * 20 * of_a_step + 10
 
@@ -110,16 +111,12 @@ def test_steps_in_a_turn(count, bytes_of_state, expected):
 @LOOPED
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_dynamic_batch_and_length(kind):
-    import nobuco
     from nobuco import ChannelOrder
     from nobuco.export.tflite_file import run_tflite, to_tflite
 
     module, x = kind(5, 4, batch_first=True).eval(), torch.randn(2, LONG, 5)
     order = ChannelOrder.PYTORCH
-    model = nobuco.pytorch_to_keras(
-        module, [x], input_shapes={x: (None, None, 5)}, verbose=False,
-        inputs_channel_order=order, outputs_channel_order=order,
-    )  # fmt: skip
+    model = convert(module, x, input_shapes={x: (None, None, 5)}, order=order)
     other = torch.randn(3, 17, 5)
     with torch.no_grad():
         wanted = module(other)[0]

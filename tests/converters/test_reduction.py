@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from nobuco import ChannelOrder
-from tests.converters.ops import check_dynamic
-from tests.tflite_operations import tflite_operations
+from tests.lite import ops_of
+from tests.sizes import check_dynamic
 
 LAST = (ChannelOrder.TENSORFLOW,)
 DIMS = [None, (), 0, 1, -1, (2, 3), (-2, -1), [1], (0, 2), (0, 1, 2, 3)]
@@ -316,7 +316,7 @@ def test_running_in_place(check):
 )
 def test_tflite_operations(check, function, operations):
     check(function, image(), orders=LAST, tflite=True)
-    assert tflite_operations(function, image()) == operations
+    assert ops_of(function, image()) == operations
 
 
 @pytest.mark.parametrize("dims", [(2,), (0, 1, 5, 6), None], ids=str)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
+from tests.parity import convert
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
@@ -39,9 +40,7 @@ def test_grid_sample_at_no_number(mode, padding_mode):
     x, grid = torch.arange(12.0).view(1, 1, 3, 4), torch.rand(1, 1, 3, 2)
     program = lambda x, grid: F.grid_sample(x, grid, mode, padding_mode, align_corners=True)  # noqa: E731
     order = nobuco.ChannelOrder.PYTORCH
-    model = nobuco.pytorch_to_keras(
-        program, [x, grid], inputs_channel_order=order, outputs_channel_order=order, verbose=False
-    )
+    model = convert(program, x, grid, order=order)
     grid[0, 0, :, 0] = torch.tensor([float("nan"), 0.5, float("nan")])
     torch.testing.assert_close(nobuco.t_keras2pytorch(model([x.numpy(), grid.numpy()])), program(x, grid))
 

@@ -113,7 +113,7 @@ def test_channels_last_for_a_linear_layer_costs_nothing(check):
 
     from nobuco import ChannelOrder
     from nobuco.export.tflite_file import to_tflite
-    from tests.converters.ops import tflite_ops
+    from tests.lite import tflite_ops
 
     model = check(Block(), X, orders=[ChannelOrder.TENSORFLOW])
     assert sorted(tflite_ops(to_tflite(model))) == ["CONV_2D", "CONV_2D", "FULLY_CONNECTED"]
