@@ -191,9 +191,9 @@ def chain(layers: int) -> nn.Module:
     return nn.Sequential(*(kinds[i % 3]() for i in range(layers)))
 
 
-def torchvision_case(name: str, max_transposes: int | None = 0, size: int = 224, quick: bool = False) -> Case:
+def torchvision_case(name: str, max_transposes: int | None = 0, quick: bool = False) -> Case:
     """A torchvision network on one square image."""
-    return Case(name, partial(network, name), image(1, 3, size, size), max_transposes, quick)
+    return Case(name, partial(network, name), image(1, 3, 224, 224), max_transposes, quick)
 
 
 CASES: tuple[Case, ...] = (

@@ -88,7 +88,7 @@ def _rounded(number: float) -> int:
     return int(math.copysign(math.floor(abs(number) + 0.5), number))
 
 
-def _bounds(bin_: int, bins: int, start: int, length: int, extent: int, last: int) -> slice:
+def _bounds(bin_: int, bins: int, start: int, length: int, last: int) -> slice:
     """The elements of one bin along an axis."""
     first = start + math.floor(bin_ * (length / bins))
     end = start + math.ceil((bin_ + 1) * (length / bins))
@@ -104,9 +104,9 @@ def roi_pool(
     for k, (index, *corners) in enumerate(rois.tolist()):
         x1, y1, x2, y2 = (_rounded(c * spatial_scale) for c in corners)
         for row in range(pooled_height):
-            rows = _bounds(row, pooled_height, y1, max(y2 - y1 + 1, 1), height, height)
+            rows = _bounds(row, pooled_height, y1, max(y2 - y1 + 1, 1), height)
             for column in range(pooled_width):
-                columns = _bounds(column, pooled_width, x1, max(x2 - x1 + 1, 1), width, width)
+                columns = _bounds(column, pooled_width, x1, max(x2 - x1 + 1, 1), width)
                 region = input[int(index), :, rows, columns]
                 if region.numel():
                     best, at = region.flatten(1).max(1)
@@ -125,9 +125,9 @@ def ps_roi_pool(
     for k, (index, *corners) in enumerate(rois.tolist()):
         x1, y1, x2, y2 = (_rounded(c * spatial_scale) for c in corners)
         for row in range(pooled_height):
-            rows = _bounds(row, pooled_height, y1, max(y2 - y1, 1), height, height - 1)
+            rows = _bounds(row, pooled_height, y1, max(y2 - y1, 1), height - 1)
             for column in range(pooled_width):
-                columns = _bounds(column, pooled_width, x1, max(x2 - x1, 1), width, width - 1)
+                columns = _bounds(column, pooled_width, x1, max(x2 - x1, 1), width - 1)
                 region = input[int(index), :, rows, columns]
                 if region.numel():
                     pooled[k, :, row, column] = region.mean((1, 2))

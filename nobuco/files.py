@@ -101,7 +101,7 @@ def file_at(target: Target, overwrite: bool = True) -> Path:
     return path
 
 
-def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
+def folder_at(target: Target, foreign: Foreign, overwrite: bool) -> Path:
     """The folder that a path leads to, if there is none yet or one that can be replaced.
 
     Raises:
@@ -129,13 +129,13 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool = True) -> Path:
     return path
 
 
-def writable_file_at(target: Target, overwrite: bool = True) -> Path:
+def writable_file_at(target: Target) -> Path:
     """What `file_at` gives, once something could be written beside it: some folders only look as if one could.
 
     Raises:
         OutputError: see `file_at`.
     """
-    path = file_at(target, overwrite)
+    path = file_at(target)
     with _beside(path):
         return path
 

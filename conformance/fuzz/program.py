@@ -18,14 +18,6 @@ from torch import nn
 
 from conformance.fuzz.values import filled
 
-IMPORTS = """\
-import math
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
-"""
-
 
 @dataclass(frozen=True)
 class Input:

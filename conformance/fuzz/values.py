@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import torch
 
-# What variant 0 is to the example, the others are to the values that a converted model may meet.
-VARIANTS = ("example", "others", "all positive", "all negative", "zeros", "large")
 _LARGE = 25
 _SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, float("inf"), float("-inf"), float("nan"), 1e-30, 1e30, -7.0)
 
 
 def filled(kind: str, shape: tuple[int, ...], dtype: str, variant: int, seed: int) -> torch.Tensor:
-    """A tensor of values of a kind; integers and booleans as the dtype has them."""
+    """A tensor of values of a kind; integers and booleans as the dtype has them.
+
+    Variant 0 is the example, 1 other values, 2 and 3 are all positive and all negative, 4 is zeros, 5 is large.
+    """
     generator = torch.Generator().manual_seed(1000 * variant + seed)
     values = _KINDS[kind](shape, generator)
     if dtype == "bool":

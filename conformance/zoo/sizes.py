@@ -90,9 +90,6 @@ def _meanings(name: str, tensor: torch.Tensor, order: ChannelOrder) -> tuple[str
 
 
 # How the lengths of an example become others, by axis, the best first: what PyTorch runs is taken.
-Change = Mapping[str, int]
-
-
 def _changes(batch: Sequence[int], image: Sequence[tuple[float, float]], length: Sequence[float]) -> list[tuple]:
     return [(b, i, n) for n, i, b in product(length, image, batch)]
 

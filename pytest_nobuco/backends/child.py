@@ -63,7 +63,7 @@ def _convert(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     backend = _backend(task)
     given = torch.load(folder / "given.pt", weights_only=True)
     model = _model(task, given, folder)
-    _compare(task, _outputs(model, given), given["expected"])
+    _compare(_outputs(model, given), given["expected"])
     job = Job(model, tuple(given["args"]), given["kwargs"], folder / backend.artifact, **task["form"])
     started, used = time.perf_counter(), _processor_seconds()
     try:
@@ -177,7 +177,7 @@ def _outputs(model: Any, given: dict[str, Any]) -> list[Any]:
     return [leaf for leaf in made if isinstance(leaf, torch.Tensor)]
 
 
-def _compare(task: dict[str, Any], got: list[Any], expected: list[Any]) -> None:
+def _compare(got: list[Any], expected: list[Any]) -> None:
     """Refuse a model that computes something else here than in the session: no conversion could mend that."""
     import torch
 

@@ -18,12 +18,8 @@ from pytest_nobuco.converters.drawing import image
 Make = Callable[[], Sequence[Sample]]
 
 
-def _dropout(shape: tuple[int, ...] = (2, 8, 6, 5)) -> Make:
-    return lambda: [
-        Sample((image(*shape), 0.5, False)),
-        Sample((image(*shape), 0.3, True)),
-        Sample((image(*shape), 0.0, True)),
-    ]
+def _dropout() -> Sequence[Sample]:
+    return [Sample((image(2, 8, 6, 5), rate, trains)) for rate, trains in ((0.5, False), (0.3, True), (0.0, True))]
 
 
 def _batch_norm() -> Sequence[Sample]:
@@ -106,13 +102,9 @@ def _setitem() -> Sequence[Sample]:
     ]
 
 
-def _shifted(reverse: bool) -> Make:
-    def make() -> Sequence[Sample]:
-        values, by = torch.randint(0, 9, (2, 3, 4)), torch.randint(0, 5, (2, 3, 4))
-        other: Any = (by, values) if reverse else (values, by)
-        return [Sample(other), Sample((by, 40)), Sample((by.to(torch.int32), 40))]
-
-    return make
+def _shifted() -> Sequence[Sample]:
+    values, by = torch.randint(0, 9, (2, 3, 4)), torch.randint(0, 5, (2, 3, 4))
+    return [Sample((by, values)), Sample((by, 40)), Sample((by.to(torch.int32), 40))]
 
 
 def _floor_divided() -> Sequence[Sample]:
@@ -398,15 +390,15 @@ def _rows() -> list[Sample]:
 _GROUPED = ((torch, "_grouped_mm"), (F, "grouped_mm"))
 SAMPLES: Mapping[Any, Make] = MappingProxyType(
     {
-        torch.dropout: _dropout(),
-        torch.dropout_: _dropout(),
-        torch.native_dropout: _dropout(),
-        torch.feature_dropout: _dropout(),
-        torch.feature_dropout_: _dropout(),
-        torch.alpha_dropout: _dropout(),
-        torch.alpha_dropout_: _dropout(),
-        torch.feature_alpha_dropout: _dropout(),
-        torch.feature_alpha_dropout_: _dropout(),
+        torch.dropout: _dropout,
+        torch.dropout_: _dropout,
+        torch.native_dropout: _dropout,
+        torch.feature_dropout: _dropout,
+        torch.feature_dropout_: _dropout,
+        torch.alpha_dropout: _dropout,
+        torch.alpha_dropout_: _dropout,
+        torch.feature_alpha_dropout: _dropout,
+        torch.feature_alpha_dropout_: _dropout,
         torch.batch_norm: _batch_norm,
         torch.instance_norm: _instance_norm,
         torch.group_norm: _group_norm,
@@ -416,8 +408,8 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.__deepcopy__: lambda: [Sample((image(), {}))],
         torch.Tensor.__getitem__: _getitem,
         torch.Tensor.__setitem__: _setitem,
-        torch.Tensor.__rlshift__: _shifted(True),
-        torch.Tensor.__rrshift__: _shifted(True),
+        torch.Tensor.__rlshift__: _shifted,
+        torch.Tensor.__rrshift__: _shifted,
         torch.Tensor.__rfloordiv__: _floor_divided,
         torch.Tensor.float_power_: _float_power,
         ("getter", torch.Tensor.mT): lambda: [Sample((image(),)), Sample((image(3, 4),))],

@@ -38,10 +38,6 @@ def _modes(*modes: str) -> tuple[Choice, ...]:
     return tuple((mode, _with(padding=1, padding_mode=mode)) for mode in modes)
 
 
-def _interpolated(*modes: str) -> tuple[Choice, ...]:
-    return tuple((mode, _with(mode=mode, padding_mode="zeros")) for mode in modes)
-
-
 _SMOOTH = ("bilinear", "linear", "trilinear", "bicubic")
 
 DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(

@@ -58,29 +58,29 @@ class Source:
     own: Callable[[], list[Sample]] = list
 
 
-def source_of(converter: Converter, operations: Sequence[Operation], seed: int = 0) -> Source | None:
+def source_of(converter: Converter, operations: Sequence[Operation]) -> Source | None:
     """Where the samples of a converter come from, which serves these operations; None if there are none."""
     if converter.samples is not None:
         given = converter.samples
-        return Source("registration", (), lambda dtype: _seeded(lambda: given(), seed))
+        return Source("registration", (), lambda dtype: _seeded(given))
     infos = list({id(info): info for operation in operations for info in _infos().get(_key(operation), ())}.values())
     own = [SAMPLES[key] for key in dict.fromkeys(map(_key, operations)) if key in SAMPLES]
-    ours = functools.partial(_seeded, lambda: [sample for make in own for sample in make()], seed)
+    ours = functools.partial(_seeded, lambda: [sample for make in own for sample in make()])
     if own and all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
         infos = []  # whose arguments are those of the public operation
     if own and any(fnmatchcase(operation_name(op), name) for op in operations for name in ONLY_DYNAMIC):
         infos = []  # which call them on nothing, or on numbers
     if infos:
         dtypes = _dtypes(operations, (_supported(info, operations) for info in infos))
-        return Source("OpInfo", dtypes, lambda dtype: _of_infos(infos, own, dtype, dtypes[0], seed), ours)
+        return Source("OpInfo", dtypes, lambda dtype: _of_infos(infos, own, dtype, dtypes[0]), ours)
     modules = [info for operation in operations for info in _module_infos().get(operation, ())]
     if modules:
         dtypes = _dtypes(operations, (info.dtypes for info in modules))
-        return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0], seed), ours)
+        return Source("ModuleInfo", dtypes, lambda dtype: _of_modules(modules, own, dtype, dtypes[0]), ours)
     if own:
-        return Source("table", (), lambda dtype: _seeded(lambda: [s for make in own for s in make()], seed))
+        return Source("table", (), lambda dtype: ours())
     if all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
-        recorded = functools.partial(_recorded_of, tuple(operations), seed)
+        recorded = functools.partial(_recorded_of, tuple(operations))
         return Source("the calls that OpInfo's operations make", (), lambda dtype: recorded())
     return None
 
@@ -120,16 +120,16 @@ def seeding(seed: int) -> Iterator[None]:
             np.random.set_state(before[1])
 
 
-def _seeded(make: Callable[[], Sequence[Sample]], seed: int) -> list[Sample]:
-    with seeding(seed):
+def _seeded(make: Callable[[], Sequence[Sample]]) -> list[Sample]:
+    with seeding(0):
         return list(make())
 
 
-def _of_infos(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str, seed: int) -> list[Sample]:
+def _of_infos(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str) -> list[Sample]:
     """OpInfo's samples, and with the main dtype our own behind them."""
     wanted = getattr(torch, dtype or main)
     found = []
-    with seeding(seed):
+    with seeding(0):
         for info in infos:
             if wanted not in info.supported_dtypes("cpu"):
                 continue
@@ -153,15 +153,15 @@ def sample_inputs(info: Any, dtype: torch.dtype) -> Iterator[Any]:
             return
 
 
-def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str, seed: int) -> list[Sample]:
+def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main: str) -> list[Sample]:
     wanted = getattr(torch, dtype or main)
     found: list[Sample] = []
-    with seeding(seed):
+    with seeding(0):
         for info in infos:
             inputs = info.module_inputs_func(info, device="cpu", dtype=wanted, requires_grad=False, training=False)
             for given in inputs:
                 arguments = named(info.module_cls, given.constructor_input.args, given.constructor_input.kwargs)
-                make = functools.partial(_module, info.module_cls, wanted, seed)
+                make = functools.partial(_module, info.module_cls, wanted)
                 inputs, options = given.forward_input.args, given.forward_input.kwargs
                 found.append(ModuleSample((make(arguments), *inputs), options, make=make, arguments=arguments))
         if dtype == main:
@@ -169,9 +169,9 @@ def _of_modules(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, mai
     return found
 
 
-def _module(kind: type[nn.Module], dtype: torch.dtype, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+def _module(kind: type[nn.Module], dtype: torch.dtype, arguments: Mapping[str, Any]) -> nn.Module:
     """The same arguments give the same weights, and so do others that have no part in them."""
-    with seeding(seed):
+    with seeding(0):
         return randomized(kind(**arguments).to(dtype))
 
 
@@ -236,9 +236,9 @@ def _overloads(name: str) -> Iterator[Any]:
         yield from (getattr(packet, overload) for overload in packet.overloads())
 
 
-def _recorded_of(operations: Sequence[Any], seed: int) -> list[Sample]:
+def _recorded_of(operations: Sequence[Any]) -> list[Sample]:
     """In float64, which some ask of themselves, only where there is nothing else: no converter is tried in it."""
-    calls = [sample for operation in operations for sample in _recorded(seed).get(operation, ())]
+    calls = [sample for operation in operations for sample in _recorded().get(operation, ())]
     return [sample for sample in calls if not _is_double(sample)] or calls
 
 
@@ -248,12 +248,12 @@ def _is_double(sample: Sample) -> bool:
 
 
 @functools.cache
-def _recorded(seed: int) -> dict[Any, list[Sample]]:
+def _recorded() -> dict[Any, list[Sample]]:
     """Calls of ATen overloads that PyTorch makes of the first samples of its OpInfos."""
     from torch.testing._internal.common_methods_invocations import op_db
 
     recorder = _Recorder()
-    with seeding(seed), torch.no_grad(), warnings.catch_warnings():
+    with seeding(0), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for info in op_db:
             if torch.float32 in info.supported_dtypes("cpu"):

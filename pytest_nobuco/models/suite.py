@@ -138,7 +138,7 @@ def _measure(trial: Trial) -> str | None:
             title=f"{trial.item.name}: {result.title}",
             model=trial.model,
             orders=orders or f"inputs {trial.case.inputs}, outputs {trial.case.outputs}",
-            sizes=_sizes_of_form(form, subjects),
+            sizes=_sizes_of_form(subjects),
             outputs=result.problems,
             culprit=result.culprit,
             command=command,
@@ -256,7 +256,7 @@ def _leave(trial: Trial, converted: Any, result: Result, made: int) -> None:
     trial.item.stash[RESULT] = replace(told, graph=graph, worst_node=result.culprit, warnings=result.warnings)
 
 
-def _sizes_of_form(form: Form, subjects: Sequence[Subject]) -> str | None:
+def _sizes_of_form(subjects: Sequence[Subject]) -> str | None:
     if len(subjects) == 1:
         return None
     return f"converted at {sizes_of(subjects[0])}, tried at {sizes_of(subjects[1])}, too"

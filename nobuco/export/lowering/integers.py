@@ -27,13 +27,13 @@ def floor_quotient(a: Any, b: Any) -> Any:
     Each turn finds the quotient of what is left to within 3 parts in 2**24, so that the third is exact for all int64.
     """
     total, rest = _quotient(a, b)
-    return total - tf.cast(_is_below(a, rest, b), tf.int64)
+    return total - tf.cast(_is_below(rest, b), tf.int64)
 
 
 def truncated_quotient(a: Any, b: Any) -> Any:
     """The quotient of int64 rounded towards zero."""
     total, rest = _quotient(a, b)
-    towards = tf.cast(_is_below(a, rest, b), tf.int64)
+    towards = tf.cast(_is_below(rest, b), tf.int64)
     return total - towards + tf.cast((a - (total - towards) * b != 0) & ((a < 0) != (b < 0)), tf.int64)
 
 
@@ -48,7 +48,7 @@ def _quotient(a: Any, b: Any) -> tuple[Any, Any]:
     return total, a
 
 
-def _is_below(a: Any, rest: Any, b: Any) -> Any:
+def _is_below(rest: Any, b: Any) -> Any:
     """Where a quotient is one too large."""
     return (rest != 0) & ((rest < 0) != (b < 0))
 
