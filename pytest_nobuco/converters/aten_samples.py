@@ -5,14 +5,13 @@ Imports PyTorch, so it is itself imported only when converters are listed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Sample
-
-Make = Callable[[], Sequence[Sample]]
+from pytest_nobuco.converters.drawing import Make
 
 
 def _image(*shape: int) -> Tensor:

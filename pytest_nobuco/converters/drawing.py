@@ -1,8 +1,13 @@
-"""Tensors that samples are made of."""
+"""What samples are made of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from nobuco.ops.names import Tensor, torch
+from nobuco.registry import Sample
+
+Make = Callable[[], Sequence[Sample]]
 
 
 def image(*shape: int) -> Tensor:

@@ -20,6 +20,7 @@ import nobuco
 from nobuco.bridge import to_numpy
 from nobuco.builtin import find_converter
 from nobuco.export.tflite_file import run_tflite, to_tflite
+from nobuco.layers.output import called
 from nobuco.parity import Difference, Tolerance, compare, default_tolerance
 from nobuco.registry import Converter
 from nobuco.report.data import Report, report_to_dict
@@ -52,7 +53,7 @@ class Conversion:
         """What the model gives for these calls, in PyTorch's order; the calls differ from its own in sizes only."""
         feeds = [nobuco.t_pytorch2keras(tensor, self.order) for call in calls for tensor in call.tensors]
         if runtime == "keras":
-            flat = keras.tree.flatten(self.model(feeds[0] if len(feeds) == 1 else feeds))
+            flat = called(self.model, feeds)
         else:
             if self.tflite is None:
                 self.tflite = to_tflite(self.model)

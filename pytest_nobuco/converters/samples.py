@@ -1,7 +1,7 @@
 """What a converter is tried on, and where it comes from.
 
 In this order: the samples given at registration, PyTorch's own OpInfo and ModuleInfo, and for built-in converters
-the tables in `builtin_samples`, `size_samples` and `aten_samples`. Imports PyTorch and nobuco, so it is itself imported
+the tables in `builtin_samples` and its neighbours. Imports PyTorch and nobuco, so it is itself imported
 only when converters are listed.
 """
 
@@ -29,12 +29,13 @@ from nobuco.builtin import find_converter
 from nobuco.ir import map_leaves
 from nobuco.ops.forms import is_in_place
 from nobuco.registry import Converter, Operation, Sample, operation_name
-from pytest_nobuco.converters import aten_samples, builtin_samples, size_samples
+from pytest_nobuco.converters import aten_samples, builtin_samples, sequence_samples, size_samples, spatial_samples
 from pytest_nobuco.converters.builtin_facts import MAIN_DTYPES, ONLY_DYNAMIC
 from pytest_nobuco.converters.signatures import ModuleSample, named
 from pytest_nobuco.errors import SuiteError
 
-SAMPLES = {**builtin_samples.SAMPLES, **size_samples.SAMPLES, **aten_samples.SAMPLES}
+_TABLES = (builtin_samples, spatial_samples, sequence_samples, size_samples, aten_samples)
+SAMPLES = {operation: make for table in _TABLES for operation, make in table.SAMPLES.items()}
 # The order in which the first that an operation takes becomes its main dtype.
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool", "complex64")
 # Of the hundreds of samples that some operations have; choosing among more takes time and shows nothing new.

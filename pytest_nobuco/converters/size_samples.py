@@ -5,16 +5,14 @@ from __future__ import annotations
 import builtins
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from nobuco.ops.names import F, Tensor, torch
 from nobuco.registry import Sample
 from nobuco.trace.sizes import size_of
-from pytest_nobuco.converters.drawing import image
-
-Make = Callable[[], Sequence[Sample]]
+from pytest_nobuco.converters.drawing import Make, image
 
 
 def _on_sizes(use: Callable[[Any, Tensor, Any, Any], Any]) -> Make:
