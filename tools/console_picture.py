@@ -1,4 +1,4 @@
-"""The picture of the printed tree for the documentation: `python -m tests.console_picture docs/images/console.svg`.
+"""The picture of the printed tree for the documentation: `python -m tools.console_picture docs/images/console.svg`.
 
 The network of the HTML trace's pictures, with its converter that is a little wrong.
 """
@@ -17,7 +17,7 @@ from rich.text import Text
 
 import nobuco
 from nobuco.report import render_text
-from tests.trace_picture import Net, anywhere
+from tools.trace_picture import Net, anywhere
 
 WIDTH = 92
 # A picture in a page may load no font, and asks for none.

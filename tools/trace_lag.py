@@ -1,4 +1,4 @@
-"""How long a browser takes for the HTML trace of a network of 2,002 calls: `python -m tests.trace_lag [runs]`.
+"""How long a browser takes for the HTML trace of a network of 2,002 calls: `python -m tools.trace_lag [runs]`.
 
 Prints milliseconds, each with layout, by headless Chromium's own clock.
 """

@@ -1,4 +1,4 @@
-"""The picture of a report for the documentation: `python -m tests.report_picture docs/images/report.png`.
+"""The picture of a report for the documentation: `python -m tools.report_picture docs/images/report.png`.
 
 Three models are really converted and compared (one well, one by a converter that is a little wrong, one by a
 converter that makes NaN), and headless Chromium draws the page.

@@ -1,4 +1,4 @@
-"""The pictures of the HTML trace for the documentation: `python -m tests.trace_picture docs/images`.
+"""The pictures of the HTML trace for the documentation: `python -m tools.trace_picture docs/images`.
 
 A real conversion, with a converter that is a little wrong and a softmax that wants its image channels first, drawn by
 headless Chromium.
