@@ -15,7 +15,7 @@ import nobuco
 from conformance.models import Case
 from nobuco.bridge import flat_outputs, t_pytorch2keras, to_numpy
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
-from nobuco.layers.output import in_order
+from nobuco.layers.output import called
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, Tolerance, compare
 from nobuco.report import Report
@@ -73,7 +73,7 @@ def _compared(
     with torch.no_grad():
         expected = flat_outputs(model(*[x.clone() for x in inputs]))
     feeds = [t_pytorch2keras(x, case.order) for x in inputs]
-    got = in_order(keras_model(feeds[0] if len(feeds) == 1 else feeds))
+    got = called(keras_model, feeds)
     return (
         _differences([_logical(t, case.outputs_order) for t in got], expected),
         _differences([_logical(t, case.outputs_order) for t in run_tflite(data, feeds)], expected),

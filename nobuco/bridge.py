@@ -73,15 +73,6 @@ def t_keras2pytorch(tensor: Any, channel_order: ChannelOrder | str | None = None
     return torch.from_numpy(np.array(logical))
 
 
-def sizes(x: tf.Tensor) -> list[Any]:
-    """The sizes of `x`, axis by axis as it lies: an int where static, a scalar int32 tensor where dynamic."""
-    static = x.shape.as_list()
-    if None not in static:
-        return static
-    dynamic = tf.shape(x)
-    return [dynamic[i] if size is None else size for i, size in enumerate(static)]
-
-
 def flat_outputs(outputs: Any) -> list[torch.Tensor]:
     """The tensors of what a program returned, in the order in which its Keras model and its files have them."""
     if isinstance(outputs, torch.Tensor):

@@ -38,8 +38,8 @@ from nobuco.trace.held import checkpoint_tensors, held_tensors
 from nobuco.validate.trials import Trials, is_told_of
 
 
-def _is_list_of_lists(given: Any) -> bool:
-    return isinstance(given, (list, tuple)) and all(isinstance(args, (list, tuple)) for args in given)
+def _is_list_of_lists(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(args, (list, tuple)) for args in value)
 
 
 @takes(
@@ -215,10 +215,10 @@ def _warn_of_training(model: Any) -> None:
     # TorchScript modules have one class for all, and the name of the one that they were made from.
     kinds = {name: getattr(nn, getattr(m, "original_name", ""), type(m)) for name, m in model.named_modules()}
     training = [name for name, m in model.named_modules() if getattr(m, "training", False)]  # frozen ones have no flag
-    found = [name for name in training if issubclass(kinds[name], noisy)]
-    if found:
+    affected = [name for name in training if issubclass(kinds[name], noisy)]
+    if affected:
         warn(
-            f"the model is in training mode, so {found[0]!r}"
-            + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+            f"the model is in training mode, so {affected[0]!r}"
+            + (f" and {len(affected) - 1} more" if len(affected) > 1 else "")
             + " (dropout or batch normalization) behaves as in training; call model.eval() before converting"
         )

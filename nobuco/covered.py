@@ -86,8 +86,8 @@ def _of_operation(operation: Any) -> Coverage:
     args = example_arguments(operation)
     if args is None:
         raise InputError(f"{name} has no converter, and no example was found on which it runs; give args to try it on")
-    found = _of_program(operation, args, None)
-    return Coverage(name, tuple(map(_by_itself, found.calls)))
+    whole = _of_program(operation, args, None)
+    return Coverage(name, tuple(map(_by_itself, whole.calls)))
 
 
 def _by_itself(call: CallCoverage) -> CallCoverage:
@@ -142,11 +142,11 @@ class _Calls:
 
 def _merged(calls: Iterable[CallCoverage]) -> tuple[CallCoverage, ...]:
     """The calls with those joined that are of one operation and become the same."""
-    found: dict[Any, CallCoverage] = {}
+    merged: dict[Any, CallCoverage] = {}
     for call in calls:
         kind = (call.name, call.served, call.converter, call.reason, tuple((c.name, c.count) for c in call.into))
-        known = found.get(kind)
+        known = merged.get(kind)
         sites = tuple(dict.fromkeys((*known.sites, *call.sites))) if known is not None else call.sites
         count = call.count + (known.count if known is not None else 0)
-        found[kind] = replace(known or call, count=count, sites=sites)
-    return tuple(found.values())
+        merged[kind] = replace(known or call, count=count, sites=sites)
+    return tuple(merged.values())

@@ -72,10 +72,10 @@ class UnsafeFileError(NobucoError, ValueError):
     `found` says what that is.
     """
 
-    def __init__(self, found: str) -> None:
-        self.found = found
+    def __init__(self, content: str) -> None:
+        self.found = content
         super().__init__(
-            f"refused to load a layer of a .keras file: it {found}. If you trust the file as you would a program, "
+            f"refused to load a layer of a .keras file: it {content}. If you trust the file as you would a program, "
             "load it with safe_mode=False, or call keras.config.enable_unsafe_deserialization() first"
         )
 

@@ -40,10 +40,10 @@ def takes(error: type[NobucoError] = InputError, /, **kinds: Kind) -> Callable[[
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-            given = signature.bind(*args, **kwargs).arguments
+            arguments = signature.bind(*args, **kwargs).arguments
             for name, kind in kinds.items():
-                if name in given and not kind.fits(given[name]):
-                    raise error(refusal(name, given[name], kind))
+                if name in arguments and not kind.fits(arguments[name]):
+                    raise error(refusal(name, arguments[name], kind))
             return function(*args, **kwargs)
 
         return checked

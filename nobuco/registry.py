@@ -187,8 +187,8 @@ class Registry:
         """Have each built-in converter serve the other forms of its operations, where nothing else does."""
         for forms in (plain_forms, turned_forms):
             for converter in [converter for converter in self if converter.is_built_in]:
-                found = {_key(form): form for form in forms(converter.operations, converter.function)}
-                self.extend(converter, [form for key, form in found.items() if key not in self._converters])
+                others = {_key(form): form for form in forms(converter.operations, converter.function)}
+                self.extend(converter, [form for key, form in others.items() if key not in self._converters])
 
     def remove(self, operation: Operation) -> Converter:
         """Unregister and return the converter of an operation."""

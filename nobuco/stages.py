@@ -59,8 +59,8 @@ def selected(
     if decompose and selection.gaps:
         graph, refused = opened(graph, [gap.node.id for gap in selection.gaps], find_converter, names)
         selection = select(graph, find_converter)
-    units, lies = in_order(selection.units, (*results_of(graph), *(before for before, _ in graph.states)))
-    return graph, replace(selection, units=tuple(folded(units, results_of(graph))), lies=lies), refused
+    units, lying = in_order(selection.units, (*results_of(graph), *(before for before, _ in graph.states)))
+    return graph, replace(selection, units=tuple(folded(units, results_of(graph))), lies=lying), refused
 
 
 def refuse_foreign(graph: Graph, selection: Selection) -> None:

@@ -23,8 +23,8 @@ from pytest_nobuco.matrix import RUNTIMES
 from pytest_nobuco.models.runtimes import Artefacts, run
 
 
-def _are_runtimes(given: Any) -> bool:
-    return isinstance(given, (list, tuple)) and all(runtime in RUNTIMES for runtime in given)
+def _are_runtimes(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(runtime in RUNTIMES for runtime in value)
 
 
 @takes(runtimes=Kind(f"a list of some of {', '.join(RUNTIMES)}", _are_runtimes), max_abs_diff=BOUND | NOTHING)

@@ -47,7 +47,7 @@ def _of_operation(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
         elif info.name in _SIGNS_ARE_OPEN:
             op = _then(op, sample.output_process_fn_grad)
         elif info.name in _TIES_ARE_OPEN and dtype is not torch.float32:
-            op = _then(op, lambda found: found[0])
+            op = _then(op, lambda results: results[0])
         stable = {"stable": True} if info.name == "argsort" else {}
         yield Sample((op, sample.input, *sample.args), {**sample.kwargs, **stable})
 
@@ -62,8 +62,8 @@ def _eigenvalues_in_order(values: torch.Tensor) -> torch.Tensor:
     return values.gather(-1, _order(values))
 
 
-def _eigenvectors_in_order(found: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    values, vectors = found
+def _eigenvectors_in_order(pairs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    values, vectors = pairs
     order = _order(values).unsqueeze(-2).expand(vectors.shape)
     return _eigenvalues_in_order(values), vectors.abs().gather(-1, order)
 
@@ -81,14 +81,14 @@ def _then(op: Any, defined: Any) -> Any:
 
 def _of_module(info: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """The samples of a module in eval mode, which comes first among their arguments."""
-    for given in info.module_inputs_func(info, "cpu", dtype, False, False):
-        module = info.module_cls(*given.constructor_input.args, **given.constructor_input.kwargs).to(dtype)
-        args, kwargs = given.forward_input.args, given.forward_input.kwargs
+    for inputs in info.module_inputs_func(info, "cpu", dtype, False, False):
+        module = info.module_cls(*inputs.constructor_input.args, **inputs.constructor_input.kwargs).to(dtype)
+        args, kwargs = inputs.forward_input.args, inputs.forward_input.kwargs
         if isinstance(module, LazyModuleMixin):
             module(*args, **kwargs)
         yield Sample((randomized(module), *args), kwargs)
 
 
 def _is_usable(sample: Sample) -> bool:
-    given = tensors((sample.args, dict(sample.kwargs)))
-    return bool(given) and all(t.layout is torch.strided and not t.is_quantized for t in given)
+    inputs = tensors((sample.args, dict(sample.kwargs)))
+    return bool(inputs) and all(t.layout is torch.strided and not t.is_quantized for t in inputs)

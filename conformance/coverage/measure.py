@@ -91,16 +91,16 @@ def measure(sample: Sample, tflite: bool, result: Result) -> str:
     """Add what a sample shows to the result; gives why it is left out, if it is."""
     op, *arguments = sample.args
     tree = (tuple(arguments), dict(sample.kwargs))
-    given = [t.detach().clone() for t in tensors(tree)]
+    inputs = [t.detach().clone() for t in tensors(tree)]
 
-    def program(*given: torch.Tensor) -> list[torch.Tensor]:
-        args, kwargs = map_tensors(lambda _, i: given[i], tree)
+    def program(*inputs: torch.Tensor) -> list[torch.Tensor]:
+        args, kwargs = map_tensors(lambda _, i: inputs[i], tree)
         return tensors(op(*args, **kwargs))
 
     try:
         with torch.no_grad():
-            expected, is_random = run(program, given)
-            others = run_otherwise(program, given) if is_random else []
+            expected, is_random = run(program, inputs)
+            others = run_otherwise(program, inputs) if is_random else []
     except Exception as error:
         return f"does not run: {type(error).__name__}"
     if not expected:
@@ -110,37 +110,37 @@ def measure(sample: Sample, tflite: bool, result: Result) -> str:
     judge = partial(verdict_of_random, others=others) if is_random else verdict
     model = None
     try:
-        model, report = _converted(program, given)
+        model, report = _converted(program, inputs)
         result.opened += [node.name for node in report.walk() if node.opened and node.name not in result.opened]
-        feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in given]
+        feeds = [nobuco.t_pytorch2keras(t, ChannelOrder.PYTORCH) for t in inputs]
         result.keras.append(judged(partial(_in_keras, model, feeds), judge, expected))
     except Exception as error:
         result.keras.append(told(error))
     if tflite and model is None:
         result.tflite.append("not in Keras")
     elif tflite and any(a.dtype.kind == "c" for a in expected):  # a file gives such as pairs
-        result.tflite.append(_pairs_in_tflite(program, given, feeds, expected, judge))
+        result.tflite.append(_pairs_in_tflite(program, inputs, feeds, expected, judge))
     elif tflite:
         result.tflite.append(_in_tflite(model, feeds, expected, judge))
     return ""
 
 
-def _converted(program: Any, given: Sequence[torch.Tensor]) -> tuple[Any, Any]:
+def _converted(program: Any, inputs: Sequence[torch.Tensor]) -> tuple[Any, Any]:
     return nobuco.pytorch_to_keras(
-        program, given, inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH,
+        program, inputs, inputs_channel_order=ChannelOrder.PYTORCH, outputs_channel_order=ChannelOrder.PYTORCH,
         full_validation=False, return_report=True, verbose=False,
     )  # fmt: skip
 
 
 def _pairs_in_tflite(
-    program: Any, given: Sequence[torch.Tensor], feeds: Sequence[Any], expected: Sequence[np.ndarray], judge: Any
+    program: Any, inputs: Sequence[torch.Tensor], feeds: Sequence[Any], expected: Sequence[np.ndarray], judge: Any
 ) -> str:
-    def pairs(*given: torch.Tensor) -> list[torch.Tensor]:
-        found = program(*given)
-        return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in found]
+    def pairs(*inputs: torch.Tensor) -> list[torch.Tensor]:
+        results = program(*inputs)
+        return [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in results]
 
     try:
-        model, _ = _converted(pairs, given)
+        model, _ = _converted(pairs, inputs)
     except Exception as error:
         return told(error)
     wanted = [np.stack([a.real, a.imag], -1) if a.dtype.kind == "c" else a for a in expected]
@@ -169,19 +169,19 @@ class _Draws(TorchDispatchMode):
         return returned
 
 
-def run(program: Any, given: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], bool]:
+def run(program: Any, inputs: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], bool]:
     """What PyTorch gives, and whether it draws random numbers for it."""
     with seeding(0), _Draws() as draws:
-        program(*(t.clone() for t in given))
+        program(*(t.clone() for t in inputs))
     with seeding(0):  # without the mode, under which PyTorch gets `pinv` of complex numbers wrong
-        returned = program(*(t.clone() for t in given))
+        returned = program(*(t.clone() for t in inputs))
     return [to_numpy(t) for t in returned], draws.drew
 
 
-def run_otherwise(program: Any, given: Sequence[torch.Tensor]) -> list[np.ndarray]:
+def run_otherwise(program: Any, inputs: Sequence[torch.Tensor]) -> list[np.ndarray]:
     """What PyTorch gives of other random numbers."""
     with seeding(0), _Draws(redrawn=True):
-        returned = program(*(t.clone() for t in given))
+        returned = program(*(t.clone() for t in inputs))
     return [to_numpy(t) for t in returned]
 
 

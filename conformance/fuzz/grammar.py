@@ -269,7 +269,14 @@ def signed(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     return str(draw(st.integers(-3, 3)))
 
 
-FILLERS: dict[str, Filler] = {"t": tensor, "o": tensor, "d": dimension, "n": place, "c": constant, "z": signed}
+def permutation(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
+    """An order of the dimensions of the tensor that the line is about."""
+    return ", ".join(map(str, draw(st.permutations(range(about(sketch, chosen).dim())))))
+
+
+FILLERS: dict[str, Filler] = {
+    "t": tensor, "o": tensor, "d": dimension, "n": place, "c": constant, "z": signed, "perm": permutation,
+}  # fmt: skip
 
 
 # -- dynamic axes -----------------------------------------------------------------------------------------

@@ -68,17 +68,13 @@ def _last(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     return str(grammar.about(sketch, chosen).shape[-1])
 
 
-def _permutation(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
-    return ", ".join(map(str, draw(st.permutations(range(grammar.about(sketch, chosen).dim())))))
-
-
 def among(*texts: str) -> Filler:
     """A filler that draws one of these."""
     return lambda draw, sketch, chosen: draw(st.sampled_from(texts))
 
 
 PARTS_FILLERS: dict[str, Filler] = {
-    **FILLERS, "r": _spatial, "ch": _channels, "last": _last, "perm": _permutation, "b": among("False", "True"),
+    **FILLERS, "r": _spatial, "ch": _channels, "last": _last, "b": among("False", "True"),
     "k": among("1", "2", "3"), "st": among("1", "2"), "p": among("0", "1"),
 }  # fmt: skip
 

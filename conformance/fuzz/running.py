@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 import nobuco
@@ -17,11 +16,11 @@ from conformance.fuzz.program import Program, Trial
 from nobuco import ChannelOrder
 from nobuco.bridge import flat_outputs
 from nobuco.errors import NobucoWarning
-from nobuco.export.running import litert
+from nobuco.export.running import litert, output_of
 from nobuco.export.tflite_file import to_tflite
 from nobuco.ir import Condition
 from nobuco.layers.conditions import SizeCondition
-from nobuco.layers.output import in_order
+from nobuco.layers.output import called
 
 Outputs = list[list[torch.Tensor]]
 """The tensors that each call of a trial gave."""
@@ -102,9 +101,8 @@ class Converted:
         nobuco.reset_states(self.model)
         outputs = []
         for feed in self.program.feeds(trial):
-            given = [nobuco.t_pytorch2keras(t, self.orders[0]) for t in feed]
-            got = self.model(given[0] if len(given) == 1 else given, training=False)
-            outputs.append(self._logical(in_order(got)))
+            tensors = [nobuco.t_pytorch2keras(t, self.orders[0]) for t in feed]
+            outputs.append(self._logical(called(self.model, tensors)))
         return outputs
 
     def in_tflite(self, data: bytes, trial: Trial) -> Outputs:
@@ -120,7 +118,7 @@ class Converted:
             for detail, array in zip(details, given):
                 interpreter.set_tensor(detail["index"], array)
             interpreter.invoke()
-            got = [_read(interpreter, detail) for detail in interpreter.get_output_details()]
+            got = [output_of(interpreter, detail) for detail in interpreter.get_output_details()]
             outputs.append(self._logical(got))
         return outputs
 
@@ -148,9 +146,3 @@ def converted(program: Program) -> Converted:
         )
     said = [str(w.message) for w in caught if issubclass(w.category, NobucoWarning)]
     return Converted(program, model, tuple(said), report.conditions)
-
-
-def _read(interpreter: Any, detail: dict[str, Any]) -> np.ndarray:
-    if 0 in detail["shape"]:  # it has no memory that the interpreter could show
-        return np.empty(detail["shape"], detail["dtype"])
-    return interpreter.get_tensor(detail["index"])

@@ -169,12 +169,8 @@ def _image(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     return draw(st.sampled_from(images))
 
 
-def _permutation(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
-    return ", ".join(map(str, draw(st.permutations(range(grammar.about(sketch, chosen).dim())))))
-
-
 _FILLERS = {
-    **FILLERS, "i": _number, "f": _float, "cond": _condition, "m": _image, "perm": _permutation
+    **FILLERS, "i": _number, "f": _float, "cond": _condition, "m": _image
 }  # fmt: skip
 _DIMS: tuple[tuple[int | str, ...], ...] = (
     ("n",), ("n", 3), ("n", "m"), (2, "n"), ("n", 4, "m"), (1, "n", 8), (1, 3, "h", "w"), ("n", 3, "h", "w"),

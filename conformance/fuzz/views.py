@@ -86,10 +86,6 @@ def _stride(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     return draw(st.sampled_from(("::2", "1::2", "::3", ":-1", "-1:")))
 
 
-def _permutation(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
-    return ", ".join(map(str, draw(st.permutations(range(grammar.about(sketch, chosen).dim())))))
-
-
 def _value(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
     """What to write: a number, a tensor's extreme, or a tensor that may fit."""
     tensor = draw(st.sampled_from(sketch.tensors))
@@ -103,7 +99,7 @@ def _sizes(draw: Draw, sketch: Sketch, chosen: Mapping[str, str]) -> str:
 
 
 _FILLERS = {
-    **FILLERS, "key": _key, "a": _bound, "b": _bound, "step": _stride, "perm": _permutation, "value": _value,
+    **FILLERS, "key": _key, "a": _bound, "b": _bound, "step": _stride, "value": _value,
     "s": _sizes,
 }  # fmt: skip
 _RULES = [*_VIEWS, *_READS, *_WRITES]

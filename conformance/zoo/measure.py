@@ -18,7 +18,7 @@ import nobuco
 from conformance.zoo.network import Inputs, Network, NoNetworkError, parameters_of
 from nobuco.bridge import flat_outputs, t_keras2pytorch, t_pytorch2keras, to_numpy
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
-from nobuco.layers.output import in_order
+from nobuco.layers.output import called
 from nobuco.parity import Tolerance, compare, worst
 
 BOUND = Tolerance(0.0, 1e-4, "the suite's bound, relative to the largest output")
@@ -164,10 +164,7 @@ def compared(network: Network, inputs: Inputs, converted: Any) -> tuple[str, flo
     """`ok` or what differs, and how far relative to the peak."""
     expected = _expected(network, inputs)
     feeds = [t_pytorch2keras(value, network.order) for value in inputs.values()]
-    if isinstance(converted, bytes):
-        got = run_tflite(converted, feeds)
-    else:
-        got = in_order(converted(feeds[0] if len(feeds) == 1 else feeds))
+    got = run_tflite(converted, feeds) if isinstance(converted, bytes) else called(converted, feeds)
     logical = [to_numpy(t_keras2pytorch(tensor, network.order)) for tensor in got]
     differences = [compare(g, e, BOUND) for g, e in zip(logical, expected, strict=True)]
     gravest = worst(differences)

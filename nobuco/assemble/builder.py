@@ -70,8 +70,8 @@ class Builder:
         states = [(tensors.add_state(before), before, after) for before, after in self.graph.states]
         self._build_units()
         order = keras_order(self.graph.outputs)
-        made = made_outputs(outputs, order[0], states, tensors)
-        model = ConvertedModel(single(tensors.inputs), structured(self.graph.outputs, made))
+        results = made_outputs(outputs, order[0], states, tensors)
+        model = ConvertedModel(single(tensors.inputs), structured(self.graph.outputs, results))
         return Built(
             model, self.checks, tensors.transpositions, order, self.regions, self._layers, tensors.is_weight,
             tuple(self.kept_sizes), [(layer, before) for layer, before, _ in states],
@@ -114,8 +114,8 @@ class Builder:
     def _layer(self, unit: Unit, signature: Signature, sizes: Sequence[Value]) -> Checked:
         started, before = time.perf_counter(), self._tensors.transpositions
         constants, live = self._given(unit, signature)
-        made = partial(layer_of, unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
-        layer, reused = made()
+        make = partial(layer_of, unit, signature, constants, self._tensors, partial(self._bodies, unit, signature))
+        layer, reused = make()
         tensors = [self._tensors.get(value, order) for value, order in live]
         run_on = tensors or self._tensors.inputs[:1]
         try:
@@ -123,7 +123,7 @@ class Builder:
         except ConverterError:
             if not reused:
                 raise
-            layer, reused = made(anew=True)  # a layer of Keras that was made for another rank
+            layer, reused = make(anew=True)  # a layer of Keras that was made for another rank
             outputs = run(unit, layer, run_on, "while the model was built")
         self._layers[unit.node.id] = layer
         check_outputs(unit, signature, outputs)
@@ -166,8 +166,8 @@ class Builder:
         """One body, for inputs like these values of the model around; a loop takes them without their first axis."""
         ready = planned(region, self.graph, order)
         specs = {}
-        for i, (value, given) in enumerate(zip(region.inputs, outer)):
-            shape = self._tensors.shape(given)[given.rank - value.rank :]
+        for i, (value, outside) in enumerate(zip(region.inputs, outer)):
+            shape = self._tensors.shape(outside)[outside.rank - value.rank :]
             specs[value.id] = InputSpec(f"input_{i}", tuple(shape), ready.plan.orders[value.id])
         builder = Builder(
             ready.graph, ready.selection.units, ready.plan, specs, self.tolerance,

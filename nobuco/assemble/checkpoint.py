@@ -62,8 +62,8 @@ class _Keys:
 
     def of_values(self, values: Any) -> set[str]:
         """The keys of those values that stand for tensors of the checkpoint."""
-        found = (self.by_id.get(id(self.graph.samples.kept.get(value.id))) for value in values)
-        return {key for key in found if key is not None}
+        keys = (self.by_id.get(id(self.graph.samples.kept.get(value.id))) for value in values)
+        return {key for key in keys if key is not None}
 
     def read_by(self, nodes: Sequence[Node]) -> set[str]:
         """The keys of what these calls, or calls inside them, read."""
@@ -74,9 +74,9 @@ class _Keys:
 
     def terms(self, variable: keras.Variable) -> list[Term] | None:
         """Of what a variable is the sum; None where that is not known, or is no part of the checkpoint."""
-        found = [(self.by_id.get(id(ref())), steps) for ref, steps in sources_of(variable) if ref() is not None]
-        whole = found and len(found) == len(sources_of(variable)) and all(key is not None for key, _ in found)
-        return [Term(str(key), steps) for key, steps in found] if whole else None
+        terms = [(self.by_id.get(id(ref())), steps) for ref, steps in sources_of(variable) if ref() is not None]
+        whole = terms and len(terms) == len(sources_of(variable)) and all(key is not None for key, _ in terms)
+        return [Term(str(key), steps) for key, steps in terms] if whole else None
 
 
 def _weights(model: keras.Model, keys: _Keys) -> dict[str, list[list[Term] | None]]:
@@ -97,9 +97,9 @@ def _recognise(variables: Sequence[keras.Variable], candidates: Mapping[str, tor
         if sources_of(variable) or not candidates:
             continue
         value = variable.numpy()
-        found = [(tensor, perm) for tensor in candidates.values() for perm in _turns(value, _plain(tensor))]
-        if len(found) == 1:
-            tensor, perm = found[0]
+        matches = [(tensor, perm) for tensor in candidates.values() for perm in _turns(value, _plain(tensor))]
+        if len(matches) == 1:
+            tensor, perm = matches[0]
             remember(variable, [(weakref.ref(tensor), (("transpose", perm),))])
 
 

@@ -22,11 +22,11 @@ def loads_by_itself(layer: Any) -> bool:
 
 def variables_of(function: Any) -> list[keras.Variable]:
     """The Keras variables that a callable reaches through its closure, each once, in order of discovery."""
-    found: dict[int, keras.Variable] = {}
+    variables: dict[int, keras.Variable] = {}
     for item in _reachable(function, set()):
         owned = item.variables if isinstance(item, keras.layers.Layer) else [item]
-        found.update((id(v), v) for v in owned)
-    return list(found.values())
+        variables.update((id(v), v) for v in owned)
+    return list(variables.values())
 
 
 def _reachable(item: Any, seen: set[int]) -> Iterator[Any]:

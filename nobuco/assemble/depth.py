@@ -31,14 +31,14 @@ def in_stages(tensor: Any, outputs: Sequence[Any], names: Names) -> Any:
 
 def _waypoints(outputs: Sequence[Any]) -> list[Any]:
     """Tensors, those nearest to the inputs first, between which no way is longer than a stage."""
-    found: list[Any] = []
+    waypoints: list[Any] = []
     reach: dict[Any, int] = {}
     for node in _in_order(outputs):
         reach[node] = 1 + max((reach[before] for before in node.parent_nodes), default=0)
         if reach[node] == STAGE:
-            found.append(node.outputs[0])
+            waypoints.append(node.outputs[0])
             reach[node] = 0
-    return found
+    return waypoints
 
 
 def _in_order(outputs: Sequence[Any]) -> Iterator[Any]:

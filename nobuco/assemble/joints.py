@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from nobuco.layers.sizes import part
 from nobuco.layout.channels import Run
 from nobuco.layout.order import get_channel_order
 from nobuco.select import Unit
@@ -28,10 +29,10 @@ def joining(unit: Unit) -> Callable[[Sequence[Any]], list[Any]]:
             axis, shares = get_channel_order(x).axis(1, len(x.shape)), unit.shares.get(run.source)
             if shares:
                 return tf.split(x, shares, axis)[run.start * shares // counts[run.source]]
-            return x[(slice(None),) * axis + (slice(run.start, run.stop),)]
+            return part(x, axis, run.start, run.stop)
 
         axis = get_channel_order(tensors[0]).axis(1, len(tensors[0].shape))
-        made = [[taken(run) for run in runs] for runs in unit.parts]
-        return [parts[0] if len(parts) == 1 else tf.concat(parts, axis) for parts in made]
+        pieces = [[taken(run) for run in runs] for runs in unit.parts]
+        return [parts[0] if len(parts) == 1 else tf.concat(parts, axis) for parts in pieces]
 
     return join

@@ -62,8 +62,8 @@ def with_numbers(unit: Unit, signature: Signature, sizes: Sequence[Value], graph
 def without_use(layer: Any, live: Sequence[Value], tensors: Sequence[Any], sizes: Sequence[Value]) -> list[Value]:
     """Those of these sizes that a layer, which is called with the `live` values, makes nothing of."""
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
-    body = tf.function(lambda *given: layer(*given)).get_concrete_function(*specs)
-    used = {value.id for value, given in zip(live, body.inputs) if given.consumers()}
+    body = tf.function(lambda *inputs: layer(*inputs)).get_concrete_function(*specs)
+    used = {value.id for value, tensor in zip(live, body.inputs) if tensor.consumers()}
     return [size for size in sizes if size.id not in used]
 
 
@@ -77,14 +77,14 @@ def telling(graph: Graph, kept: Sequence[KeptSize], is_tried: bool) -> Graph:
     conditions = [
         (_condition(graph, item, item.certainly or (is_tried and bool(telling_of[item]))), item) for item in kept
     ]
-    found = {condition.message: (condition, item) for condition, item in conditions}
+    by_message = {condition.message: (condition, item) for condition, item in conditions}
     evidence: Mapping[str, Any] = {
-        message: () if item.certainly else telling_of[item] for message, (_, item) in found.items()
+        message: () if item.certainly else telling_of[item] for message, (_, item) in by_message.items()
     }
     return replace(
         graph,
-        conditions=(*graph.conditions, *(condition for condition, _ in found.values())),
-        warnings=(*graph.warnings, *found),
+        conditions=(*graph.conditions, *(condition for condition, _ in by_message.values())),
+        warnings=(*graph.warnings, *by_message),
         evidence={**graph.evidence, **evidence},
     )
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.bridge import sizes
 from nobuco.ir import Value, map_leaves
 from nobuco.ir.growth import ENOUGH
+from nobuco.layers.sizes import sizes
 from nobuco.layout.movement import Move, Permute, Reshape, Step, shortest, without_reshapes
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import reordered
@@ -86,8 +86,8 @@ def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
 
     def run(x: tf.Tensor, *args: Any, **kwargs: Any) -> tf.Tensor:
         assert unit.converter.steps is not None
-        given, named = map_leaves(_as_shape, (args, kwargs))
-        steps = unit.converter.steps(tuple(sizes(x)), *given, **named)
+        traced, named = map_leaves(_as_shape, (args, kwargs))
+        steps = unit.converter.steps(tuple(sizes(x)), *traced, **named)
         for step in steps:
             if isinstance(step, Permute):
                 x = _transposed(x, step.perm)
@@ -98,11 +98,11 @@ def stepping(unit: Unit) -> Callable[..., tf.Tensor]:
     return run
 
 
-def _constant_sizes(unit: Unit, given: Value) -> list[int | None]:
+def _constant_sizes(unit: Unit, value: Value) -> list[int | None]:
     """Of each dimension of what a unit takes or gives, its size, if it was the same in so many runs at other sizes."""
-    growths = [None if unit.sizes is None else unit.sizes.growth(given, dim) for dim in range(given.rank)]
+    growths = [None if unit.sizes is None else unit.sizes.growth(value, dim) for dim in range(value.rank)]
     is_constant = [len(growth or ()) >= ENOUGH and set(growth or ()) == {1} for growth in growths]
-    return [n if constant else None for n, constant in zip(given.shape, is_constant)]
+    return [n if constant else None for n, constant in zip(value.shape, is_constant)]
 
 
 def _completed(shape: Sequence[Any], known: Sequence[int | None]) -> Sequence[Any]:
@@ -120,14 +120,14 @@ def _transposed(x: tf.Tensor, perm: Sequence[int]) -> tf.Tensor:
     """`tf.transpose`; of many dimensions, one after the other is brought to its place."""
     if len(perm) <= _MOST_DIMENSIONS:
         return tf.transpose(x, perm)
-    size, lies = sizes(x), list(range(len(perm)))
+    size, order = sizes(x), list(range(len(perm)))
     for place, dim in enumerate(perm):
-        at = lies.index(dim)
+        at = order.index(dim)
         if at != place:
-            parts = (lies[:place], lies[place:at], [dim], lies[at + 1 :])
+            parts = (order[:place], order[place:at], [dim], order[at + 1 :])
             blocks = [prod(size[i] for i in part) for part in parts]
             x = tf.transpose(tf.reshape(x, blocks), (0, 2, 1, 3))
-            lies.insert(place, lies.pop(at))
+            order.insert(place, order.pop(at))
     return tf.reshape(x, [size[i] for i in perm])
 
 

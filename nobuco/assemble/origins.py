@@ -25,8 +25,8 @@ def note_origins(built: Built, graph: Graph, held: Mapping[str, torch.Tensor]) -
     )
 
 
-def _origins(found: Iterable[Value], graph: Graph, held: Mapping[str, torch.Tensor]) -> Iterator[Origin]:
-    for value in found:
+def _origins(entries: Iterable[Value], graph: Graph, held: Mapping[str, torch.Tensor]) -> Iterator[Origin]:
+    for value in entries:
         tensor = held.get(value.name, graph.samples.kept.get(value.id))
         if isinstance(tensor, torch.Tensor):
             yield _origin(value.name, tensor)

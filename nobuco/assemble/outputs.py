@@ -30,20 +30,20 @@ def made_outputs(
         states: layers that hold state, each with its value before and after a call.
         tensors: the model so far.
     """
-    found = []
+    symbols = []
     for value, order, _ in outputs:
-        found.append(tensors.get(value, order if order is not None and value.rank >= 3 else tensors.order_of(value)))
+        symbols.append(tensors.get(value, order if order is not None and value.rank >= 3 else tensors.order_of(value)))
     for layer, before, after in states:  # behind an output, so that no part of the model is dropped
         order = tensors.order_of(before)
-        found[0] = layer(found[0], tensors.get(after, order), tensors.get(before, order))
-    found[first] = in_stages(found[first], found, tensors.names)
-    return [_named(tensor, name, tensors) for tensor, (_, _, name) in zip(found, outputs)]
+        symbols[0] = layer(symbols[0], tensors.get(after, order), tensors.get(before, order))
+    symbols[first] = in_stages(symbols[first], symbols, tensors.names)
+    return [_named(tensor, name, tensors) for tensor, (_, _, name) in zip(symbols, outputs)]
 
 
 def _named(tensor: Any, name: str | None, tensors: Tensors) -> Any:
     if name is not None:
         return OutputLayer(name=plain_name(name))(tensor)
-    if any(tensor is given for given in tensors.inputs):
+    if any(tensor is source for source in tensors.inputs):
         return OpLayer(tf.identity, name=tensors.names.unique(f"{tensor.name}_out"))(tensor)
     return tensor
 

@@ -84,9 +84,9 @@ def run(unit: Unit, layer: Any, tensors: Sequence[Any], when: str) -> list[Any]:
     try:
         return flat_outputs(layer(*tensors))
     except Exception as error:
-        told = _own_word(error)
-        if told is not None:
-            raise ConverterError(f"{describe(unit)}: {told}", unit.node.id) from told
+        word = _own_word(error)
+        if word is not None:
+            raise ConverterError(f"{describe(unit)}: {word}", unit.node.id) from word
         raise ConverterError(
             f"what the converter of {describe(unit)} returned raised {type(error).__name__} {when}: {error}",
             unit.node.id,

@@ -45,10 +45,10 @@ class Validator:
         self, unit: Unit, signature: Signature, layer: Any, live: Live, regions: Sequence[BuiltRegion], checked: Checked
     ) -> Checked:
         """What is found of a unit's layer; `live` are the inputs that it is called with."""
-        given = live or [(value, self.plan.orders[value.id]) for value in self.graph.inputs[:1]]
+        inputs = live or [(value, self.plan.orders[value.id]) for value in self.graph.inputs[:1]]
         inner = [region.difference for region in regions if region.difference is not None]
-        checked = self._alone(unit, signature, layer, given, inner, checked)
-        running = [self._running_value(value, order) for value, order in given]
+        checked = self._alone(unit, signature, layer, inputs, inner, checked)
+        running = [self._running_value(value, order) for value, order in inputs]
         onward = run(unit, layer, running, "on the running model's values")
         self.graph.samples.want(value.id for value in unit.outputs)
         for value, order, tensor in zip(unit.outputs, signature.outputs, onward):
@@ -56,10 +56,10 @@ class Validator:
         return replace(checked, accumulated=worst([*inner, *self._differences(unit, signature, onward)]))
 
     def _alone(
-        self, unit: Unit, signature: Signature, layer: Any, given: Live, inner: Sequence[Difference], checked: Checked
+        self, unit: Unit, signature: Signature, layer: Any, inputs: Live, inner: Sequence[Difference], checked: Checked
     ) -> Checked:
         """What is found of a layer on what PyTorch was given; `inner` is what was found of bodies inside it."""
-        recorded = [self._sample(value, order) for value, order in given]
+        recorded = [self._sample(value, order) for value, order in inputs]
         alone = run(unit, layer, recorded, "on the inputs that PyTorch was given")
         del recorded
         checked = replace(checked, own=worst([*inner, *self._differences(unit, signature, alone, alone=True)]))
@@ -71,10 +71,10 @@ class Validator:
 
     def region_difference(self, region: PlannedRegion, function: Callable[..., list[Any]]) -> Difference | None:
         """How far a body is from PyTorch on what it was given while tracing, whether it was the side taken or not."""
-        given = [self._sample(v, lies(v, region.order)) for v in region.graph.inputs]
+        inputs = [self._sample(v, lies(v, region.order)) for v in region.graph.inputs]
         return worst(
             self._difference(v, lies(v, region.order), tensor, computed_in(region.graph).get(v.id, v.dtype))
-            for v, tensor in zip(region.graph.outputs, function(*given))
+            for v, tensor in zip(region.graph.outputs, function(*inputs))
         )
 
     def forget(self, done: Iterable[Value]) -> None:

@@ -29,16 +29,16 @@ def run(options: argparse.Namespace) -> int:
     named = resolve(options.model)
     load_tensorflow()
     if _is_operation(named):
-        found = nobuco.coverage(options.model)
+        coverage = nobuco.coverage(options.model)
     else:
         model, (args, kwargs) = model_and_arguments(options)
-        found = nobuco.coverage(model, args, kwargs)
+        coverage = nobuco.coverage(model, args, kwargs)
     from nobuco.report import render_coverage
     from nobuco.report.console import shows_color
 
     width = min(shutil.get_terminal_size().columns, 120)
-    print(render_coverage(found, width=width, color=shows_color(sys.stdout)), end="")
-    return 0 if found.complete else 1
+    print(render_coverage(coverage, width=width, color=shows_color(sys.stdout)), end="")
+    return 0 if coverage.complete else 1
 
 
 def _is_operation(named: object) -> bool:

@@ -41,11 +41,11 @@ def run(options: argparse.Namespace) -> int:
         paths = [check_path(name, Path.cwd()) for name in options.to]
     except pytest.UsageError as error:
         raise InputError(str(error).replace("--nobuco-report", "--to")) from None
-    found = merged(options.files)
+    report = merged(options.files)
     for path in paths:
-        write_report(path, found)
-    for _, line in summarize(found, 0, min(shutil.get_terminal_size().columns, 120)):
+        write_report(path, report)
+    for _, line in summarize(report, 0, min(shutil.get_terminal_size().columns, 120)):
         print(line)
-    if not found.complete:
+    if not report.complete:
         raise NobucoError("a session has not come to its end: pytest --nobuco-resume FILE runs what is left")
-    return 1 if found.fails else 0
+    return 1 if report.fails else 0

@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.bridge import sizes, tf_dtype
+from nobuco.bridge import tf_dtype
 from nobuco.converters.support import cast, elementwise
+from nobuco.layers.sizes import sizes
 from nobuco.layout.movement import Step
 from nobuco.ops.names import Tensor, aten, torch
 from nobuco.registry import Named, movement

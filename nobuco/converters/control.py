@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.bridge import sizes
+from nobuco.layers.sizes import sizes
 from nobuco.layout.strategy import ChannelOrderingStrategy
 from nobuco.ops.names import torch
 from nobuco.registry import converter

@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.bridge import tf_dtype
 from nobuco.converters.arithmetic import logaddexp as log_of_sum
-from nobuco.converters.support import axis, cast, promoted, rank, scalar_as_vector, sizes
+from nobuco.converters.support import as_summed, axis, cast, promoted, rank, scalar_as_vector, sizes
+from nobuco.layers.sizes import part
 from nobuco.ops.names import torch
 from nobuco.registry import expression
 
@@ -27,10 +27,10 @@ def scanned(parts: Parts, over: int, combine: Callable[[Parts, Parts], Parts]) -
     if not isinstance(count, int):
         return _scanned_in_loop(parts, over, combine)
     while reach < count:
-        before = tuple(_piece(x, over, 0, count - reach) for x in parts)
-        after = tuple(_piece(x, over, reach, count) for x in parts)
+        before = tuple(part(x, over, 0, count - reach) for x in parts)
+        after = tuple(part(x, over, reach, count) for x in parts)
         joined = combine(before, after)
-        parts = tuple(tf.concat([_piece(x, over, 0, reach), y], over) for x, y in zip(parts, joined))
+        parts = tuple(tf.concat([part(x, over, 0, reach), y], over) for x, y in zip(parts, joined))
         reach *= 2
     return parts
 
@@ -50,20 +50,10 @@ def _scanned_in_loop(parts: Parts, over: int, combine: Callable[[Parts, Parts], 
     return tuple(tf.while_loop(lambda reach, *_: reach < count, one_round, (tf.constant(1), *parts))[1:])
 
 
-def _piece(x: tf.Tensor, over: int, start: int, stop: int | None) -> tf.Tensor:
-    return x[(slice(None),) * over + (slice(start, stop),)]
-
-
-def _counted(x: tf.Tensor, dtype: Any) -> tf.Tensor:
-    if dtype is not None:
-        return cast(x, tf_dtype(dtype))
-    return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
-
-
 @expression(torch.cumsum)
 def cumsum(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
-    x = _counted(input, dtype)
+    x = as_summed(input, dtype)
     return tf.cumsum(x, axis(input, dim)) if rank(x) else x
 
 
@@ -71,7 +61,7 @@ def cumsum(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
 @scalar_as_vector
 def cumprod(input: tf.Tensor, dim: int, *, dtype: Any = None) -> tf.Tensor:
     """cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor"""
-    return scanned((_counted(input, dtype),), axis(input, dim), lambda a, b: (a[0] * b[0],))[0]
+    return scanned((as_summed(input, dtype),), axis(input, dim), lambda a, b: (a[0] * b[0],))[0]
 
 
 @expression(torch.logcumsumexp)
@@ -125,8 +115,8 @@ def diff(input: tf.Tensor, n: int = 1, dim: int = -1, prepend: Any = None, appen
     over = axis(input, dim)
     if not n:  # then PyTorch joins nothing to it either
         return input
-    x = tf.concat(promoted(*(part for part in (prepend, input, append) if part is not None)), over)
+    x = tf.concat(promoted(*(piece for piece in (prepend, input, append) if piece is not None)), over)
     for _ in range(n):
-        after, before = _piece(x, over, 1, None), _piece(x, over, 0, -1)
+        after, before = part(x, over, 1, None), part(x, over, 0, -1)
         x = tf.not_equal(after, before) if x.dtype == tf.bool else after - before
     return x

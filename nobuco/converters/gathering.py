@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.converters.indexing import wrapped
-from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes
+from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, static_index
 from nobuco.converters.writing import written
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
@@ -23,12 +23,6 @@ def _in_one_order(node: Node) -> list[Signature]:
     """Either order where the tensors' dimensions answer to each other, vectors of indices aside."""
     orders = (TENSORFLOW, PYTORCH) if has_order(node.inputs[0]) else (PYTORCH,)
     return [uniform(node, order, order) for order in orders]
-
-
-def _known(index: tf.Tensor) -> Any:
-    """An index as an array where its values are known before the model runs."""
-    value = tf.get_static_value(index)
-    return index if value is None else value
 
 
 def _swapped(x: tf.Tensor, along: int) -> tf.Tensor:
@@ -110,7 +104,7 @@ def _flat(x: tf.Tensor) -> tf.Tensor:
 def take(input: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """take(Tensor self, Tensor index) -> Tensor"""
     flat = _flat(input)
-    return tf.gather(flat, wrapped(_known(index), sizes(flat)[0]))
+    return tf.gather(flat, wrapped(static_index(index), sizes(flat)[0]))
 
 
 @expression(torch.masked_select, strategy=FORCE_PYTORCH_ORDER)
@@ -148,7 +142,7 @@ def argwhere(input: tf.Tensor) -> tf.Tensor:
 def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.Tensor:
     """index_fill.int_Scalar(Tensor self, int dim, Tensor index, Scalar value) -> Tensor"""
     along = axis(input, dim)
-    total, known = sizes(input)[along], _known(tf.reshape(index, [-1]))
+    total, known = sizes(input)[along], static_index(tf.reshape(index, [-1]))
     shape = [-1 if i == along else 1 for i in range(rank(input))]
     if isinstance(known, np.ndarray) and isinstance(total, int):
         hit = tf.constant(np.isin(np.arange(total), known % total))
@@ -162,7 +156,7 @@ def index_fill(input: tf.Tensor, dim: int, index: tf.Tensor, value: Any) -> tf.T
 def index_copy(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
     """index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor"""
     along, source = axis(input, dim), source if rank(source) else tf.reshape(source, [1])
-    places = _known(index) if rank(index) == 1 else tf.reshape(index, [-1])
+    places = static_index(index) if rank(index) == 1 else tf.reshape(index, [-1])
     return _from_front(written(_to_front(input, along), places, _to_front(source, along)), along)
 
 
@@ -214,7 +208,7 @@ def _scattered(x: tf.Tensor, dim: int, index: tf.Tensor, src: Any, reduce: str |
         return tf.reshape(_scattered(tf.reshape(x, [1]), 0, tf.reshape(index, [-1]), src, reduce, include), [])
     if x.dtype == tf.bool and reduce is not None:
         return cast(_scattered(cast(x, tf.int32), dim, index, cast(src, tf.int32), reduce, include), tf.bool)
-    flat, places = tf.reshape(x, [-1]), _places(x, _known(index), axis(x, dim))
+    flat, places = tf.reshape(x, [-1]), _places(x, static_index(index), axis(x, dim))
     updates = _updates(src, index, x.dtype)
     if not include:  # not by an update, which TFLite adds up where an index comes twice
         met = tf.scatter_nd(places[:, np.newaxis], tf.ones_like(places), sizes(flat)) > 0
@@ -297,7 +291,7 @@ def put(input: tf.Tensor, index: tf.Tensor, source: tf.Tensor, accumulate: bool 
     if accumulate and input.dtype == tf.bool:
         return cast(put(cast(input, tf.int32), index, cast(source, tf.int32), True), tf.bool)
     flat = _flat(input)
-    places = tf.reshape(wrapped(_known(index), sizes(flat)[0]), [-1])
+    places = tf.reshape(wrapped(static_index(index), sizes(flat)[0]), [-1])
     if accumulate:
         return tf.reshape(tf.tensor_scatter_nd_add(flat, places[:, tf.newaxis], _flat(source)), sizes(input))
     return tf.reshape(written(flat, places, _flat(source)), sizes(input))

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.converters.keys import Key, is_full, is_mask, parse, strided
-from nobuco.converters.slicing import takes_nothing
-from nobuco.converters.support import agree, cast, laid_out, rank, sizes
+from nobuco.converters.slicing import is_static, takes_nothing
+from nobuco.converters.support import agree, cast, laid_out, rank, sizes, static_index
 from nobuco.converters.writing import counted, written
 from nobuco.ir import Node, Value, leaves, map_leaves
+from nobuco.layers.sizes import part
 from nobuco.layout import Signature, followed, get_channel_order, set_channel_order
 from nobuco.layout.order import ChannelOrder
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -79,9 +80,8 @@ def _index_list(x: tf.Tensor, tensors: Sequence[tuple[int, Any]]) -> tuple[list[
             positions += range(position, position + max(len(index.shape), 1))
             continue
         index = tf.stack(list(index)) if isinstance(index, tuple) else index
-        known = tf.get_static_value(index) if tf.is_tensor(index) else index
         count = sizes(x)[get_channel_order(x).axis(position, rank(x))]
-        indices.append(wrapped(index if known is None else known, count))
+        indices.append(wrapped(static_index(index) if tf.is_tensor(index) else index, count))
         positions.append(position)
     return positions, indices
 
@@ -232,7 +232,7 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
         start, stop, _ = spans[along]
         if len(spans) > 1:
             inner = [slice(None) if i == along else entry for i, entry in enumerate(spec)]
-            value = _region_written(_part(x, along, start, stop), inner, value)
+            value = _region_written(part(x, along, start, stop), inner, value)
         return _replaced(x, value, along, start, stop)
     mask = None
     padding = [(0, 0)] * rank(x)
@@ -268,13 +268,9 @@ def _covers_all(entry: Any, total: Any) -> bool:
     return (
         isinstance(entry, slice)
         and isinstance(total, int)
-        and _is_static(entry)
+        and is_static(entry)
         and (entry.indices(total) == (0, total, 1))
     )
-
-
-def _is_static(entry: slice) -> bool:
-    return all(n is None or isinstance(n, int) for n in (entry.start, entry.stop, entry.step))
 
 
 def _span(entry: Any, total: Any) -> tuple[Any, Any, Any]:
@@ -284,7 +280,7 @@ def _span(entry: Any, total: Any) -> tuple[Any, Any, Any]:
         if not isinstance(start, int) or start < 0:
             start = start % total
         return start, start + 1, 1
-    if isinstance(total, int) and _is_static(entry):
+    if isinstance(total, int) and is_static(entry):
         return entry.indices(total)
 
     def bound(n: Any, default: Any) -> Any:
@@ -316,19 +312,9 @@ def _replaced(x: tf.Tensor, value: tf.Tensor, along: int, start: int, stop: int)
     if value.shape.as_list() != x.shape.as_list()[:along] + [stop - start] + x.shape.as_list()[along + 1 :]:
         value = tf.broadcast_to(value, target)
 
-    before = [_part(x, along, None, start)] if start > 0 else []
-    behind = [_part(x, along, stop, None)] if stop < lies[along] else []
+    before = [part(x, along, None, start)] if start > 0 else []
+    behind = [part(x, along, stop, None)] if stop < lies[along] else []
     return tf.concat([*before, value, *behind], along)
-
-
-def _part(x: tf.Tensor, along: int, first: int | None, last: int | None) -> tf.Tensor:
-    """`x[first:last]` along one axis."""
-    return x[tuple(slice(first, last) if i == along else slice(None) for i in range(rank(x)))]
-
-
-def _known(index: tf.Tensor) -> Any:
-    known = tf.get_static_value(index)
-    return index if known is None else known
 
 
 def scattered(x: tf.Tensor, key: Any, value: Any, accumulate: bool = False) -> tf.Tensor:
@@ -336,7 +322,7 @@ def scattered(x: tf.Tensor, key: Any, value: Any, accumulate: bool = False) -> t
     if accumulate and x.dtype == tf.bool:
         return cast(scattered(cast(x, tf.int32), key, value, True), tf.bool)
     lies = sizes(x)
-    key = map_leaves(lambda leaf: _known(leaf) if tf.is_tensor(leaf) else leaf, key)
+    key = map_leaves(lambda leaf: static_index(leaf) if tf.is_tensor(leaf) else leaf, key)
     known = not any(tf.is_tensor(leaf) for leaf in leaves(key))
     places = counted(lies, lambda numbers: getitem(set_channel_order(numbers, PYTORCH), key), known)
     value = cast(value, x.dtype)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from nobuco.bridge import tf_dtype
 from nobuco.converters import arithmetic
 from nobuco.converters.rules import is_over_none, reducing, reducing_at_word, remaining
-from nobuco.converters.support import aligned, axes, cast, promoted, rank, sizes
+from nobuco.converters.support import aligned, as_summed, axes, cast, promoted, rank, sizes
 from nobuco.ir import Node, Value
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
@@ -49,13 +49,6 @@ def _reduced(reduce: Callable[..., tf.Tensor], x: tf.Tensor, over: Sequence[int]
     return tf.reshape(found, left or tf.zeros([0], tf.int32))
 
 
-def _counted(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
-    """`x` in the dtype that PyTorch sums it in: the one asked for, or int64 for truth values and integers."""
-    if dtype is not None:
-        return cast(x, tf_dtype(dtype))
-    return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
-
-
 @reduction(torch.sum)
 def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
@@ -65,7 +58,7 @@ def sum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
 def _sum(x: tf.Tensor, over: Sequence[int], keepdim: bool, dtype: torch.dtype | None) -> tf.Tensor:
     if dtype == torch.bool:  # so is a sum of truth values true where one is
         return _reduced(tf.reduce_any, cast(x, tf.bool), over, keepdim)
-    return _reduced(tf.reduce_sum, _counted(x, dtype), over, keepdim)
+    return _reduced(tf.reduce_sum, as_summed(x, dtype), over, keepdim)
 
 
 @reduction(torch.nansum)
@@ -107,7 +100,7 @@ def prod(input: tf.Tensor, dim: int | None = None, keepdim: bool = False, *, dty
     """prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     if dtype == torch.bool:
         return _reduced(tf.reduce_all, cast(input, tf.bool), axes(input, dim), keepdim)
-    return _reduced(tf.reduce_prod, _counted(input, dtype), axes(input, dim), keepdim)
+    return _reduced(tf.reduce_prod, as_summed(input, dtype), axes(input, dim), keepdim)
 
 
 def _largest(x: tf.Tensor, over: list[int], keepdim: bool) -> tf.Tensor:

@@ -62,7 +62,7 @@ def _is_large(shape: tf.TensorShape) -> bool:
 
 def takes_nothing(entry: slice) -> bool:
     """Whether a slice is empty at any size, so also where TensorFlow does not know the size."""
-    if not _is_static(entry):
+    if not is_static(entry):
         return False
     start, stop = entry.start or 0, entry.stop
     if stop is None or (entry.step or 1) < 0:
@@ -81,7 +81,8 @@ def _normal(entry: Any) -> Any:
     return entry if entry is None else number(entry)
 
 
-def _is_static(entry: slice) -> bool:
+def is_static(entry: slice) -> bool:
+    """Whether a slice has numbers only."""
     return all(n is None or isinstance(n, int) for n in (entry.start, entry.stop, entry.step))
 
 
@@ -120,7 +121,7 @@ def _cut(x: tf.Tensor, entries: Sequence[slice]) -> tf.Tensor:
 
 def _simplest(entry: slice, size: int | None) -> slice:
     """`:` for all of an axis, and no step where there is no second element."""
-    if size is None or not _is_static(entry):
+    if size is None or not is_static(entry):
         return entry
     places = range(*entry.indices(size))
     if len(places) == size:
@@ -157,7 +158,7 @@ class _Blocks:
 
 def _blocks(x: tf.Tensor, entries: Sequence[slice]) -> dict[int, _Blocks]:
     """By axis, slices with steps whose blocks fit into the axis; only where all sizes but the first are known."""
-    if not all(_is_static(entry) for entry in entries) or any(takes_nothing(entry) for entry in entries):
+    if not all(is_static(entry) for entry in entries) or any(takes_nothing(entry) for entry in entries):
         return {}
     lengths = [_length(entry, n) for entry, n in zip(entries, x.shape)]
     if None in lengths[1:] or prod(1 if n is None else n for n in lengths) < _FEWEST_OF_BLOCKS:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.bridge import sizes, tf_dtype, torch_dtype
+from nobuco.bridge import tf_dtype, torch_dtype
 from nobuco.ir import Node, values
+from nobuco.layers.sizes import sizes
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import broadcasting
 from nobuco.ops.names import torch
@@ -124,6 +125,19 @@ def cast(x: Any, dtype: tf.DType) -> tf.Tensor:
         # Through NumPy, which rounds 0.6 to an integer as PyTorch does, and to bool, and counts 300 as 44 in uint8.
         return tf.constant(np.asarray(x).astype(dtype.as_numpy_dtype) if isinstance(x, (int, float)) else x, dtype)
     return x if x.dtype == dtype else set_channel_order(tf.cast(x, dtype), get_channel_order(x))
+
+
+def as_summed(x: tf.Tensor, dtype: torch.dtype | None) -> tf.Tensor:
+    """`x` in the dtype that PyTorch sums it in: the one asked for, or int64 for truth values and integers."""
+    if dtype is not None:
+        return cast(x, tf_dtype(dtype))
+    return cast(x, tf.int64) if x.dtype.is_integer or x.dtype == tf.bool else x
+
+
+def static_index(index: tf.Tensor) -> Any:
+    """An index as an array where its values are known before the model runs."""
+    value = tf.get_static_value(index)
+    return index if value is None else value
 
 
 def squared(x: tf.Tensor) -> tf.Tensor:

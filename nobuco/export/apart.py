@@ -85,11 +85,11 @@ def answer_file(name: str) -> None:
 def _answer(folder: Path, function: Callable[..., bytes], args: Any, kwargs: Any) -> int:
     """Leave what a function gives, or raises, in a folder; gives the status to exit with."""
     try:
-        found = function(*args, **kwargs)
+        result = function(*args, **kwargs)
     except Exception as error:
         (folder / "error").write_bytes(pickle.dumps(error))
         return 1
-    (folder / "ok").write_bytes(found)
+    (folder / "ok").write_bytes(result)
     return 0
 
 

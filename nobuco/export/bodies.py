@@ -60,10 +60,10 @@ def _code(model: Any, operation: int) -> int:
     """Where in the file's list of operations one stands, which is added if need be."""
     from tensorflow.lite.python.schema_py_generated import OperatorCodeT
 
-    found = [i for i, code in enumerate(model.operatorCodes) if code.builtinCode == operation]
-    if not found:
+    places = [i for i, code in enumerate(model.operatorCodes) if code.builtinCode == operation]
+    if not places:
         code = OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = operation
         code.version = 1
         model.operatorCodes.append(code)
-    return found[0] if found else len(model.operatorCodes) - 1
+    return places[0] if places else len(model.operatorCodes) - 1

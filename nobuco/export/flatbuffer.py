@@ -52,8 +52,8 @@ def _place(vector: np.ndarray, data: bytes) -> int:
 
 def _indices(entries: Sequence[Any], names: Sequence[str]) -> list[tuple[int, str]]:
     """The tensors of a signature's inputs or outputs, in the order of these names."""
-    found = {entry.Name().decode(): entry.TensorIndex() for entry in entries}
-    return [(found[name], name) for name in names if name in found]
+    indices = {entry.Name().decode(): entry.TensorIndex() for entry in entries}
+    return [(indices[name], name) for name in names if name in indices]
 
 
 def _renamed(data: bytes, edits: Mapping[int, bytes], called: Sequence[tuple[int, str]]) -> bytes:
@@ -107,16 +107,16 @@ def ends(data: bytes) -> dict[str, tuple[list[End], list[End]]]:
     """The inputs and the outputs of each signature of a file, in the order of its graph."""
     from tensorflow.lite.python.schema_py_generated import Model
 
-    model, found = Model.GetRootAs(data, 0), {}
+    model, by_signature = Model.GetRootAs(data, 0), {}
     for i in range(model.SignatureDefsLength()):
         signature = model.SignatureDefs(i)
         graph = model.Subgraphs(signature.SubgraphIndex())
         inputs = [signature.Inputs(k) for k in range(signature.InputsLength())]
         outputs = [signature.Outputs(k) for k in range(signature.OutputsLength())]
-        found[signature.SignatureKey().decode()] = (
+        by_signature[signature.SignatureKey().decode()] = (
             [_end(graph, entry) for entry in inputs], [_end(graph, entry) for entry in outputs],
         )  # fmt: skip
-    return found
+    return by_signature
 
 
 def _end(graph: Any, entry: Any) -> End:

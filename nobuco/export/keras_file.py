@@ -16,7 +16,7 @@ from nobuco.kinds import FLAG, PATH, Kind, instance, takes
     model=instance("a Keras model, e.g. what pytorch_to_keras returned", keras.Model),
     path=Kind(
         "the path of a file *.keras",
-        lambda given: PATH.fits(given) and str(given).endswith(".keras"),
+        lambda value: PATH.fits(value) and str(value).endswith(".keras"),
     ),
     overwrite=FLAG,
 )

@@ -78,10 +78,10 @@ def _plain(name: str, keep: str = "") -> str:
 
 def _distinct(names: Sequence[str], keep: str = "") -> list[str]:
     """These names as a signature takes them, each once."""
-    found: list[str] = []
+    distinct: list[str] = []
     for name in names:
         name = _plain(name, keep)
-        while name in found:
+        while name in distinct:
             name += "_"
-        found.append(name)
-    return found
+        distinct.append(name)
+    return distinct

@@ -25,9 +25,9 @@ SAMPLES = Kind(
 )
 
 
-def _is_read_twice(given: Any) -> bool:
+def _is_read_twice(value: Any) -> bool:
     try:
-        return not isinstance(given, (str, bytes)) and iter(given) is not given
+        return not isinstance(value, (str, bytes)) and iter(value) is not value
     except TypeError:
         return False
 
@@ -134,28 +134,28 @@ def _samples(
                 f"{shown(representative)}"
             )
     for key, own in names.items():
-        found = False
+        has_any = False
         for sample in by_signature.get(key, ()):
-            found = True
+            has_any = True
             yield key, _by_name(sample, own.inputs, taken[key])
-        if not found:
+        if not has_any:
             raise ExportArgumentError(f"representative has no sample for {key!r}: {shown(representative)}")
 
 
 def _by_name(sample: Any, names: Sequence[str], taken: Mapping[str, End]) -> dict[str, np.ndarray]:
-    given = dict(sample) if isinstance(sample, Mapping) else None
-    if given is None:
+    by_name = dict(sample) if isinstance(sample, Mapping) else None
+    if by_name is None:
         arrays = sample if isinstance(sample, (list, tuple)) else [sample]
         if len(arrays) != len(names):
             raise ExportArgumentError(
                 f"a sample of representative has {len(arrays)} arrays for {len(names)} inputs: {shown(sample)}"
             )
-        given = dict(zip(names, arrays))
-    if set(given) != set(names):
+        by_name = dict(zip(names, arrays))
+    if set(by_name) != set(names):
         raise ExportArgumentError(
-            f"a sample of representative has {', '.join(map(str, given))}; the inputs are {', '.join(names)}"
+            f"a sample of representative has {', '.join(map(str, by_name))}; the inputs are {', '.join(names)}"
         )
-    return {name: _as_taken(given[name], taken[name]) for name in names}
+    return {name: _as_taken(by_name[name], taken[name]) for name in names}
 
 
 def _as_taken(array: Any, end: End) -> np.ndarray:

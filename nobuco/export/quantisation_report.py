@@ -72,8 +72,8 @@ def quantisation_report(
     samples = list(representative)
     if not samples:
         raise ExportArgumentError(f"representative is {shown(representative)}; give some dozens of samples")
-    given = samples[0] if inputs is None else inputs
-    feeds = list(given) if isinstance(given, (list, tuple)) else [given]
+    inputs_of_run = samples[0] if inputs is None else inputs
+    feeds = list(inputs_of_run) if isinstance(inputs_of_run, (list, tuple)) else [inputs_of_run]
     argument = "representative[0]" if inputs is None else "inputs"
     exact = _run(to_tflite(model), feeds, argument)
     noisy = _run(to_tflite(model, precision=precision, representative=samples), feeds, argument)
@@ -113,13 +113,13 @@ class _Run:
     @property
     def counterparts(self) -> dict[str, str]:
         """What casts at the ends of a quantised file have on their other side."""
-        found = {}
+        others = {}
         for operation, inputs, outputs in self.operations:
             if operation == "QUANTIZE":
-                found[outputs[0]] = inputs[0]
+                others[outputs[0]] = inputs[0]
             elif operation == "DEQUANTIZE" and inputs:
-                found[inputs[0]] = outputs[0]
-        return found
+                others[inputs[0]] = outputs[0]
+        return others
 
 
 def _run(data: bytes, feeds: Sequence[Any], argument: str) -> _Run:
@@ -133,10 +133,12 @@ def _run(data: bytes, feeds: Sequence[Any], argument: str) -> _Run:
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     named = {index: detail["name"] for index, detail in details.items()}
     nodes = interpreter._get_ops_details()
-    made = {int(index) for node in nodes for index in node["outputs"]}
-    made |= {detail["index"] for detail in interpreter.get_input_details()}
+    computed = {int(index) for node in nodes for index in node["outputs"]}
+    computed |= {detail["index"] for detail in interpreter.get_input_details()}
     tensors: dict[str, np.ndarray] = {}
-    for index in sorted(made & set(details)):  # of one name, the first is the one that was there before quantisation
+    for index in sorted(
+        computed & set(details)
+    ):  # of one name, the first is the one that was there before quantisation
         tensors.setdefault(named[index], as_numbers(interpreter.get_tensor(index), details[index]))
     operations = [
         (node["op_name"], *([named[int(i)] for i in node[side] if int(i) in named] for side in ("inputs", "outputs")))

@@ -31,12 +31,12 @@ def with_ranges(data: bytes, feeds: Feeds) -> bytes:
     outputs = {s.subgraphIndex: list(model.subgraphs[s.subgraphIndex].outputs) for s in model.signatureDefs}
     for place, own in outputs.items():
         graph = model.subgraphs[place]
-        made = dict.fromkeys(int(index) for operator in graph.operators for index in operator.outputs)
-        graph.outputs = [*own, *(index for index in made if index not in own)]
-    found = _unpacked(Calibrator(add_intermediate_tensors(_packed(model))).calibrate(feeds))
+        computed = dict.fromkeys(int(index) for operator in graph.operators for index in operator.outputs)
+        graph.outputs = [*own, *(index for index in computed if index not in own)]
+    calibrated = _unpacked(Calibrator(add_intermediate_tensors(_packed(model))).calibrate(feeds))
     for place, own in outputs.items():
-        found.subgraphs[place].outputs = own
-    return _packed(found)
+        calibrated.subgraphs[place].outputs = own
+    return _packed(calibrated)
 
 
 @dataclass(frozen=True)

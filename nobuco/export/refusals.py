@@ -30,10 +30,13 @@ class Refused:
 
 def refused_by(error: Any) -> tuple[Refused, ...]:
     """The operations that TFLite's converter names in an error."""
-    told = [_read(data) for data in error.errors if data.operator.name]
+    refused = [_read(data) for data in error.errors if data.operator.name]
     listed = re.search(r"TF Select ops: (.*)", str(error))
-    names = {one.operation for one in told}
-    return (*told, *(Refused(name, "", "") for name in (listed[1].split(", ") if listed else ()) if name not in names))
+    names = {one.operation for one in refused}
+    return (
+        *refused,
+        *(Refused(name, "", "") for name in (listed[1].split(", ") if listed else ()) if name not in names),
+    )
 
 
 def _read(data: Any) -> Refused:

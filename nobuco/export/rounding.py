@@ -25,9 +25,9 @@ def sizes_of_other_numbers(graph: Any) -> Iterator[int]:
         if operation.type == "Cast" and operation.outputs[0].dtype.is_integer:
             (number,) = operation.inputs
             if number.dtype.is_floating and number.shape.rank == 0:
-                exact, given = (_numbers(number, dtype) for dtype in (np.float64, np.float32))
-                if exact is not None and given is not None:
-                    yield from _SIZES[np.trunc(exact) != np.trunc(given)][:1].tolist()
+                exact, in_32_bits = (_numbers(number, dtype) for dtype in (np.float64, np.float32))
+                if exact is not None and in_32_bits is not None:
+                    yield from _SIZES[np.trunc(exact) != np.trunc(in_32_bits)][:1].tolist()
 
 
 def _numbers(tensor: Any, dtype: type[np.floating[Any]]) -> Any:
@@ -39,8 +39,8 @@ def _numbers(tensor: Any, dtype: type[np.floating[Any]]) -> Any:
         return _SIZES.astype(dtype)
     if operation.type in ("Cast", "Identity"):
         return _numbers(operation.inputs[0], dtype)
-    given = [_numbers(each, dtype) for each in operation.inputs] if operation.type in _FUNCTIONS else [None]
-    if any(each is None for each in given):
+    parts = [_numbers(each, dtype) for each in operation.inputs] if operation.type in _FUNCTIONS else [None]
+    if any(each is None for each in parts):
         return None
     with np.errstate(all="ignore"):
-        return _FUNCTIONS[operation.type](*given)
+        return _FUNCTIONS[operation.type](*parts)

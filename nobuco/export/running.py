@@ -51,10 +51,10 @@ def run_tflite(data: bytes, feeds: Sequence[Any], num_threads: int = 1) -> list[
         interpreter.invoke()
     except RuntimeError as error:
         raise ExportError(f"LiteRT cannot run this file: {error}") from error
-    return [as_numbers(_read(interpreter, detail), detail) for detail in interpreter.get_output_details()]
+    return [as_numbers(output_of(interpreter, detail), detail) for detail in interpreter.get_output_details()]
 
 
-def _read(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
+def output_of(interpreter: Any, detail: Mapping[str, Any]) -> np.ndarray:
     """An output; one without elements has no memory that the interpreter could show."""
     if 0 in detail["shape"]:
         return np.empty(detail["shape"], detail["dtype"])
@@ -67,9 +67,9 @@ def interpreter_of(data: bytes, **options: Any) -> Any:
     Raises:
         ExportArgumentError: that is no TFLite file.
     """
-    found = litert()
+    module = litert()
     try:
-        return found.Interpreter(model_content=bytes(data), **options)
+        return module.Interpreter(model_content=bytes(data), **options)
     except ValueError as error:
         raise ExportArgumentError(
             f"data is no TFLite file ({len(data)} bytes that begin with {bytes(data[:8])!r}): {error}"
@@ -109,7 +109,7 @@ def _as_file_takes(given: Any, detail: Mapping[str, Any], place: str) -> np.ndar
     return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
 
 
-def checked(given: Any, shape: Sequence[int | None], dtypes: Sequence[np.dtype], place: str) -> np.ndarray:
+def checked(value: Any, shape: Sequence[int | None], dtypes: Sequence[np.dtype], place: str) -> np.ndarray:
     """An array of this shape (None: any size) and of one of these types, from what a user gives for one.
 
     That may be an array of any library, or Python's numbers, which have no type of their own.
@@ -118,17 +118,17 @@ def checked(given: Any, shape: Sequence[int | None], dtypes: Sequence[np.dtype],
         ExportArgumentError: it is no array of numbers, or one of another shape or type.
     """
     try:
-        array = np.asarray(given.detach() if hasattr(given, "detach") else given)
+        array = np.asarray(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError):  # lists of unequal length, symbolic tensors
         array = np.array(None)
-    if isinstance(given, (bool, int, float, list, tuple)) and np.can_cast(array.dtype, dtypes[0], "same_kind"):
+    if isinstance(value, (bool, int, float, list, tuple)) and np.can_cast(array.dtype, dtypes[0], "same_kind"):
         array = array.astype(dtypes[0])
     fits = array.ndim == len(shape) and all(size in (None, own) for size, own in zip(shape, array.shape))
     if not fits or array.dtype not in dtypes:
         names = " or ".join(map(str, dtypes))
         way = f"x.astype(np.{dtypes[0]})" if fits and array.dtype != object else f"an array of {names} of that shape"
         raise ExportArgumentError(
-            f"{place} is {shown(given)}; the file takes {tuple(shape)} of {names} (None: any size); give {way}"
+            f"{place} is {shown(value)}; the file takes {tuple(shape)} of {names} (None: any size); give {way}"
         )
     return array
 

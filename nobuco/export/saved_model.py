@@ -34,9 +34,9 @@ Models: TypeAlias = keras.Model | Mapping[str, keras.Model]
 MODELS = MODEL | Kind("a dict of such by the names of their signatures", lambda given: _is_mapping_of_models(given))
 
 
-def _is_mapping_of_models(given: Any) -> bool:
-    named = isinstance(given, Mapping) and all(isinstance(name, str) and name for name in given)
-    return named and bool(given) and all(map(MODEL.fits, given.values()))
+def _is_mapping_of_models(value: Any) -> bool:
+    named = isinstance(value, Mapping) and all(isinstance(name, str) and name for name in value)
+    return named and bool(value) and all(map(MODEL.fits, value.values()))
 
 
 @takes(ExportArgumentError, model=MODELS, folder=PATH, overwrite=FLAG)

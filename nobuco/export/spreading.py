@@ -75,16 +75,16 @@ def _times(model: Any, calls: list[tuple[Any, Any]]) -> Mapping[int, bytes] | No
     for graph, op in calls:
         source, target = graph.Tensors(op.Inputs(0)), graph.Tensors(op.Inputs(1))
         wanted = graph.Tensors(op.Outputs(0)).ShapeAsNumpy()
-        given, data = source.ShapeAsNumpy(), model.Buffers(target.Buffer())
+        shape, data = source.ShapeAsNumpy(), model.Buffers(target.Buffer())
         if (
             source.Type() not in taken
             or source.ShapeSignatureLength()
             or not data.DataLength()
-            or np.shape(given) != np.shape(wanted)
+            or np.shape(shape) != np.shape(wanted)
         ):
             return None
         dtype = np.int64 if data.DataLength() == 8 * len(wanted) else np.int32
-        repeats = (wanted // given).astype(dtype).tobytes() if 0 not in given else b""
+        repeats = (wanted // shape).astype(dtype).tobytes() if 0 not in shape else b""
         if len(repeats) != data.DataLength() or times.setdefault(target.Buffer(), repeats) != repeats:
             return None
     return times

@@ -101,15 +101,15 @@ def variables_of(models: Mapping[str, keras.Model]) -> dict[int, tf.Variable]:
     Raises:
         ExportError: two models hold it at two values, or in two shapes.
     """
-    found: list[tuple[str, StateLayer, tf.Variable]] = []
+    known: list[tuple[str, StateLayer, tf.Variable]] = []
     by_layer: dict[int, tf.Variable] = {}
     for key, model in models.items():
         for layer in state_layers(model):
-            twins = [(other, twin, variable) for other, twin, variable in found if _is_same(twin, layer)]
+            twins = [(other, twin, variable) for other, twin, variable in known if _is_same(twin, layer)]
             for other, twin, _ in twins[:1]:
                 _refuse_other_values(other, twin, key, layer)
             variable = twins[0][2] if twins else tf.Variable(layer.state.numpy(), name=layer.name)
-            found.append((key, layer, variable))
+            known.append((key, layer, variable))
             by_layer[id(layer)] = variable
     return by_layer
 

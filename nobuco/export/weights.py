@@ -29,12 +29,12 @@ def twins(models: Mapping[str, keras.Model]) -> dict[int, keras.Variable]:
 
     Models of one module would otherwise go through TFLite's converter with all their weights each.
     """
-    found: dict[Any, keras.Variable] = {}
+    firsts: dict[Any, keras.Variable] = {}
     by_id: dict[int, keras.Variable] = {}
     for model in models.values():
         states = {id(layer.state) for layer in state_layers(model)}
         for variable in (variable for variable in model.variables if id(variable) not in states):
-            first = found.setdefault(_made_of(variable), variable)
+            first = firsts.setdefault(_made_of(variable), variable)
             by_id[id(variable)] = first if first is variable or _equal(first, variable) else variable
     return by_id
 

@@ -55,8 +55,8 @@ def found(
     ways = [
         Found(way, got, expected, compare(got, expected, tolerance))
         for way in orders or [ChannelOrder.PYTORCH]
-        for lies in [logical(tensor, way)]
-        for got in [lies, *([] if lying is None else [lies.take(np.argsort(lying.order), lying.dim)])]
+        for laid in [logical(tensor, way)]
+        for got in [laid, *([] if lying is None else [laid.take(np.argsort(lying.order), lying.dim)])]
     ]
     return min(ways, key=lambda way: (not way.difference.matches, way.difference.severity))
 
@@ -73,7 +73,7 @@ def fitting(shape: Sequence[int], physical: Sequence[int | None]) -> list[Channe
     ]
 
 
-def ways_to_feed(call: Call, keras_model: keras.Model, given: Any) -> list[tuple[ChannelOrder, ...]]:
+def ways_to_feed(call: Call, keras_model: keras.Model, orders: Any) -> list[tuple[ChannelOrder, ...]]:
     """The orders in which the inputs can lie, as far as the shapes of the Keras model's tell and the caller says.
 
     Raises:
@@ -88,7 +88,7 @@ def ways_to_feed(call: Call, keras_model: keras.Model, given: Any) -> list[tuple
         raise InputError(
             f"the Keras model has {len(keras_model.inputs)} inputs, args and kwargs hold {len(call.tensors)} tensors"
         )
-    known = {} if given is None else known_orders(call, given)
+    known = {} if orders is None else known_orders(call, orders)
     choices = []
     for i, (tensor, theirs) in enumerate(zip(call.tensors, keras_model.inputs)):
         fits = fitting(tuple(tensor.shape), tuple(theirs.shape))

@@ -71,9 +71,11 @@ class Sizes:
         each = {dim: self.growth(head, dim) for dim in range(head.rank)}
         growing = [dim for dim, own in each.items() if own and any(factor != 1 for factor in own)]
         for count in range(1, len(growing) + 1):
-            found = [dims for dims in combinations(growing, count) if _product([each[d] or () for d in dims]) == growth]
-            if found:
-                return found[0] if len(found) == 1 or len(set(growth)) >= ENOUGH else None
+            splits = [
+                dims for dims in combinations(growing, count) if _product([each[d] or () for d in dims]) == growth
+            ]
+            if splits:
+                return splits[0] if len(splits) == 1 or len(set(growth)) >= ENOUGH else None
         return None
 
 

@@ -15,10 +15,10 @@ def computed_in(graph: Graph) -> Mapping[int, str]:
 
     What a program is given, or holds, is exact: only calls round.
     """
-    found: dict[int, str] = {}
+    coarsest: dict[int, str] = {}
     for node in graph.nodes:
-        _follow(node, found)
-    return found
+        _follow(node, coarsest)
+    return coarsest
 
 
 def coarsest_inside(node: Node, value: Value) -> str:
@@ -27,13 +27,13 @@ def coarsest_inside(node: Node, value: Value) -> str:
     return _coarsest(value.dtype, inner)
 
 
-def _follow(node: Node, found: dict[int, str]) -> None:
+def _follow(node: Node, coarsest: dict[int, str]) -> None:
     for call in (*node.children, *(call for region in node.regions for call in region.nodes)):
-        _follow(call, found)
+        _follow(call, coarsest)
     regions = [v for region in node.regions for call in region.walk() for v in call.results]
-    given = [found[v.id] for v in (*node.inputs, *regions) if v.id in found]
+    dtypes = [coarsest[v.id] for v in (*node.inputs, *regions) if v.id in coarsest]
     for value in node.results:
-        found.setdefault(value.id, _coarsest(value.dtype, given))
+        coarsest.setdefault(value.id, _coarsest(value.dtype, dtypes))
 
 
 def _coarsest(own: str, others: Iterable[str]) -> str:

@@ -75,8 +75,8 @@ class Samples(Mapping[int, Any]):
     def __getitem__(self, id: int) -> Any:
         if id in self.kept:
             return self.kept[id]
-        found = self._latest.find(id)
-        return self._computed(id) if found is None else found
+        sample = self._latest.find(id)
+        return self._computed(id) if sample is None else sample
 
     def __iter__(self) -> Iterator[int]:
         yield from self.kept
@@ -106,16 +106,16 @@ class Samples(Mapping[int, Any]):
         readers[id] += 1
         assert self.run is not None
         for call in calls:
-            given = {number: self.kept[number] if number in self.kept else made[number] for number in _given(call)}
-            results = {value.id: result for value, result in zip(call.results, self.run(call, given), strict=True)}
+            inputs = {number: self.kept[number] if number in self.kept else made[number] for number in _given(call)}
+            results = {value.id: result for value, result in zip(call.results, self.run(call, inputs), strict=True)}
             made.update((number, result) for number, result in results.items() if number not in self.kept)
-            readers.subtract(given.keys())
-            for number in {*given, *results} & made.keys():
+            readers.subtract(inputs.keys())
+            for number in {*inputs, *results} & made.keys():
                 if number in results:
                     self._latest.add(number, made[number])
                 if not readers[number]:
                     del made[number]
-            del given, results
+            del inputs, results
         return made[id]
 
     def _leading_to(self, id: int) -> tuple[list[Call], dict[int, Any]]:
@@ -125,9 +125,9 @@ class Samples(Mapping[int, Any]):
         waiting = [id]
         while waiting:
             number = waiting.pop()
-            found = None if number in self.kept else self._latest.find(number)
-            if found is not None:
-                at_hand[number] = found
+            sample = None if number in self.kept else self._latest.find(number)
+            if sample is not None:
+                at_hand[number] = sample
             elif number not in self.kept and self.calls[number].id not in calls:
                 calls[self.calls[number].id] = self.calls[number]
                 waiting += _given(self.calls[number])

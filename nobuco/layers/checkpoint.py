@@ -114,32 +114,32 @@ def load_state_dict(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
             f"{model.name!r} does not know its checkpoint: give the model that pytorch_to_keras returned, or one that "
             "was loaded from its .keras file (and not, e.g., a model around it)"
         )
-    given = {key: _array(tensor, key) for key, tensor in state_dict.items()}
-    given |= {key: given[tied] for tied, key in checkpoint.tied.items() if key not in given and tied in given}
-    _refuse(checkpoint, given)
+    arrays = {key: _array(tensor, key) for key, tensor in state_dict.items()}
+    arrays |= {key: arrays[tied] for tied, key in checkpoint.tied.items() if key not in arrays and tied in arrays}
+    _refuse(checkpoint, arrays)
     for name, recipes in checkpoint.weights.items():
         layer = model.get_layer(name)
         for variable, terms in zip(layer.variables, recipes, strict=True):
             if terms is not None:
-                value = sum(moved(given[term.key], term.steps) for term in terms)
+                value = sum(moved(arrays[term.key], term.steps) for term in terms)
                 variable.assign(np.asarray(value).astype(variable.numpy().dtype))
         if isinstance(layer, StateLayer) and recipes[0] is not None:
             layer.begin()
 
 
-def _refuse(checkpoint: Checkpoint, given: Mapping[str, np.ndarray]) -> None:
+def _refuse(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> None:
     """Raise one error about everything that is wrong."""
     known = {**checkpoint.shapes}
     needed = checkpoint.loaded | set(checkpoint.fixed)
-    misshapen = [k for k in given if k in known and list(given[k].shape) != list(known[k]) and k in needed]
+    misshapen = [k for k in arrays if k in known and list(arrays[k].shape) != list(known[k]) and k in needed]
     problems = {
-        "missing": [key for key in known if key in needed and key not in given],
-        "unexpected": [key for key in given if key not in known],
-        "of another shape": [f"{k} (is {given[k].shape}, must be {tuple(known[k])})" for k in misshapen],
+        "missing": [key for key in known if key in needed and key not in arrays],
+        "unexpected": [key for key in arrays if key not in known],
+        "of another shape": [f"{k} (is {arrays[k].shape}, must be {tuple(known[k])})" for k in misshapen],
         "changed, but the conversion has computed with them, so that no weight holds them; convert again": [
             key
             for key, before in checkpoint.fixed.items()
-            if key in given and key not in misshapen and digest(given[key]) != before
+            if key in arrays and key not in misshapen and digest(arrays[key]) != before
         ],
     }
     lines = [f"  {what}: {', '.join(keys)}" for what, keys in problems.items() if keys]

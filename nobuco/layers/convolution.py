@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from nobuco.errors import InputError
 from nobuco.layers.loading import FromFile
+from nobuco.layers.sizes import sizes
 
 Conv2DOp = Callable[..., tf.Tensor]
 
@@ -74,11 +75,11 @@ def _by_taps(
     TensorFlow convolves integers of 32 bits at most; matrices it multiplies in 64, wrapping around as PyTorch does. And
     it wants to know the channels when a model is built, where an image of a dynamic batch may be a group of them.
     """
-    *taps, width, filters = _sizes(kernel)
+    *taps, width, filters = sizes(kernel)
     reach = [(n - 1) * d for n, d in zip(taps, dilations)]
     if padding == "SAME":
         x = tf.pad(x, [[0, 0], *([r // 2, r - r // 2] for r in reach), [0, 0]])
-    batch, *spatial, channels = _sizes(x)
+    batch, *spatial, channels = sizes(x)
     groups = channels // width
     counts = [(size - r - 1) // s + 1 for size, r, s in zip(spatial, reach, strides)]
     total: Any = 0
@@ -117,7 +118,7 @@ def _by_slices(
     reach = (taps - 1) * dilations[0]
     if padding == "SAME":
         x = tf.pad(x, [[0, 0], [reach // 2, reach - reach // 2], [0, 0], [0, 0], [0, 0]])
-    batch, depth, *plane = _sizes(x)
+    batch, depth, *plane = sizes(x)
     out_depth = (depth - reach - 1) // strides[0] + 1
     total = None
     for tap in range(taps):
@@ -126,12 +127,7 @@ def _by_slices(
         slab = tf.reshape(slab, (batch * out_depth, *plane))
         part = convolve(slab, kernel[tap], strides[1:], dilations[1:], padding, grouped)
         total = part if total is None else total + part
-    return tf.reshape(total, (batch, out_depth, *_sizes(total)[1:]))
-
-
-def _sizes(x: tf.Tensor) -> list[Any]:
-    dynamic = tf.shape(x)
-    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+    return tf.reshape(total, (batch, out_depth, *sizes(total)[1:]))
 
 
 def trainable_grouped_conv2d(
@@ -165,10 +161,10 @@ def zero_insertion(x: tf.Tensor, strides: Sequence[int]) -> tf.Tensor:
     """Put `stride - 1` zeros behind each element of each spatial axis, as a transposed convolution does."""
     for i, stride in enumerate(strides, 1):
         if stride > 1:
-            sizes = _sizes(x)
-            rows = tf.reshape(x, (prod(sizes[:i]), sizes[i], 1, prod(sizes[i + 1 :])))
+            lengths = sizes(x)
+            rows = tf.reshape(x, (prod(lengths[:i]), lengths[i], 1, prod(lengths[i + 1 :])))
             rows = tf.pad(rows, [[0, 0], [0, 0], [0, stride - 1], [0, 0]])
-            x = tf.reshape(rows, (*sizes[:i], sizes[i] * stride, *sizes[i + 1 :]))
+            x = tf.reshape(rows, (*lengths[:i], lengths[i] * stride, *lengths[i + 1 :]))
     return x
 
 

@@ -92,8 +92,8 @@ def bring_in(definition: Any, trusted: bool = False) -> dict[str, Any]:
     for stage in _stages(inputs, order, constant):
         part = tf.compat.v1.GraphDef(versions=definition.versions, library=definition.library)
         part.node.extend(nodes[name] for name in stage)
-        made = tf.import_graph_def(part, name="", input_map=_there(done, part), return_elements=stage)
-        done.update(zip(stage, made))
+        imported = tf.import_graph_def(part, name="", input_map=_there(done, part), return_elements=stage)
+        done.update(zip(stage, imported))
         for name in constant.intersection(stage):
             for tensor in done[name].outputs:
                 if tensor.shape.is_fully_defined() and prod(tensor.shape) > MOST:
@@ -140,9 +140,11 @@ def _may_grow(nodes: Mapping[str, Any], inputs: Mapping[str, Sequence[str]], con
     for name in constant:
         if nodes[name].op not in _SMALL:
             return True
-        given = [bounds.get(source) or _elements(nodes.get(source)) for source in inputs[name]]
+        bounds_of_inputs = [bounds.get(source) or _elements(nodes.get(source)) for source in inputs[name]]
         # Operands are broadcast, at worst each along axes of its own.
-        bounds[name] = _RANK if nodes[name].op in _SIZES else max(sum(given), prod(n or 1 for n in given))
+        bounds[name] = (
+            _RANK if nodes[name].op in _SIZES else max(sum(bounds_of_inputs), prod(n or 1 for n in bounds_of_inputs))
+        )
         if bounds[name] > MOST:
             return True
     return False
@@ -164,10 +166,10 @@ def _stages(inputs: Mapping[str, Sequence[str]], order: Sequence[str], constant:
 
 def _there(done: Mapping[str, Any], part: Any) -> dict[str, Any]:
     """What operations of this part take from those that are imported already."""
-    found: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     for text in {text for node in part.node for text in node.input}:
         source = _source(text)
         if source in done:
             there = done[source]
-            found[text] = there if text.startswith("^") else there.outputs[int(text[len(source) + 1 :] or 0)]
-    return found
+            inputs[text] = there if text.startswith("^") else there.outputs[int(text[len(source) + 1 :] or 0)]
+    return inputs

@@ -57,8 +57,8 @@ class ConvertedModel(keras.Model):
     def _check(self, inputs: Any, batch_is_known: bool = True) -> None:
         if not (self.conditions and self.check_conditions):
             return
-        given = [inputs.get(t.name) for t in self.inputs] if isinstance(inputs, dict) else keras.tree.flatten(inputs)
-        dims = [list(getattr(tensor, "shape", None) or ()) for tensor in given]
+        tensors = [inputs.get(t.name) for t in self.inputs] if isinstance(inputs, dict) else keras.tree.flatten(inputs)
+        dims = [list(getattr(tensor, "shape", None) or ()) for tensor in tensors]
         for sizes in dims if not batch_is_known else ():
             sizes[:1] = [None] * len(sizes[:1])
         shapes = {

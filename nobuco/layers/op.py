@@ -97,8 +97,8 @@ def _checked(graph: Any) -> dict[str, Any]:
     return graph
 
 
-def _formed(given: Any, kinds: Mapping[str, type]) -> bool:
-    return isinstance(given, Mapping) and all(isinstance(given.get(key), kind) for key, kind in kinds.items())
+def _formed(config: Any, kinds: Mapping[str, type]) -> bool:
+    return isinstance(config, Mapping) and all(isinstance(config.get(key), kind) for key, kind in kinds.items())
 
 
 def _exported(name: str, function: Any, variables: Sequence[Any], specs: Sequence[tf.TensorSpec]) -> dict[str, Any]:

@@ -29,9 +29,9 @@ class Origin:
 
     def is_(self, other: Origin) -> bool:
         """Whether that is the same tensor, or another one of the same elements."""
-        lies = (self.start, self.shape, self.strides, self.dtype)
+        place = (self.start, self.shape, self.strides, self.dtype)
         return self.tensor is other.tensor or (
-            self._lies_with(other) and lies == (other.start, other.shape, other.strides, other.dtype)
+            self._lies_with(other) and place == (other.start, other.shape, other.strides, other.dtype)
         )
 
     def meets(self, other: Origin) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nobuco.layers.loading import FromFile
+from nobuco.layers.sizes import part, sizes
 
 Amount = tuple[Any, Any]
 # As many elements are taken one by one; more of them by one operation, which XNNPACK does not have.
@@ -76,8 +77,7 @@ def _sized(x: tf.Tensor, amounts: Sequence[Amount]) -> tf.Tensor:
     static = x.shape.as_list()
     if all(isinstance(n, int) for pair in amounts for n in pair) or not any(static):
         return x
-    dynamic = tf.shape(x)
-    return tf.reshape(x, [dynamic[i] if size is None else size for i, size in enumerate(static)])
+    return tf.reshape(x, sizes(x))
 
 
 def _paddings(amounts: Sequence[Amount]) -> Any:
@@ -103,30 +103,26 @@ def _reaches(x: tf.Tensor, axis: int, amounts: Amount) -> bool:
 def _reflected(x: tf.Tensor, axis: int, before: int, after: int) -> tf.Tensor:
     """Slices and a concatenation: TFLite's MIRROR_PAD goes element by element, ten times slower than these."""
     size = x.shape[axis]
-    ahead = [_part(x, axis, i, i + 1) for i in range(before, 0, -1)]
-    behind = [_part(x, axis, i, i + 1) for i in range(size - 2, size - 2 - after, -1)]
+    ahead = [part(x, axis, i, i + 1) for i in range(before, 0, -1)]
+    behind = [part(x, axis, i, i + 1) for i in range(size - 2, size - 2 - after, -1)]
     if before > _MOST_PARTS:
-        ahead = [tf.reverse(_part(x, axis, 1, before + 1), [axis])]
+        ahead = [tf.reverse(part(x, axis, 1, before + 1), [axis])]
     if after > _MOST_PARTS:
-        behind = [tf.reverse(_part(x, axis, size - 1 - after, size - 1), [axis])]
+        behind = [tf.reverse(part(x, axis, size - 1 - after, size - 1), [axis])]
     return tf.concat([*ahead, x, *behind], axis)
-
-
-def _part(x: tf.Tensor, axis: int, start: Any, stop: Any) -> tf.Tensor:
-    return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def _replicated(x: tf.Tensor, axis: int, before: Any, after: Any) -> tf.Tensor:
     if all(isinstance(n, int) and 0 <= n <= _MOST_PARTS for n in (before, after)):
-        return tf.concat([*[_part(x, axis, None, 1)] * before, x, *[_part(x, axis, -1, None)] * after], axis)
-    size = tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
+        return tf.concat([*[part(x, axis, None, 1)] * before, x, *[part(x, axis, -1, None)] * after], axis)
+    size = sizes(x)[axis]
     return tf.gather(x, tf.clip_by_value(tf.range(-before, size + after), 0, size - 1), axis=axis)
 
 
 def _wrapped(x: tf.Tensor, axis: int, before: Any, after: Any) -> tf.Tensor:
-    size = tf.shape(x)[axis] if x.shape[axis] is None else x.shape[axis]
-    ahead = [_part(x, axis, size - before, None)] if _real(before) else []
-    behind = [_part(x, axis, None, after)] if _real(after) else []
+    size = sizes(x)[axis]
+    ahead = [part(x, axis, size - before, None)] if _real(before) else []
+    behind = [part(x, axis, None, after)] if _real(after) else []
     return tf.concat([*ahead, x, *behind], axis)
 
 

@@ -42,15 +42,15 @@ class Run:
 def runs(joint: Joint, orders: Mapping[int, Order]) -> list[Run]:
     """The runs that a joint consists of, where values, sources and itself, lie in these orders (or as they are)."""
     places = {source: _places(orders[source]) for source, _ in joint.channels if source in orders}
-    found: list[Run] = []
+    joined: list[Run] = []
     for channel in orders.get(joint.value, range(len(joint.channels))):
         source, number = joint.channels[channel]
         place = places[source][number] if source in places else number
-        if found and (found[-1].source, found[-1].stop) == (source, place):
-            found[-1] = Run(source, found[-1].start, place + 1)
+        if joined and (joined[-1].source, joined[-1].stop) == (source, place):
+            joined[-1] = Run(source, joined[-1].start, place + 1)
         else:
-            found.append(Run(source, place, place + 1))
-    return found
+            joined.append(Run(source, place, place + 1))
+    return joined
 
 
 def chosen(
@@ -72,25 +72,25 @@ def chosen(
         for wire in dict.fromkeys(wires[source] for source, _ in joint.channels):
             read.setdefault(wire, []).append(joint)
     last = {wire: i for i, joint in enumerate(joints) for wire in {wires[source] for source, _ in joint.channels}}
-    found: dict[int, Order] = {}
+    orders: dict[int, Order] = {}
     for wire in sorted(read, key=lambda wire: -last[wire]):
         if wire not in fixed:
-            ranks = [_ranks(wire, wires, joint, found, fixed) for joint in read[wire]]
-            found[wire] = _grouped(range(counts[wire]), ranks)
+            ranks = [_ranks(wire, wires, joint, orders, fixed) for joint in read[wire]]
+            orders[wire] = _grouped(range(counts[wire]), ranks)
     for joint in joints:
         wire = wires[joint.value]
-        if wire not in fixed and wire not in found:
-            found[wire] = _as_made(joint, wires, found)
-    return found
+        if wire not in fixed and wire not in orders:
+            orders[wire] = _as_made(joint, wires, orders)
+    return orders
 
 
 def _ranks(
-    wire: int, wires: Mapping[int, int], joint: Joint, found: Mapping[int, Order], fixed: Collection[int]
+    wire: int, wires: Mapping[int, int], joint: Joint, orders: Mapping[int, Order], fixed: Collection[int]
 ) -> dict[int, int]:
     """The channels of a wire that a joint reads, each with its place there; 0 where the joint may lie in any order."""
     target, ranks = wires[joint.value], dict[int, int]()
-    known = target in found or target in fixed
-    for place, channel in enumerate(found.get(target, range(len(joint.channels)))):
+    known = target in orders or target in fixed
+    for place, channel in enumerate(orders.get(target, range(len(joint.channels)))):
         source, number = joint.channels[channel]
         if wires[source] == wire:
             ranks.setdefault(number, place if known else 0)
@@ -104,10 +104,10 @@ def _grouped(channels: Iterable[int], wanted: Sequence[Mapping[int, int]]) -> Or
     )
 
 
-def _as_made(joint: Joint, wires: Mapping[int, int], found: Mapping[int, Order]) -> Order:
+def _as_made(joint: Joint, wires: Mapping[int, int], orders: Mapping[int, Order]) -> Order:
     """The channels of a joint, source by source, as they lie in each."""
     sources = list(dict.fromkeys(source for source, _ in joint.channels))
-    places = {s: _places(found[wires[s]]) for s in sources if wires[s] in found}
+    places = {s: _places(orders[wires[s]]) for s in sources if wires[s] in orders}
 
     def lies(channel: int) -> tuple[int, int]:
         source, number = joint.channels[channel]

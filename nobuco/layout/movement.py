@@ -94,23 +94,23 @@ def without_reshapes(move: Move, source: Sequence[int]) -> Move:
     own = _cuts(move.split, source)
     theirs = {move.perm[i]: cuts for i, cuts in _cuts(lying, move.shape).items()}
     both = {i: own.get(i, set()) | theirs.get(i, set()) for i in {*own, *theirs}}
-    found = [move]
+    candidates = [move]
     for cuts in (own, theirs, both):
         finer = _finer(move, cuts)
-        found += [finer, _with_units(finer, source)]
-    short = [m for m in found if len(m.split) <= most]
+        candidates += [finer, _with_units(finer, source)]
+    short = [m for m in candidates if len(m.split) <= most]
     return min(short, key=lambda m: (m.split != tuple(source)) + (m.transposed != m.shape))
 
 
 def _cuts(runs: Sequence[int], shape: Sequence[int]) -> dict[int, set[int]]:
     """By run of elements, after how many of its parts a dimension of `shape` begins inside it."""
     bounds = {prod(shape[:i]) for i in range(1, len(shape))}
-    found = {}
+    cuts = {}
     for i, size in enumerate(runs):
         ahead = prod(runs[:i])
         inside = {bound // ahead for bound in bounds if bound % ahead == 0 and ahead < bound < ahead * size}
-        found[i] = {cut for cut in inside if size % cut == 0}
-    return found
+        cuts[i] = {cut for cut in inside if size % cut == 0}
+    return cuts
 
 
 def _finer(move: Move, cuts: Mapping[int, set[int]]) -> Move:
@@ -165,9 +165,9 @@ def freed(shape: Sequence[int], steps: Sequence[Step], before: bool) -> Freed | 
     current = chain.shape
     there = [atom for group in chain.groups for atom in group]
     own = chain.of_source(shape, len(shape) - 1) if before else chain.groups[-1]
-    lies = sorted(own, key=there.index) if before else sorted(own)
-    split, perm = tuple(chain.source[a] for a in own), tuple(own.index(a) for a in lies)
-    turned = tuple(chain.source[a] for a in lies)
+    order_left = sorted(own, key=there.index) if before else sorted(own)
+    split, perm = tuple(chain.source[a] for a in own), tuple(own.index(a) for a in order_left)
+    turned = tuple(chain.source[a] for a in order_left)
     ahead = _regrouped(shape, turned, tuple(perm.index(i) for i in range(len(perm)))) if before else []
     left = [*ahead, *steps, *([] if before else _regrouped(current, split, perm))]
     deep, wide = (shape, current) if before else (current, shape)

@@ -130,10 +130,10 @@ def followed(order: ChannelOrder, rank: int, sources: Sequence[int | None]) -> C
     is None where keeping the axes as they lie gives neither order.
     """
     out_rank = len(sources)
-    lies = [dim for dim in order.permutation(rank) if dim in sources]
+    kept = [dim for dim in order.permutation(rank) if dim in sources]
     for candidate in (order, PYTORCH, TENSORFLOW):
         wanted = [sources[dim] for dim in candidate.permutation(out_rank)]
-        if [dim for dim in wanted if dim is not None] == lies:
+        if [dim for dim in wanted if dim is not None] == kept:
             return candidate if out_rank >= 3 else PYTORCH
     return None
 
@@ -149,21 +149,21 @@ def keeping(sources: Callable[..., Sequence[int | None]]) -> LayoutRule:
     def rule(node: Node) -> list[Signature]:
         value, *rest = node.inputs
         kept = sources(*node.args, **node.kwargs)
-        found = []
+        ways = []
         for order in (TENSORFLOW, PYTORCH) if has_order(value) else (PYTORCH,):
             leaves_in = followed(order, value.rank, kept)
             if leaves_in is not None:
-                found.append(
+                ways.append(
                     Signature((order, *_orders(rest, PYTORCH)), _orders(node.results, leaves_in)),
                 )
-        return found
+        return ways
 
     return rule
 
 
 def moving(steps: Callable[[Sequence[int]], Sequence[Step]], source: Value, result: Value) -> list[Signature]:
     """The signatures of pure data movement: any order in, any out, at the price of what then must move."""
-    found = []
+    ways = []
     for before, after in product((TENSORFLOW, PYTORCH), repeat=2):
         if (before is TENSORFLOW and not has_order(source)) or (after is TENSORFLOW and not has_order(result)):
             continue
@@ -171,8 +171,8 @@ def moving(steps: Callable[[Sequence[int]], Sequence[Step]], source: Value, resu
             before.to_physical(source.shape),
             reordered(steps(source.shape), before, after, source.rank, result.rank),
         )
-        found.append(Signature((before,), (after,), nbytes(source) * sum(move.transposes for move in moves)))
-    return found
+        ways.append(Signature((before,), (after,), nbytes(source) * sum(move.transposes for move in moves)))
+    return ways
 
 
 def reordered(steps: Sequence[Step], before: ChannelOrder, after: ChannelOrder, rank: int, out_rank: int) -> list[Step]:

@@ -73,31 +73,31 @@ def _is_overload(operation: Any) -> bool:
 
 def _homes(operations: Sequence[Any]) -> dict[str, list[Any]]:
     """By the names of PyTorch's functions and methods among these: the modules that have them."""
-    found: dict[str, list[Any]] = {}
+    homes: dict[str, list[Any]] = {}
     for operation in operations:
         name = name_of(operation)
         for space, prefix in () if _is_overload(operation) else _SPACES:
             if operation in (_in(space, name, prefix), Lacking(f"torch.{name}")):
-                found.setdefault(name, []).append(space)
-    return found
+                homes.setdefault(name, []).append(space)
+    return homes
 
 
 def _named(name: str, homes: Sequence[Any], function: Callable[..., Any]) -> Iterator[Any]:
     for space, prefix in _SPACES:
-        found = _in(space, name, prefix)
-        if found is not None and (space in homes or space is torch.Tensor or _takes_alike(found, name, function)):
-            yield found
+        member = _in(space, name, prefix)
+        if member is not None and (space in homes or space is torch.Tensor or _takes_alike(member, name, function)):
+            yield member
     yield from (op for op in overloads(name) if fits(arguments_of(op), function))
 
 
 def _in(space: Any, name: str, prefix: str) -> Any:
     """The function or method of that name in a module or class of PyTorch's."""
     has_it = name.startswith(prefix) and (space is torch.Tensor or name not in _METHODS)
-    found = getattr(space, name.removeprefix(prefix), None) if has_it else None
-    return found if callable(found) else None
+    member = getattr(space, name.removeprefix(prefix), None) if has_it else None
+    return member if callable(member) else None
 
 
 def _takes_alike(operation: Any, name: str, function: Callable[..., Any]) -> bool:
     """Whether a converter of this signature takes what a function of PyTorch's in another module takes."""
-    found = signatures(operation, name)
-    return bool(found) and all(fits(arguments, function) for arguments in found)
+    schemas = signatures(operation, name)
+    return bool(schemas) and all(fits(arguments, function) for arguments in schemas)

@@ -36,11 +36,11 @@ class Names:
     def __getattribute__(self, name: str) -> Any:  # also `__eq__` and its kin are the space's own
         space, path = object.__getattribute__(self, "_space"), f"{object.__getattribute__(self, '_path')}.{name}"
         try:
-            found = getattr(space, name)
+            member = getattr(space, name)
         except AttributeError:
             return Lacking(path)
-        is_space = isinstance(found, (ModuleType, _torch._ops.OpOverloadPacket)) or found is _torch.Tensor
-        return Names(found, path) if is_space else found
+        is_space = isinstance(member, (ModuleType, _torch._ops.OpOverloadPacket)) or member is _torch.Tensor
+        return Names(member, path) if is_space else member
 
     def __instancecheck__(self, instance: Any) -> bool:  # of the class of tensors
         return isinstance(instance, object.__getattribute__(self, "_space"))

@@ -50,10 +50,10 @@ def overloads(name: str) -> tuple[torch._ops.OpOverload, ...]:
 
 def _is_of_tensors(overload: torch._ops.OpOverload) -> bool:
     schema = overload._schema
-    given = {str(result.type) for result in schema.returns}
+    types = {str(result.type) for result in schema.returns}
     written = [argument.name for argument in schema.arguments[1:] if argument.is_write]
     by_name = any("Dimname" in str(argument.real_type) for argument in schema.arguments)
-    return bool(given) and given <= {"Tensor", "List[Tensor]"} and not written and not by_name and _is_there(schema)
+    return bool(types) and types <= {"Tensor", "List[Tensor]"} and not written and not by_name and _is_there(schema)
 
 
 def _is_there(schema: torch.FunctionSchema) -> bool:
@@ -123,11 +123,11 @@ def fits(arguments: Arguments, function: Callable[..., Any]) -> bool:
     if rest_of(function):
         return rest_of(function) == "_"
     meant = [argument for argument in arguments if argument.name not in PLACEMENT]
-    found = targets(meant, function)
+    places = targets(meant, function)
     defaults = {p.name: p.default for p in parameters_of(function) if p.kind is not p.VAR_KEYWORD}
-    if any(default is inspect.Parameter.empty and name not in found for name, default in defaults.items()):
+    if any(default is inspect.Parameter.empty and name not in places for name, default in defaults.items()):
         return False
-    for argument, name in zip(meant, found):
+    for argument, name in zip(meant, places):
         if name is None or (name != argument.name and not argument.is_operand):
             return False
         if isinstance(defaults.get(name), str) and "str" not in argument.type:

@@ -103,9 +103,9 @@ def default_tolerance(dtype_name: str) -> Tolerance:
     raise ValueError(f"no default tolerance for dtype {dtype_name!r}; there is one for {known}")
 
 
-def tolerances(given: float | None, source: str) -> Callable[[str], Tolerance]:
+def tolerances(max_abs: float | None, source: str) -> Callable[[str], Tolerance]:
     """The bound for each dtype: the largest absolute difference that `source` gave, or for None the dtype's default."""
-    return default_tolerance if given is None else lambda dtype_name: Tolerance(given, None, source)
+    return default_tolerance if max_abs is None else lambda dtype_name: Tolerance(max_abs, None, source)
 
 
 @dataclass(frozen=True)
@@ -193,18 +193,18 @@ class Difference:
     @property
     def problems(self) -> tuple[str, ...]:
         """One sentence for each kind of mismatch; none where all matches."""
-        found = []
+        sentences = []
         if self.got_shape != self.expected_shape:
-            found.append(_shape_problem(self.got_shape, self.expected_shape))
+            sentences.append(_shape_problem(self.got_shape, self.expected_shape))
         if self.got_dtype != self.expected_dtype:
-            found.append(f"Dtype is {self.got_dtype}, expected {self.expected_dtype}.")
+            sentences.append(f"Dtype is {self.got_dtype}, expected {self.expected_dtype}.")
         if self.nan.differing:
-            found.append(self.nan.describe("NaN"))
+            sentences.append(self.nan.describe("NaN"))
         if self.inf.differing:
-            found.append(self.inf.describe("Infinity"))
+            sentences.append(self.inf.describe("Infinity"))
         if self.outside:
-            found.append(self._value_problem())
-        return tuple(found)
+            sentences.append(self._value_problem())
+        return tuple(sentences)
 
     def describe(self) -> str:
         """The problems as text, or a sentence saying how well it matches."""
@@ -257,12 +257,12 @@ def _number(value: Scalar | None) -> str:
 
 def _apart(one: Scalar | None, other: Scalar | None) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to tell them apart."""
-    found = _number(one), _number(other)
+    texts = _number(one), _number(other)
     for digits in (9, 12, 17):
-        if found[0] != found[1] or isinstance(one, int) or one is None or other is None:
+        if texts[0] != texts[1] or isinstance(one, int) or one is None or other is None:
             break
-        found = f"{one:.{digits}g}", f"{other:.{digits}g}"
-    return found
+        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+    return texts
 
 
 def _share(part: float) -> str:

@@ -53,14 +53,14 @@ class Pointed:
 
     def at(self, indices: NDArray[Any]) -> NDArray[Any] | None:
         """The elements that these point to; None where one points to none, or two to the same."""
-        found = np.asarray(indices).reshape(-1) if self.values.ndim == 1 else np.asarray(indices)
-        if found.ndim == self.values.ndim - 1:
-            found = np.expand_dims(found, self.dim)
-        if found.size and not 0 <= found.min() <= found.max() < self.values.shape[self.dim]:
+        places = np.asarray(indices).reshape(-1) if self.values.ndim == 1 else np.asarray(indices)
+        if places.ndim == self.values.ndim - 1:
+            places = np.expand_dims(places, self.dim)
+        if places.size and not 0 <= places.min() <= places.max() < self.values.shape[self.dim]:
             return None
-        if self.is_distinct and not np.diff(np.sort(found, self.dim), axis=self.dim).all():
+        if self.is_distinct and not np.diff(np.sort(places, self.dim), axis=self.dim).all():
             return None
-        return np.asarray(np.take_along_axis(self.values, found.astype(np.int64), self.dim))
+        return np.asarray(np.take_along_axis(self.values, places.astype(np.int64), self.dim))
 
 
 def pointed(operation: str, values: NDArray[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Pointed | None:

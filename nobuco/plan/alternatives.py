@@ -44,13 +44,13 @@ def alternatives(
 
 def _around(number: int, unit: Planned, signature: Signature, plan: Plan, wants: _Wants, static: frozenset[int]) -> int:
     """The bytes that move in a unit and on the tensors at it, if it runs under a signature."""
-    made = dict(zip((v.id for v in unit.outputs), signature.outputs))
+    own_outputs = dict(zip((v.id for v in unit.outputs), signature.outputs))
     own = list(zip(unit.inputs, signature.inputs))
     cost = 0.0 if all(v.id in static for v in unit.outputs) else float(signature.cost)
     for value in {v.id: v for v in (*unit.inputs, *unit.outputs) if has_order(v)}.values():
-        lies = made.get(value.id, plan.orders.get(value.id))
+        order_made = own_outputs.get(value.id, plan.orders.get(value.id))
         readers = [order for reader, order in wants.get(value.id, ()) if reader != number]
         readers += [order for v, order in own if v is value]
-        if lies is not None and any(order is not lies for order in readers):
+        if order_made is not None and any(order is not order_made for order in readers):
             cost += change_cost(value, value.id in static)
     return int(cost)

@@ -19,14 +19,14 @@ from nobuco.select import Unit
 def probed_signatures(unit: Unit, samples: Mapping[int, Any]) -> list[Signature]:
     """One signature per common order of the inputs, the outputs' orders read off a trial run."""
     function = call_converter(unit, samples)
-    found = []
+    ways = []
     for order in (ChannelOrder.TENSORFLOW, ChannelOrder.PYTORCH):
         args, kwargs = map_leaves(partial(_laid_out, order), traced_arguments(unit.node, samples))
         outputs = flat_outputs(function(*args, **kwargs))
         entering = tuple(order if has_order(v) else ChannelOrder.PYTORCH for v in unit.inputs)
         leaving = tuple(get_channel_order(t) for t in outputs)
-        found.append(Signature(entering, leaving))
-    return found
+        ways.append(Signature(entering, leaving))
+    return ways
 
 
 def _laid_out(order: ChannelOrder, leaf: Any) -> Any:

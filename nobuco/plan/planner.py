@@ -152,10 +152,10 @@ class _Program:
         self.rows.append((dict.fromkeys(pick, 1.0), 1.0, 1.0))
         return pick
 
-    def change(self, made: _Affine, readers: Sequence[_Affine], cost: float) -> None:
+    def change(self, origin: _Affine, readers: Sequence[_Affine], cost: float) -> None:
         """Pay `cost` once where any reader's order is not the one made."""
-        differences = [d for d in (reader.minus(made) for reader in readers) if d.terms]
-        if not cost or not differences or any(not d.terms and d.constant for d in (r.minus(made) for r in readers)):
+        differences = [d for d in (reader.minus(origin) for reader in readers) if d.terms]
+        if not cost or not differences or any(not d.terms and d.constant for d in (r.minus(origin) for r in readers)):
             return
         paid = len(self.costs)
         self.costs.append(cost)

@@ -45,12 +45,12 @@ def choices(unit: Unit, graph: Graph, plans: Plans | None = None) -> Sequence[Si
 
 def _around_regions(unit: Unit, graph: Graph, plans: Plans) -> Sequence[Signature]:
     """All tensors in one order, at the price of what the regions then move inside."""
-    found = []
+    ways = []
     for signature in signatures(unit.converter.strategy, unit.node):
         order = order_of(signature)
         moved = sum(planned(region, graph, order, plans).plan.cost for region in unit.node.regions)
-        found.append(uniform(unit.node, order, order, moved))
-    return found
+        ways.append(uniform(unit.node, order, order, moved))
+    return ways
 
 
 def order_of(signature: Signature) -> ChannelOrder:

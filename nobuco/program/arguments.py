@@ -50,8 +50,8 @@ def known_orders(call: Call, orders: Any) -> dict[int, ChannelOrder]:
     one = as_order(orders)
     if one is not None:
         return dict.fromkeys(range(len(call.tensors)), one)
-    found = _Lookup(call.tensors).resolved(orders, "inputs_channel_order")
-    return {i: _checked_order(order, "inputs_channel_order") for i, order in found.items()}
+    by_position = _Lookup(call.tensors).resolved(orders, "inputs_channel_order")
+    return {i: _checked_order(order, "inputs_channel_order") for i, order in by_position.items()}
 
 
 def output_orders(
@@ -62,19 +62,19 @@ def output_orders(
     Raises:
         InputError: an index is out of range, an order is none, or a name comes twice or is an input's.
     """
-    found = values(graph.outputs)
-    if not found:
+    outputs = values(graph.outputs)
+    if not outputs:
         raise InputError("the model returned no tensor, so there is nothing to convert")
     for leaf in leaves(graph.outputs):
         if leaf is not None and not isinstance(leaf, Value):
             warn(f"the model's output {leaf!r} is {type(leaf).__name__}, no tensor: left out of the Keras model")
-    by_index = output_orders_given(orders, len(found))
-    named = {i: _checked_name(name, "output_names") for i, name in _output_names(names, len(found)).items()}
+    by_index = output_orders_given(orders, len(outputs))
+    named = {i: _checked_name(name, "output_names") for i, name in _output_names(names, len(outputs)).items()}
     _check_unique(list(named.values()), "output_names", True)
     taken = [name for name in named.values() if name in input_names]
     if taken:
         raise InputError(f"output_names: {taken[0]!r} is the name of an input; give one of the two another name")
-    return [(value, by_index.get(i) if value.rank >= 3 else None, named.get(i)) for i, value in enumerate(found)]
+    return [(value, by_index.get(i) if value.rank >= 3 else None, named.get(i)) for i, value in enumerate(outputs)]
 
 
 def output_orders_given(orders: Any, count: int) -> dict[int, ChannelOrder]:
@@ -107,24 +107,26 @@ class _Lookup:
 
     tensors: tuple[torch.Tensor, ...]
 
-    def resolved(self, given: Any, argument: str) -> dict[int, Any]:
+    def resolved(self, mapping: Any, argument: str) -> dict[int, Any]:
         """An argument that maps tensors (or is in order), by input position; a tensor given twice is both."""
-        if given is None:
+        if mapping is None:
             return {}
-        if isinstance(given, (list, tuple)):
-            if len(given) != len(self.tensors):
+        if isinstance(mapping, (list, tuple)):
+            if len(mapping) != len(self.tensors):
                 count = len(self.tensors)
-                raise InputError(f"{argument} has {len(given)} entries; the model has {count} inputs: {shown(given)}")
-            return dict(enumerate(given))
-        if not isinstance(given, Mapping):
+                raise InputError(
+                    f"{argument} has {len(mapping)} entries; the model has {count} inputs: {shown(mapping)}"
+                )
+            return dict(enumerate(mapping))
+        if not isinstance(mapping, Mapping):
             raise InputError(
-                f"{argument} is {shown(given)}; give a dict by input tensor (the tensors of args and kwargs are its "
+                f"{argument} is {shown(mapping)}; give a dict by input tensor (the tensors of args and kwargs are its "
                 "keys), or a list with an entry for each input"
             )
-        found: dict[int, Any] = {}
-        for key, entry in given.items():
-            found.update(dict.fromkeys(self._places(key, argument), entry))
-        return found
+        by_position: dict[int, Any] = {}
+        for key, entry in mapping.items():
+            by_position.update(dict.fromkeys(self._places(key, argument), entry))
+        return by_position
 
     def _places(self, key: Any, argument: str) -> list[int]:
         """The positions of the input that a key names: by the tensor itself, or by its number."""
@@ -145,21 +147,21 @@ class _Lookup:
         return places
 
 
-def _checked_shape(given: Any, real: tuple[int, ...], position: int) -> tuple[int | None, ...]:
-    fits = isinstance(given, (list, tuple)) and len(given) == len(real)
-    if not fits or any(s is not None and s != r for s, r in zip(given, real)):
+def _checked_shape(shape: Any, real: tuple[int, ...], position: int) -> tuple[int | None, ...]:
+    fits = isinstance(shape, (list, tuple)) and len(shape) == len(real)
+    if not fits or any(s is not None and s != r for s, r in zip(shape, real)):
         raise InputError(
-            f"input_shapes gives {shown(given)} for input {position}, whose tensor has shape {real}; "
+            f"input_shapes gives {shown(shape)} for input {position}, whose tensor has shape {real}; "
             "repeat the tensor's sizes and put None for each dynamic one"
         )
-    return tuple(given)
+    return tuple(shape)
 
 
 def _checked_order(order: Any, argument: str) -> ChannelOrder:
-    found = as_order(order)
-    if found is None:
+    known = as_order(order)
+    if known is None:
         raise InputError(f"{argument} holds {shown(order)}; give {ORDER.words}")
-    return found
+    return known
 
 
 def _checked_name(name: Any, argument: str) -> str:
@@ -168,15 +170,15 @@ def _checked_name(name: Any, argument: str) -> str:
     return name
 
 
-def _check_indices(given: Mapping[Any, Any], count: int, argument: str) -> None:
-    for index in given:
+def _check_indices(entries: Mapping[Any, Any], count: int, argument: str) -> None:
+    for index in entries:
         if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
             raise InputError(
-                f"{argument} names output {shown(index)}; the model has outputs 0 to {count - 1} (got {shown(given)})"
+                f"{argument} names output {shown(index)}; the model has outputs 0 to {count - 1} (got {shown(entries)})"
             )
 
 
-def _check_unique(names: Sequence[str], argument: str, given: bool) -> None:
+def _check_unique(names: Sequence[str], argument: str, by_user: bool) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
-    if twice and given:
+    if twice and by_user:
         raise InputError(f"{argument}: the name {twice[0]!r} is given to more than one tensor")

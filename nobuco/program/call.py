@@ -56,14 +56,14 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
         raise InputError(
             f"kwargs is {type(kwargs).__name__}; give a dict of the keyword arguments, or None (got {shown(kwargs)})"
         )
-    given, named = tuple(args or ()), dict(kwargs or {})
+    positional, named = tuple(args or ()), dict(kwargs or {})
     for name in named:
         if not isinstance(name, str):
             raise InputError(f"kwargs is {shown(named)}; give a dict by the names of the parameters")
-    _check_signature(program.function, given, named, subject)
-    tensors = tuple(leaf for leaf in leaves((given, named)) if isinstance(leaf, torch.Tensor))
-    names = _parameter_names(program.function, given, named)
-    _check_leaves(given, named)
+    _check_signature(program.function, positional, named, subject)
+    tensors = tuple(leaf for leaf in leaves((positional, named)) if isinstance(leaf, torch.Tensor))
+    names = _parameter_names(program.function, positional, named)
+    _check_leaves(positional, named)
     if not tensors:
         raise InputError(
             f"args and kwargs hold no torch.Tensor; a Keras model needs at least one input (args is {shown(args)}, "
@@ -71,8 +71,8 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
         )
     _check_weights(program.function, subject)
     _refuse_fake(tensors, program.function)
-    initialise(program.function, given, named)
-    return Call(program, given, named, tensors, names)
+    initialise(program.function, positional, named)
+    return Call(program, positional, named, tensors, names)
 
 
 def _check_signature(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], subject: str) -> None:
@@ -140,9 +140,9 @@ def _parameter_names(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         positional = signature.bind_partial(*args).arguments
     except (TypeError, ValueError):
         positional = {f"input_{i}": arg for i, arg in enumerate(args)}
-    given = [*positional.items(), *kwargs.items()]
-    short = [name for parameter, argument in given for name in names_within(argument, parameter, keyed=False)]
-    long = [name for parameter, argument in given for name in names_within(argument, parameter, keyed=True)]
+    arguments = [*positional.items(), *kwargs.items()]
+    short = [name for parameter, argument in arguments for name in names_within(argument, parameter, keyed=False)]
+    long = [name for parameter, argument in arguments for name in names_within(argument, parameter, keyed=True)]
     return tuple(name if short.count(name) == 1 else full for name, full in zip(short, long))
 
 
@@ -151,11 +151,11 @@ def names_within(argument: Any, parameter: str, keyed: bool) -> list[str]:
 
     Keys alone name what stands in a dict or a dataclass, unless they shall stand behind the parameter's name.
     """
-    found = [path for path, leaf in paths(argument) if isinstance(leaf, torch.Tensor)]
-    plain = [parameter] if len(found) == 1 else [f"{parameter}_{i}" for i in range(len(found))]
+    places = [path for path, leaf in paths(argument) if isinstance(leaf, torch.Tensor)]
+    plain = [parameter] if len(places) == 1 else [f"{parameter}_{i}" for i in range(len(places))]
     return [
         _spoken(path if isinstance(path[0], str) and not keyed else (parameter, *path)) if _has_keys(path) else name
-        for path, name in zip(found, plain)
+        for path, name in zip(places, plain)
     ]
 
 
@@ -168,9 +168,9 @@ def _spoken(path: Sequence[str | int]) -> str:
     return "".join(f"_{step}" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
-def _refuse_fake(given: Sequence[torch.Tensor], function: Any) -> None:
+def _refuse_fake(inputs: Sequence[torch.Tensor], function: Any) -> None:
     held = {name: held.tensor for name, held in held_tensors(function).items()}
-    for name, tensor in ({f"argument {i}": tensor for i, tensor in enumerate(given)} | held).items():
+    for name, tensor in ({f"argument {i}": tensor for i, tensor in enumerate(inputs)} | held).items():
         if type(tensor).__name__ == "FakeTensor" or type(getattr(tensor, "data", None)).__name__ == "FakeTensor":
             raise InputError(
                 f"{name} is a FakeTensor of shape {tuple(tensor.shape)}, which holds no numbers; make model and "
@@ -187,10 +187,10 @@ def devices_apart(call: Call) -> str:
     if not isinstance(function, nn.Module):
         return ""
     weights = {str(t.device) for t in (*function.parameters(), *function.buffers())}
-    given = {str(tensor.device) for tensor in call.tensors}
-    if not weights or given <= weights:
+    devices = {str(tensor.device) for tensor in call.tensors}
+    if not weights or devices <= weights:
         return ""
     return (
-        f"args: the example is on {', '.join(sorted(given))}, the model's weights are on {', '.join(sorted(weights))}; "
-        "bring both to one device, e.g. model.cpu() and args=[x.cpu()]"
+        f"args: the example is on {', '.join(sorted(devices))}, the model's weights are on "
+        f"{', '.join(sorted(weights))}; bring both to one device, e.g. model.cpu() and args=[x.cpu()]"
     )

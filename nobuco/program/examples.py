@@ -92,7 +92,7 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
 def _runs(operation: Any, arguments: tuple[Any, ...]) -> bool:
     try:
-        given = tensors(arguments)
-        return bool(given) and any(all(t is not g for g in given) for t in tensors(operation(*arguments)))
+        inputs = tensors(arguments)
+        return bool(inputs) and any(all(t is not g for g in inputs) for t in tensors(operation(*arguments)))
     except Exception:  # whatever it raises: it does not take these
         return False

@@ -242,14 +242,14 @@ def _verdict(report: Report) -> tuple[str, str, str]:
     counts = report.counts()
     done, imprecise = counts[Status.DONE], counts[Status.IMPRECISE]
     failed, unknown = counts[Status.FAILED], counts[Status.NO_CONVERTER]
-    told = [f"{done + imprecise} {'call' if done + imprecise == 1 else 'calls'} converted"]
-    told += [f"{imprecise} of them imprecise"] if imprecise else []
-    told += [f"{failed} failed"] if failed else []
-    told += [f"{unknown} without a converter"] if unknown else []
+    parts = [f"{done + imprecise} {'call' if done + imprecise == 1 else 'calls'} converted"]
+    parts += [f"{imprecise} of them imprecise"] if imprecise else []
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{unknown} without a converter"] if unknown else []
     count = report.transpositions
-    told += [f"{count} transposition{'' if count == 1 else 's'}" if count else "no transpositions"]
+    parts += [f"{count} transposition{'' if count == 1 else 's'}" if count else "no transpositions"]
     status = Status.FAILED if failed or unknown else Status.DONE if report.ok else Status.IMPRECISE
-    return (*MARKS[status], ", ".join(told))
+    return (*MARKS[status], ", ".join(parts))
 
 
 def _place(report: Report, node: NodeReport) -> str:

@@ -112,6 +112,6 @@ def _outcome(call: CallCoverage) -> Served:
 
 
 def _verdict(coverage: Coverage) -> Text:
-    told = [f"{coverage.count(served)} {served.value}" for served in Served if coverage.count(served)]
+    parts = [f"{coverage.count(served)} {served.value}" for served in Served if coverage.count(served)]
     mark, style = MARKS[Status.DONE if coverage.complete else Status.NO_CONVERTER]
-    return Text(f"{mark} {coverage.subject}: {', '.join(told) or 'no calls'}", f"bold {style}")
+    return Text(f"{mark} {coverage.subject}: {', '.join(parts) or 'no calls'}", f"bold {style}")

@@ -187,8 +187,8 @@ class _Facts:
     def described(self, value: Value, order: ChannelOrder | None = None) -> str:
         """A tensor in words; `order` is how it is read, if not as it is made."""
         order = order or self.orders.get(value.id)
-        lies = f" {order.name}" if order is not None and has_order(value) else ""
-        return f"{value.dtype}{list(value.shape)}{lies}"
+        suffix = f" {order.name}" if order is not None and has_order(value) else ""
+        return f"{value.dtype}{list(value.shape)}{suffix}"
 
     def result(self, number: int, value: Value, order: ChannelOrder | None, name: str | None) -> Port:
         """An output of the model."""
@@ -201,8 +201,8 @@ class _Facts:
         )
 
     def _is_turned(self, value: Value, order: ChannelOrder | None) -> bool:
-        made = self.orders.get(value.id)
-        return None not in (made, order) and made is not order and not is_free(value.shape)
+        before = self.orders.get(value.id)
+        return None not in (before, order) and before is not order and not is_free(value.shape)
 
     def _status(self, node: Node, unit: Any, check: Any, inside: bool) -> Status:
         if node.id in self.messages:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 def spoken(name: str, path: str, parent: str) -> str:
     """The call's name after its path, as far as the path `parent` of the call around it does not tell it."""
-    told, said = relative(path, parent), short(name)
-    return f"{told}: {said}" if told not in ("", said) else said
+    place, said = relative(path, parent), short(name)
+    return f"{place}: {said}" if place not in ("", said) else said
 
 
 def short(name: str) -> str:

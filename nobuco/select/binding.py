@@ -39,10 +39,10 @@ def _bound(node: Node, function: Callable[..., Any]) -> Given:
     if ways and not node.kwargs and _is_straight(node.op, function):
         return node.args, {}
     for arguments, names in ways:
-        given = _taken(arguments, node.args, node.kwargs, not isinstance(node.op, torch._ops.OpOverload))
+        taken = _taken(arguments, node.args, node.kwargs, not isinstance(node.op, torch._ops.OpOverload))
         passed_over = names if rest_of(function) else PLACEMENT
-        if given is not None:
-            named = {names[name]: value for name, value in given.items() if names[name] or name not in passed_over}
+        if taken is not None:
+            named = {names[name]: value for name, value in taken.items() if names[name] or name not in passed_over}
             if None not in named:
                 return _in_turn(places, (), named)
     return _in_turn(places, node.args, node.kwargs)
@@ -100,15 +100,15 @@ def _taken(
     if len(args) > len(places):
         return None
     known = {a.name: a for a in arguments}
-    given = dict(zip(known, args))
+    by_name = dict(zip(known, args))
     for spoken, value in kwargs.items():
         name = spoken if spoken in known else _ALIASES.get(spoken)
-        if name not in known or name in given:
+        if name not in known or name in by_name:
             return None
-        given[name] = value
-    if any(a.is_required and a.name not in given for a in arguments):
+        by_name[name] = value
+    if any(a.is_required and a.name not in by_name for a in arguments):
         return None
-    return given if all(_accepts(known[name].type, value) for name, value in given.items()) else None
+    return by_name if all(_accepts(known[name].type, value) for name, value in by_name.items()) else None
 
 
 def _accepts(type: str, value: Any) -> bool:

@@ -64,12 +64,12 @@ class _Bonds:
 
     def wire(self, id: int) -> int:
         """The tensors that lie as this one does, as one of them."""
-        found = id
-        while found in self._above:
-            found = self._above[found]
-        while id != found:  # next time it is one step
-            self._above[id], id = found, self._above[id]
-        return found
+        top = id
+        while top in self._above:
+            top = self._above[top]
+        while id != top:  # next time it is one step
+            self._above[id], id = top, self._above[id]
+        return top
 
     def add(self, unit: Unit, kept: Mapping[int, int] | None, again: bool) -> None:
         """What a unit that does not route channels asks for.
@@ -84,8 +84,8 @@ class _Bonds:
         weighed = not again and use_of(unit) is ChannelUse.WEIGHED
         ends = {v.id: 1 for v in (*unit.inputs[:1], *unit.outputs[:1])} if weighed else {}
         together = None if again else kept
-        found = ends if together is None else together
-        agree = all(self.dims.setdefault(id, dim) == dim for id, dim in found.items())
+        bound = ends if together is None else together
+        agree = all(self.dims.setdefault(id, dim) == dim for id, dim in bound.items())
         if together is None or not agree:
             self.fixed |= {v.id for v in (*unit.inputs, *unit.outputs)} - (ends.keys() if agree else set())
             return
@@ -124,10 +124,10 @@ class _Network:
         """With the dimensions of channels that each unit keeps apart, and by number what routes give."""
         values = {v.id: v for unit in units for v in (*unit.inputs, *unit.outputs)}
         calls = Counter(id(unit.node.module) for unit in units if unit.node.module is not None)
-        made = {v.id for unit in units for v in unit.outputs}
-        given = {v.id for v in values.values() if v.id not in made and not v.kind.is_constant}
+        results = {v.id for unit in units for v in unit.outputs}
+        outer = {v.id for v in values.values() if v.id not in results and not v.kind.is_constant}
         read = {v.id for v in ends}
-        bonds = _Bonds(read | given)
+        bonds = _Bonds(read | outer)
         contents: dict[int, Content] = {}
         ways: dict[int, frozenset[int]] = {}
         for i, unit in enumerate(units):
@@ -145,8 +145,8 @@ class _Network:
         wires = {id: self.bonds.wire(id) for id in self.values}
         dims = {id: self.bonds.dims.get(id, 1) for id in self.values}
         counts = {wires[id]: v.shape[dims[id]] for id, v in self.values.items() if dims[id] < v.rank}
-        found = chosen(wires, counts, list(self.joints.values()), {wires[id] for id in self.bonds.fixed if id in wires})
-        return {id: found[wire] for id, wire in wires.items() if wire in found}
+        taken = chosen(wires, counts, list(self.joints.values()), {wires[id] for id in self.bonds.fixed if id in wires})
+        return {id: taken[wire] for id, wire in wires.items() if wire in taken}
 
     def lies(self, orders: Mapping[int, Order]) -> dict[int, Lying]:
         """The tensors whose order is not PyTorch's."""
@@ -171,19 +171,19 @@ class _Network:
 
     def rewritten(self, orders: Mapping[int, Order]) -> list[Unit]:
         """The units, with what is left of routes in their place, and with weights in order."""
-        lies, found, passed = self.lies(orders), list[Unit](), set[int]()
+        lying, units, passed = self.lies(orders), list[Unit](), set[int]()
         for i, unit in enumerate(self.units):
             joints = [self.joints[v.id] for v in unit.outputs if v.id in self.joints]
             if i not in self.routes:
-                own = {v.id: lies[v.id].order for v in (*unit.inputs, *unit.outputs) if v.id in lies}
-                found.append(replace(unit, lies=own) if own and unit.converter.folding is not None else unit)
+                own = {v.id: lying[v.id].order for v in (*unit.inputs, *unit.outputs) if v.id in lying}
+                units.append(replace(unit, lies=own) if own and unit.converter.folding is not None else unit)
             elif joints and self._is_left(i, orders):
-                found.append(unit)
+                units.append(unit)
             elif joints:
                 through = sorted({j for joint in joints for j in self.ways[joint.value]} - passed - {i})
-                found.append(_joined(unit, self.values, joints, orders, [self.units[j] for j in through]))
+                units.append(_joined(unit, self.values, joints, orders, [self.units[j] for j in through]))
                 passed |= {i, *through}
-        return _shared(found, self.values)
+        return _shared(units, self.values)
 
     def _is_left(self, number: int, orders: Mapping[int, Order]) -> bool:
         """Whether a unit gives the runs that its outputs consist of, if it stays as it is."""

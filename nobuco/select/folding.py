@@ -57,8 +57,8 @@ def _left(unit: Unit, before: bool) -> Freed | None:
         return None
     shape = unit.inputs[0].shape
     larger = tuple(3 * n if _is_dynamic(unit, dim) else n for dim, n in enumerate(shape))
-    found = {_freed_at(unit, sizes, before) for sizes in (shape, larger)}
-    left = found.pop() if len(found) == 1 else None
+    places = {_freed_at(unit, sizes, before) for sizes in (shape, larger)}
+    left = places.pop() if len(places) == 1 else None
     # Of an image that is no multiple of its blocks a convolution would leave out the rest, where PyTorch refuses it.
     unsure = left is not None and left.block > 1 and not before and larger[2:] != shape[2:]
     return None if unsure else left

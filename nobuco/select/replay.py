@@ -74,9 +74,9 @@ class _Replay(TorchFunctionMode):
         """Whether calls were made, and no recorded one is left that matters."""
         return self._answered and all(map(self._is_aside, self._left))
 
-    def are(self, recorded: Any, given: Any) -> bool:
+    def are(self, recorded: Any, now: Any) -> bool:
         """Whether a tree holds the values that were recorded: of what depends on an input, the very same."""
-        ours, theirs = list(leaves(recorded)), list(leaves(given))
+        ours, theirs = list(leaves(recorded)), list(leaves(now))
         return len(ours) == len(theirs) and all(map(self._is, ours, theirs))
 
     def sample(self, leaf: Any) -> Any:
@@ -93,19 +93,19 @@ class _Replay(TorchFunctionMode):
         """A leaf whose elements are asked for."""
         return next((self._samples[id] for id, blank in self._blanks.items() if blank is leaf), leaf)
 
-    def _is(self, recorded: Any, given: Any) -> bool:
+    def _is(self, recorded: Any, now: Any) -> bool:
         was = self.sample(recorded)
-        if was is given:
+        if was is now:
             return True
-        if not isinstance(given, torch.Tensor) or not isinstance(was, torch.Tensor):
-            return type(given) is type(was) and bool(given == was)
-        if recorded.id in self._fed or given.dtype != was.dtype:
+        if not isinstance(now, torch.Tensor) or not isinstance(was, torch.Tensor):
+            return type(now) is type(was) and bool(now == was)
+        if recorded.id in self._fed or now.dtype != was.dtype:
             return False
         # Two weights of a module may be equal now and differ in its next checkpoint; what is computed has no place.
         is_held = recorded.kind is not ValueKind.RESULT
         if is_held:
-            return same_place(given, was)
-        return given.shape == was.shape and torch.equal(self._real(given), self._real(was))
+            return same_place(now, was)
+        return now.shape == was.shape and torch.equal(self._real(now), self._real(was))
 
     def _is_aside(self, call: Node) -> bool:
         """Whether a call has to do with the module's own weights alone, and gives the same each time."""

@@ -59,14 +59,14 @@ def dimensions(unit: Unit) -> dict[int, int] | None:
     rank, channels = unit.outputs[0].rank, unit.outputs[0].shape[1:2]
     if rank < 2 or any(v.rank != rank or v.shape[1:2] != channels for v in unit.outputs):
         return None
-    found = {v.id: 1 for v in unit.outputs}
+    by_id = {v.id: 1 for v in unit.outputs}
     for value in unit.inputs:
         dim = 1 - max(rank - value.rank, 0)  # a tensor of fewer dimensions has the last ones
         if value.kind is ValueKind.SIZE or not 0 <= dim < value.rank or value.shape[dim] == 1:
             continue
-        if value.shape[dim] != channels[0] or found.setdefault(value.id, dim) != dim:
+        if value.shape[dim] != channels[0] or by_id.setdefault(value.id, dim) != dim:
             return None
-    return found
+    return by_id
 
 
 def varies(unit: Unit, value: Value, dim: int) -> bool:
@@ -119,7 +119,7 @@ def _parts(unit: Unit, tensor: torch.Tensor) -> list[torch.Tensor]:
     )
     function: Any = unit.converter.callables[0]
     try:
-        found = function(*args, **kwargs)
+        results = function(*args, **kwargs)
     except Exception:  # a mask, or pieces, of the size that a dimension really has
         return []
-    return [found] if isinstance(found, torch.Tensor) else list(found)
+    return [results] if isinstance(results, torch.Tensor) else list(results)

@@ -93,12 +93,12 @@ class _Picker:
     def _is_constant(self, node: Node) -> bool:
         """Whether neither an input nor anything trainable has a part in a call."""
         leaf_nodes = list(_leaf_nodes(node))
-        made = {v.id for leaf in leaf_nodes for v in leaf.results}
-        read = [v for leaf in leaf_nodes for v in self._data_read(leaf) if v.id not in made]
-        given = node.inputs if node.children else ()
+        results = {v.id for leaf in leaf_nodes for v in leaf.results}
+        read = [v for leaf in leaf_nodes for v in self._data_read(leaf) if v.id not in results]
+        inputs = node.inputs if node.children else ()
         fixed = (ValueKind.BUFFER, ValueKind.CONSTANT)
         return not any(is_random(leaf) for leaf in leaf_nodes) and all(
-            (v.kind in fixed and v.id not in self.states) or v.id in self.folded for v in (*read, *given)
+            (v.kind in fixed and v.id not in self.states) or v.id in self.folded for v in (*read, *inputs)
         )
 
     def _data_read(self, leaf: Node) -> Sequence[Value]:
@@ -122,11 +122,11 @@ class _Picker:
             return False
         returned = {v.id for v in node.results}
         inner: Counter[int] = Counter()
-        made: set[int] = set()
+        results: set[int] = set()
         for leaf in _leaf_nodes(node):
             inner.update(v.id for v in leaf.inputs)
-            made |= {v.id for v in leaf.results}
-        return any(self.uses.get(v, 0) > inner[v] for v in made - returned)
+            results |= {v.id for v in leaf.results}
+        return any(self.uses.get(v, 0) > inner[v] for v in results - returned)
 
     def _reaches_out(self, node: Node) -> bool:
         """Whether something made outside is used inside although the call is not given it.
@@ -151,11 +151,11 @@ def results_of(graph: Graph) -> tuple[Value, ...]:
 
 
 def _uses(graph: Graph) -> Counter[int]:
-    found = Counter(v.id for v in results_of(graph))
+    uses = Counter(v.id for v in results_of(graph))
     for node in graph.nodes:
         for leaf in _leaf_nodes(node):
-            found.update(v.id for v in leaf.inputs)
-    return found
+            uses.update(v.id for v in leaf.inputs)
+    return uses
 
 
 def _alive(graph: Graph) -> Set[int]:

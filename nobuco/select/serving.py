@@ -29,15 +29,19 @@ def serving(node: Node, find: Find, samples: Samples, note: Callable[[str], None
     one of their class.
     """
     if node.module is None:
-        found = find(node.op)
-        return found if found is not None and _knows_what_is_around(found, node) else None
-    classes = [(base, found) for base, found in _of_classes(node.module, find) if _knows_what_is_around(found, node)]
-    for base, found in classes:
-        other = None if found.is_built_in else other_code(node.module, base)
-        if did_as(base, node, samples) if found.is_built_in else other is None:
-            return found
+        converter = find(node.op)
+        return converter if converter is not None and _knows_what_is_around(converter, node) else None
+    classes = [
+        (base, converter)
+        for base, converter in _of_classes(node.module, find)
+        if _knows_what_is_around(converter, node)
+    ]
+    for base, converter in classes:
+        other = None if converter.is_built_in else other_code(node.module, base)
+        if did_as(base, node, samples) if converter.is_built_in else other is None:
+            return converter
         if other is not None and (other != "forward" or other in vars(node.module)):
-            note(_set_aside(node, base, found, other))
+            note(_set_aside(node, base, converter, other))
     return None
 
 
@@ -46,17 +50,17 @@ def stands_for_all(node: Node, find: Find) -> bool:
     if node.module is None:
         return find(node.op) is not None
     return any(
-        not found.is_built_in and other_code(node.module, base) is None
-        for base, found in _of_classes(node.module, find)
+        not converter.is_built_in and other_code(node.module, base) is None
+        for base, converter in _of_classes(node.module, find)
     )
 
 
 def _of_classes(module: nn.Module, find: Find) -> Iterator[tuple[type[nn.Module], Converter]]:
     """The converters that were registered for a module's class and those that it derives from, nearest first."""
     for base in type(module).__mro__:
-        found = find(base)
-        if found is not None and base in found.operations:
-            yield base, found
+        converter = find(base)
+        if converter is not None and base in converter.operations:
+            yield base, converter
 
 
 def _knows_what_is_around(converter: Converter, node: Node) -> bool:

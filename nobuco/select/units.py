@@ -83,7 +83,7 @@ class Unit:
 
         A traced size is larger than it was while tracing by as much as the dimensions are that it grows with.
         """
-        found: list[Step] = []
+        movement: list[Step] = []
         head = self.inputs[0]
         larger = [Fraction(n, sample or 1) for n, sample in zip(shape, head.shape)]
 
@@ -96,9 +96,9 @@ class Unit:
 
         for node, converter in self.chain:
             steps = _steps(node, converter, tuple(shape), number)
-            found += steps
+            movement += steps
             shape = moved_shape(shape, steps)
-        return found
+        return movement
 
 
 @dataclass(frozen=True)

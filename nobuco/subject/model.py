@@ -41,12 +41,12 @@ def arguments(model: Any, inputs: Sequence[Any] | None, kwargs: Mapping[str, Any
         InputError: None was given, and the model has no such method; or two inputs have one name.
     """
     try:
-        given, named = _example_inputs(model) if inputs is None else arranged(inputs)
+        positional, named = _example_inputs(model) if inputs is None else arranged(inputs)
     except ValueError as error:
         raise InputError(str(error)) from None
     seeds = count(seed)
     args, named = pytree.tree_map(
-        lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (given, {**named, **kwargs})
+        lambda leaf: draw(leaf, next(seeds)) if isinstance(leaf, InputSpec) else leaf, (positional, {**named, **kwargs})
     )
     return args, named
 
@@ -61,8 +61,8 @@ def ran(model: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with torch.no_grad():
             return copy.deepcopy(model)(*copy.deepcopy(args), **copy.deepcopy(kwargs))
     except Exception as error:
-        given = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
-        raise InputError(f"the model fails in PyTorch itself on inputs {given}: {in_a_line(error)}") from error
+        inputs = ", ".join(summary(leaf) for leaf in pytree.tree_leaves((args, kwargs)))
+        raise InputError(f"the model fails in PyTorch itself on inputs {inputs}: {in_a_line(error)}") from error
 
 
 def draw(spec: InputSpec, seed: int) -> torch.Tensor:

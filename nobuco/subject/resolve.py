@@ -19,20 +19,20 @@ def resolve(name: str) -> Any:
         InputError: there is no such module or attribute, or importing it fails.
     """
     module_name, colon, attribute = name.partition(":")
-    found: Any = _import(module_name, name) if colon else None
+    item: Any = _import(module_name, name) if colon else None
     if colon:
         for part in attribute.split("."):
-            found = _member(found, part, name)
-        return found
+            item = _member(item, part, name)
+        return item
     first, *rest = name.split(".")
-    found, path = _import(first, name), first
+    item, path = _import(first, name), first
     for part in rest:
         path = f"{path}.{part}"
-        if isinstance(found, ModuleType) and not hasattr(found, part) and _is_module(path):
-            found = _import(path, name)
+        if isinstance(item, ModuleType) and not hasattr(item, part) and _is_module(path):
+            item = _import(path, name)
         else:
-            found = _member(found, part, name)
-    return found
+            item = _member(item, part, name)
+    return item
 
 
 def require_module(name: str) -> None:

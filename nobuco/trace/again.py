@@ -15,9 +15,9 @@ def run_again(node: Node, samples: Mapping[int, Any]) -> list[torch.Tensor]:
     """The results of a call: what it returned, and what it only wrote. Nothing of the samples is written."""
     written = {before.id for before, _ in node.writes}
     inputs = list({value.id: value for value in node.inputs}.values())
-    given = [samples[v.id].clone() if v.id in written else samples[v.id] for v in inputs]
+    arguments = [samples[v.id].clone() if v.id in written else samples[v.id] for v in inputs]
     with torch.no_grad():
-        return as_function(node, inputs, samples)(*given)
+        return as_function(node, inputs, samples)(*arguments)
 
 
 def as_function(
@@ -26,8 +26,8 @@ def as_function(
     """A call as a function of its tensors, which gives its results; `function` is called in place of its own."""
     before = {after.id: old.id for old, after in node.writes}
 
-    def call(*given: torch.Tensor) -> list[torch.Tensor]:
-        by_id = {v.id: tensor for v, tensor in zip(inputs, given)}
+    def call(*own: torch.Tensor) -> list[torch.Tensor]:
+        by_id = {v.id: tensor for v, tensor in zip(inputs, own)}
 
         def sample(leaf: Any) -> Any:
             return (by_id[leaf.id] if leaf.id in by_id else samples[leaf.id]) if isinstance(leaf, Value) else leaf

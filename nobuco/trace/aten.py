@@ -10,7 +10,7 @@ from torch import nn
 
 
 def aten_calls(
-    call: Callable[..., list[torch.Tensor]], given: Sequence[torch.Tensor], decompositions: Mapping[Any, Any]
+    call: Callable[..., list[torch.Tensor]], inputs: Sequence[torch.Tensor], decompositions: Mapping[Any, Any]
 ) -> torch.fx.GraphModule:
     """The ATen calls of a function of these tensors; one that has a decomposition is replaced by its own calls.
 
@@ -23,8 +23,8 @@ def aten_calls(
     tracer.root, tracer.graph = nn.Module(), torch.fx.Graph(tracer_cls=proxies.PythonKeyTracer)
     tracer.tensor_attrs = {}
     mode = proxies.ProxyTorchDispatchMode(tracer, "real", _error_on_data_dependent_ops=False)
-    places = [tracer.create_proxy("placeholder", f"arg{i}", (), {}) for i in range(len(given))]
+    places = [tracer.create_proxy("placeholder", f"arg{i}", (), {}) for i in range(len(inputs))]
     with mode, proxies.decompose(dict(decompositions)), proxies.disable_autocast_cache():
-        results = proxies.wrap_key(call, tuple(given), tracer, pre_dispatch=False)(*places)
+        results = proxies.wrap_key(call, tuple(inputs), tracer, pre_dispatch=False)(*places)
     tracer.create_node("output", "output", (tracer.create_arg(results),), {})
     return torch.fx.GraphModule(tracer.root, tracer.graph)

@@ -11,9 +11,9 @@ import torch
 Autocast = tuple[str, torch.dtype]
 
 
-def autocast_on(given: Sequence[torch.Tensor]) -> Autocast | None:
+def autocast_on(inputs: Sequence[torch.Tensor]) -> Autocast | None:
     """The autocast in force where these tensors are; its cache is emptied, so that every cast can be seen."""
-    for device in dict.fromkeys(tensor.device.type for tensor in given):
+    for device in dict.fromkeys(tensor.device.type for tensor in inputs):
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             torch.clear_autocast_cache()
             return device, torch.get_autocast_dtype(device)

@@ -95,14 +95,14 @@ _QUESTIONS: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
-def counting(func: Any, given: Any) -> list[Value]:
+def counting(func: Any, arguments: Any) -> list[Value]:
     """Of what a call is given, the values that tell how many tensors it gives, or how large they are.
 
     That is a number that Python then holds: how many classes `one_hot` finds, how many parts `tensor_split` makes.
     """
-    if name_of(func) == "one_hot" and (*given[0][1:], *given[1].values()) in ((), (-1,)):
-        return list(values(given))
-    return [value for value in values(given) if not value.rank] if name_of(func) == "tensor_split" else []
+    if name_of(func) == "one_hot" and (*arguments[0][1:], *arguments[1].values()) in ((), (-1,)):
+        return list(values(arguments))
+    return [value for value in values(arguments) if not value.rank] if name_of(func) == "tensor_split" else []
 
 
 def is_uninitialised(func: Any) -> bool:
@@ -138,12 +138,12 @@ def placeless(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 _PLACEMENT = {"device", "layout", "pin_memory", "memory_format", "non_blocking"}
 
 
-def overload_of(func: Any, given: Any = ()) -> Any:
+def overload_of(func: Any, arguments: Any = ()) -> Any:
     """A function; in place of an operation that has one overload only, that overload.
 
     `x.view(torch.int32)`, which reads the bits of x as another type, is another operation than `x.view(3, 4)`.
     """
-    if name_of(func) == "view" and any(isinstance(leaf, torch.dtype) for leaf in given):
+    if name_of(func) == "view" and any(isinstance(leaf, torch.dtype) for leaf in arguments):
         return torch.ops.aten.view.dtype
     if isinstance(func, torch._ops.OpOverloadPacket) and len(func.overloads()) == 1:
         return getattr(func, func.overloads()[0])
@@ -159,8 +159,8 @@ def original_of(func: Any, caller: FrameType) -> Any:
         return func
     if caller.f_code is handle_torch_function.__code__ and caller.f_back is not None:
         code = caller.f_back.f_code
-        found = (f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and is_library(code.co_filename))
-        return next(found, func)
+        callers = (f for f in gc.get_referrers(code) if isinstance(f, FunctionType) and is_library(code.co_filename))
+        return next(callers, func)
     replaced = (name for name, member in vars(torch.Tensor).items() if member is func)
     return getattr(torch._C.TensorBase, next(replaced, ""), func)
 

@@ -172,11 +172,11 @@ def _while_loop(session: Session, operation: Any, args: Sequence[Any]) -> Any:
 
     if session.is_muted:
         return tuple(session.untraced(run))
-    given = tuple(session.tensors.read(initial))
+    inputs = tuple(session.tensors.read(initial))
     first = [session.tensors.placeholder(t) for t in initial]
     test = _body(session, first, lambda: cond_fn(*first, *additional))
     step = _body(session, first, lambda: body_fn(*first, *additional))
-    return tuple(_recorded(session, operation, (given,), session.untraced(run), (test, step)))
+    return tuple(_recorded(session, operation, (inputs,), session.untraced(run), (test, step)))
 
 
 def _map(session: Session, operation: Any, args: Sequence[Any]) -> Any:
@@ -188,10 +188,10 @@ def _map(session: Session, operation: Any, args: Sequence[Any]) -> Any:
 
     stacked = session.untraced(run)
     if not session.is_muted:
-        given = tuple(session.tensors.read(list(xs)))
+        inputs = tuple(session.tensors.read(list(xs)))
         first = [session.tensors.placeholder(x[0]) for x in xs]
         body = _body(session, first, lambda: function(*first, *shared))
-        _recorded(session, operation, (given,), list(leaves(stacked)), (body,))
+        _recorded(session, operation, (inputs,), list(leaves(stacked)), (body,))
     return stacked
 
 
@@ -208,10 +208,10 @@ def _scan(session: Session, operation: Any, args: Sequence[Any]) -> Any:
 
     if session.is_muted:
         return session.untraced(run)
-    given = (tuple(session.tensors.read(list(init))), tuple(session.tensors.read(list(xs))))
+    inputs = (tuple(session.tensors.read(list(init))), tuple(session.tensors.read(list(xs))))
     first = [session.tensors.placeholder(t) for t in (*init, *(x[0] for x in xs))]
     body = _body(session, first, lambda: function(*first, *additional))
-    return _recorded(session, operation, given, session.untraced(run), (body,))
+    return _recorded(session, operation, inputs, session.untraced(run), (body,))
 
 
 _HANDLERS: dict[str, Callable[[Session, Any, Sequence[Any]], Any]] = {
@@ -240,9 +240,9 @@ def _body(session: Session, placeholders: Sequence[torch.Tensor], run: Callable[
 
 
 def _recorded(
-    session: Session, operation: Any, given: tuple[Any, ...], results: list[torch.Tensor], regions: tuple[Graph, ...]
+    session: Session, operation: Any, inputs: tuple[Any, ...], results: list[torch.Tensor], regions: tuple[Graph, ...]
 ) -> list[torch.Tensor]:
     """Record a loop whose results, tensors of its own, are these."""
     outputs = tuple(session.tensors.hold(t, live=True) for t in results)
-    session.record.add(operation, (*given, ()), {}, outputs, regions=regions)
+    session.record.add(operation, (*inputs, ()), {}, outputs, regions=regions)
     return results

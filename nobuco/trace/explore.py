@@ -57,19 +57,19 @@ def entry_state(session: Session, holder: Any) -> State | None:
     return State.of(session.memory, holder) if session.explores else None
 
 
-def decided(session: Session, given: Any, result: bool) -> bool | None:
+def decided(session: Session, arguments: Any, result: bool) -> bool | None:
     """A truth value that Python asks for, the one that is forced if any is; None where it is no decision to explore.
 
     Raises:
         BranchNotTraceableError: it is a run the other way, which may never end.
     """
     frame, site = session.record.frame, call_site()
-    if frame.entry is None or not session.record.is_live(given) or _is_full(frame.decisions, frame.forced, site):
+    if frame.entry is None or not session.record.is_live(arguments) or _is_full(frame.decisions, frame.forced, site):
         return None
     count = len(frame.decisions)
     taken = frame.forced[count] if count < len(frame.forced) else result
     before = State.of(session.memory, frame.holder)
-    frame.decisions.append(Decision(values(given)[0], taken, len(frame.children), site, before))
+    frame.decisions.append(Decision(values(arguments)[0], taken, len(frame.children), site, before))
     return taken
 
 
@@ -101,9 +101,9 @@ def _run(session: Session, result: Any) -> Run:
     outputs = tensors.read(result)  # which may take views again: calls of its own
     assert frame.entry is not None
     assigned = frame.entry.assigned()
-    given = {place: (tensor, tensors.read(tensor)) for place, tensor in assigned.items()}
+    kept = {place: (tensor, tensors.read(tensor)) for place, tensor in assigned.items()}
     after = frame.entry.later(tensors.memory)
-    return Run(tuple(frame.children), tuple(frame.decisions), result, outputs, after, given)
+    return Run(tuple(frame.children), tuple(frame.decisions), result, outputs, after, kept)
 
 
 def _run_again(session: Session, call: Callable[[], Any], forced: tuple[bool, ...]) -> Run:
@@ -169,16 +169,16 @@ def _branch(session: Session, run: Run, other: Run, decision: Decision, entry: S
 
     def side(one: Run) -> Side:
         kept = [one.assigned.get(place) or one.after.held(place) for place in places]
-        tensors, given = [tensor for tensor, _ in kept], [value for _, value in kept]
-        return Side(one.nodes[position:], (one.result, tensors), (one.outputs, given), one.after)
+        tensors, kept_values = [tensor for tensor, _ in kept], [value for _, value in kept]
+        return Side(one.nodes[position:], (one.result, tensors), (one.outputs, kept_values), one.after)
 
     sides = {decision.taken: side(run), not decision.taken: side(other)}
     before = replace(decision.before, slots=decision.before.slots[: len(entry.slots)])
     run.after.restore(session.memory)
-    nodes, (result, tensors), (outputs, given) = session.traced(
+    nodes, (result, tensors), (outputs, kept_values) = session.traced(
         lambda: join(session, _COND, decision.pred, sides, decision.taken, before, decision.site), record=False
     )
-    assigned = dict(zip(places, zip(tensors, given)))
+    assigned = dict(zip(places, zip(tensors, kept_values)))
     attributes = tuple((shelf, copied(kept)) for shelf, kept in run.after.attributes)
     for (i, name), tensor in zip(places, tensors):
         attributes[i][1][name] = tensor

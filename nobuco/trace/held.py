@@ -29,20 +29,20 @@ class Held:
 
 def held_tensors(function: Any) -> dict[str, Held]:
     """Parameters, buffers and attributes (in lists, dicts and objects, too) of all modules in reach, by name."""
-    found: dict[str, Held] = {}
+    held: dict[str, Held] = {}
     for path, module in modules_in_reach(function):
         prefix = f"{path}." if path else ""
         for part, kind in _PARTS.items():
             for name, tensor in getattr(module, part).items():
                 if tensor is not None:
-                    found[prefix + name] = Held(kind, tensor, module)
+                    held[prefix + name] = Held(kind, tensor, module)
         for name, value in _attributes(module).items():
             for keys, leaf in _tensors_in(value):
-                found[prefix + name + keys] = Held(ValueKind.CONSTANT, leaf, module)
+                held[prefix + name + keys] = Held(ValueKind.CONSTANT, leaf, module)
     for name, item in around(function).items():
         if isinstance(item, torch.Tensor):
-            found[name] = Held(ValueKind.PARAMETER if isinstance(item, nn.Parameter) else ValueKind.CONSTANT, item)
-    return found
+            held[name] = Held(ValueKind.PARAMETER if isinstance(item, nn.Parameter) else ValueKind.CONSTANT, item)
+    return held
 
 
 def own_tensors(module: nn.Module) -> dict[str, torch.Tensor | None]:
@@ -57,10 +57,10 @@ def checkpoint_tensors(function: Any) -> dict[str, torch.Tensor]:
     """
     if isinstance(function, nn.Module):
         return function.state_dict(keep_vars=True)
-    found = {name: item for name, item in around(function).items() if isinstance(item, nn.Module)}
-    if len(found) == 1:
-        return next(iter(found.values())).state_dict(keep_vars=True)
-    return {f"{name}.{key}": t for name, module in found.items() for key, t in checkpoint_tensors(module).items()}
+    modules = {name: item for name, item in around(function).items() if isinstance(item, nn.Module)}
+    if len(modules) == 1:
+        return next(iter(modules.values())).state_dict(keep_vars=True)
+    return {f"{name}.{key}": t for name, module in modules.items() for key, t in checkpoint_tensors(module).items()}
 
 
 def held_numbers(function: Any) -> dict[str, tuple[int | float, nn.Module]]:

@@ -29,21 +29,21 @@ class LaterCalls:
     kwargs: Mapping[str, Any]
     before: ModuleSnapshot
 
-    def used(self, made: Mapping[str, torch.Tensor]) -> set[str]:
+    def used(self, new: Mapping[str, torch.Tensor]) -> set[str]:
         """The names of those tensors, put into modules by the traced call, that make a difference to a later one.
 
         They do if it reads them, or if calls go another way with such tensors than without.
         """
         with keeping_random(generators(self.function, (self.args, self.kwargs))):
-            first = self._watched(made)
-            read, left = set(first.read), self._still_held(made)
+            first = self._watched(new)
+            read, left = set(first.read), self._still_held(new)
             for _ in range(_MOST_CALLS - 1):
                 if left and not first.failed:
                     read |= self._watched(left).read
                     left = self._still_held(left)
             if read or first.failed:
-                return {name for name, tensor in made.items() if id(tensor) in read}
-            return set() if self._without(made).calls == first.calls else set(made)
+                return {name for name, tensor in new.items() if id(tensor) in read}
+            return set() if self._without(new).calls == first.calls else set(new)
 
     def _watched(self, kept: Mapping[str, torch.Tensor]) -> _Reading:
         """One more call; what it gives back of those tensors, it has read."""
@@ -55,10 +55,10 @@ class LaterCalls:
                 reading.failed = True
         return reading
 
-    def _without(self, made: Mapping[str, torch.Tensor]) -> _Reading:
+    def _without(self, new: Mapping[str, torch.Tensor]) -> _Reading:
         """One more call, before which nothing stands in the places of those tensors."""
         held = held_tensors(self.function)
-        self.before.restore_holding({id(held[name].tensor) for name in made if name in held})
+        self.before.restore_holding({id(held[name].tensor) for name in new if name in held})
         return self._watched({})
 
     def _still_held(self, kept: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -76,9 +76,9 @@ class _Reading(Watch):
         self.calls: list[Any] = []
         self.failed = False
 
-    def note(self, given: Any) -> None:
+    def note(self, items: Any) -> None:
         """Note the tensors among what somebody is given."""
-        self.read |= {id(tensor) for tensor in tensors(given)} & self.kept
+        self.read |= {id(tensor) for tensor in tensors(items)} & self.kept
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.note((args, kwargs))

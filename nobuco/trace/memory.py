@@ -33,10 +33,10 @@ class View:
 
     def instead(self, old: torch.Tensor, new: torch.Tensor) -> View:
         """The same view taken of `new` where it was taken of `old`."""
-        given = self.args, dict(self.kwargs)
-        if not any(leaf is old for leaf in leaves(given)):
+        call = self.args, dict(self.kwargs)
+        if not any(leaf is old for leaf in leaves(call)):
             return self
-        args, kwargs = map_leaves(lambda leaf: new if leaf is old else leaf, given)
+        args, kwargs = map_leaves(lambda leaf: new if leaf is old else leaf, call)
         return replace(self, args=args, kwargs=kwargs)
 
 

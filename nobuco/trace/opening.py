@@ -142,11 +142,11 @@ class _Opening:
         return _are_alike(output, result) or result.id not in self._used
 
     def _program(self, node: Node, inputs: Sequence[Value], samples: Mapping[int, Any]) -> Any:
-        given = [samples[v.id].detach().clone() for v in inputs]
+        inputs_now = [samples[v.id].detach().clone() for v in inputs]
         call = as_function(node, inputs, samples, _bodies().get(node.op))
         own = [leaf for leaf in leaves((node.args, dict(node.kwargs))) if isinstance(leaf, torch.Generator)]
         with torch.no_grad(), calls_are_seen(), keeping_random(own):
-            return aten_calls(_functional(_unchecked(call)), given, self.table)
+            return aten_calls(_functional(_unchecked(call)), inputs_now, self.table)
 
     def _with_sizes(self, node: Node, unrolled: Unrolled, outputs: Sequence[Value]) -> Sequence[Node]:
         """The ATen calls of a node with sizes in place of the numbers that were others in the graph's other runs.
@@ -243,12 +243,12 @@ class _Opening:
             v.id: samples[v.id] if v.kind is ValueKind.SIZE else v.shape for v in (*self.graph.inputs, *node.inputs)
         }
         ran = [here, *self.graph.runs]
-        given = [tuple(str(run.get(v.id)) for v in node.inputs) for run in ran]
+        inputs = [tuple(str(run.get(v.id)) for v in node.inputs) for run in ran]
         for name, value in zip(self.names, self.graph.inputs):
             for dim, length in enumerate(value.shape):
                 lengths = [run.get(value.id, value.shape)[dim] for run in ran]
                 alike: dict[tuple[str, ...], set[int]] = {}
-                for shapes, n in zip(given, lengths):
+                for shapes, n in zip(inputs, lengths):
                     alike.setdefault(shapes, set()).add(n)
                 if len(set(lengths)) > 1 and all(len(found) == 1 for found in alike.values()):
                     yield f"{name}.shape[{dim}] == {length}"
@@ -265,9 +265,9 @@ def _functional(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unchecked(call: Callable[..., Any]) -> Callable[..., Any]:
-    def without_checks(*given: torch.Tensor) -> Any:
+    def without_checks(*inputs: torch.Tensor) -> Any:
         with _Unchecked():
-            return call(*given)
+            return call(*inputs)
 
     return without_checks
 
@@ -285,13 +285,13 @@ class _Unchecked(TorchDispatchMode):
 
 def _giving(nodes: Sequence[Node], outputs: Sequence[Value], whole: Node, ids: Iterable[int]) -> tuple[Node, ...]:
     """The calls with their outputs named as those of the call that was opened."""
-    made = {v.id for node in nodes for v in node.results}
+    results = {v.id for node in nodes for v in node.results}
     names: dict[int, Value] = {}
     copies = []
     for output, result in zip(outputs, whole.results):
         if not _are_alike(output, result):  # PyTorch's decomposition gives something else there, which is not used
             continue
-        if output.id in made and output.id not in names:
+        if output.id in results and output.id not in names:
             names[output.id] = result
         else:  # given back as it came, or given twice
             source = names.get(output.id, output)

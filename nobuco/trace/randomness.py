@@ -73,8 +73,8 @@ class KeepingGenerators(TorchFunctionMode):
             generator.set_state(state)
 
 
-def generators(function: Any, given: Any) -> list[torch.Generator]:
+def generators(function: Any, arguments: Any) -> list[torch.Generator]:
     """The generators that a call of a program may draw from: its modules', its closure's, its arguments'."""
     held = [item for _, module in modules_in_reach(function) for _, item in inside(vars(module), set())]
-    found = [*held, *around(function).values(), *leaves(given)]
-    return list({id(item): item for item in found if isinstance(item, torch.Generator)}.values())
+    items = [*held, *around(function).values(), *leaves(arguments)]
+    return list({id(item): item for item in items if isinstance(item, torch.Generator)}.values())

@@ -66,7 +66,7 @@ def _reached(function: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
 
 def _held_in(items: dict[str, Any], seen: set[int]) -> Iterator[tuple[str, Any]]:
     for name, item in items.items():
-        yield from ((f"{name}.{rest}".rstrip("."), found) for rest, found in _reached(item, seen))
+        yield from ((f"{name}.{rest}".rstrip("."), value) for rest, value in _reached(item, seen))
 
 
 def _is_held(item: Any) -> bool:
@@ -104,7 +104,7 @@ def _inside_of(items: Iterator[tuple[Any, Any]], seen: set[int], depth: int) -> 
         if isinstance(item, _HOLD_NOTHING):  # a vocabulary has many of them
             continue
         name = "." + re.sub(r"\W", "_", str(key)) if key != "" else ""
-        yield from ((name + rest, found) for rest, found in inside(item, seen, depth))
+        yield from ((name + rest, value) for rest, value in inside(item, seen, depth))
 
 
 _HOLD_NOTHING = (str, bytes, int, float, complex, type(None), type, torch.dtype, torch.device)

@@ -31,8 +31,8 @@ def _closed(node: Node, states: frozenset[int]) -> Node:
     for inputs, nodes, region in zip(own, bodies, node.regions):
         calls = _outside_regions(nodes)
         made = {v.id for v in (*inputs, *(v for n in calls for v in n.results))}
-        given = (v for n in calls for v in n.inputs)
-        for v in (*given, *values(region.outputs)):
+        inner_inputs = (v for n in calls for v in n.inputs)
+        for v in (*inner_inputs, *values(region.outputs)):
             if v.id not in made and (v.id in states or not v.kind.is_constant):
                 read[v.id] = v
     captured = tuple(read.values()) or values(explicit)[:1]  # a Keras model needs at least one input

@@ -93,9 +93,9 @@ class Scopes:
             return
         with torch._C.DisableTorchFunctionSubclass(), torch._C.DisableTorchFunction():
             path = self._paths.get(id(module), type(module).__name__)
-            given, entry = session.tensors.read(tuple(args)), entry_state(session, module)
+            values, entry = session.tensors.read(tuple(args)), entry_state(session, module)
             rebound = any(map(self._is_rebound, module.modules()))
-            session.record.open(type(module), given, {}, module=module, path=path, entry=entry, rebound=rebound)
+            session.record.open(type(module), values, {}, module=module, path=path, entry=entry, rebound=rebound)
             if isinstance(module, torch.jit.ScriptModule):
                 with_gradients = ExitStack()  # with which TorchScript leaves its fused kernels alone
                 with_gradients.enter_context(torch.enable_grad())

@@ -43,8 +43,8 @@ class General:
         if self.graph.states:
             return []
         answered = {node.id for node in self.graph.walk() if node.children and self.stands_for_all(node)}
-        found = (g for g in guards if isinstance(g.outcome, bool) and answered.isdisjoint(g.within))
-        return list({guard.place: guard for guard in found}.values())[:_MOST]
+        candidates = (g for g in guards if isinstance(g.outcome, bool) and answered.isdisjoint(g.within))
+        return list({guard.place: guard for guard in candidates}.values())[:_MOST]
 
     def settling(self, guard: Guard, way: bool, gated: Collection[Site] = ()) -> General | Failure | None:
         """The program with a decision that goes one way for good; None where it does not."""
@@ -57,8 +57,8 @@ class General:
 
     def refuses(self, guard: Guard) -> bool:
         """Whether the program only raises an error of its own where a decision goes the other way."""
-        found = self.settling(guard, not guard.outcome) if self.open([guard]) else None
-        return isinstance(found, Failure) and _is_refusal(found.error)
+        other = self.settling(guard, not guard.outcome) if self.open([guard]) else None
+        return isinstance(other, Failure) and _is_refusal(other.error)
 
 
 def general_by_values(first: General) -> General:
@@ -70,11 +70,11 @@ def general_by_values(first: General) -> General:
         if not guards:
             break
         tried.add(guards[0].place)
-        found = latest.settling(guards[0], not guards[0].outcome)
-        if isinstance(found, Failure) and _is_refusal(found.error):
-            found = latest.settling(guards[0], guards[0].outcome)
-        if isinstance(found, General) and _agree(run_gave(first.graph), run_gave(found.graph)):
-            steps.append(found)
+        other = latest.settling(guards[0], not guards[0].outcome)
+        if isinstance(other, Failure) and _is_refusal(other.error):
+            other = latest.settling(guards[0], guards[0].outcome)
+        if isinstance(other, General) and _agree(run_gave(first.graph), run_gave(other.graph)):
+            steps.append(other)
     points = list(_points(first.program, [step.graph for step in steps])) if len(steps) > 1 else []
     return next(step for step in reversed(steps) if step is first or _holds_at(points, step.program))
 
@@ -87,16 +87,16 @@ def general_by_sizes(
     Each comes with a run where it goes otherwise, if there is one. What is padded there alone is padded by nothing
     elsewhere.
     """
-    found, parting = general, {guard.place: run for guard, run in deciding}
+    latest, parting = general, {guard.place: run for guard, run in deciding}
     for guard in general.open([guard for guard, _ in deciding]):
         for way, gated in _ways(general.graph, guard, parting[guard.place]):
-            other = found.settling(guard, way, gated)
+            other = latest.settling(guard, way, gated)
             if isinstance(other, General) and _agree(run_gave(general.graph), run_gave(other.graph)):
                 resized = _resized(other.program, runs)
                 if resized is not None:
-                    found, runs = other, resized
+                    latest, runs = other, resized
                     break
-    return found, list(runs)
+    return latest, list(runs)
 
 
 def _ways(graph: Graph, guard: Guard, run: Rerun | None) -> Iterator[tuple[bool, frozenset[Site]]]:
@@ -145,23 +145,23 @@ def _inputs_behind(graph: Graph, guard: Guard) -> list[Any]:
     """The inputs whose elements a decision depends on."""
     needed = {guard.size.id}
     for node in reversed([node for node in graph.walk() if not node.children]):
-        made = [value for value in node.results if value.kind is not ValueKind.SIZE and value.id in needed]
-        if made and not gives_shape_alone(node.op):
+        results = [value for value in node.results if value.kind is not ValueKind.SIZE and value.id in needed]
+        if results and not gives_shape_alone(node.op):
             needed |= {value.id for value in node.inputs}
     return [value for value in graph.inputs if value.id in needed]
 
 
 def _resized(program: Program, runs: Sequence[Rerun]) -> list[Rerun] | None:
     """The runs of the program at these sizes, all of which gave the same; None where one did not, or there are few."""
-    found: list[Rerun] = []
+    others: list[Rerun] = []
     if sum(run.graph is not None for run in runs) < _FEWEST_RUNS:
         return None
     for run in runs:
         other = program.at(run.sizes)
         if run.graph is not None and (other.graph is None or not _agree(run_gave(run.graph), run_gave(other.graph))):
             return None
-        found.append(other)
-    return found
+        others.append(other)
+    return others
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
 
 def _masked(program: Program, kept: Collection[int], drawn: Callable[[torch.Tensor, int], Any]) -> Iterator[Any]:
     """Calls in which masks that decide are others: with some of these the program may decide as on the example."""
-    given = tensors((program.args, dict(program.kwargs)))
-    deciding = {position: masks(given[position]) for position in kept if is_mask(given[position])}
+    inputs = tensors((program.args, dict(program.kwargs)))
+    deciding = {position: masks(inputs[position]) for position in kept if is_mask(inputs[position])}
 
     def other(number: int) -> Callable[[torch.Tensor, int], torch.Tensor]:
         return lambda t, position: deciding[position][number] if position in deciding else drawn(t, position)

@@ -47,8 +47,8 @@ class States:
         with torch._C.DisableTorchFunction():
             changes = self._changes(held_tensors(record.root))
             numbers = _changed_numbers(self._numbers, held_numbers(record.root))
-        made = {c.name: c for c in changes if c.before is None and record.is_live(c.after)}
-        used = self._used_later({name: c.tensor for name, c in made.items()}, later)
+        new = {c.name: c for c in changes if c.before is None and record.is_live(c.after)}
+        used = self._used_later({name: c.tensor for name, c in new.items()}, later)
         with torch._C.DisableTorchFunction():
             nodes = tuple(record.frame.children)
             read = _observed(changes, nodes, outputs)
@@ -62,7 +62,7 @@ class States:
                 else:
                     record.states.append((changed.before, changed.after))
             for name in sorted(used):
-                record.forget(_lost_state(made[name], nodes))
+                record.forget(_lost_state(new[name], nodes))
             for message in numbers:
                 record.forget(message)
             tensors.copy_written()
@@ -73,27 +73,27 @@ class States:
         # What has, or had, a place that was there before is that place's state, whatever else holds it now.
         known = {id(held.tensor) for held in tensors.held.values()}
         known |= {id(held.tensor) for name, held in after.items() if name in tensors.held}
-        found: dict[int, Changed] = {}
+        changes: dict[int, Changed] = {}
         for name, now in after.items():
             before = tensors.held[name].tensor if name in tensors.held else None
             if before is None:
                 if id(now.tensor) not in known:
-                    found[id(now.tensor)] = Changed(name, now.tensor, tensors.value_of(now.tensor), None, _NOTHING)
-            elif id(before) not in found and (before is not now.tensor or memory.is_written(before)):
+                    changes[id(now.tensor)] = Changed(name, now.tensor, tensors.value_of(now.tensor), None, _NOTHING)
+            elif id(before) not in changes and (before is not now.tensor or memory.is_written(before)):
                 old, value = tensors.first_value(before), tensors.value_of(now.tensor)
                 if old is not value:
                     in_place = before is now.tensor
-                    found[id(before)] = Changed(name, now.tensor, value, old, _difference(old, value), in_place)
-        return list(found.values())
+                    changes[id(before)] = Changed(name, now.tensor, value, old, _difference(old, value), in_place)
+        return list(changes.values())
 
-    def _used_later(self, made: Mapping[str, torch.Tensor], later: LaterCalls) -> set[str]:
+    def _used_later(self, new: Mapping[str, torch.Tensor], later: LaterCalls) -> set[str]:
         """The names of those tensors, new in a module, that matter to a later call."""
-        if not made:
+        if not new:
             return set()
         with torch._C.DisableTorchFunction():
             self._session.tensors.register_held()  # so that what those calls write is put back, too
         with self._session.muted():
-            return later.used(made)
+            return later.used(new)
 
 
 def _difference(old: Value, new: Value) -> str:

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MARK, _SIZES = "_nobuco_traceable", "_nobuco_sizes"
 
 
-@takes(function=Kind("a function or a method", lambda given: callable(given) and not isinstance(given, type)))
+@takes(function=Kind("a function or a method", lambda value: callable(value) and not isinstance(value, type)))
 def traceable(function: F) -> F:
     """Make a function (or a method) a node of its own, so that `@nobuco.converter` can serve it.
 

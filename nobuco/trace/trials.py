@@ -114,13 +114,13 @@ class Values:
         if len(steps) < 3 or not all(_is_as_before(left[0], now) for now in left[1:]):
             return ()
         others = [_with_tensors(mine, trial.inputs[0]) for trial in trials]
-        found: list[Trial] = []
+        trials_behind: list[Trial] = []
         for calls in ([mine, *others, unlike], [unlike, *reversed(others), mine]):
             outputs = calls_in_a_row(self.function, calls)
             if not outputs:
                 return ()
-            found.append(Trial("in later calls", tuple(tuple(tensors(call)) for call in calls), outputs))
-        return tuple(found)
+            trials_behind.append(Trial("in later calls", tuple(tuple(tensors(call)) for call in calls), outputs))
+        return tuple(trials_behind)
 
     def _otherwise_called(self, alone: Sequence[tuple[Call, Sequence[Any]]]) -> dict[str, tuple[Trial, ...]]:
         """What to say where the program gives something else when it is called than when it is traced.
@@ -131,14 +131,14 @@ class Values:
         mine = (self.args, self.kwargs)
         before = Randomness.now(generators(self.function, mine))
         calls = [mine, *(call for call, _ in alone), mine]
-        given = calls_in_a_row(self.function, calls, before.restore) or calls_in_a_row(self.function, [mine])
-        if not given:
+        results = calls_in_a_row(self.function, calls, before.restore) or calls_in_a_row(self.function, [mine])
+        if not results:
             return {}
-        if not _are_close(given[0], given[-1]):
+        if not _are_close(results[0], results[-1]):
             return {_REMEMBERS: ()}
-        if not _are_close(given[0], run_gave(self.graph)):
+        if not _are_close(results[0], run_gave(self.graph)):
             return {_IS_SEEN: ()}
-        later = zip((first for _, first in alone), given[1:])
+        later = zip((first for _, first in alone), results[1:])
         return {} if all(_are_close(*each) for each in later) else {_REMEMBERS: ()}
 
     def _trial(self, about: str, args: Any, kwargs: Any) -> tuple[str | None, Any]:
@@ -153,10 +153,10 @@ class Values:
         run = traced(self.function, args, kwargs, **self.options)
         if isinstance(run, Failure):
             return None, None
-        given = (tuple(run.samples[value.id] for value in run.inputs),)
+        inputs_of_run = (tuple(run.samples[value.id] for value in run.inputs),)
         if "settled" in self.options:  # PyTorch's own way may be another one
-            return self._told(run), Trial(about, given, calls_in_a_row(self.function, [(args, kwargs)]))
-        return self._told(run), Trial(about, given, (run_gave(run),))
+            return self._told(run), Trial(about, inputs_of_run, calls_in_a_row(self.function, [(args, kwargs)]))
+        return self._told(run), Trial(about, inputs_of_run, (run_gave(run),))
 
     def _told(self, run: Graph) -> str | None:
         """What to say of a run that took another way, or gave a call other numbers; "" where that is said already."""
@@ -194,9 +194,9 @@ def _are_close(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(one) == len(other) and all(map(_is_close, one, other))
 
 
-def _with_tensors(call: Call, given: Sequence[Any]) -> Call:
+def _with_tensors(call: Call, inputs: Sequence[Any]) -> Call:
     """A call with these tensors in place of its own."""
-    args, kwargs = map_tensors(lambda _, place: given[place], call)
+    args, kwargs = map_tensors(lambda _, place: inputs[place], call)
     return args, kwargs
 
 
@@ -276,7 +276,7 @@ def calls_in_a_row(
 
     `look` is called after each of them.
     """
-    found = []
+    results = []
     try:
         with (
             torch.no_grad(),
@@ -287,11 +287,11 @@ def calls_in_a_row(
         ):
             for call in calls:
                 args, kwargs = map_tensors(lambda tensor, _: tensor.detach().clone(), call)
-                found.append(tuple(map(_cloned, given_out(function(*args, **kwargs)))))
+                results.append(tuple(map(_cloned, given_out(function(*args, **kwargs)))))
                 look()
     except Exception:
         return ()
-    return tuple(found)
+    return tuple(results)
 
 
 def _cloned(item: Any) -> Any:

@@ -24,14 +24,14 @@ def refuse_unchecked(func: Any, args: Any, kwargs: Any) -> None:
     """Raise where the sizes of an ATen call do not go together and PyTorch does not say so."""
     name = name_of(func)
     if name in _UNCHECKED:
-        given = tensors((args, kwargs))
-        if not _go_together(name, given):
-            raise RuntimeError(f"{name}: sizes {[tuple(tensor.shape) for tensor in given]} do not go together")
+        inputs = tensors((args, kwargs))
+        if not _go_together(name, inputs):
+            raise RuntimeError(f"{name}: sizes {[tuple(tensor.shape) for tensor in inputs]} do not go together")
 
 
-def _go_together(name: str, given: Sequence[torch.Tensor]) -> bool:
-    first, *others = given
-    if name in _OF_ELEMENTS and not all(tensor.numel() for tensor in given):
+def _go_together(name: str, inputs: Sequence[torch.Tensor]) -> bool:
+    first, *others = inputs
+    if name in _OF_ELEMENTS and not all(tensor.numel() for tensor in inputs):
         return False
     if name == "lu_unpack":
         return (*first.shape[:-2], min(first.shape[-2:])) == tuple(others[0].shape)

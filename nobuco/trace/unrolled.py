@@ -41,18 +41,18 @@ class Unrolled:
         """Run the graph; gives the values of its outputs."""
         self.bakes = any(node.target == torch.ops.aten._local_scalar_dense.default for node in program.graph.nodes)
         program.graph.eliminate_dead_code()
-        made: dict[torch.fx.Node, Any] = {}
+        by_node: dict[torch.fx.Node, Any] = {}
         inputs = iter(self.inputs)
         for node in program.graph.nodes:
             if node.op == "output":
-                return list(values(torch.fx.map_arg(node.args[0], made.__getitem__)))
+                return list(values(torch.fx.map_arg(node.args[0], by_node.__getitem__)))
             if node.op == "placeholder":
-                made[node] = next(inputs)
+                by_node[node] = next(inputs)
             elif node.op == "get_attr":
-                made[node] = self._value(getattr(program, node.target).detach(), ValueKind.CONSTANT)
+                by_node[node] = self._value(getattr(program, node.target).detach(), ValueKind.CONSTANT)
             else:
-                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), made.__getitem__)
-                made[node] = self._called(node.target, tuple(args), kwargs)
+                args, kwargs = torch.fx.map_arg((node.args, node.kwargs), by_node.__getitem__)
+                by_node[node] = self._called(node.target, tuple(args), kwargs)
         return []
 
     def _called(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -60,9 +60,9 @@ class Unrolled:
             return args[0][args[1]]
         kwargs = placeless(op, kwargs)
         args = map_leaves(lambda leaf: leaf, args)  # fx has lists and dicts of its own
-        given = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
+        arguments = map_leaves(lambda leaf: self.samples[leaf.id] if isinstance(leaf, Value) else leaf, (args, kwargs))
         with torch.no_grad():
-            result = _STRIDES_ASIDE.get(op, op)(*given[0], **given[1])
+            result = _STRIDES_ASIDE.get(op, op)(*arguments[0], **arguments[1])
         outputs = map_leaves(lambda leaf: self._value(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
         self.nodes.append(Node(next(iter(self.ids)), op, args, kwargs, outputs, self.site))
         return outputs
@@ -78,8 +78,8 @@ def same_calls(first: Sequence[Node], second: Sequence[Node]) -> bool:
     """Whether two lists of calls agree in all but the numbers among the arguments."""
 
     def form(node: Node) -> list[Any]:
-        given = leaves((node.args, dict(node.kwargs)))
-        return [node.op, len(node.results), *(Value if isinstance(leaf, Value) else _form(leaf) for leaf in given)]
+        arguments = leaves((node.args, dict(node.kwargs)))
+        return [node.op, len(node.results), *(Value if isinstance(leaf, Value) else _form(leaf) for leaf in arguments)]
 
     return len(first) == len(second) and all(form(a) == form(b) for a, b in zip(first, second))
 
@@ -90,8 +90,8 @@ def _form(leaf: Any) -> Any:
 
 def same_numbers(first: Sequence[Node], second: Sequence[Node]) -> bool:
     """Whether two lists of calls, alike in all else, agree in the numbers among the arguments."""
-    given = (zip(*(leaves((node.args, dict(node.kwargs))) for node in pair)) for pair in zip(first, second))
-    return all(a == b for pairs in given for a, b in pairs if not isinstance(a, Value))
+    arguments = (zip(*(leaves((node.args, dict(node.kwargs))) for node in pair)) for pair in zip(first, second))
+    return all(a == b for pairs in arguments for a, b in pairs if not isinstance(a, Value))
 
 
 def give_the_same(nodes: Sequence[Node], outputs: Sequence[Value], again: Unrolled, gave: Sequence[Value]) -> bool:

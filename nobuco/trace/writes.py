@@ -16,18 +16,18 @@ from nobuco.trace.views import aliasing, counted, overlaps, places_of, rewriting
 
 
 def written_slots(
-    memory: Memory, func: Any, given: Sequence[torch.Tensor], writes: Sequence[torch.Tensor]
+    memory: Memory, func: Any, inputs: Sequence[torch.Tensor], writes: Sequence[torch.Tensor]
 ) -> list[Slot]:
     """Which of a call's tensors it wrote: per written memory its very elements, else the first in order."""
-    found: dict[int, Slot] = {}
+    slots: dict[int, Slot] = {}
     for target in writes:
-        there = [t for t in given if storage(t) == storage(target)]
+        there = [t for t in inputs if storage(t) == storage(target)]
         exact = [t for t in there if same_place(t, target)]
         chosen = there if name_of(func) == "__setitem__" else exact or there
         slot = memory.find(chosen[0]) if chosen else None
         if slot is not None:
-            found[id(slot)] = slot
-    return list(found.values())
+            slots[id(slot)] = slot
+    return list(slots.values())
 
 
 def view_by(memory: Memory, tensor: torch.Tensor, func: Any, call: Any, position: int) -> View | None:

@@ -14,20 +14,20 @@ import keras
 
 def outputs_of(model: keras.Model, feeds: Sequence[Any]) -> list[Any]:
     """The outputs of a functional model, flat, for tensors in the order of its inputs; not in training."""
-    made = {id(symbol): tensor for symbol, tensor in zip(model.inputs, feeds, strict=True)}
+    tensors = {id(symbol): tensor for symbol, tensor in zip(model.inputs, feeds, strict=True)}
     nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
     calls = [node for node in nodes if not node.is_input]
     readers = Counter(id(symbol) for node in calls for symbol in node.input_tensors)
     readers.update(id(symbol) for symbol in model.outputs)
     for node in calls:
-        args, kwargs = node.arguments.fill_in(made)
+        args, kwargs = node.arguments.fill_in(tensors)
         if getattr(node.operation, "_call_has_training_arg", False):
             kwargs["training"] = False
         results = keras.tree.flatten(node.operation(*args, **kwargs))
-        made.update((id(symbol), tensor) for symbol, tensor in zip(node.outputs, results))
+        tensors.update((id(symbol), tensor) for symbol, tensor in zip(node.outputs, results))
         readers.subtract(id(symbol) for symbol in node.input_tensors)
         for symbol in (*node.input_tensors, *node.outputs):
             if not readers[id(symbol)]:
-                made.pop(id(symbol), None)
+                tensors.pop(id(symbol), None)
         del args, kwargs, results
-    return [made[id(symbol)] for symbol in model.outputs]
+    return [tensors[id(symbol)] for symbol in model.outputs]

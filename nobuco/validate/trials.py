@@ -25,8 +25,8 @@ from nobuco.validate.frugal import outputs_of
 def is_told_of(trial: Trial, graph: Graph, names: Sequence[str]) -> bool:
     """Whether a trial is at sizes at which a condition says that the model may be wrong."""
     shapes = [{name: tuple(tensor.shape) for name, tensor in zip(names, call)} for call in trial.inputs]
-    told = [SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact]
-    return any(condition.holds(of) is False for condition in told for of in shapes)
+    conditions = [SizeCondition(c.region, c.message) for c in graph.conditions if c.is_exact]
+    return any(condition.holds(of) is False for condition in conditions for of in shapes)
 
 
 def _expected(value: Value, sample: Any) -> np.ndarray:
@@ -52,10 +52,10 @@ class Trials:
     def on_example(self) -> tuple[Difference, ...]:
         """How far each output is from what PyTorch gave on the example."""
         samples = self.graph.samples
-        given = [samples[value.id] for value in self.graph.inputs]
-        found = self._differences(given, run_gave(self.graph))
+        inputs = [samples[value.id] for value in self.graph.inputs]
+        differences = self._differences(inputs, run_gave(self.graph))
         reset_states(self.built.model)
-        return found
+        return differences
 
     def on_others(self, is_told_of: Callable[[Trial], bool]) -> tuple[Tried, ...]:
         """How the model fares on the graph's trials, but for those where a condition says that it need not be right."""
@@ -72,17 +72,17 @@ class Trials:
     def _tried(self, trial: Trial) -> Tried:
         steps = []
         try:
-            for given, expected in zip(trial.inputs, trial.outputs, strict=True):
-                steps.append(worst(self._differences(given, expected)))
+            for inputs, expected in zip(trial.inputs, trial.outputs, strict=True):
+                steps.append(worst(self._differences(inputs, expected)))
         except Exception as error:  # whatever a TensorFlow operation raises at a size that it cannot take
             return Tried(trial.about, None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
         finally:
             reset_states(self.built.model)
         return Tried(trial.about, worst([step for step in steps if step is not None]), None)
 
-    def _differences(self, given: Sequence[Any], expected: Sequence[Any]) -> tuple[Difference, ...]:
+    def _differences(self, inputs: Sequence[Any], expected: Sequence[Any]) -> tuple[Difference, ...]:
         orders = [self.inputs[value.id].order for value in self.graph.inputs]
-        feeds = [t_pytorch2keras(tensor, order) for tensor, order in zip(given, orders)]
+        feeds = [t_pytorch2keras(tensor, order) for tensor, order in zip(inputs, orders)]
         by_output = dict(zip(self.built.order, outputs_of(self.built.model, feeds), strict=True))
         # A number may be a plain one here and a size elsewhere: what a run gave is known by its place.
         places = [place for place, leaf in enumerate(given_out(self.graph.outputs)) if isinstance(leaf, Value)]

@@ -64,12 +64,12 @@ def _tflite(path: Path) -> Opened:
     except ImportError:
         raise UnavailableError("TFLite needs ai-edge-litert: pip install 'nobuco[pytest]'") from None
     interpreter = Interpreter(model_path=str(path), num_threads=1)
-    given, made = _named(interpreter, "inputs"), _named(interpreter, "outputs")
+    inputs, outputs = _named(interpreter, "inputs"), _named(interpreter, "outputs")
     return Opened(
         lambda arrays: run_interpreter(interpreter, arrays)(),
-        _slots(given),
-        _slots(made),
-        tuple(detail["dtype"] for _, detail in given),
+        _slots(inputs),
+        _slots(outputs),
+        tuple(detail["dtype"] for _, detail in inputs),
     )
 
 
@@ -112,14 +112,14 @@ def _keras(path: Path) -> Opened:
         outputs = model(arrays[0] if len(arrays) == 1 else list(arrays), training=False)
         return [keras.ops.convert_to_numpy(leaf) for leaf in keras.tree.flatten(outputs)]
 
-    given = keras.tree.flatten(model.inputs)
+    inputs = keras.tree.flatten(model.inputs)
     made = keras.tree.flatten(model.outputs)
     names = getattr(model, "output_names", None) or [tensor.name for tensor in made]
     return Opened(
         run,
-        tuple(Slot(tensor.name, tuple(tensor.shape)) for tensor in given),
+        tuple(Slot(tensor.name, tuple(tensor.shape)) for tensor in inputs),
         tuple(Slot(name, tuple(tensor.shape)) for name, tensor in zip(names, made)),
-        tuple(keras.backend.standardize_dtype(tensor.dtype) for tensor in given),
+        tuple(keras.backend.standardize_dtype(tensor.dtype) for tensor in inputs),
     )
 
 
@@ -130,19 +130,19 @@ def _saved_model(path: Path) -> Opened:
     if "serving_default" not in loaded.signatures:
         raise SuiteError(f"{path} has no signature 'serving_default', by which a SavedModel is called")
     signature = loaded.signatures["serving_default"]
-    given, made = signature.structured_input_signature[1], signature.structured_outputs
+    inputs, made = signature.structured_input_signature[1], signature.structured_outputs
 
     def run(
         arrays: Sequence[np.ndarray], keep: Any = loaded
     ) -> list[np.ndarray]:  # a signature does not keep its model
-        outputs = signature(**{name: tf.constant(array) for name, array in zip(given, arrays)})
+        outputs = signature(**{name: tf.constant(array) for name, array in zip(inputs, arrays)})
         return [outputs[name].numpy() for name in made]
 
     return Opened(
         run,
-        tuple(Slot(name, _shape(spec)) for name, spec in given.items()),
+        tuple(Slot(name, _shape(spec)) for name, spec in inputs.items()),
         tuple(Slot(name, _shape(spec)) for name, spec in made.items()),
-        tuple(spec.dtype.as_numpy_dtype for spec in given.values()),
+        tuple(spec.dtype.as_numpy_dtype for spec in inputs.values()),
     )
 
 

@@ -61,10 +61,10 @@ def _convert(task: dict[str, Any], folder: Path) -> dict[str, Any]:
     from pytest_nobuco.backends.spec import Job
 
     backend = _backend(task)
-    given = torch.load(folder / "given.pt", weights_only=True)
-    model = _model(task, given, folder)
-    _compare(_outputs(model, given), given["expected"])
-    job = Job(model, tuple(given["args"]), given["kwargs"], folder / backend.artifact, **task["form"])
+    inputs = torch.load(folder / "given.pt", weights_only=True)
+    model = _model(task, inputs, folder)
+    _compare(_outputs(model, inputs), inputs["expected"])
+    job = Job(model, tuple(inputs["args"]), inputs["kwargs"], folder / backend.artifact, **task["form"])
     started, used = time.perf_counter(), _processor_seconds()
     try:
         backend.convert(job)
@@ -108,10 +108,10 @@ def _backend(task: dict[str, Any]) -> Any:
             raise TaskError(f"lacks {error.name}") from error
         except _FAULTS as error:
             raise TaskError(f"cannot import {name}: {type(error).__name__}: {_line(error)}") from error
-    found: Any = _loaded(task["module"], Path(task["file"]))
+    backend: Any = _loaded(task["module"], Path(task["file"]))
     for part in task["attribute"].split("."):
-        found = getattr(found, part)
-    return found
+        backend = getattr(backend, part)
+    return backend
 
 
 def _loaded(name: str, file: Path) -> Any:
@@ -133,7 +133,7 @@ def _is_found(name: str) -> bool:
         return False
 
 
-def _model(task: dict[str, Any], given: dict[str, Any], folder: Path) -> Any:
+def _model(task: dict[str, Any], inputs: dict[str, Any], folder: Path) -> Any:
     """The model by its import name, with the session's weights; without a name, as it was pickled."""
     import torch
 
@@ -154,27 +154,27 @@ def _model(task: dict[str, Any], given: dict[str, Any], folder: Path) -> Any:
     if isinstance(model, torch.nn.Module):
         model.eval()
         try:
-            model.load_state_dict(given["state"])
+            model.load_state_dict(inputs["state"])
         except _FAULTS as error:
             raise TaskError(f"{task['name']} takes other weights than in the session: {_line(error)}") from error
     return model
 
 
-def _outputs(model: Any, given: dict[str, Any]) -> list[Any]:
+def _outputs(model: Any, inputs: dict[str, Any]) -> list[Any]:
     import torch
     from torch.utils import _pytree as pytree
 
     args, kwargs = pytree.tree_map(
-        lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, (given["args"], given["kwargs"])
+        lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, (inputs["args"], inputs["kwargs"])
     )
     try:
         with torch.no_grad():
-            made = pytree.tree_leaves(model(*args, **kwargs))
+            results = pytree.tree_leaves(model(*args, **kwargs))
     except _FAULTS as error:
         raise TaskError(
             f"the model fails there, in PyTorch {torch.__version__}: {type(error).__name__}: {_line(error)}"
         ) from error
-    return [leaf for leaf in made if isinstance(leaf, torch.Tensor)]
+    return [leaf for leaf in results if isinstance(leaf, torch.Tensor)]
 
 
 def _compare(got: list[Any], expected: list[Any]) -> None:
@@ -199,22 +199,22 @@ def _compare(got: list[Any], expected: list[Any]) -> None:
 def _rounds(run: Any, seconds: float) -> list[float]:
     for _ in range(_WARM_UPS):
         run()
-    found: list[float] = []
+    times: list[float] = []
     until = time.perf_counter() + seconds
-    while len(found) < 5 or (time.perf_counter() < until and len(found) < 1000):
+    while len(times) < 5 or (time.perf_counter() < until and len(times) < 1000):
         started = time.perf_counter()
         run()
-        found.append(time.perf_counter() - started)
-    return found
+        times.append(time.perf_counter() - started)
+    return times
 
 
 def _versions(install: str) -> str:
     """The versions of the packages that are said to be installed for it."""
-    found = []
+    versions = []
     for name in install.split():
         with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
-    return ", ".join(found)
+            versions.append(f"{name} {version(name)}")
+    return ", ".join(versions)
 
 
 def _processor_seconds() -> float:

@@ -40,11 +40,11 @@ class Foreign:
             "form": {"inputs": form.inputs, "outputs": form.outputs, "free": form.free,
                      "input_names": list(input_names(subject))},
         }  # fmt: skip
-        found = self.interpreter.do("convert", folder, task, "converting")
+        answer = self.interpreter.do("convert", folder, task, "converting")
         for name in ("given.pt", "model.pt"):
             folder.joinpath(name).unlink(missing_ok=True)
         path = folder / backend.artifact
-        facts = {**found["facts"], "size": size_of(path), **_facts(path)}
+        facts = {**answer["facts"], "size": size_of(path), **_facts(path)}
         return Held(path, lambda: self._opened(path), form.inputs, form.outputs, facts=facts, keep=home)
 
     def timed(self, held: Held, subject: Subject, seconds: float) -> list[float]:
@@ -64,9 +64,9 @@ class Foreign:
             named: dict[str, Any] = {f"input_{place}": feed for place, feed in enumerate(feeds)}
             np.savez(folder / "feeds.npz", **named)
             task = {"artifact": str(path), "seconds": seconds}
-            found = self.interpreter.do("run", folder, task, "running what it made")
+            answer = self.interpreter.do("run", folder, task, "running what it made")
             with np.load(folder / "outputs.npz") as file:
-                return [file[name] for name in file.files], found["rounds"]
+                return [file[name] for name in file.files], answer["rounds"]
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,11 @@ def input_names(subject: Subject) -> tuple[str, ...]:
         bound = inspect.signature(function).bind(*subject.args, **subject.kwargs).arguments
     except (TypeError, ValueError):
         return ()
-    found = []
+    names = []
     for name, value in bound.items():
         tensors = [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-        found += [name] if len(tensors) == 1 else [f"{name}_{place}" for place in range(len(tensors))]
-    return tuple(found)
+        names += [name] if len(tensors) == 1 else [f"{name}_{place}" for place in range(len(tensors))]
+    return tuple(names)
 
 
 def _written(folder: Path, subject: Subject) -> None:
@@ -131,13 +131,13 @@ def _written(folder: Path, subject: Subject) -> None:
     import torch
 
     is_module = isinstance(subject.model, torch.nn.Module)
-    given = {
+    content = {
         "args": subject.args,
         "kwargs": dict(subject.kwargs),
         "state": subject.model.state_dict() if subject.name and is_module else {},  # with the versions of its parts
         "expected": [torch.from_numpy(array.copy()) for array in subject.expected if array.dtype.kind in "biufc"],
     }
-    torch.save(given, folder / "given.pt")
+    torch.save(content, folder / "given.pt")
     if subject.name:
         return
     try:
@@ -166,7 +166,7 @@ def _facts(path: Path) -> dict[str, int]:
     from nobuco.export.running import tflite_operations
 
     try:
-        found = tflite_operations(path.read_bytes())
+        operations = tflite_operations(path.read_bytes())
     except ExportError:  # such as one that needs TensorFlow's kernels; running it says so
         return {}
-    return {"operations": sum(found.values()), "transpositions": found.get("TRANSPOSE", 0)}
+    return {"operations": sum(operations.values()), "transpositions": operations.get("TRANSPOSE", 0)}

@@ -14,20 +14,20 @@ from pytest_nobuco.backends.registry import check_name
 from pytest_nobuco.errors import SuiteError
 
 
-def backend_names(given: Sequence[str]) -> tuple[str, ...]:
+def backend_names(names: Sequence[str]) -> tuple[str, ...]:
     """The backends, each once; `pytest.UsageError` for one that there is not."""
-    for name in given:
+    for name in names:
         try:
             check_name(name)
         except SuiteError as error:
             raise pytest.UsageError(f"--nobuco-backend {name}: {error}") from None
-    return tuple(dict.fromkeys(given))
+    return tuple(dict.fromkeys(names))
 
 
-def pythons_of(given: Sequence[str], config: pytest.Config) -> tuple[tuple[str, str], ...]:
+def pythons_of(texts: Sequence[str], config: pytest.Config) -> tuple[tuple[str, str], ...]:
     """The interpreters by backend; `pytest.UsageError` for one that is not there."""
-    found = {}
-    for text in given:
+    interpreters = {}
+    for text in texts:
         name, equals, python = text.partition("=")
         option = f"--nobuco-python {text}"
         if not equals or not python:
@@ -39,17 +39,17 @@ def pythons_of(given: Sequence[str], config: pytest.Config) -> tuple[tuple[str, 
         path = shutil.which(str(config.invocation_params.dir / python)) or shutil.which(python)
         if path is None:
             raise pytest.UsageError(f"{option}: there is no interpreter {python}")
-        found[name] = path
-    return tuple(found.items())
+        interpreters[name] = path
+    return tuple(interpreters.items())
 
 
 def artifact_paths(
-    given: Sequence[str], models: Collection[str], config: pytest.Config
+    texts: Sequence[str], models: Collection[str], config: pytest.Config
 ) -> tuple[tuple[str, Path], ...]:
     """The files by their labels; `pytest.UsageError` for one that nothing runs, or without the one model."""
-    if given and len(set(models)) != 1:
+    if texts and len(set(models)) != 1:
         raise pytest.UsageError("--nobuco-artifact: name the model that the file is held against, by --nobuco-model")
-    paths = [Path(config.invocation_params.dir, name) for name in dict.fromkeys(given)]
+    paths = [Path(config.invocation_params.dir, name) for name in dict.fromkeys(texts)]
     for path in paths:
         if not path.exists():
             raise pytest.UsageError(f"--nobuco-artifact {path}: there is no such file")

@@ -57,31 +57,31 @@ class Held:
 
         Where neither a shape nor a wish tells an order, each is tried, and the one nearer to PyTorch holds.
         """
-        given, made = self._places(tensors)
+        inputs, made = self._places(tensors)
         best: tuple[float, list[Any], str] | None = None
-        for order, how in self._input_orders(given):
-            lying = [self._input_order(place, order) for place in given]
+        for order, how in self._input_orders(inputs):
+            lying = [self._input_order(place, order) for place in inputs]
             feeds = [
                 _cast(to_order(tensors.inputs[place.index], each), self._dtype(i))
-                for i, (place, each) in enumerate(zip(given, lying))
+                for i, (place, each) in enumerate(zip(inputs, lying))
             ]
             outputs = self._outputs(self.opened.run(feeds), made, tensors.outputs)
             off = sum(off for off, _, _ in outputs)
-            found = [array for _, array, _ in outputs]
+            arrays = [array for _, array, _ in outputs]
             if best is None or off < best[0]:
-                words = [_words(given, lying, how), _words_of_outputs([each for _, _, each in outputs])]
-                best = off, found, f"inputs {words[0]}, outputs {words[1]}"
+                words = [_words(inputs, lying, how), _words_of_outputs([each for _, _, each in outputs])]
+                best = off, arrays, f"inputs {words[0]}, outputs {words[1]}"
         assert best is not None
         self.orders = best[2]
         return best[1]
 
     def feeds(self, tensors: Tensors) -> list[Any]:
         """The inputs as the artifact takes them, in the order that it is wanted in or that shapes tell."""
-        given, _ = self._places(tensors)
-        order = next(iter(self._input_orders(given)))[0]
+        inputs, _ = self._places(tensors)
+        order = next(iter(self._input_orders(inputs)))[0]
         return [
             _cast(to_order(tensors.inputs[place.index], self._input_order(place, order)), self._dtype(i))
-            for i, place in enumerate(given)
+            for i, place in enumerate(inputs)
         ]
 
     def _places(self, tensors: Tensors) -> tuple[list[Place], list[Place]]:
@@ -93,11 +93,11 @@ class Held:
 
     def _input_orders(self, places: Sequence[Place]) -> Iterator[tuple[str, str]]:
         """The orders to try inputs in, each with how it is known."""
-        told = {place.orders[0] for place in places if not place.is_ambiguous}
+        orders = {place.orders[0] for place in places if not place.is_ambiguous}
         ambiguous = any(place.is_ambiguous for place in places)
         if self.inputs:
             yield self.inputs, "as wanted"
-        elif not ambiguous or told == {NHWC}:
+        elif not ambiguous or orders == {NHWC}:
             yield NHWC, "by shape"
         else:
             yield from ((NHWC, "tried"), (NCHW, "tried"))
@@ -126,7 +126,7 @@ class Held:
         """For each of PyTorch's outputs how far it is off, the array, and how it lies."""
         if len(got) != len(places):
             raise SuiteError(f"it gives {len(got)} outputs, PyTorch {len(expected)}")
-        found: dict[int, tuple[float, Any, str]] = {}
+        nearest: dict[int, tuple[float, Any, str]] = {}
         for array, place in zip(got, places):
             orders = [self._order(place, self.outputs, "output")] if self.outputs else list(place.orders)
             theirs = expected[place.index]
@@ -134,8 +134,8 @@ class Held:
             offs = [(_off(ours, theirs), ours, order) for order, ours in tried]
             off, ours, order = min(offs, key=lambda each: each[0])
             how = "tried" if len(orders) > 1 else "by shape" if order != self.outputs else "as wanted"
-            found[place.index] = off, _cast_integers(ours, theirs), f"{order} ({how})" if theirs.ndim >= 3 else ""
-        return [found[index] for index in sorted(found)]
+            nearest[place.index] = off, _cast_integers(ours, theirs), f"{order} ({how})" if theirs.ndim >= 3 else ""
+        return [nearest[index] for index in sorted(nearest)]
 
 
 def _slots(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[Slot]:

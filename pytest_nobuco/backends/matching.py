@@ -50,8 +50,8 @@ def match(theirs: Sequence[Slot], ours: Sequence[Slot], what: str) -> list[Place
         places = [place_of(their, index, ours[index]) for their, index in zip(theirs, order)]
         if all(place.orders for place in places):
             return places
-    told = [", ".join(map(str, slots)) or "none" for slots in (theirs, ours)]
-    raise SuiteError(f"the {what}s of the file ({told[0]}) are not those of the model ({told[1]})")
+    names = [", ".join(map(str, slots)) or "none" for slots in (theirs, ours)]
+    raise SuiteError(f"the {what}s of the file ({names[0]}) are not those of the model ({names[1]})")
 
 
 def _orders(theirs: Sequence[Slot], ours: Sequence[Slot], what: str) -> Iterator[list[int]]:
@@ -70,10 +70,10 @@ def place_of(their: Slot, index: int, our: Slot) -> Place:
 
 def orders_of(shape: Sequence[int | None], pytorch: Sequence[int | None]) -> tuple[str, ...]:
     """In which channel orders a tensor of this shape holds one of PyTorch's; `nchw` alone where there are no others."""
-    found = [NCHW] if _fits(shape, pytorch) else []
+    orders = [NCHW] if _fits(shape, pytorch) else []
     if len(pytorch) >= 3 and _fits(shape, channels_last(pytorch)):
-        found.append(NHWC)
-    return tuple(found)
+        orders.append(NHWC)
+    return tuple(orders)
 
 
 def channels_last(shape: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -101,11 +101,11 @@ def _plain(name: str) -> str:
 def _by_number(theirs: Sequence[Slot]) -> list[int] | None:
     """The order that numbers behind one stem say; the first may have none (`Identity`, `Identity_1`)."""
     parts = [re.fullmatch(r"(.*?)[_:.]?(\d*)", re.sub(r":0$", "", slot.name)) for slot in theirs]
-    found = [(part[1], int(part[2] or 0)) for part in parts if part]
-    if len({stem for stem, _ in found}) != 1 or len(set(found)) < len(theirs):
+    stems = [(part[1], int(part[2] or 0)) for part in parts if part]
+    if len({stem for stem, _ in stems}) != 1 or len(set(stems)) < len(theirs):
         return None
-    ranked = sorted(number for _, number in found)
-    return [ranked.index(number) for _, number in found]
+    ranked = sorted(number for _, number in stems)
+    return [ranked.index(number) for _, number in stems]
 
 
 def _by_shape(theirs: Sequence[Slot], ours: Sequence[Slot]) -> list[int] | None:

@@ -100,8 +100,8 @@ class Interpreter:
 
 def own_paths() -> list[str]:
     """Where the session finds what is neither Python's own nor installed: the user's code."""
-    found = [Path(entry or ".").resolve() for entry in sys.path]
-    return [str(entry) for entry in found if entry.is_dir() and not is_installed(entry)]
+    entries = [Path(entry or ".").resolve() for entry in sys.path]
+    return [str(entry) for entry in entries if entry.is_dir() and not is_installed(entry)]
 
 
 def is_installed(path: Path) -> bool:

@@ -41,14 +41,14 @@ def backend_named(name: str) -> Backend:
     """
     check_name(name)
     entry = next((entry for entry in entry_points(group=GROUP) if entry.name == name), None)
-    found: Any
+    backend: Any
     if entry is None:
-        found = importlib.import_module(_DELIVERED[name]).BACKEND
+        backend = importlib.import_module(_DELIVERED[name]).BACKEND
     else:
         try:
-            found = entry.load()
+            backend = entry.load()
         except Exception as error:
             raise SuiteError(f"backend {name} ({entry.value}): {type(error).__name__}: {error}") from error
-    if not isinstance(found, Backend):
+    if not isinstance(backend, Backend):
         raise SuiteError(f"backend {name}: {getattr(entry, 'value', name)} is no pytest_nobuco.backends.Backend")
-    return found
+    return backend

@@ -34,19 +34,19 @@ def cases_of(wanted: str | Sequence[str] | None, options: BackendOptions, asked:
         SuiteError: an unknown backend.
     """
     names = options.names if wanted is None else (wanted,) if isinstance(wanted, str) else tuple(wanted)
-    found: list[Case] = []
+    matrix: list[Case] = []
     for name in names:
         its = _own_cases(asked, len(names)) if name == NOBUCO else _cases(backend_named(name), asked)
-        found += quick(its) if is_quick and its else its
-    if names and not found:
+        matrix += quick(its) if is_quick and its else its
+    if names and not matrix:
         raise ValueError("; ".join(_refusal(backend_named(name)) for name in names))
     if len(names) > 1:
         inputs, outputs = _pairs(asked[0])[-1]
-        found.append(Case(inputs, outputs, STATIC, SIDE_BY_SIDE))
+        matrix.append(Case(inputs, outputs, STATIC, SIDE_BY_SIDE))
     for label, path in options.artifacts:
         orders = _pairs(asked[0]) if asked[0] else [("", "")]
-        found += [Case(*pair, STATIC, str(runtime_of(path)), label) for pair in orders]
-    return list(dict.fromkeys(found))
+        matrix += [Case(*pair, STATIC, str(runtime_of(path)), label) for pair in orders]
+    return list(dict.fromkeys(matrix))
 
 
 def _pairs(orders: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -143,5 +143,5 @@ class All:
 
 def interpreter_of(backend: Converter, options: BackendOptions, limits: Limits) -> Interpreter:
     """The Python that a backend runs in: the one that was given, or this."""
-    given = dict(options.pythons).get(backend.name)
-    return Interpreter(backend, given or sys.executable, given is not None, limits)
+    python = dict(options.pythons).get(backend.name)
+    return Interpreter(backend, python or sys.executable, python is not None, limits)

@@ -66,9 +66,9 @@ def _made(
         outputs = tried(replace(trial, case=case), held, entry.subject).outputs
     except SuiteError as error:
         return None, replace(row, problem=str(error))
-    found = [one.difference for one in outputs]
+    differences = [one.difference for one in outputs]
     wrong = [one.text for one in outputs if not one.fits]
-    off = None if any(d.is_broken for d in found) else max(float(d.relative_to_peak) for d in found)
+    off = None if any(d.is_broken for d in differences) else max(float(d.relative_to_peak) for d in differences)
     return held, replace(row, max_rel=off, wrong=" ".join(wrong), orders=held.orders)
 
 
@@ -87,14 +87,14 @@ def _medians(trial: Trial, subject: Subject, made: dict[str, Held]) -> dict[str,
         return {}
     trial.bench.tell("timing them in turns")
     here: dict[str, Timed] = {}
-    found = {}
+    medians = {}
     for name, held in made.items():
         served = trial.bench.backend.serving(name)
         if served.interpreter.backend.load is not None:
-            found[name] = statistics.median(served.timed(held, subject, _SECONDS))
+            medians[name] = statistics.median(served.timed(held, subject, _SECONDS))
         else:
             here[name] = _ready(held, subject)
-    return found | _in_turns(here, _eager(subject))
+    return medians | _in_turns(here, _eager(subject))
 
 
 def _ready(held: Held, subject: Subject) -> Timed:

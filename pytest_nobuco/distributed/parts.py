@@ -62,7 +62,7 @@ def _dealt(durations: Mapping[str, float | None], count: int, others: float) -> 
     mean = sum(known) / len(known) if known else 1.0
     loads = [others if known else 0.0, *[0.0] * (count - 1)]
     dealt = {}
-    for graph in sorted(durations, key=lambda graph: -(mean if (found := durations[graph]) is None else found)):
+    for graph in sorted(durations, key=lambda graph: -(mean if (seconds := durations[graph]) is None else seconds)):
         shard = loads.index(min(loads))
         duration = durations[graph]
         loads[shard] += mean if duration is None else duration
@@ -134,11 +134,11 @@ def _durations(config: pytest.Config) -> Mapping[str, float]:
     from pytest_nobuco.report.lines import read_lines
 
     try:
-        told = read_lines([Path(config.invocation_params.dir, name) for name in names]).told
+        phases = read_lines([Path(config.invocation_params.dir, name) for name in names]).told
     except InputError as error:
         raise pytest.UsageError(f"--nobuco-durations {error}") from None
     seconds = Counter[str]()
-    for phase in told:
+    for phase in phases:
         seconds[phase.nodeid] += phase.seconds  # type: ignore[assignment]
     return dict(seconds)
 

@@ -62,13 +62,13 @@ class SurvivingScheduling(LoadScopeScheduling):
         self._deaths[model] += 1
         if self._deaths[model] < MOST_DEATHS:
             return []
-        found = [nodeid for unit in self.workqueue.values() for nodeid, done in unit.items() if not done]
-        found = [nodeid for nodeid in found if model_of(nodeid) == model]
+        items = [nodeid for unit in self.workqueue.values() for nodeid, done in unit.items() if not done]
+        items = [nodeid for nodeid in items if model_of(nodeid) == model]
         for scope, unit in list(self.workqueue.items()):
-            unit.update({nodeid: True for nodeid in found if nodeid in unit})
+            unit.update({nodeid: True for nodeid in items if nodeid in unit})
             if all(unit.values()):
                 del self.workqueue[scope]
-        return found
+        return items
 
 
 class GraphScheduling(SurvivingScheduling):
@@ -94,8 +94,8 @@ _BY_NAME = {
 
 def scheduling(config: pytest.Config, log: Any) -> Any:
     """What distributes a session with models; None leaves it to xdist."""
-    made = _BY_NAME.get(config.getoption("dist"))
-    return made and made(config, log)
+    kind = _BY_NAME.get(config.getoption("dist"))
+    return kind and kind(config, log)
 
 
 def tell_death(crashed: str, report: pytest.TestReport, sched: Any) -> None:

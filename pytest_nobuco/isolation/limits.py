@@ -70,8 +70,8 @@ def resident(pid: int) -> float:
         except OSError:
             return 0.0
         return sum(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return float(told.stdout or 0) * 1024
+    output = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return float(output.stdout or 0) * 1024
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -173,8 +173,8 @@ class Process:
 
     def mistake(self, limits: Limits) -> str | None:
         """What keeps the session's first model from running in PyTorch; `DeathError` if it is the child's end."""
-        (found,) = self._answers([None, None], limits)
-        return found
+        (mistake,) = self._answers([None, None], limits)
+        return mistake
 
     def _answers(self, order: list[str | None], limits: Limits) -> Iterator[Any]:
         started, self._stage = time.monotonic(), "setting up"

@@ -41,14 +41,14 @@ def covered(nodes: Sequence[Mapping[str, Any]]) -> set[int]:
     The interpreter keeps the original nodes and appends one node for each part that it delegates; the part is
     what lies between that node's inputs and its outputs.
     """
-    makers = {int(made): node for node in nodes if node["op_name"] != _DELEGATE for made in node["outputs"]}
-    found: set[int] = set()
+    makers = {int(index): node for node in nodes if node["op_name"] != _DELEGATE for index in node["outputs"]}
+    places: set[int] = set()
     for delegate in (node for node in nodes if node["op_name"] == _DELEGATE):
-        given = {int(tensor) for tensor in delegate["inputs"]}
+        sources = {int(tensor) for tensor in delegate["inputs"]}
         wanted = [int(tensor) for tensor in delegate["outputs"]]
         while wanted:
             node = makers.get(wanted.pop())
-            if node is not None and node["index"] not in found:
-                found.add(node["index"])
-                wanted += [int(tensor) for tensor in node["inputs"] if int(tensor) not in given]
-    return found
+            if node is not None and node["index"] not in places:
+                places.add(node["index"])
+                wanted += [int(tensor) for tensor in node["inputs"] if int(tensor) not in sources]
+    return places

@@ -125,18 +125,18 @@ def _reference(data: bytes, feeds: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def run_interpreter(interpreter: Any, feeds: Sequence[np.ndarray]) -> Callable[[], list[np.ndarray]]:
     """Make an interpreter ready for inputs of these shapes; returns one run, from arrays to arrays."""
-    given, made = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(given) != len(feeds):
-        raise SuiteError(f"the TFLite file takes {len(given)} inputs, and {len(feeds)} were given")
-    for detail, feed in zip(given, feeds):
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != len(feeds):
+        raise SuiteError(f"the TFLite file takes {len(inputs)} inputs, and {len(feeds)} were given")
+    for detail, feed in zip(inputs, feeds):
         if list(detail["shape"]) != list(feed.shape):
             interpreter.resize_tensor_input(detail["index"], feed.shape)
     interpreter.allocate_tensors()
 
     def run() -> list[np.ndarray]:
-        for detail, feed in zip(given, feeds):
+        for detail, feed in zip(inputs, feeds):
             interpreter.set_tensor(detail["index"], feed)
         interpreter.invoke()
-        return [interpreter.get_tensor(detail["index"]) for detail in made]
+        return [interpreter.get_tensor(detail["index"]) for detail in outputs]
 
     return run

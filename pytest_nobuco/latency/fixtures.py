@@ -102,8 +102,8 @@ def _deployed(bench: Bench, nodeid: str, model: Any, inputs: Any) -> Any:
         return Deployed(label, file=read_file(model), given=arrays)
     backend, seed = bench.backend, bench.options.seed
     try:
-        given = None if inputs is None else read_inputs(inputs)
+        arguments = None if inputs is None else read_inputs(inputs)
     except ValueError as error:
         raise SuiteError(str(error)) from None
-    subject = backend.subject(backend.build(lambda: model, seed), given, {}, seed)
+    subject = backend.subject(backend.build(lambda: model, seed), arguments, {}, seed)
     return Deployed(type(model).__name__, subject, backend.convert(subject, Form("nhwc", "nhwc"), {}))

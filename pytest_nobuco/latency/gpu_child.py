@@ -120,9 +120,9 @@ def one_addition() -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     def tensor(name: bytes) -> Any:
-        made = schema.TensorT()
-        made.shape, made.type, made.buffer, made.name = [1, 4], schema.TensorType.FLOAT32, 0, name
-        return made
+        result = schema.TensorT()
+        result.shape, result.type, result.buffer, result.name = [1, 4], schema.TensorType.FLOAT32, 0, name
+        return result
 
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.ADD

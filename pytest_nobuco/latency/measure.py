@@ -123,11 +123,11 @@ def _compared(
     if len(prepared.outputs) != len(expected):
         raise SuiteError(f"{len(prepared.outputs)} outputs, PyTorch gives {len(expected)}")
     imprecise = {} if deployed.converted is None else backend.imprecise(deployed.converted)
-    found = list(judged(backend, subject, prepared.outputs, bound_of, lambda: imprecise))
-    wrong = [one.text for one in found if not one.fits]
+    verdicts = list(judged(backend, subject, prepared.outputs, bound_of, lambda: imprecise))
+    wrong = [one.text for one in verdicts if not one.fits]
     if wrong:
         raise SuiteError("\n  ".join([f"wrong on {prepared.device}, so its time says nothing:", *wrong]))
-    return {"max_abs_diff": max((float(one.difference.max_abs) for one in found), default=0.0)}
+    return {"max_abs_diff": max((float(one.difference.max_abs) for one in verdicts), default=0.0)}
 
 
 def _budget(item: pytest.Item, benchmark: Any) -> Budget:
@@ -135,7 +135,7 @@ def _budget(item: pytest.Item, benchmark: Any) -> Budget:
     if benchmark.disabled:
         return Budget(1, 0.0)
     marker = item.get_closest_marker("benchmark")
-    given = dict(marker.kwargs) if marker else {}
-    rounds = given.get("min_rounds", item.config.getoption("benchmark_min_rounds"))
-    seconds = given.get("max_time", item.config.getoption("benchmark_max_time"))
+    settings = dict(marker.kwargs) if marker else {}
+    rounds = settings.get("min_rounds", item.config.getoption("benchmark_min_rounds"))
+    seconds = settings.get("max_time", item.config.getoption("benchmark_max_time"))
     return Budget(int(rounds), float(seconds))

@@ -123,17 +123,17 @@ def _torch(deployed: Deployed, threads: int) -> Iterator[Prepared]:
 def _keras(deployed: Deployed) -> Prepared:
     import tensorflow as tf
 
-    from nobuco.layers.output import in_order
+    from nobuco.layers.output import called
 
     model, feeds = deployed.keras_model, [tf.constant(feed) for feed in deployed.feeds]
-    compiled = tf.function(lambda *inputs: model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
+    compiled = tf.function(lambda *inputs: called(model, inputs))
 
     def run() -> Any:
         with tf.device("CPU:0"):
             return compiled(*feeds)
 
     threads = tf.config.threading.get_intra_op_parallelism_threads() or spec.cores()
-    return Prepared(processor(), threads, run, outputs=deployed.as_pytorch(in_order(run())))
+    return Prepared(processor(), threads, run, outputs=deployed.as_pytorch(run()))
 
 
 def _xnnpack(deployed: Deployed, threads: int) -> Prepared:

@@ -91,8 +91,8 @@ def _cells(row: LatencyRow, rows: Sequence[LatencyRow]) -> str:
     threads = "" if row.threads is None else str(row.threads)
     times = f"{milliseconds(row.median):>11}{milliseconds(row.minimum):>11}"
     counts = [row.extra.get(key) for key in ("operations", "operations_outside_delegate", "transpositions")]
-    told = ["" if count is None else str(count) for count in counts]
-    return f"{NAMES[row.runtime]:15}{threads:>8}{times}{ratio(speed_up(row, rows)):>9}{_columns(*told)}"
+    texts = ["" if count is None else str(count) for count in counts]
+    return f"{NAMES[row.runtime]:15}{threads:>8}{times}{ratio(speed_up(row, rows)):>9}{_columns(*texts)}"
 
 
 def _columns(operations: str, outside: str, transpositions: str) -> str:

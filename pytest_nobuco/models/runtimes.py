@@ -91,9 +91,9 @@ def _run_keras_file(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:
 
 
 def _called(model: Any, feeds: Sequence[Any]) -> list[Any]:
-    from nobuco.layers.output import in_order
+    from nobuco.layers.output import called
 
-    return in_order(model(feeds[0] if len(feeds) == 1 else list(feeds)))
+    return called(model, feeds)
 
 
 def _run_saved_model(artefacts: Artefacts, feeds: Sequence[Any]) -> list[Any]:

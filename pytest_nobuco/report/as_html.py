@@ -182,10 +182,10 @@ def _forms(row: Row) -> Markup:
     """Every form of a model: a line per runtime, a column per channel order and shape."""
     runtimes = list(dict.fromkeys(map(runtime_of, row.cells)))
     forms = list(dict.fromkeys(map(form_of, row.cells)))
-    found = {(runtime_of(cell), form_of(cell)): cell for cell in row.cells}
+    by_form = {(runtime_of(cell), form_of(cell)): cell for cell in row.cells}
     heads = [tag("th", [(tag("span", part), " ") for part in form], scope="col") for form in forms]
     lines = [
-        tag("tr", tag("th", runtime, scope="row"), [_table_cell(found.get((runtime, form))) for form in forms])
+        tag("tr", tag("th", runtime, scope="row"), [_table_cell(by_form.get((runtime, form))) for form in forms])
         for runtime in runtimes
     ]
     table = tag("table", tag("thead", tag("tr", tag("td"), heads)), tag("tbody", lines))
@@ -225,10 +225,10 @@ def _warnings(row: Row) -> Markup | None:
 
 def _skips(row: Row) -> Markup | None:
     """Why forms were skipped or are known gaps, each reason once."""
-    told = [cell for cell in row.cells if cell.outcome in ("skipped", "xfailed", "xpassed") and cell.message]
-    reasons = dict.fromkeys((cell.outcome, cell.message) for cell in told)
+    cells = [cell for cell in row.cells if cell.outcome in ("skipped", "xfailed", "xpassed") and cell.message]
+    reasons = dict.fromkeys((cell.outcome, cell.message) for cell in cells)
     lines = [
-        tag("li", mark_html(outcome), f" {message} ", tag("span", _cases_of(told, outcome, message), class_="dim"))
+        tag("li", mark_html(outcome), f" {message} ", tag("span", _cases_of(cells, outcome, message), class_="dim"))
         for outcome, message in reasons
     ]
     return tag("ul", lines, class_="reasons") if lines else None

@@ -68,9 +68,9 @@ def _cell(cells: Sequence[Cell]) -> str:
 
 
 def _warnings(report: SuiteReport) -> Iterator[str]:
-    told = [f"- **{_escaped(row.model)}**: {_escaped(text)}" for row in report.rows for text in row.warnings]
-    if told:
-        yield from ("### Warnings", "", *told, "")
+    lines = [f"- **{_escaped(row.model)}**: {_escaped(text)}" for row in report.rows for text in row.warnings]
+    if lines:
+        yield from ("### Warnings", "", *lines, "")
 
 
 def _failures(report: SuiteReport) -> Iterator[str]:
@@ -95,11 +95,11 @@ def _failures(report: SuiteReport) -> Iterator[str]:
 def _backends(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield _table_line(HEADS)
     yield "|---|" + "---:|" * (len(HEADS) - 1)
-    told = [BackendRow(**row) for row in rows]
-    for row in told:
+    table = [BackendRow(**row) for row in rows]
+    for row in table:
         yield _table_line(words_of(row))
     yield ""
-    for row in told:
+    for row in table:
         if row.problem or row.wrong:
             yield f"- {_escaped(row.backend)}: {_escaped(row.problem or row.wrong)}"
     yield f"<sub>{_escaped(NOTE)}</sub>"

@@ -61,16 +61,16 @@ class Cell:
     @property
     def max_abs(self) -> float | None:
         """The largest difference of any output; None where nothing was measured, or something has no measure."""
-        found = [output.max_abs for output in self.outputs]
-        if any(figure is None or not math.isfinite(figure) for figure in found):
+        figures = [output.max_abs for output in self.outputs]
+        if any(figure is None or not math.isfinite(figure) for figure in figures):
             return None
-        return max((figure for figure in found if figure is not None), default=None)
+        return max((figure for figure in figures if figure is not None), default=None)
 
     @property
     def snr(self) -> float | None:
         """The least signal-to-noise ratio of any output in dB, where the runtime quantises."""
-        found = [output.snr for output in self.outputs if output.snr is not None]
-        return min(found) if found and len(found) == len(self.outputs) else None
+        ratios = [output.snr for output in self.outputs if output.snr is not None]
+        return min(ratios) if ratios and len(ratios) == len(self.outputs) else None
 
     @property
     def figure(self) -> str:
@@ -180,10 +180,10 @@ class SuiteReport:
 
 def rows_of(cells: Iterable[Cell]) -> tuple[Row, ...]:
     """One row per model, worst first; a row's cells keep their order."""
-    found: dict[tuple[str, str], list[Cell]] = {}
+    by_model: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        found.setdefault((cell.kind, cell.model), []).append(cell)
-    rows = [Row(kind, model, tuple(members)) for (kind, model), members in found.items()]
+        by_model.setdefault((cell.kind, cell.model), []).append(cell)
+    rows = [Row(kind, model, tuple(members)) for (kind, model), members in by_model.items()]
     return tuple(sorted(rows, key=lambda row: (*_descending(row.worst.rank), -len(row.failing), row.model)))
 
 

@@ -12,14 +12,14 @@ _PACKAGES = ("nobuco", "torch", "tensorflow", "keras", "ai-edge-litert", "numpy"
 
 def environment() -> dict[str, str]:
     """Versions and processor by what they are called; what is not installed is left out."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         # Read from metadata, since importing the frameworks takes seconds that the controller has no use for.
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {**found, "processor": _processor(), "system": platform.platform()}
+    return {**versions, "processor": _processor(), "system": platform.platform()}
 
 
 def _processor() -> str:

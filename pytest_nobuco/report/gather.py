@@ -88,8 +88,8 @@ class Shelf:
         start, size = self._places[key]
         assert self._file is not None, "there is a place, so there is a file"
         self._file.seek(start)
-        found: Mapping[str, Any] = json.loads(self._file.read(size))
-        return found
+        graph: Mapping[str, Any] = json.loads(self._file.read(size))
+        return graph
 
 
 @dataclass
@@ -101,18 +101,18 @@ class Gathered:
     graphs: Shelf = field(default_factory=Shelf)
     conversions: dict[str, int] = field(default_factory=dict)
 
-    def add(self, told: Told) -> None:
+    def add(self, phase: Told) -> None:
         """Take in what one phase told."""
-        item = self.items.setdefault(told.nodeid, _Item())
-        item.seconds += told.seconds
-        if told.result is not None:
-            self._keep(told.nodeid, told.result)
-        elif told.when not in _PHASES:
-            self._keep(told.nodeid, _crashed(told.nodeid))
-        if told.conversions is not None:
-            self.conversions[told.nodeid] = told.conversions
-        if told.category and (told.category == "error" or item.outcome != "error"):
-            item.outcome, item.message = told.category, told.message
+        item = self.items.setdefault(phase.nodeid, _Item())
+        item.seconds += phase.seconds
+        if phase.result is not None:
+            self._keep(phase.nodeid, phase.result)
+        elif phase.when not in _PHASES:
+            self._keep(phase.nodeid, _crashed(phase.nodeid))
+        if phase.conversions is not None:
+            self.conversions[phase.nodeid] = phase.conversions
+        if phase.category and (phase.category == "error" or item.outcome != "error"):
+            item.outcome, item.message = phase.category, phase.message
 
     def report(self, latency: Sequence[LatencyRow] = (), **facts: Any) -> SuiteReport:
         """Everything so far; `facts` are further fields of `SuiteReport`."""

@@ -126,8 +126,8 @@ class Reporter:
             self._lines = ResultsFile(self.results)
             self._lines.begin({"command": self.command, "environment": environment(), "date": _now()})
         except OSError as error:
-            told = getattr(error, "reason", None) or error.strerror
-            raise pytest.UsageError(f"{self.results}: {told}") from None
+            reason = getattr(error, "reason", None) or error.strerror
+            raise pytest.UsageError(f"{self.results}: {reason}") from None
 
     # Last, since the report is slimmed.
     @pytest.hookimpl(trylast=True)
@@ -137,10 +137,10 @@ class Reporter:
 
         # Whoever knows another outcome says so there; without a terminal none does.
         status = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
-        told = Told.by(report, status[0] if status else report.outcome)
-        self.gathered.add(told if self.paths else told.without_graph())
+        phase = Told.by(report, status[0] if status else report.outcome)
+        self.gathered.add(phase if self.paths else phase.without_graph())
         if self._lines is not None:
-            self._lines.add(told)
+            self._lines.add(phase)
         self._slim(report)
 
     def _slim(self, report: Any) -> None:
@@ -265,8 +265,8 @@ def _scalars(result: ItemResult) -> list[tuple[str, object]]:
     """What JUnit shows of a result; infinite where something has no measure."""
     properties: list[tuple[str, object]] = [("nobuco_model", result.model), ("nobuco_case", result.case)]
     for name in ("max_abs", "max_rel") if result.outputs else ():
-        found = [getattr(output, name) for output in result.outputs]
-        properties.append((f"nobuco_{name}_diff", float("inf") if None in found else max(found)))
+        figures = [getattr(output, name) for output in result.outputs]
+        properties.append((f"nobuco_{name}_diff", float("inf") if None in figures else max(figures)))
     for name in ("snr", "cosine"):
         least = [figure for output in result.outputs if (figure := getattr(output, name)) is not None]
         properties += [(f"nobuco_{name}", min(least))] if least else []

@@ -11,15 +11,15 @@ from pytest_nobuco.backends.table import HEADS, NOTE, BackendRow, words_of
 
 def backends_html(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Markup:
     """The section of all tables."""
-    found = [_table(model, [BackendRow(**row) for row in rows]) for model, rows in tables.items()]
-    return tag("section", tag("h2", "Backends"), found, tag("div", tag("p", NOTE), class_="notes"), id="backends")
+    sections = [_table(model, [BackendRow(**row) for row in rows]) for model, rows in tables.items()]
+    return tag("section", tag("h2", "Backends"), sections, tag("div", tag("p", NOTE), class_="notes"), id="backends")
 
 
 def _table(model: str, rows: Sequence[BackendRow]) -> Markup:
     head = tag("tr", [tag("th", word, scope="col", class_="number" if word else None) for word in HEADS])
-    told = [tag("p", f"{row.backend}: {row.problem or row.wrong}") for row in rows if row.problem or row.wrong]
+    problems = [tag("p", f"{row.backend}: {row.problem or row.wrong}") for row in rows if row.problem or row.wrong]
     table = tag("table", tag("thead", head), tag("tbody", [_line(row) for row in rows]))
-    return tag("div", tag("h3", model), table, told, class_="latency")
+    return tag("div", tag("h3", model), table, problems, class_="latency")
 
 
 def _line(row: BackendRow) -> Markup:

@@ -41,7 +41,7 @@ def _model(model: str, rows: Sequence[LatencyRow]) -> Markup:
 def _line(row: LatencyRow, rows: Sequence[LatencyRow], start: float, longest: float) -> Markup:
     bar = tag("span", class_="length", style=f"width: {100 * _share(row.median, start, longest):.1f}%")
     device = tag("span", row.device, class_="dim")
-    told = facts(row)
+    text = facts(row)
     return tag(
         "tr",
         tag("th", runtime_text(row), scope="row"),
@@ -49,7 +49,7 @@ def _line(row: LatencyRow, rows: Sequence[LatencyRow], start: float, longest: fl
         tag("td", milliseconds(row.median), class_="number"),
         tag("td", milliseconds(row.iqr), class_="number dim"),
         tag("td", speed_up_text(row, rows), class_="number"),
-        tag("td", told, " · " if told else None, device, class_="told"),
+        tag("td", text, " · " if text else None, device, class_="told"),
         class_=row.runtime,
     )
 

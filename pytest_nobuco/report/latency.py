@@ -12,10 +12,10 @@ from pytest_nobuco.results import LatencyRow
 
 def by_model(rows: Sequence[LatencyRow]) -> dict[str, list[LatencyRow]]:
     """The rows of each model, in their order."""
-    found: dict[str, list[LatencyRow]] = {}
+    models: dict[str, list[LatencyRow]] = {}
     for row in rows:
-        found.setdefault(row.model, []).append(row)
-    return found
+        models.setdefault(row.model, []).append(row)
+    return models
 
 
 def runtime_text(row: LatencyRow) -> str:
@@ -32,16 +32,16 @@ def speed_up_text(row: LatencyRow, rows: Sequence[LatencyRow]) -> str:
 def facts(row: LatencyRow) -> str:
     """The operations and the size of what ran."""
     extra = row.extra
-    told = []
+    parts = []
     if extra.get("operations") is not None:
-        told.append(count(extra["operations"], "operation"))
+        parts.append(count(extra["operations"], "operation"))
     if extra.get("operations_outside_delegate"):
-        told.append(f"{extra['operations_outside_delegate']} outside the delegate")
+        parts.append(f"{extra['operations_outside_delegate']} outside the delegate")
     if extra.get("transpositions"):
-        told.append(count(extra["transpositions"], "transposition"))
+        parts.append(count(extra["transpositions"], "transposition"))
     if extra.get("file_size"):
-        told.append(megabytes(extra["file_size"]))
-    return ", ".join(told)
+        parts.append(megabytes(extra["file_size"]))
+    return ", ".join(parts)
 
 
 def notes(rows: Sequence[LatencyRow]) -> Iterator[str]:
@@ -49,10 +49,10 @@ def notes(rows: Sequence[LatencyRow]) -> Iterator[str]:
     yield "Median time of a run; the speed-up is against PyTorch eager, with however many threads it is fastest."
     adapters = {row.device: str(row.extra.get("adapter_type", "")) for row in rows if row.runtime == GPU}
     for device, kind in adapters.items():
-        told = f"The GPU rows ran on {device}" + (f" (adapter type {kind})." if kind else ".")
+        note = f"The GPU rows ran on {device}" + (f" (adapter type {kind})." if kind else ".")
         if kind.startswith("CPU"):
-            told += (
+            note += (
                 " That is a Vulkan driver in software: it proves that the path works and what it computes; "
                 "its time says nothing about a phone."
             )
-        yield told
+        yield note

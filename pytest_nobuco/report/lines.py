@@ -39,10 +39,10 @@ class ResultsFile:
             self._file.write("\n")
         self._write({"session": {"format": FORMAT, **facts}})
 
-    def add(self, told: Told) -> None:
+    def add(self, phase: Told) -> None:
         """Write a line, to the disk."""
-        result = told.result and to_wire(told.result)
-        self._write({**{name: value for name, value in vars(told).items() if value is not None}, "result": result})
+        result = phase.result and to_wire(phase.result)
+        self._write({**{name: value for name, value in vars(phase).items() if value is not None}, "result": result})
 
     def end(self, complete: bool) -> None:
         """Say that the session has ended, and whether it was by itself."""
@@ -77,14 +77,14 @@ class Lines:
     @property
     def done(self) -> frozenset[str]:
         """The items that came to their end."""
-        return frozenset(told.nodeid for told in self.told if told.ends)
+        return frozenset(phase.nodeid for phase in self.told if phase.ends)
 
     def into(self, gathered: Gathered) -> Gathered:
         """Add what was told of the items that came to their end."""
         done = self.done
-        for told in self.told:
-            if told.nodeid in done:
-                gathered.add(told)
+        for phase in self.told:
+            if phase.nodeid in done:
+                gathered.add(phase)
         return gathered
 
 
@@ -95,7 +95,7 @@ def read_lines(paths: Sequence[Path]) -> Lines:
         InputError: a file is not there, or has a line that no session wrote, other than a last one cut short.
     """
     sessions: list[Mapping[str, Any]] = []
-    told: dict[str, list[Told]] = {}
+    by_item: dict[str, list[Told]] = {}
     open_items: set[str] = set()
     complete = True
     for path in paths:
@@ -108,14 +108,14 @@ def read_lines(paths: Sequence[Path]) -> Lines:
                 continue
             phase = _told(line)
             if phase.nodeid not in open_items:
-                told.pop(phase.nodeid, None)  # to its place at the end
-                told[phase.nodeid] = []
+                by_item.pop(phase.nodeid, None)  # to its place at the end
+                by_item[phase.nodeid] = []
                 open_items.add(phase.nodeid)
-            told[phase.nodeid].append(phase)
+            by_item[phase.nodeid].append(phase)
             if phase.ends:
                 open_items.discard(phase.nodeid)
         complete = complete and ended
-    return Lines(tuple(phase for phases in told.values() for phase in phases), tuple(sessions), complete)
+    return Lines(tuple(phase for phases in by_item.values() for phase in phases), tuple(sessions), complete)
 
 
 def merged(paths: Sequence[Path]) -> SuiteReport:
@@ -126,7 +126,7 @@ def merged(paths: Sequence[Path]) -> SuiteReport:
         environment=last.get("environment", {}),
         command="\n".join(dict.fromkeys(session.get("command", "") for session in lines.sessions)),
         date=str(last.get("date", "")),
-        seconds=sum(told.seconds for told in lines.told),
+        seconds=sum(phase.seconds for phase in lines.told),
         complete=lines.complete,
     )
 
@@ -138,12 +138,12 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path}: {error.strerror}") from None
     for number, line in enumerate(lines, 1):
         try:
-            found = json.loads(line)
-            valid = isinstance(found, dict) and _is_of_ours(found)
+            entry = json.loads(line)
+            valid = isinstance(entry, dict) and _is_of_ours(entry)
         except (json.JSONDecodeError, RecursionError):
             valid = False
         if valid:
-            yield found
+            yield entry
         elif number == 1:
             raise InputError(f"{path}: this is no file of --nobuco-results: {line[:60]!r}")
         # Any other was cut short as its session was killed.

@@ -54,12 +54,12 @@ def _nothing(report: SuiteReport) -> str:
 
 def _failing(report: SuiteReport) -> str:
     kinds = [(noun, report.of_kind(kind)) for kind, noun in _NOUNS.items() if report.of_kind(kind)]
-    told = [_share(rows, noun) for noun, rows in kinds]
+    shares = [_share(rows, noun) for noun, rows in kinds]
     failing = [cell for cell in report.cells if cell.fails]
     worst = worst_first(failing)[0]
-    verb = "fails" if len(told) == 1 and told[0].startswith("1 of") else "fail"
+    verb = "fails" if len(shares) == 1 and shares[0].startswith("1 of") else "fail"
     return (
-        f"{' and '.join(told)} {verb}, in {len(failing)} of {count(len(report.cells), 'form')}; "
+        f"{' and '.join(shares)} {verb}, in {len(failing)} of {count(len(report.cells), 'form')}; "
         f"the worst is {_named(worst)}."
     )
 

@@ -5,12 +5,12 @@ What is added suits XNNPACK where it can, since an operation that XNNPACK lacks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from nobuco.export.lowering.operation import Rule, recreated
+from nobuco.export.lowering.operation import Rule, computing, recreated
 
 
 def exp(x: Any) -> Any:
@@ -43,22 +43,18 @@ def softplus(x: Any) -> Any:
 def _extreme(operation: tf.Operation, x: Any, axes: Any) -> list[Any]:
     """The largest or the least number, and NaN where there is one, which TFLite passes over."""
     keepdims = operation.get_attr("keep_dims")
-    (found,) = recreated(operation, [x, axes])
-    return [tf.where(tf.reduce_any(tf.math.is_nan(x), axes, keepdims), tf.constant(float("nan"), x.dtype), found)]
-
-
-def _of_one(compute: Callable[..., Any]) -> Rule:
-    return lambda operation, *inputs: [compute(*inputs)]
+    (extreme,) = recreated(operation, [x, axes])
+    return [tf.where(tf.reduce_any(tf.math.is_nan(x), axes, keepdims), tf.constant(float("nan"), x.dtype), extreme)]
 
 
 _RULES: Mapping[str, Rule] = {
-    "Exp": _of_one(exp),
-    "Log": _of_one(log),
-    "Log1p": _of_one(lambda x: log(1 + x)),
+    "Exp": computing(exp),
+    "Log": computing(log),
+    "Log1p": computing(lambda x: log(1 + x)),
     "Max": _extreme,
     "Min": _extreme,
-    "Rsqrt": _of_one(lambda x: quotient_by_root(1.0, tf.sqrt(x))),
-    "Softplus": _of_one(softplus),
+    "Rsqrt": computing(lambda x: quotient_by_root(1.0, tf.sqrt(x))),
+    "Softplus": computing(softplus),
 }
 
 
@@ -69,7 +65,7 @@ def rule(operation: tf.Operation) -> Rule | None:
     if operation.type == "Cast":
         return _to_short if operation.outputs[0].dtype in _SHORT else None
     if operation.type in ("Div", "RealDiv"):
-        return _of_one(quotient_by_root) if _may_be_zero(operation.inputs[1].op) else None
+        return computing(quotient_by_root) if _may_be_zero(operation.inputs[1].op) else None
     if operation.type == "Rsqrt" and _is_positive(operation.inputs[0].op):
         return None
     if operation.type in ("Max", "Min") and _has_no_nan(operation.inputs[0].op):

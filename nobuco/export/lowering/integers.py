@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from nobuco.export.lowering.operation import Rule, recreated
+from nobuco.export.lowering.operation import Rule, computing, recreated
 
 # Integers of few bits are computed in more and cast back, which wraps around as their own arithmetic does.
 _WIDER = {tf.int8: tf.int32, tf.uint8: tf.int32, tf.int16: tf.int32, tf.uint16: tf.int32}
@@ -42,9 +42,9 @@ def _quotient(a: Any, b: Any) -> tuple[Any, Any]:
     total: Any = 0
     most = float(2**63 - 2**39)  # the largest float32 that is an int64
     for _ in range(3):
-        found = tf.round(tf.clip_by_value(tf.cast(a, tf.float32) / tf.cast(b, tf.float32), -most, most))
-        found = tf.cast(found, tf.int64)
-        total, a = total + found, a - found * b
+        quotient = tf.round(tf.clip_by_value(tf.cast(a, tf.float32) / tf.cast(b, tf.float32), -most, most))
+        quotient = tf.cast(quotient, tf.int64)
+        total, a = total + quotient, a - quotient * b
     return total, a
 
 
@@ -102,25 +102,21 @@ def _relu6(x: Any) -> Any:
     return tf.cast(tf.minimum(tf.maximum(tf.cast(x, _WIDER.get(x.dtype, x.dtype)), 0), 6), x.dtype)
 
 
-def _of_all(compute: Callable[..., Any]) -> Rule:
-    return lambda operation, *inputs: [compute(*inputs)]
-
-
 _OF_64_BITS: Mapping[str, Rule] = {
-    "FloorDiv": _of_all(floor_quotient),
-    "TruncateDiv": _of_all(truncated_quotient),
-    "Abs": _of_all(_absolute),
-    "Sign": _of_all(_sign),
+    "FloorDiv": computing(floor_quotient),
+    "TruncateDiv": computing(truncated_quotient),
+    "Abs": computing(_absolute),
+    "Sign": computing(_sign),
     "Unpack": _unpacked,
     "Split": _split,
     "SplitV": _split_at,
-    "Pow": _of_all(_power),
+    "Pow": computing(_power),
 }
 _OF_16_BITS = frozenset(("ConcatV2", "GatherV2", "Reshape", "Slice", "StridedSlice", "Transpose", "ZerosLike"))
 _OF_TRUTH: Mapping[str, Rule] = {
     "Split": _split,
     "SplitV": _split_at,
-    "ZerosLike": _of_all(lambda x: x & ~x),
+    "ZerosLike": computing(lambda x: x & ~x),
 }
 
 
@@ -153,7 +149,7 @@ def rule(operation: tf.Operation) -> Rule | None:
     if operation.type in ("Split", "SplitV"):
         kinds = {operation.outputs[0].dtype}
     if operation.type == "Relu6" and operation.outputs[0].dtype.is_integer:
-        return _of_all(_relu6)
+        return computing(_relu6)
     if operation.type in _PRODUCTS and kinds <= {tf.int32, tf.int64}:
         return _matrix_product
     if kinds == {tf.int64}:

@@ -61,7 +61,7 @@ def _spread(x: Any, lead: tf.TensorShape) -> Any:
 
 def _slice(operation: tf.Operation, x: Any, begin: Any, end: Any, strides: Any) -> list[Any]:
     """In Python's words, a slice for each axis."""
-    spec = [tf.get_static_value(given).tolist() for given in (begin, end, strides)]
+    spec = [tf.get_static_value(bound).tolist() for bound in (begin, end, strides)]
     masks = {name: operation.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis")}
     slices = [slice(None)] * len(x.shape)
     for axis, (first, last, step) in enumerate(zip(*spec)):
@@ -102,11 +102,11 @@ def rule(operation: tf.Operation) -> Rule | None:
     count = {"ConcatV2": len(operation.inputs) - 1, **dict.fromkeys(_PRODUCTS, 2)}.get(operation.type, 1)
     data = operation.inputs[:count]
     places = operation.inputs[count:]
-    shapes = [given.shape for given in (*data, *operation.outputs)]
+    shapes = [tensor.shape for tensor in (*data, *operation.outputs)]
     if max(shape.rank or 0 for shape in shapes) <= most or not all(shape.is_fully_defined() for shape in shapes):
         return None
     if operation.type == "StridedSlice" and (
         operation.get_attr("ellipsis_mask") or operation.get_attr("new_axis_mask")
     ):
         return None
-    return again if all(tf.get_static_value(given) is not None for given in places) else None
+    return again if all(tf.get_static_value(tensor) is not None for tensor in places) else None

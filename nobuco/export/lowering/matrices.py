@@ -36,12 +36,12 @@ def triangular_solve(a: Any, b: Any, lower: bool, adjoint: bool) -> Any:
     n = _rows(a)
     index = tf.range(n)
 
-    def step(turn: Any, rest: Any, found: Any) -> tuple[Any, Any, Any]:
+    def step(turn: Any, rest: Any, solution: Any) -> tuple[Any, Any, Any]:
         k = turn if lower else n - 1 - turn
         row = _row(rest, k) / _element(_row(a, k), k)[..., None]
         mask = _one(index, k, a.dtype)[:, None]
         rest = rest - _column(a, k)[..., :, None] * row[..., None, :]
-        return turn + 1, rest, found + mask * row[..., None, :]
+        return turn + 1, rest, solution + mask * row[..., None, :]
 
     return _loop(n, step, b, tf.zeros_like(b))[1]
 

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.export.lowering.operation import Rule
+from nobuco.layers.sizes import sizes as sizes_of
 
 _MATRICES = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "MatMul")
 
@@ -42,7 +43,7 @@ def _product(left: tuple[Any, str], right: tuple[Any, str], out: str) -> Any:
     batch = [letter for letter in of_a if letter in of_b and letter in out]
     summed = [letter for letter in of_a if letter in of_b and letter not in out]
     rows, columns = ([letter for letter in term if letter not in other] for term, other in ((of_a, of_b), (of_b, of_a)))
-    sizes = {letter: size for x, term in (right, left) for letter, size in zip(term, _sizes(x)) if _is_known(size, 1)}
+    sizes = {letter: size for x, term in (right, left) for letter, size in zip(term, sizes_of(x)) if _is_known(size, 1)}
     # Of a size that one of both has, the other has all, or one for all.
     a, b = (
         tf.broadcast_to(x, [sizes.get(letter, 1) for letter in term]) if _repeats(x, term, sizes) else x
@@ -58,11 +59,6 @@ def _product(left: tuple[Any, str], right: tuple[Any, str], out: str) -> Any:
     product = tf.matmul(as_matrix(a, of_a, rows, summed), as_matrix(b, of_b, summed, columns))
     order = [*batch, *rows, *columns]
     return _transposed(tf.reshape(product, [sizes.get(letter, 1) for letter in order]), "".join(order), out)
-
-
-def _sizes(x: Any) -> list[Any]:
-    dynamic = tf.shape(x)
-    return [dynamic[place] if size is None else size for place, size in enumerate(x.shape)]
 
 
 def _is_known(size: Any, other: int) -> bool:

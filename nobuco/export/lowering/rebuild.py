@@ -63,9 +63,9 @@ def lowered(function: Any, precision: str = "float32", trying: bool = True) -> A
 
 
 def _is_in_double(function: Any) -> bool:
-    made = {tensor.dtype for operation in _operations(function.graph) for tensor in operation.outputs}
+    inner = {tensor.dtype for operation in _operations(function.graph) for tensor in operation.outputs}
     ends = {tensor.dtype for tensor in (*function.inputs, *function.variables, *function.outputs)}
-    return tf.complex128 in made or tf.float64 in ends
+    return tf.complex128 in inner or tf.float64 in ends
 
 
 def _may_have_a_form(operation: tf.Operation) -> bool:

@@ -25,10 +25,10 @@ def _by_segments(operation: tf.Operation, x: Any, segments: Any, count: Any) -> 
     rest = tf.shape(x)[lead:]
     rows = tf.reshape(tf.cast(x, kind), [1, tf.size(segments), -1])
     is_own = tf.reshape(segments, [1, -1]) == tf.cast(tf.range(tf.cast(count, tf.int32))[:, None], segments.dtype)
-    found = reduce(tf.where(tf.expand_dims(is_own, -1), rows, tf.constant(neutral(dtype), kind)), 1)
-    found = tf.reshape(tf.cast(found, dtype), tf.concat([[tf.shape(found)[0]], rest], 0))
-    found.set_shape(operation.outputs[0].shape)
-    return [found]
+    reduced = reduce(tf.where(tf.expand_dims(is_own, -1), rows, tf.constant(neutral(dtype), kind)), 1)
+    reduced = tf.reshape(tf.cast(reduced, dtype), tf.concat([[tf.shape(reduced)[0]], rest], 0))
+    reduced.set_shape(operation.outputs[0].shape)
+    return [reduced]
 
 
 def rule(operation: tf.Operation) -> Rule | None:

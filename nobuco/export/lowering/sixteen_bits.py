@@ -54,5 +54,5 @@ def _is_fixed(tensor: Any) -> bool:
             return False
         if operation.name not in seen:
             seen.add(operation.name)
-            rest += [given.op for given in operation.inputs]
+            rest += [source.op for source in operation.inputs]
     return True

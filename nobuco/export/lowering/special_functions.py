@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.export.lowering.functions import polynomial
-from nobuco.export.lowering.operation import Rule
+from nobuco.export.lowering.operation import Rule, computing
 
 _BY_RECURRENCE = 6
 
@@ -216,8 +216,10 @@ def next_after(x: Any, towards: Any) -> Any:
     bits = tf.bitcast(x, tf.int32)
     step = tf.where((towards > x) == (x > 0), tf.ones_like(bits), -tf.ones_like(bits))
     least = tf.where(towards > 0, 1, -(2**31) + 1)
-    found = tf.bitcast(tf.where(x == 0, least, bits + step), tf.float32)
-    return tf.where(x == towards, towards, tf.where(tf.math.is_nan(x) | tf.math.is_nan(towards), x + towards, found))
+    following = tf.bitcast(tf.where(x == 0, least, bits + step), tf.float32)
+    return tf.where(
+        x == towards, towards, tf.where(tf.math.is_nan(x) | tf.math.is_nan(towards), x + towards, following)
+    )
 
 
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -238,4 +240,4 @@ def rule(operation: tf.Operation) -> Rule | None:
     compute = _FUNCTIONS.get(operation.type)
     if compute is None or operation.inputs[0].dtype != tf.float32:
         return None
-    return lambda operation, *inputs: [compute(*inputs)]
+    return computing(compute)

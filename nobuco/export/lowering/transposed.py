@@ -81,4 +81,4 @@ def _above(tensor: Any, passes: Callable[[tf.Operation], bool]) -> Iterator[tf.O
         if operation.name not in seen:
             seen.add(operation.name)
             yield operation
-            ahead += [given.op for given in operation.inputs] if passes(operation) else []
+            ahead += [source.op for source in operation.inputs] if passes(operation) else []

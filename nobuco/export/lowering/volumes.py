@@ -26,9 +26,9 @@ def rule(operation: tf.Operation) -> Rule | None:
         return None
     if operation.type == "Conv3D":
         return _convolved if volume[4] == kernel[3] else None
-    made, steps = operation.outputs[0].shape, list(operation.get_attr("strides"))
+    result, steps = operation.outputs[0].shape, list(operation.get_attr("strides"))
     apart = kernel[0] == steps[1] and set(_dilations(operation)) == {1}
-    return _transposed if apart and made.rank == 5 and made[1:].is_fully_defined() else None
+    return _transposed if apart and result.rank == 5 and result[1:].is_fully_defined() else None
 
 
 def _convolved(operation: tf.Operation, x: Any, kernel: Any) -> list[Any]:
@@ -56,8 +56,8 @@ def _along_depth(x: Any, kernel: Any, step: int, padding: str, reach: int) -> An
     shape = x.shape.as_list()
     area = None if None in shape[2:4] else shape[2] * shape[3]
     images = tf.reshape(x, [_size(n) for n in (shape[0], shape[1], area, shape[4])])
-    found = tf.nn.conv2d(images, kernel[:, :, 0], [step, 1], padding, dilations=[reach, 1])
-    return tf.reshape(found, [_size(n) for n in (shape[0], found.shape[1], *shape[2:4], found.shape[3])])
+    frames = tf.nn.conv2d(images, kernel[:, :, 0], [step, 1], padding, dilations=[reach, 1])
+    return tf.reshape(frames, [_size(n) for n in (shape[0], frames.shape[1], *shape[2:4], frames.shape[3])])
 
 
 def _transposed(operation: tf.Operation, _: Any, kernel: Any, x: Any) -> list[Any]:

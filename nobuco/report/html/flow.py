@@ -20,16 +20,16 @@ _TENSOR = re.compile(r"(\w+?)(\d*)\[([\d, ]*)\]")
 
 def flow_html(view: View) -> Markup:
     """The graph of a conversion, inputs at the top."""
-    found = line_map(view.graph)
-    gap = min(14.0, _WIDEST / found.width)
-    width, height = gap * (found.width + 0.5), _ROW * len(found.stops)
-    lanes = [_lane(lane, found, gap) for lane in found.lanes]
-    dots = [_dot(row, stop, found, gap) for row, stop in enumerate(found.stops)]
+    lines = line_map(view.graph)
+    gap = min(14.0, _WIDEST / lines.width)
+    width, height = gap * (lines.width + 0.5), _ROW * len(lines.stops)
+    lanes = [_lane(lane, lines, gap) for lane in lines.lanes]
+    dots = [_dot(row, stop, lines, gap) for row, stop in enumerate(lines.stops)]
     drawing = tag(
         "svg", lanes, dots, width=f"{width:.0f}", height=str(height), viewBox=f"0 0 {width:.0f} {height}",
         aria_hidden="true", focusable="false",
     )  # fmt: skip
-    rows = [_row(view, stop) for stop in found.stops]
+    rows = [_row(view, stop) for stop in lines.stops]
     body = tag("div", drawing, tag("ol", rows, class_="stops"), class_="map", style=f"--row: {_ROW}px")
     return tag("div", _legend(), body, class_="flow")
 
@@ -48,11 +48,11 @@ def _at(column: int, row: int, gap: float) -> tuple[float, float]:
     return round(gap * (column + 0.75), 1), _ROW * (row + 0.5)
 
 
-def _lane(lane: Lane, found: LineMap, gap: float) -> Markup:
+def _lane(lane: Lane, lines: LineMap, gap: float) -> Markup:
     """From the dot that makes a tensor along its lane, and off to each dot that reads it."""
     x, top = _at(lane.column, lane.made, gap)
-    start, _ = _at(found.columns[lane.made], lane.made, gap)
-    ends = [_at(found.columns[row], row, gap) for row in lane.read]
+    start, _ = _at(lines.columns[lane.made], lane.made, gap)
+    ends = [_at(lines.columns[row], row, gap) for row in lane.read]
     near = [end for end in ends if end[0] != x and end[1] == top + _ROW]
     far = [end for end in ends if end not in near]
     path = "".join(f"M{start} {top}{_bend(start, top, *end)}" for end in near)
@@ -68,8 +68,8 @@ def _bend(x: float, y: float, to_x: float, to_y: float) -> str:
     return f"C{x} {middle} {to_x} {middle} {to_x} {to_y}"
 
 
-def _dot(row: int, stop: Stop, found: LineMap, gap: float) -> Markup:
-    x, y = _at(found.columns[row], row, gap)
+def _dot(row: int, stop: Stop, lines: LineMap, gap: float) -> Markup:
+    x, y = _at(lines.columns[row], row, gap)
     if _turns(stop):
         return tag("path", d=f"M{x - 6} {y} L{x} {y - 6} L{x + 6} {y} L{x} {y + 6}Z", class_="dot turn")
     kind = "port" if stop.port is not None else stop.call.status.lower() if stop.call is not None else ""
@@ -100,7 +100,7 @@ def _row(view: View, stop: Stop) -> Markup:
 
 
 def _bytes(tensor: str) -> int:
-    found = _TENSOR.match(tensor)
-    if found is None:
+    match = _TENSOR.match(tensor)
+    if match is None:
         return 0
-    return int(found[2] or 8) // 8 * prod(int(size) for size in found[3].split(",") if size.strip())
+    return int(match[2] or 8) // 8 * prod(int(size) for size in match[3].split(",") if size.strip())

@@ -19,10 +19,10 @@ class Markup(str):
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:
     """An element. None and False leave an attribute out, True gives it no value; `class_` is `class`."""
-    given = "".join(_attribute(key, value) for key, value in attributes.items())
+    text = "".join(_attribute(key, value) for key, value in attributes.items())
     if name in _VOID:
-        return Markup(f"<{name}{given}>")
-    return Markup(f"<{name}{given}>{join(content)}</{name}>")
+        return Markup(f"<{name}{text}>")
+    return Markup(f"<{name}{text}>{join(content)}</{name}>")
 
 
 def join(content: object) -> Markup:

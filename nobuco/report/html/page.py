@@ -83,18 +83,18 @@ def save_html(
     return target
 
 
-def html_path(given: bool | str | os.PathLike[str]) -> Path | None:
+def html_path(path: bool | str | os.PathLike[str]) -> Path | None:
     """Where to write: the path given, for True `trace.html` in the working directory, for False nowhere.
 
     Raises:
         OutputError: there is no such directory, or what is at the path is no regular file.
     """
-    if given is False:
+    if path is False:
         return None
     try:
-        return file_at("trace.html" if given is True else given)
+        return file_at("trace.html" if path is True else path)
     except OutputError as error:
-        raise OutputError(f"cannot write the HTML trace to {given!r}", error.reason) from error
+        raise OutputError(f"cannot write the HTML trace to {path!r}", error.reason) from error
 
 
 # What stands above the tree.

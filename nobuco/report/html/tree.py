@@ -108,7 +108,7 @@ def _where(call: Call) -> Markup | None:
 
 
 def _facts(view: View, call: Call) -> Markup:
-    return tag("dl", [(tag("dt", word), tag("dd", told)) for word, told in _told(view, call)], class_="facts")
+    return tag("dl", [(tag("dt", word), tag("dd", text)) for word, text in _told(view, call)], class_="facts")
 
 
 def _told(view: View, call: Call) -> Iterator[tuple[str, str | Markup | list[Markup]]]:

@@ -43,8 +43,8 @@ def _convert(job: Job, dynamo: bool) -> None:
         keep_shape_absolutely_input_names=names if job.inputs == "nchw" else None,
         non_verbose=True,
     )
-    (made,) = folder.glob("*_float32.tflite")
-    made.replace(job.artifact)
+    (path,) = folder.glob("*_float32.tflite")
+    path.replace(job.artifact)
 
 
 def _check(job: Job, source: Path) -> None:

@@ -34,7 +34,7 @@ def load(artifact: Path) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
+    names = [slot.name for slot in session.get_inputs()]
 
     def run(arrays):  # type: ignore[no-untyped-def]
         if len(arrays) != len(names):
