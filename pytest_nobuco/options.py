@@ -83,6 +83,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every `--nobuco-*` option and `nobuco_*` ini key."""
     group = parser.getgroup("nobuco", "PyTorch to Keras and TFLite (nobuco)")
     _add_models(group)
+    _add_values(group)
     _add_matrix(group)
     _add_bounds(group)
     _add_converters(group)
@@ -95,7 +96,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _add_models(group: pytest.OptionGroup) -> None:
-    """Which models, and on what they are run."""
+    """Which models, each with its inputs."""
     group.addoption(
         "--nobuco-model",
         action=InOrder,
@@ -128,6 +129,10 @@ def _add_models(group: pytest.OptionGroup) -> None:
         help=f"one input of the models in front of it, {FORM}; once per input, in order. Left out: the model's own "
         "example_inputs(), or the inputs that stand in front of all models.",
     )
+
+
+def _add_values(group: pytest.OptionGroup) -> None:
+    """On which values they are run."""
     group.addoption(
         "--nobuco-seed",
         type=int,

@@ -53,7 +53,7 @@ def _tolerance(expected: np.ndarray) -> tuple[float, float]:
 
 
 def verdict_of_random(got: Sequence[np.ndarray], expected: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> str:
-    """Of random numbers, of which `others` came elsewhere: shapes and dtypes, and not the very ones of the trace."""
+    """Of random numbers: shapes and dtypes, and that they are not those of the trace; `others` has another seed."""
     if [(a.shape, a.dtype) for a in got] != [(b.shape, b.dtype) for b in expected]:
         return verdict(got, expected)
     varies = any(len(np.unique(b)) > 4 and not np.array_equal(b, c) for b, c in zip(expected, others))

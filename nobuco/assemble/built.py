@@ -49,7 +49,7 @@ class Built:
     `order` tells for each output of the model, flattened as Keras does (dicts by key), which output of the
     program it is. `regions` are the bodies of its control-flow calls, at any depth. `layers` are those that stand
     for its units, by node id, and `is_weight` tells of a value whether a layer of its own holds it. `kept_sizes` are
-    those in place of which it has numbers. `states` are the layers that hold state, and what they hold first.
+    those that it has as numbers. `states` are the layers that hold state, and what they hold first.
     """
 
     model: keras.Model

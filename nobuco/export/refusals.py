@@ -48,7 +48,7 @@ def _read(data: Any) -> Refused:
 
 
 def refusal(refused: Sequence[Refused], details: str, allow_flex: bool) -> str:
-    """The message; `details` are the converter's own words, of which only so many are repeated as help."""
+    """The message; `details` are the converter's own words, whose beginning is repeated as help."""
     if not refused:
         return f"the model has no TFLite form: {_first_lines(details)}"
     names = ", ".join(sorted({one.operation for one in refused}))

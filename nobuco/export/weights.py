@@ -13,7 +13,7 @@ import tensorflow as tf
 from nobuco.errors import ExportError
 from nobuco.layers.state import state_layers
 
-# A flatbuffer finds its parts by 32-bit numbers, of which its readers take 31; the graph itself is a few megabytes.
+# Readers of a flatbuffer take 31 of the 32 bits by which it finds its parts; the graph itself is a few megabytes.
 _ROOM = 2**31 - 2**24
 _BYTES = {
     "float32": 4,
@@ -40,7 +40,7 @@ def twins(models: Mapping[str, keras.Model]) -> dict[int, keras.Variable]:
 
 
 def _made_of(variable: keras.Variable) -> Any:
-    """What tells apart of which tensors a variable was made, and how; of an unknown one, itself."""
+    """A key for the tensors that a variable was made of, and how; its own identity where they are unknown."""
     sources = tuple((id(ref), repr(steps)) for ref, steps in getattr(variable, "_nobuco_sources", ()))
     return (sources, tuple(variable.shape), str(variable.dtype)) if sources else id(variable)
 

@@ -24,7 +24,7 @@ class Lying:
 
 @dataclass(frozen=True)
 class Joint:
-    """A tensor made of channels of others: for each of its own, of which source it is which."""
+    """A tensor made of channels of others: for each of its own, the source and the channel there."""
 
     value: int
     channels: tuple[tuple[int, int], ...]

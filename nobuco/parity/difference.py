@@ -37,8 +37,8 @@ class Tolerance:
     """How large a difference may be, and who said so.
 
     |got - expected| may be `max_abs + max_rel * peak`, where the peak is the largest finite |expected|. With `scaled`,
-    `max_abs` is meant for numbers of order one: it grows with an element beyond that, and with a tensor most of which
-    is, and shrinks with a tensor that stays below, down to the size `smallest`. Integers and booleans are compared
+    `max_abs` is meant for numbers of order one: it grows with an element beyond that, and with a tensor that is mostly
+    beyond, and shrinks with a tensor that stays below, down to the size `smallest`. Integers and booleans are compared
     exactly, always.
     """
 

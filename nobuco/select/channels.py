@@ -100,7 +100,7 @@ class _Bonds:
 
 @dataclass(frozen=True)
 class _Network:
-    """Units of which some route channels, with what these do to each of their outputs.
+    """Units, some of them routing channels, with what these do to each of their outputs.
 
     `joints` are the tensors made by routes that other units read, and `ways` the routes on which each gets its
     channels.

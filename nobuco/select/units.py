@@ -1,4 +1,4 @@
-"""What a selection is made of: units, each of which becomes one layer, and gaps."""
+"""What a selection consists of: units, which become one layer each, and gaps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unit:
     enter and leave, in order. `flattening` is the call in front of it that it also stands for; `ahead` and `behind` are
     moves that are folded into its weights, with what is left of them. `lies` are the orders of channels in which its
     layer takes or gives tensors, by value id. One with `parts` only puts channels together: `parts` are the runs of
-    each output, `shares` tell of tensors that are cut into so many equal parts, all of which are read somewhere, and
+    each output, `shares` tell of tensors that are cut into so many equal parts, each read somewhere, and
     `through` are units that it also stands for.
     """
 

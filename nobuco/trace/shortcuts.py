@@ -152,7 +152,7 @@ def _inputs_behind(graph: Graph, guard: Guard) -> list[Any]:
 
 
 def _resized(program: Program, runs: Sequence[Rerun]) -> list[Rerun] | None:
-    """The runs of the program at these sizes, all of which gave the same; None where one did not, or there are few."""
+    """The runs of the program at these sizes, if all gave the same; None where one did not, or there are few."""
     others: list[Rerun] = []
     if sum(run.graph is not None for run in runs) < _FEWEST_RUNS:
         return None

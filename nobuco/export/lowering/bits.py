@@ -1,4 +1,4 @@
-"""Operations on the bits of integers, of which TFLite has the exclusive or of 32 bits and the arithmetic of 64."""
+"""Operations on the bits of integers: TFLite has the exclusive or of 32 bits, and arithmetic of 64."""
 
 from __future__ import annotations
 

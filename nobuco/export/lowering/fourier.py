@@ -46,7 +46,7 @@ def inverse_transform(x: Pair, length: int | None) -> Pair:
 
 
 def inverse_real_transform(x: Pair, length: int) -> Any:
-    """Back to real numbers (`torch.fft.irfft`) from half the frequencies, more or fewer of which may be given."""
+    """Back to real numbers (`torch.fft.irfft`) from half the frequencies, or from more or fewer."""
     count = length // 2 + 1
     given = x.real.shape[-1]
     if given is None or given < count:

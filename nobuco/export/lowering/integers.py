@@ -1,4 +1,4 @@
-"""Arithmetic of integers of other sizes than 32 bits, most of which TFLite lacks."""
+"""Arithmetic of integers of other sizes than 32 bits, which TFLite mostly lacks."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ _OF_TRUTH: Mapping[str, Rule] = {
 
 
 def _matrix_product(operation: tf.Operation, a: Any, b: Any) -> list[Any]:
-    """Sums of products, of which TFLite has those of floats alone."""
+    """Sums of products, which TFLite has for floats only."""
     names = ("transpose_a", "transpose_b") if operation.type == "MatMul" else ("adj_x", "adj_y")
     a, b = (
         tf.linalg.matrix_transpose(x) if operation.get_attr(name) else x for x, name in zip((a, b), names, strict=True)

@@ -18,7 +18,7 @@ _SWEEPS = 10
 
 
 def eigenvalues(a: Any) -> tuple[Any, Any]:
-    """Those of symmetric matrices, of which the lower half counts, in ascending order, and the vectors as columns."""
+    """Those of symmetric matrices (the lower half counts) in ascending order, and the vectors as columns."""
     index = tf.range(a.shape[-1])
     a = tf.where(index[:, None] >= index, a, tf.linalg.matrix_transpose(a))
 

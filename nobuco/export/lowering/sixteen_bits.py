@@ -1,4 +1,4 @@
-"""Arithmetic of activations of 16 bits, of which TFLite's quantiser and its kernels lack some."""
+"""Arithmetic of activations of 16 bits that TFLite's quantiser or its kernels lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A constant less, or divided by, what has been transposed, of which TFLite's converter exchanges the two operands.
+"""A constant minus, or divided by, a transposed tensor: TFLite's converter exchanges the two operands.
 
 It moves a transposition behind the element by element operations that follow, and where the first operand of SUB or DIV
 is a constant, of one element or of the whole shape, the constant becomes the second. What gives the elements another

@@ -17,7 +17,7 @@ _VOLUME = {"Conv3D": 0, "Conv3DBackpropInputV2": 2}
 
 
 def rule(operation: tf.Operation) -> Rule | None:
-    """What stands for a convolution of volumes of known depth, of which one other size may be unknown."""
+    """What stands for a convolution of volumes of known depth; one other size may be unknown."""
     if operation.type not in _VOLUME or operation.get_attr("data_format") != b"NDHWC":
         return None
     volume, kernel = operation.inputs[_VOLUME[operation.type]].shape, operation.inputs[1].shape
