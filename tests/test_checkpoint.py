@@ -15,7 +15,9 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
+from nobuco.layers.output import called
 from nobuco.layers.weight import WeightLayer
+from tests.parity import convert
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
@@ -176,15 +178,13 @@ def converted():
             nobuco.converter(kind, channel_ordering_strategy=strategy)(function)
         for name, (make, draw) in CASES.items():
             module, inputs = make().eval(), draw()
-            orders = {"inputs_channel_order": PYTORCH, "outputs_channel_order": PYTORCH}
-            found[name] = module, inputs, nobuco.pytorch_to_keras(module, inputs, **orders, verbose=False)
+            found[name] = module, inputs, convert(module, *inputs)
     return found
 
 
 def results(model, inputs):
-    feeds = [x.numpy() for x in inputs]
     nobuco.reset_states(model)
-    return keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds, training=False))
+    return called(model, [x.numpy() for x in inputs])
 
 
 def expected(module, inputs):

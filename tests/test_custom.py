@@ -18,9 +18,11 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder, ChannelOrderingStrategy
 from nobuco.builtin import find_converter, registered_converters
+from nobuco.layers.output import called
 from nobuco.layers.weight import WeightLayer
 from nobuco.ops.names import Lacking
 from nobuco.registry import operation_name, registry
+from tests.parity import assert_close, tensors_of
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 IMAGE = torch.rand(1, 3, 6, 4)
@@ -41,12 +43,8 @@ def converter(operation, make, **options):
 
 
 def assert_matches(keras_model, module, *args):
-    feeds = [nobuco.t_pytorch2keras(x, TENSORFLOW) for x in args]
-    got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
-    with torch.no_grad():
-        expected = module(*args)
-    for ours, theirs in zip(got, expected if isinstance(expected, tuple) else (expected,)):
-        np.testing.assert_allclose(nobuco.t_keras2pytorch(ours, PYTORCH), theirs, rtol=1e-4, atol=1e-5)
+    got = called(keras_model, [nobuco.t_pytorch2keras(x, TENSORFLOW) for x in args])
+    assert_close(got, tensors_of(module, *args), PYTORCH)
 
 
 @nobuco.traceable

@@ -13,6 +13,8 @@ from torch import nn
 
 import nobuco
 from nobuco import ChannelOrder
+from nobuco.layers.output import called
+from tests.parity import assert_close, tensors_of
 
 PYTORCH, TENSORFLOW = ChannelOrder.PYTORCH, ChannelOrder.TENSORFLOW
 
@@ -22,12 +24,8 @@ def convert(model, *args, **options):
 
 
 def assert_matches(keras_model, module, *args):
-    feeds = [nobuco.t_pytorch2keras(x, TENSORFLOW) for x in args]
-    got = keras.tree.flatten(keras_model(feeds[0] if len(feeds) == 1 else feeds))
-    with torch.no_grad():
-        expected = module(*args)
-    for ours, theirs in zip(got, expected if isinstance(expected, tuple) else (expected,)):
-        np.testing.assert_allclose(nobuco.t_keras2pytorch(ours, TENSORFLOW), theirs, rtol=1e-4, atol=1e-5)
+    got = called(keras_model, [nobuco.t_pytorch2keras(x, TENSORFLOW) for x in args])
+    assert_close(got, tensors_of(module, *args), TENSORFLOW)
 
 
 def layers(model, kind):

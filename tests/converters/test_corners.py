@@ -11,6 +11,7 @@ from torch import nn
 
 import nobuco
 from nobuco.environment.versions import release
+from nobuco.layers.output import called
 from tests.parity import convert
 
 PYTORCH = nobuco.ChannelOrder.PYTORCH
@@ -23,8 +24,7 @@ WIDE = torch.tensor([-8.0, 8.0, 0.0, float("inf"), float("nan"), 7.5])
 def assert_same(program, *args):
     expected = program(*(t.clone() for t in args))
     model = convert(program, *[t.clone() for t in args])
-    feeds = [t.numpy() for t in args]
-    (got,) = keras.tree.flatten(model(feeds[0] if len(feeds) == 1 else feeds))
+    (got,) = called(model, [t.numpy() for t in args])
     assert keras.backend.standardize_dtype(got.dtype) == str(expected.dtype).removeprefix("torch.")
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
 
