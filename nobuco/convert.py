@@ -20,7 +20,7 @@ from nobuco.environment.alone import alone
 from nobuco.environment.keras_settings import require_channels_last, without_dtype_policy
 from nobuco.errors import warn
 from nobuco.ir import Graph, Value, map_leaves
-from nobuco.kinds import BOUND, FLAG, NOTHING, PATH, Kind, member_of, takes, whole
+from nobuco.kinds import FLAG, PATH, Kind, member_of, takes
 from nobuco.layers.conditions import SizeCondition
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import tolerances
@@ -28,6 +28,7 @@ from nobuco.plan.whole import laid_out
 from nobuco.program.arguments import inputs_given, output_orders
 from nobuco.program.call import Call, prepared
 from nobuco.program.measurable import check_example
+from nobuco.program.switches import SWITCHES
 from nobuco.report import Report, TraceLevel, html_path, print_report, progress, save_html
 from nobuco.report.draft import Draft
 from nobuco.select import Selection, unresolved_warnings
@@ -43,14 +44,8 @@ def _is_list_of_lists(value: Any) -> bool:
 
 
 @takes(
-    trace_shape=FLAG | NOTHING,
-    enable_torch_tracing=FLAG,
-    explore_branches=FLAG | whole(0),
-    decompose=FLAG,
-    constants_to_variables=FLAG,
-    full_validation=FLAG,
+    **SWITCHES,
     validate_on=Kind("a list of further lists of positional arguments, each like args", _is_list_of_lists),
-    validation_tolerance=BOUND | NOTHING,
     return_outputs_pt=FLAG,
     return_report=FLAG,
     save_trace_html=FLAG | PATH,

@@ -102,6 +102,16 @@ def instance(words: str, *classes: type) -> Kind:
     return Kind(words, lambda value: isinstance(value, classes))
 
 
+def each(words: str, kind: Kind) -> Kind:
+    """A list or tuple of at least one value, each of a kind."""
+    return Kind(words, lambda value: isinstance(value, (list, tuple)) and bool(value) and all(map(kind.fits, value)))
+
+
+def function_of(words: str, parameters: int) -> Kind:
+    """A function that takes so many arguments by position, as far as its signature tells."""
+    return Kind(words, lambda value: callable(value) and _takes(value, parameters))
+
+
 def _is_in(choices: tuple[str, ...]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in choices
 
@@ -111,7 +121,22 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_bound(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0
+    except OverflowError:  # a whole number beyond any float
+        return False
+
+
+def _takes(function: Callable[..., Any], parameters: int) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some builtins do not tell
+        return True
+    try:
+        signature.bind(*range(parameters))
+    except TypeError:
+        return False
+    return True
 
 
 def is_path(value: Any) -> bool:
@@ -127,4 +152,5 @@ NOTHING = Kind("None", lambda value: value is None)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
 BOUND = Kind("a number from 0 up", _is_bound)
 FUNCTION = Kind("a function", callable)
+TEXT = instance("a text", str)
 PATH = Kind("a path", is_path)

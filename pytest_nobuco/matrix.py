@@ -75,6 +75,12 @@ def _quick(matrix: Sequence[Case]) -> list[Case]:
     return [case for case in kept if case.runtime in (*_QUICK, SIDE_BY_SIDE)] or kept
 
 
+def read_order(text: str) -> str:
+    """Check an order, or a pair of them; `ValueError` says what is wrong."""
+    _pair(text)
+    return text
+
+
 def _pair(order: str) -> tuple[str, str]:
     inputs, dash, outputs = order.partition("-")
     for name in (inputs, outputs) if dash else (inputs,):

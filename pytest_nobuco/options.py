@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
-from nobuco.subject.inputs import FORM, InputSpec, parse_input
+from nobuco.subject.inputs import FORM, InputSpec, parse_input, parse_seed, told
 from pytest_nobuco.backends.options import BackendOptions, add_backend_options, read_backend_options
 from pytest_nobuco.baseline import add_baseline_options
 from pytest_nobuco.distributed.parts import add_part_options
 from pytest_nobuco.isolation.limits import add_isolation_options
 from pytest_nobuco.latency.spec import add_latency_options
-from pytest_nobuco.matrix import QUANTISED, RUNTIMES
+from pytest_nobuco.matrix import QUANTISED, RUNTIMES, read_order
 from pytest_nobuco.models.dynamic import NONE, read_letters
 from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, model_name, read_named
 
@@ -124,7 +124,7 @@ def _add_models(group: pytest.OptionGroup) -> None:
         const=INPUT,
         dest=NAMED,
         default=(),
-        type=_input,
+        type=told(parse_input),
         metavar="SPEC",
         help=f"one input of the models in front of it, {FORM}; once per input, in order. Left out: the model's own "
         "example_inputs(), or the inputs that stand in front of all models.",
@@ -135,7 +135,7 @@ def _add_values(group: pytest.OptionGroup) -> None:
     """On which values they are run."""
     group.addoption(
         "--nobuco-seed",
-        type=int,
+        type=told(parse_seed),
         default=0,
         metavar="N",
         help="seed of random weights and inputs (default: 0)",
@@ -152,7 +152,7 @@ def _add_values(group: pytest.OptionGroup) -> None:
         "--nobuco-try",
         action="append",
         default=[],
-        type=_input,
+        type=told(parse_input),
         metavar="SPEC",
         help="run the converted model on this input, too; once per input, in order. What --nobuco-fuzz finds is so "
         "run again.",
@@ -163,6 +163,7 @@ def _add_matrix(group: pytest.OptionGroup) -> None:
     """In which forms each is converted and run."""
     group.addoption(
         "--nobuco-order",
+        type=told(read_order),
         action="append",
         default=[],
         metavar="ORDER",
@@ -179,7 +180,7 @@ def _add_matrix(group: pytest.OptionGroup) -> None:
     )
     group.addoption(
         "--nobuco-dynamic",
-        type=_axes,
+        type=told(read_letters),
         metavar="AXES",
         help="the axes that are dynamic in the dynamic half of the matrix: letters such as NHW; auto: height and "
         "width of images, of other inputs the batch, where the model takes other sizes; none: no such half "
@@ -291,9 +292,9 @@ def read_options(config: pytest.Config) -> Options:
     _check_dynamic(config.getoption("nobuco_dynamic"), models)
     return Options(
         models=models,
-        orders=tuple(config.getoption("nobuco_order")) or tuple(_ini(config, "nobuco_orders")),
+        orders=tuple(config.getoption("nobuco_order")) or tuple(_each(config, "nobuco_orders", told(read_order))),
         runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(_ini(config, "nobuco_runtimes")),
-        dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", _axes),
+        dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", told(read_letters)),
         quick=config.getoption("nobuco_quick") or _ini(config, "nobuco_quick"),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
         max_rel_diff=config.getoption("nobuco_max_rel_diff"),
@@ -322,13 +323,6 @@ def _check_dynamic(asked: str | None, models: Sequence[NamedModel]) -> None:
         raise pytest.UsageError(f"--nobuco-dynamic none: {marked[0]} has a dynamic size; leave out one of the two")
 
 
-def _input(text: str) -> InputSpec:
-    try:
-        return parse_input(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no count; it is a whole number from 1 up")
@@ -345,13 +339,6 @@ def _bound(text: str) -> float:
     return bound
 
 
-def _axes(text: str) -> str:
-    try:
-        return read_letters(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def _ini(config: pytest.Config, key: str) -> Any:
     """What the ini file says, in the form that its type has there."""
     try:
@@ -362,8 +349,14 @@ def _ini(config: pytest.Config, key: str) -> Any:
 
 def _checked(config: pytest.Config, key: str, read: Callable[[str], T]) -> T | None:
     value = _ini(config, key)
-    if value is None or value == "":
-        return None
+    return None if value is None or value == "" else _read(key, value, read)
+
+
+def _each(config: pytest.Config, key: str, read: Callable[[str], T]) -> list[T]:
+    return [_read(key, value, read) for value in _ini(config, key)]
+
+
+def _read(key: str, value: Any, read: Callable[[str], T]) -> T:
     try:
         return read(value if isinstance(value, str) else f"{value:g}")
     except argparse.ArgumentTypeError as error:

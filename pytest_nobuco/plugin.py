@@ -20,6 +20,7 @@ from pytest_nobuco.isolation import child
 from pytest_nobuco.isolation.limits import Limits, limits_of
 from pytest_nobuco.latency import setup as latency
 from pytest_nobuco.models.cases import case_of, label_of, marked_factory
+from pytest_nobuco.models.wrong_markers import WrongMarkers
 from pytest_nobuco.options import MARKER, NAMED, add_options, read_options
 from pytest_nobuco.report import hooks
 from pytest_nobuco.session import BENCH, Bench, cap_threads
@@ -54,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[BENCH] = Bench(options, baseline=read_baseline(config), limits=limits or Limits())
     find_done(config)
     hooks.register(config)
+    config.pluginmanager.register(WrongMarkers(), "nobuco-wrong-markers")
     latency.register(config)
     in_child = child.is_child()
     if in_child:
@@ -189,8 +191,8 @@ def nobuco_imported(request: pytest.FixtureRequest) -> Any:
         return request.config.stash[BENCH].imported(model)
     except SuiteError as error:
         message = f"{model.place or '--nobuco-model'}: {error}"
-        if error.__cause__ is not None:
-            raise SuiteError(message) from error.__cause__
+        if error.__cause__ is not None and request.config.option.fulltrace:
+            raise
     pytest.fail(message, pytrace=False)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from nobuco.kinds import BOUND, FLAG, FUNCTION, NOTHING, Kind, instance, mapping, refusal
+from nobuco.kinds import BOUND, FLAG, NOTHING, TEXT, Kind, each, function_of, instance, mapping, refusal
+from nobuco.program.switches import SWITCHES
 from nobuco.subject.inputs import arranged, read_inputs, tensor_leaves
-from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.errors import SuiteError, of_the_user
 from pytest_nobuco.gate import OF_OUTPUT
 from pytest_nobuco.matrix import STATIC, Case, cases, quick
 from pytest_nobuco.models.dynamic import (
@@ -32,28 +33,36 @@ MARKER_ARGUMENTS = (
     "outputs", "comparator", "representative", "backend", "xfail",
 )  # fmt: skip
 # Of `pytorch_to_keras`, as they are there; the others are the suite's to choose.
-CONVERSION_ARGUMENTS = (
-    "input_names", "output_names", "trace_shape", "enable_torch_tracing", "explore_branches",
-    "constants_to_variables", "full_validation", "validation_tolerance",
-)  # fmt: skip
+CONVERSION_ARGUMENTS = ("input_names", "output_names", *SWITCHES)
+
+
+def _can_be_inputs(value: Any) -> bool:
+    return not callable(value) or function_of("", 0).fits(value)
+
 
 _BOUNDS: Mapping[str, Kind] = dict.fromkeys(OF_OUTPUT, BOUND) | {
-    "comparator": Kind("a function of (got, expected)", callable)
+    "comparator": function_of("a function of (got, expected)", 2)
 }
+_SAMPLES = each("a list of argument tuples", Kind("a tuple of tensors", lambda value: bool(tensor_leaves([value]))))
 # What each argument may be, where code that reads it later would stumble over another value, or take it for something.
 _KINDS: Mapping[str, Kind] = {
     **_BOUNDS,
+    **SWITCHES,
+    "inputs": Kind("a list of inputs, such as ['1,3,224,224'], or a function without parameters", _can_be_inputs),
     "kwargs": mapping("a dict of arguments by name"),
     "input_shapes": instance("shapes with None at each dynamic axis, such as {0: (None, 3)}", Mapping, list, tuple),
     "dynamic": FLAG | instance("the letters of axes, such as 'HW'", str),
-    "orders": instance("a list of channel orders, such as ['nhwc']", list, tuple),
-    "runtimes": instance("a list of runtimes, such as ['keras', 'tflite']", list, tuple),
+    "orders": each("a list of channel orders, such as ['nhwc']", TEXT),
+    "runtimes": each("a list of runtimes, such as ['keras', 'tflite']", TEXT),
     "outputs": Kind(
         "a dict of bounds by output, such as {'boxes': {'max_abs_diff': 1e-2}}",
         lambda value: isinstance(value, Mapping) and all(isinstance(bounds, Mapping) for bounds in value.values()),
     ),
-    "representative": instance("a list of argument tuples", list, tuple) | FUNCTION,
-    "backend": instance("the name of a backend, or a list of names", str, list, tuple),
+    "representative": _SAMPLES | function_of("a function without parameters that gives one", 0),
+    "backend": instance("the name of a backend", str) | each("a list of names", TEXT),
+    "input_names": each("a list of texts, one for each input", TEXT | NOTHING),
+    "output_names": each("a list of texts, one for each output", TEXT | NOTHING)
+    | mapping("a dict of texts by the output's number", int),
 }
 
 
@@ -77,9 +86,23 @@ class Settings:
         """The model's positional arguments; None where its own `example_inputs()` shall say."""
         given = self.nearest("inputs")
         try:
-            return None if given is None else read_inputs(given() if callable(given) else given)
+            if callable(given):
+                with of_the_user("inputs()"):
+                    given = given()
+            return None if given is None else read_inputs(given)
         except ValueError as error:
             raise SuiteError(str(error)) from None
+
+    def samples(self) -> tuple[Any, ...]:
+        """Further arguments, from which a runtime that quantises takes its ranges."""
+        given = self.nearest("representative", ())
+        if not callable(given):
+            return tuple(given)
+        with of_the_user("representative()"):
+            found = tuple(given())
+        if not _SAMPLES.fits(found):
+            raise SuiteError(refusal("what representative() gives", found, _SAMPLES))
+        return found
 
     def _tensors(self) -> list[Any] | None:
         """The tensors among the inputs, by keyword last; None where only running code will tell them."""

@@ -141,7 +141,20 @@ def test_marker_of_a_class_or_module_makes_no_suite_of_other_tests(project):
         ("orders='nhwc'", "orders is 'nhwc'; give a list of channel orders, such as [['[]'nhwc']"),
         ("kwargs=3", "kwargs is 3; give a dict of arguments by name"),
         ("input_shapes=3", "input_shapes is 3; give shapes with None at each dynamic axis*"),
-        ("representative=3", "representative is 3; give a list of argument tuples, or a function"),
+        ("representative=3", "representative is 3; give a list of argument tuples, or a function without parameters*"),
+        ("representative=[3]", "representative is [[]3]; give a list of argument tuples*"),
+        ("orders=[]", "orders is [[]]; give a list of channel orders*"),
+        ("orders=[3]", "orders is [[]3]; give a list of channel orders*"),
+        ("backend=[]", "backend is [[]]; give the name of a backend, or a list of names"),
+        ("input_shapes={0: 3}", "input_shapes={0: 3}: give shapes with None at each dynamic axis by the input's*"),
+        (
+            "inputs=lambda size: ['1,3']",
+            "inputs is <function <lambda>*; give a list of inputs, *function without para*",
+        ),
+        ("comparator=lambda got: True", "comparator is <function <lambda>*; give a function of (got, expected)"),
+        ("explore_branches='x'", "explore_branches is 'x'; give True or False, or a whole number from 0 up"),
+        ("validation_tolerance=10**400", "validation_tolerance is 1000*; give a number from 0 up, or None"),
+        ("output_names=[3]", "output_names is [[]3]; give a list of texts*"),
         ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite, tflite_fp16*"),
     ],
 )
@@ -156,7 +169,8 @@ def test_wrong_marker_is_a_collection_error(project, arguments, message):
     )
     result = project.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*test_nets.py::net: *{message}"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines([f"test_nets.py::net: *{message}"])
 
 
 # --- the matrix

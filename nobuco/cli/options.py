@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nobuco.errors import InputError, NobucoError
-from nobuco.subject.inputs import FORM, InputSpec, arranged, parse_input, tensor_leaves
+from nobuco.subject.inputs import FORM, InputSpec, arranged, parse_input, parse_seed, tensor_leaves, told
 from nobuco.subject.mistakes import in_a_line
 from nobuco.subject.resolve import resolve
 
@@ -24,17 +24,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "model", help="pkg.Net or pkg.mod:attr: a torch.nn.Module class, a function that returns a model, or a model"
     )
     parser.add_argument(
-        "-i", "--input", dest="inputs", metavar="SIZES", type=_input, action="append", default=[],
+        "-i", "--input", dest="inputs", metavar="SIZES", type=told(parse_input), action="append", default=[],
         help=f"one input, {FORM}; once per input, in order. Left out: the model's own example_inputs().",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of random weights and inputs (default: 0)")
-
-
-def _input(text: str) -> InputSpec:
-    try:
-        return parse_input(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parser.add_argument(
+        "--seed", type=told(parse_seed), default=0, help="seed of random weights and inputs (default: 0)"
+    )
 
 
 def model_and_arguments(options: argparse.Namespace, weights: Path | None = None) -> tuple[Any, Arguments]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+Read = TypeVar("Read")
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
@@ -89,6 +92,26 @@ def _parsed(form: str, text: str) -> InputSpec:
     if dtype not in INTEGERS or low >= high:
         raise ValueError(f"{text!r}: a range LOW:HIGH needs an integer dtype and LOW below HIGH")
     return InputSpec(shape, dtype, low, high, free)
+
+
+def parse_seed(text: str) -> int:
+    """Read a seed that PyTorch, NumPy and Python all take; `ValueError` says what is wrong with it."""
+    seed = int(text) if text.strip().isdecimal() else -1
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"{text!r} is no seed; it is a whole number from 0 to {2**32 - 1}")
+    return seed
+
+
+def told(read: Callable[[str], Read]) -> Callable[[str], Read]:
+    """What reads a word of the command line, its `ValueError` told as argparse tells them."""
+
+    def reading(text: str) -> Read:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reading
 
 
 def read_inputs(given: Any) -> tuple[Any, ...]:

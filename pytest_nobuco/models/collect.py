@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.errors import SuiteError, WrongMarkerError
 from pytest_nobuco.matrix import Case
 from pytest_nobuco.models.cases import marked_factory, marks_of
 from pytest_nobuco.models.named import NamedModel
@@ -106,14 +106,11 @@ def collect_marked(collector: pytest.Module | pytest.Class, name: str, obj: obje
 def parametrize_cases(metafunc: pytest.Metafunc) -> None:
     """Give a marked function its cases."""
     definition = metafunc.definition
-    problem = None
     try:
         settings = settings_of(definition.iter_markers("convert"), metafunc.config.stash[BENCH].options)
         matrix = _matrix(settings)
     except (SuiteError, ValueError) as error:
-        problem = str(error)
-    if problem is not None:  # outside the handler, so that pytest does not show it twice
-        pytest.fail(f"{definition.nodeid}: {problem}", pytrace=False)
+        raise WrongMarkerError(f"{definition.nodeid}: {error}") from None
     parameters = []
     for case in matrix:
         reason = settings.xfail_of(case)

@@ -50,11 +50,11 @@ def read_letters(text: str) -> str:
 def read_shapes(given: Any) -> dict[int, tuple[int | None, ...]]:
     """The `input_shapes=` of a marker: by position, a sequence of shapes, or the shape of the only input."""
     if not isinstance(given, Mapping):
-        single = given and all(size is None or type(size) is int for size in given)
+        single = given and _is_shape(given)
         given = dict(enumerate([given] if single else given))
     shapes = {}
     for position, shape in given.items():
-        if type(position) is not int or not all(size is None or type(size) is int for size in shape or ()):
+        if type(position) is not int or not (shape is None or _is_shape(shape)):
             raise ValueError(
                 f"input_shapes={given!r}: give shapes with None at each dynamic axis by the input's position, "
                 "e.g. {0: (None, 3, None, None)}"
@@ -62,6 +62,10 @@ def read_shapes(given: Any) -> dict[int, tuple[int | None, ...]]:
         if shape is not None:
             shapes[position] = tuple(shape)
     return shapes
+
+
+def _is_shape(given: Any) -> bool:
+    return isinstance(given, (list, tuple)) and all(size is None or type(size) is int for size in given)
 
 
 def free_axes(shapes: Sequence[Shape], wish: Wish) -> FreeAxes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nobuco.subject.mistakes import in_a_line
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound, Difference, describe_output
 
@@ -97,6 +98,8 @@ def _problem_by(comparator: Callable[[Any, Any], Any], ours: Any, theirs: Any) -
         found = comparator(ours, theirs)
     except AssertionError as error:
         return "The comparator says: " + (str(error).strip() or "they differ").replace("\n", "\n    ")
+    except Exception as error:
+        raise SuiteError(f"the comparator raised {in_a_line(error)}") from error
     if found is None or isinstance(found, bool) or type(found).__name__ in ("bool_", "bool"):
         return None if found is None or found else "The comparator says that they differ."
     raise SuiteError(f"the comparator gives {found!r}; it takes (got, expected) and gives True or False, or asserts")

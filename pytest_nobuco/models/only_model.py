@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from nobuco.subject.mistakes import in_a_line
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.models.cases import case_of
 from pytest_nobuco.models.collect import named_model
@@ -34,8 +33,5 @@ def mistake(items: Sequence[pytest.Item]) -> str | None:
         trial.bench.entry(trial.key, lambda: subject_of(trial))
     except SuiteError as error:
         told = str(error).removeprefix(f"{model.name}: ")
-    except Exception as error:
-        told = f"making the model raised {in_a_line(error)}"
-    else:
-        return None
-    return f"{model.place or '--nobuco-model'}: {model.name}: {told}"
+        return f"{model.place or '--nobuco-model'}: {model.name}: {told}"
+    return None

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from nobuco.errors import NobucoError
 from nobuco.subject.inputs import InputSpec
 from nobuco.subject.mistakes import in_a_line
-from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError
+from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError, of_the_user
 from pytest_nobuco.gate import Failure, render_failure, snr_of
 from pytest_nobuco.matrix import QUANTISED, SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.models.backend import Form, Subject
@@ -82,9 +83,9 @@ def run_item(item: pytest.Function) -> None:
     except (UnavailableError, InapplicableError) as error:
         skipped, failure = str(error), None
     except SuiteError as error:
-        if error.__cause__ is not None and not _is_ours(error.__cause__):
-            raise  # the traceback of the user's own code says more than we can
-        failure = f"{item.name}: {error}\n  reproduce: {trial.command}"
+        if error.__cause__ is not None and item.config.option.fulltrace:
+            raise
+        failure = f"{item.name}: {error}{_hint(error)}\n  reproduce: {trial.command}"
     # Outside the handlers, so that pytest does not show the message twice, as an error during another.
     if skipped:
         pytest.skip(skipped)
@@ -217,10 +218,10 @@ def subject_of(trial: Trial) -> Subject:
         return item.obj(**{arg: value for arg, value in item.funcargs.items() if arg in wanted})
 
     inputs, kwargs = trial.settings.inputs(), trial.settings.nearest("kwargs", {})
-    samples = trial.settings.nearest("representative", ())
-    subject = backend.subject(backend.build(make, seed), inputs, kwargs, seed)
-    samples = tuple(samples() if callable(samples) else samples)
-    return replace(subject, samples=samples, name=trial.name or "")
+    samples = trial.settings.samples()
+    with of_the_user("making the model"):
+        model = backend.build(make, seed)
+    return replace(backend.subject(model, inputs, kwargs, seed), samples=samples, name=trial.name or "")
 
 
 def _record(trial: Trial, found: Sequence[Judged], form: Form) -> None:
@@ -262,5 +263,6 @@ def _sizes_of_form(subjects: Sequence[Subject]) -> str | None:
     return f"converted at {sizes_of(subjects[0])}, tried at {sizes_of(subjects[1])}, too"
 
 
-def _is_ours(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] in ("nobuco", "pytest_nobuco")
+def _hint(error: SuiteError) -> str:
+    """How to see more of what the user's own code raised."""
+    return "" if isinstance(error.__cause__, (NobucoError, type(None))) else "; --full-trace shows more"
