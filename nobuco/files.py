@@ -35,6 +35,14 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 _ASIDE = "old"
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; there is none of a name that is too long for the system."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 @contextmanager
 def replacing(target: Target, overwrite: bool = True) -> Iterator[Path]:
     """Give a path to write a file to, with the target's suffix; at the end it becomes the target.

@@ -290,6 +290,9 @@ def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
     models = read_named(config.getoption(NAMED), config.invocation_params.dir)
     _check_dynamic(config.getoption("nobuco_dynamic"), models)
+    if config.getoption("nobuco_converters_from") and not config.getoption("nobuco_converters"):
+        module = config.getoption("nobuco_converters_from")[0]
+        raise pytest.UsageError(f"--nobuco-converters-from {module}: give --nobuco-converters, which tries converters")
     return Options(
         models=models,
         orders=tuple(config.getoption("nobuco_order")) or tuple(_each(config, "nobuco_orders", told(read_order))),

@@ -104,7 +104,8 @@ NO_FILES = [
     ("--nobuco-models", "/dev/zero"), ("--nobuco-xfails", "/dev/zero"), ("--nobuco-baseline", "/dev/zero"),
     ("--nobuco-xfails", "latin.txt"), ("--nobuco-baseline", "latin.txt"), ("--nobuco-models", "latin.txt"),
     ("--nobuco-baseline", "words.json"), ("--nobuco-baseline", "base.json"), ("--nobuco-resume", "cut.jsonl"),
-    ("--nobuco-report", "/proc/report.html"),
+    ("--nobuco-report", "/proc/report.html"), ("--nobuco-resume", "x" * 5000), ("--nobuco-artifact", "x" * 5000),
+    ("--nobuco-order", "nhcw"), ("--nobuco-seed", "-1"), ("--nobuco-converters-from", "nets"),
 ]  # fmt: skip
 
 

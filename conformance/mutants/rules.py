@@ -16,9 +16,12 @@ import tensorflow as tf
 import torch
 from torch import nn
 
+from nobuco.converters.support import axis
 from nobuco.ir import leaves
 from nobuco.registry import Converter, Operation, operation_name
 
+# How often a unit is run until the finished model runs for the first time.
+_FIRST_CALLS = 2
 Make = Callable[..., Any]
 Condition = Callable[..., Any]
 
@@ -137,23 +140,49 @@ def rewritten(operation: Operation, kind: str, change_result: Callable[[Any, Any
     return Mutant(operation, f"wrong for {kind}", change)
 
 
-def at_other_sizes(operation: Operation) -> Mutant:
-    """Wrong wherever the first tensor has not as many elements as the example's; so only in dynamic forms."""
+def at_other_sizes(operation: Operation, kind: str = "", test: Callable[[Any, Any], Any] | None = None) -> Mutant:
+    """Wrong for other sizes of the first tensor than the example's; so only in dynamic forms.
+
+    A test of both, the sizes now and those then, says for which of them; without one it is all.
+    """
+    is_wrong = test or (lambda now, then: tf.reduce_any(now != then))
 
     def change(converter: Converter) -> Converter:
         def make(*args: Any, **kwargs: Any) -> Any:
             made = _made(converter, args, kwargs)
-            known = next(x.numel() for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor))
+            then = list(next(x.shape for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)))
 
             def run(*args: Any, **kwargs: Any) -> Any:
-                count = tf.size(next(x for x in tf.nest.flatten([args, kwargs]) if tf.is_tensor(x)))
-                return tf.nest.map_structure(lambda y: tf.where(count == known, y, wrong(y)), made(*args, **kwargs))
+                first = next(x for x in tf.nest.flatten([args, kwargs]) if tf.is_tensor(x))
+                now = tf.gather(tf.shape(first), [axis(first, dim) for dim in range(len(then))])
+                amiss = is_wrong(now, then) if then else False
+                return tf.nest.map_structure(lambda y: tf.where(amiss, wrong(y), y), made(*args, **kwargs))
 
             return run
 
         return _remade(converter, make)
 
-    return Mutant(operation, "wrong for other sizes than the example's", change, shape="dynamic")
+    return Mutant(operation, f"wrong for {kind or 'other sizes'} than the example's", change, shape="dynamic")
+
+
+def on_later_calls(operation: Operation) -> Mutant:
+    """Wrong once the converted model has been run: it remembers."""
+
+    def change(converter: Converter) -> Converter:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = _made(converter, args, kwargs)
+            count = tf.Variable(0)
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                results = made(*args, **kwargs)
+                later = count.assign_add(1) > _FIRST_CALLS
+                return tf.nest.map_structure(lambda y: tf.where(later, wrong(y), y), results)
+
+            return run
+
+        return _remade(converter, make)
+
+    return Mutant(operation, "wrong for a later call", change)
 
 
 def holds(condition: Condition, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

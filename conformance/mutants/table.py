@@ -14,6 +14,7 @@ from conformance.mutants import by_hand as hand
 from conformance.mutants.kinds import of_kinds
 from conformance.mutants.rare import rare
 from conformance.mutants.rules import Mutant, halved, ignored, misled, moved, replaced, spoiled
+from conformance.mutants.sly import sly
 
 _LAYOUT = "stride", "padding", "dilation", "groups"
 
@@ -230,4 +231,4 @@ _BY_HAND = (
     *(hand.at_odd(operation) for operation in hand.SPATIAL),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds())
+MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds(), *sly())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nobuco.files import is_there
 from pytest_nobuco.backends.artifact import FORMS, runtime_of
 from pytest_nobuco.backends.registry import check_name
 from pytest_nobuco.errors import SuiteError
@@ -51,7 +52,7 @@ def artifact_paths(
         raise pytest.UsageError("--nobuco-artifact: name the model that the file is held against, by --nobuco-model")
     paths = [Path(config.invocation_params.dir, name) for name in dict.fromkeys(texts)]
     for path in paths:
-        if not path.exists():
+        if not is_there(path):
             raise pytest.UsageError(f"--nobuco-artifact {path}: there is no such file")
         if runtime_of(path) is None:
             raise pytest.UsageError(f"--nobuco-artifact {path}: give {FORMS}")

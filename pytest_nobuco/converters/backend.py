@@ -37,10 +37,11 @@ from pytest_nobuco.converters.builtin_facts import (
     UNTIED,
 )
 from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
+from pytest_nobuco.converters.defaults import telling
 from pytest_nobuco.converters.forms import formed
 from pytest_nobuco.converters.integers import large_integers
 from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
-from pytest_nobuco.converters.parameters import Varied, varied
+from pytest_nobuco.converters.parameters import Trials, Varied, varied
 from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters.resize import Limit, Resized, resized
 from pytest_nobuco.converters.samples import Source, source_of, writes
@@ -129,7 +130,7 @@ class NobucoConverters:
         free = [found for found in grown if found is not None]
         if not free:
             raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")
-        return free
+        return [one.reversed() if number % 2 else one for number, one in enumerate(free)]
 
     def _calls(self, entry: Entry, case: ConverterCase, source: Source, options: Options) -> list[Call]:
         """Every spelling has to take a sample in the main dtype; in a further one those that do are tried."""
@@ -154,7 +155,7 @@ class NobucoConverters:
         if given or case.shape != "static":
             return chosen
         if not is_main:
-            large = large_integers(_plain(operations), samples, options.seed)
+            large = large_integers(_not_writing(operations), samples, options.seed)
             return [*chosen, *spread(operations, large, accepts, options.seed)]
         made_by_rule = self.varied(entry, samples, accepts, options.seed)
         made = [
@@ -162,7 +163,7 @@ class NobucoConverters:
             *made_by_rule.samples,
             *made_by_rule.defaults,
             *self.special(entry, samples, options.seed),
-            *large_integers(_plain(operations), samples, options.seed),
+            *large_integers(_not_writing(operations), samples, options.seed),
         ]
         found = [*chosen, *spread(operations, made, accepts, options.seed)]
 
@@ -171,11 +172,15 @@ class NobucoConverters:
             is_double = call is not None and any(array.dtype == np.float64 for array in call.expected)
             return None if is_double else call  # of which TFLite computes little
 
-        signatures = signatures_of(_plain(operations), converter)
+        operation = _plain(operations)
+        signatures = signatures_of(operation, converter)
         found += covering(samples, [call.sample for call in found], signatures, tried)
         if all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
             return found  # ATen's inner operations trust what the public ones have checked
-        return [*found, *formed(samples, [call.sample for call in found], signatures, tried, _left_out(entry))]
+        found += formed(samples, [call.sample for call in found], signatures, tried, _left_out(entry))
+        trials = Trials(operation, signatures, options.seed)
+        more = telling(trials, [call.sample for call in found], lambda sample: tried(sample) is not None)
+        return [*found, *spread(operations, more, accepts, options.seed)]
 
     def varied(self, entry: Entry, samples: Sequence[Sample], accepts: Accepts, seed: int) -> Varied:
         """Samples in which the operation's parameters differ from those of its other samples."""
@@ -203,9 +208,14 @@ def _left_out(entry: Entry) -> set[str]:
     return found | ({"tied", "zeros", "infinite", "NaN"} if _has(entry, IN_BLOCKS) else set())
 
 
+def _not_writing(operations: Sequence[Operation]) -> list[Operation]:
+    """The spellings that write to nothing, if there are any."""
+    return [operation for operation in operations if not writes(operation)] or [operations[0]]
+
+
 def _plain(operations: Sequence[Operation]) -> Operation:
     """A spelling that writes to nothing, if there is one."""
-    return next((operation for operation in operations if not writes(operation)), operations[0])
+    return _not_writing(operations)[0]
 
 
 def attempted(converter: Converter | None, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:

@@ -79,6 +79,7 @@ def _forms(signatures: Sequence[Signature]) -> Iterator[Form]:
     yield Form("more columns than rows", lambda sample: _taller_by(sample) < 0, _turned)
     yield Form("apart", lambda sample: not _first(sample).is_contiguous(), _laid_apart)
     yield Form("one", lambda sample: 1 in _first(sample).shape, _narrowed(1))
+    yield Form("a batch of one", lambda sample: _first(sample).dim() > 1 and _first(sample).shape[0] == 1, _alone)
     yield Form("nothing", lambda sample: not _first(sample).numel(), _narrowed(0))
     yield from map(_with_rank, range(1, 6))
     yield Form("two dtypes", lambda sample: len({x.dtype for x in _operands(sample)}) > 1, _of_two_dtypes)
@@ -105,6 +106,11 @@ def _of_options(signatures: Sequence[Signature]) -> Iterator[Form]:
         "from the end",
         lambda sample: any(map(_is_from_the_end, _dimensions(sample, signatures).values())),
         lambda sample: _from_the_end(sample, signatures),
+    )
+    yield Form(
+        "one along the dimension",
+        lambda sample: any(_first(sample).shape[dim] == 1 for dim in _along(sample, signatures)),
+        lambda sample: _narrowed_along(sample, signatures),
     )
 
 
@@ -187,6 +193,15 @@ def _narrowed(size: int) -> Callable[[Sample], Iterator[Sample]]:
     return make
 
 
+def _alone(sample: Sample) -> Iterator[Sample]:
+    """The first of a batch, in all that have as large a one, or by itself."""
+    tensors = tensors_of((sample.args, sample.kwargs))
+    if tensors[0].dim() > 1 and not _has_places(sample):
+        size = tensors[0].shape[0]
+        yield with_tensors(sample, [x[:1] if x.dim() > 1 and x.shape[0] == size else x for x in tensors])
+        yield from _with_changed(sample, lambda x: x[:1])
+
+
 def _has_places(sample: Sample) -> bool:
     """Whether integers stand beside numbers: places in those, which PyTorch need not check, or counts of them."""
     first, *others = tensors_of((sample.args, sample.kwargs))
@@ -257,12 +272,29 @@ def _dimensions(sample: Sample, signatures: Sequence[Signature]) -> Mapping[str,
     return {name: value for name, value in given.items() if name in _DIMENSIONS and _is_dimension(value)}
 
 
+def _along(sample: Sample, signatures: Sequence[Signature]) -> list[int]:
+    """The dimensions that arguments name, of a first tensor that has several."""
+    rank = _first(sample).dim()
+    named = [n for value in _dimensions(sample, signatures).values() for n in _each(value)]
+    return [n for n in named if rank > 1 and -rank <= n < rank]
+
+
+def _narrowed_along(sample: Sample, signatures: Sequence[Signature]) -> Iterator[Sample]:
+    """A size of one in the dimension that an argument names."""
+    for dim in () if _has_places(sample) else _along(sample, signatures):
+        yield from _with_changed(sample, lambda x, dim=dim: x.narrow(dim, 0, 1))  # type: ignore[misc]
+
+
+def _each(value: Any) -> Sequence[int]:
+    return value if isinstance(value, (tuple, list)) else [value]
+
+
 def _is_dimension(value: Any) -> bool:
     return all(type(n) is int for n in (value if isinstance(value, (tuple, list)) and value else [value]))
 
 
 def _is_from_the_end(value: Any) -> bool:
-    return any(n < 0 for n in (value if isinstance(value, (tuple, list)) else [value]))
+    return any(n < 0 for n in _each(value))
 
 
 def _from_the_end(sample: Sample, signatures: Sequence[Signature]) -> Iterator[Sample]:
@@ -270,5 +302,5 @@ def _from_the_end(sample: Sample, signatures: Sequence[Signature]) -> Iterator[S
     rank = _first(sample).dim()
     for name, value in _dimensions(sample, signatures).items():
         many = isinstance(value, (tuple, list))
-        turned = tuple(n - rank if n >= 0 else n for n in (value if many else [value]))
+        turned = tuple(n - rank if n >= 0 else n for n in _each(value))
         yield changed(sample, signatures, {name: turned if many else turned[0]})

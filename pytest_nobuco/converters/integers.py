@@ -18,15 +18,26 @@ from pytest_nobuco.converters.special import broadcasts, outputs_or_none, same_v
 
 # Odd, so that no bit of a product is idle: beyond the 24 bits of a float, the 32 of an integer and the 53 of a double.
 _FACTORS: Mapping[torch.dtype, int] = MappingProxyType({torch.int32: 2**25 + 1, torch.int64: 2**54 + 1})
-_LOOKED_AT = 16
+_LOOKED_AT, _ENOUGH = 16, 6
 
 
-def large_integers(operation: Operation, samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
+def large_integers(operations: Sequence[Operation], samples: Sequence[Sample], seed: int = 0) -> list[Sample]:
     """Samples of integers in proportion to those of another, so that what is in order stays so; none without any.
 
-    In one the first tensor alone is changed, since the others may be places; in another all, where they are operands.
+    They are of the first spelling that takes any: a method may have another order of arguments than the function.
     """
-    for sample in samples[:_LOOKED_AT]:
+    varied = sorted(samples[:_LOOKED_AT], key=_lacking)
+    return next((found for operation in operations if (found := _enlarged(operation, varied, seed))), [])
+
+
+def _lacking(sample: Sample) -> int:
+    """How many numbers it has too few of: of one alone a multiple may be round by chance."""
+    return max(0, _ENOUGH - max((x.numel() for x in tensors_of((sample.args, sample.kwargs))), default=0))
+
+
+def _enlarged(operation: Operation, samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """In one the first tensor alone is changed, since the others may be places; in another all that are operands."""
+    for sample in samples:
         tensors = tensors_of((sample.args, sample.kwargs))
         dtype = next((x.dtype for x in tensors if x.dtype is not torch.bool), None)  # behind a mask
         places = [i for i, x in enumerate(tensors) if x.dtype == dtype and x.any()] if dtype in _FACTORS else []

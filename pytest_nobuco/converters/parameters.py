@@ -63,7 +63,7 @@ Fitting = tuple[_Wish, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class _Trials:
+class Trials:
     """What PyTorch is asked about one operation."""
 
     operation: Operation
@@ -77,7 +77,7 @@ class _Trials:
     def stepped(self, base: Base, changes: Mapping[str, Any]) -> Base | None:
         """The sample with these changes, if PyTorch takes them and gives something else."""
         found = self.changed(base.sample, changes)
-        return found if found is not None and _differ(found.outputs, base.outputs) else None
+        return found if found is not None and differ(found.outputs, base.outputs) else None
 
     def changed(self, sample: Sample, changes: Mapping[str, Any]) -> Base | None:
         """The sample with these changes, if PyTorch takes them."""
@@ -93,7 +93,7 @@ class _Trials:
         if parameter.name in UNCHANGING or before is REQUIRED:
             return True
         without = self.changed(step.sample, {parameter.name: before})
-        return without is None or _differ(without.outputs, step.outputs)
+        return without is None or differ(without.outputs, step.outputs)
 
     def fitting(self, base: Base, wishes: Sequence[_Wish]) -> Iterator[Fitting]:
         """The wishes that a sample can fulfil, each alone, and what is changed for it."""
@@ -115,8 +115,13 @@ class _Trials:
             if found is not None:
                 yield found.sample
 
-    def packed(self, base: Base, fitting: Sequence[Fitting]) -> tuple[Sample, list[_Wish]]:
-        """As many wishes in one sample as go together, the first at least; and which these are."""
+    def packed(
+        self, base: Base, fitting: Sequence[Fitting], granted: Sequence[Fitting] = ()
+    ) -> tuple[Sample, list[_Wish]]:
+        """As many wishes in one sample as go together, the first at least; and which these are.
+
+        Beside them those that another sample has granted, as far as they hide nothing: some faults want two at once.
+        """
         step, taken, fulfilled = base, set[str](), list[_Wish]()
         for wish, changes in fitting:
             more = None if taken & set(changes) else self.stepped(step, changes)
@@ -126,7 +131,12 @@ class _Trials:
         if not fulfilled:  # PyTorch gave something else the second time
             return base.sample, [fitting[0][0]]
         first, *others = fulfilled
-        return step.sample, [first, *(wish for wish in others if self.lasts(step, base, wish.parameter))]
+        lasting = [first, *(wish for wish in others if self.lasts(step, base, wish.parameter))]
+        for _, changes in granted:
+            more = None if taken & set(changes) else self.stepped(step, changes)
+            if more is not None and all(self.lasts(more, base, wish.parameter) for wish in lasting):
+                step, taken = more, taken | set(changes)
+        return step.sample, lasting
 
     def with_value(self, parameter: Parameter, samples: Sequence[Sample]) -> Sample | None:
         """A sample in which a parameter has a value that matters: with its default the output is another.
@@ -140,7 +150,7 @@ class _Trials:
                 continue
             base = base_of(self.operation, sample, self.seed)
             without = self.changed(sample, {parameter.name: parameter.default})
-            if base is not None and without is not None and _differ(without.outputs, base.outputs):
+            if base is not None and without is not None and differ(without.outputs, base.outputs):
                 return sample
             needing = needing or (sample if base is not None and without is None else None)
         return needing
@@ -161,7 +171,7 @@ def varied(
     every = parameters_of(signatures)
     parameters = [p for p in every if p.name not in idle]
     reasons = {p.name: idle[p.name] for p in every if p.name in idle}
-    trials = _Trials(operation, signatures, seed)
+    trials = Trials(operation, signatures, seed)
     bases = list(bases_of(operation, samples, signatures, seed))
     if not bases:
         return Varied(reasons={**reasons, **{p.name: "no sample has its arguments by name" for p in parameters}})
@@ -186,17 +196,17 @@ def varied(
 
 
 def _made(
-    trials: _Trials, bases: Sequence[Base], wishes: Sequence[_Wish], accepts: Accepts
+    trials: Trials, bases: Sequence[Base], wishes: Sequence[_Wish], accepts: Accepts
 ) -> tuple[list[Sample], set[str], set[str]]:
     """The samples, the parameters that they vary, and those with which the converter is not asked."""
     found, matter, refused = list[Sample](), set[str](), set[str]()
     without = list[Sample]()
     for base in bases:
-        fitting = list(trials.fitting(base, wishes))
+        fitting, granted = list(trials.fitting(base, wishes)), list[Fitting]()
         without += trials.without(base, fitting)
         while fitting and len(found) < _MOST:
-            sample, fulfilled = trials.packed(base, fitting)
-            if len(fulfilled) > 1 and not accepts(sample):
+            sample, fulfilled = trials.packed(base, fitting, granted)
+            if (granted or len(fulfilled) > 1) and not accepts(sample):
                 sample, fulfilled = trials.packed(base, fitting[:1])
             names = {wish.parameter.name for wish in fulfilled}
             if accepts(sample):
@@ -204,12 +214,13 @@ def _made(
                 matter |= names
             else:
                 refused |= names
+            granted += [(wish, changes) for wish, changes in fitting if wish in fulfilled]
             fitting = [(wish, changes) for wish, changes in fitting if wish not in fulfilled]
             wishes = [wish for wish in wishes if wish not in fulfilled]
     return [*found, *filter(accepts, without[:_MOST])], matter, refused
 
 
-def _wishes(trials: _Trials, parameters: Sequence[Parameter], base: Base, samples: Sequence[Sample]) -> Iterator[_Wish]:
+def _wishes(trials: Trials, parameters: Sequence[Parameter], base: Base, samples: Sequence[Sample]) -> Iterator[_Wish]:
     """What the table says of each parameter, or else the values that other samples give it; first choices first."""
     own, others = trials.given(base.sample), [trials.given(sample) for sample in samples]
     found: list[tuple[int, _Wish]] = []
@@ -228,7 +239,7 @@ def _is_data(value: Any) -> bool:
     return bool(tensors_of(value if isinstance(value, (list, tuple, dict)) else (value,)))
 
 
-def _differ(outputs: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
+def differ(outputs: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
     """Whether two runs of PyTorch differ, by more than what a bound would hide."""
     if [(x.shape, x.dtype) for x in outputs] != [(x.shape, x.dtype) for x in others]:
         return True

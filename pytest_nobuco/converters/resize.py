@@ -17,6 +17,8 @@ from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, attempt,
 
 Axis = tuple[int, int]
 """Which input, and which of its dimensions."""
+# A conversion at more elements than these takes noticeably longer.
+_FEW = 4096
 Limit = Callable[[Sequence[torch.Tensor], int, int], bool]
 
 
@@ -27,6 +29,11 @@ class Resized:
     call: Call
     other: Call
     free: frozenset[Axis]
+
+    def reversed(self) -> Resized:
+        """Converted at the others, and tried at its own: what shrinks; itself where the others make it a long task."""
+        elements = sum(x.size for x in self.other.expected) + sum(x.numel() for x in self.other.tensors)
+        return Resized(self.other, self.call, self.free) if elements < _FEW else self
 
 
 def resized(

@@ -21,7 +21,7 @@ from nobuco.registry import Operation, Sample
 from pytest_nobuco.converters.calls import RefusedError, outputs_of, tensors_of, with_tensors
 
 # Zeros of both signs, halves, what activations bend at, values of several magnitudes, and their negatives.
-_POSITIVE = (0.0, 1e-3, 0.25, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 6.0, 7.25, 20.0, 90.0)
+_POSITIVE = (0.0, 1e-3, 0.25, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.25, 6.0, 7.25, 20.0, 90.0)
 NUMBERS = (*_POSITIVE, *(-number for number in _POSITIVE))
 # Where a naive formula loses all its digits, or overflows.
 SMALL = tuple(sign * 10.0**-power for power in (4, 5, 6, 7, 8) for sign in (1, -1))
@@ -32,6 +32,8 @@ _MOST = 400
 _SMALL_PEAK = 1e-2
 # What results are small beside others of about one, and how exact they are where they are more than rounding.
 _LITTLE, _LEAST, _EXACT = 1e-4, 1e-30, 1e-5
+# Where all are rounded, by how large a part at most; what of it no bound sees, and what is large enough for each.
+_ROUNDED, _UNSEEN, _SEEN = 0.05, 1e-7, 1e-5
 # How many samples are looked at, of how many elements at least.
 _LOOKED_AT, _FEW = 16, 6
 # What the other samples have about one, in some it is larger by this, or so many deviations away from zero.
@@ -112,19 +114,24 @@ def _with_small_results(
 ) -> Iterator[Sample]:
     """Those of its elements that give little beside the others, by themselves, so that a bound judges them.
 
-    Not where little is what rounding has left: with twice the digits PyTorch gives something else there.
+    Not where little is what rounding has left: with twice the digits PyTorch gives something else there. Where all are
+    rounded in part, they are enlarged only as far as that does not show.
     """
     tensors = tensors_of((sample.args, sample.kwargs))
     exact = outputs_or_none(operation, with_tensors(sample, [x.double() for x in tensors]), seed)
     if not exact or len(outputs) != 1 or not outputs[0].is_floating_point():
         return
     (small,), (right,) = outputs, exact
-    apart = (small - right).abs() <= _EXACT * right.abs()
-    places = (small.abs() < _LITTLE) & (small.abs() > _LEAST) & apart
-    if places.any():
+    noise, little = (small - right).abs(), (small.abs() < _LITTLE) & (small.abs() > _LEAST)
+    exact_places = little & (noise <= _EXACT * right.abs())
+    places = exact_places if exact_places.any() else little & (noise <= _ROUNDED * right.abs())
+    if not places.any():
+        return
+    peak = float(small[places].abs().max())
+    factor = 1 / peak if exact_places.any() else min(1 / peak, _UNSEEN / float(noise[places].max()))
+    if factor * peak > _SEEN:
         chosen = with_tensors(sample, [x[places].reshape(1, 1, -1) for x in tensors])
-        made = _special(chosen, "small results")
-        yield replace(made, program=_scaled(1 / float(small[places].abs().max())))
+        yield replace(_special(chosen, "small results"), program=_scaled(factor))
 
 
 def _special(sample: Sample, kind: str) -> SpecialSample:

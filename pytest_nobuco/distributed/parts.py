@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nobuco.errors import InputError
+from nobuco.files import is_there
 from pytest_nobuco.distributed.deaths import CASE, model_of
 
 DURATIONS = pytest.StashKey[Mapping[str, float]]()
@@ -117,7 +118,7 @@ def find_done(config: pytest.Config) -> None:
     config.stash[DURATIONS] = _durations(config)
     path = results_path(config)
     config.stash[DONE] = frozenset()
-    if not config.getoption("nobuco_resume") or path is None or not path.exists():
+    if not config.getoption("nobuco_resume") or path is None or not is_there(path):
         return
     from pytest_nobuco.report.lines import read_lines
 
