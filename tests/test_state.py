@@ -342,3 +342,45 @@ def test_spectral_norm_in_training():
 def test_a_model_without_state_has_none():
     model = _converted(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval(), (torch.rand(1, 3, 5, 5),))
     assert not list(state_layers(model))
+
+
+class Warmed(nn.Module):
+    """Goes another way on its first call, and from the third on one that writes what no earlier call did."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("count", torch.tensor(0))
+        self.register_buffer("average", torch.zeros(3))
+        self.register_buffer("offset", torch.zeros(3))
+
+    def forward(self, x):
+        if self.count == 0:
+            self.average = x.mean(0)
+        else:
+            self.average = 0.9 * self.average + 0.1 * x.mean(0)
+        if self.count >= 2:
+            self.offset += x[0]
+            if self.offset.sum() > 3:
+                self.offset.zero_()
+        self.count += 1
+        return x - self.average + self.offset
+
+
+def test_a_branch_on_state_is_explored():
+    steps = [(torch.rand(2, 3),) for _ in range(8)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NobucoWarning)
+        model = _converted(Warmed(), steps[0], explore_branches=True)
+    data, expected = to_tflite(model), _expected(Warmed(), steps)
+    _assert_steps(_called(model), steps, expected)
+    _assert_steps(_lite(data), steps, expected)
+
+
+def test_a_number_taken_of_state_is_reported_with_what_is_left_to_do():
+    class Warmup(Warmed):
+        def forward(self, x):
+            self.count += 1
+            return x * float(self.count)
+
+    with pytest.warns(NobucoWarning, match=r"\. Use torch\.where or torch\.cond"):
+        _converted(Warmup(), (torch.rand(2, 3),), explore_branches=True)

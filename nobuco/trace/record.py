@@ -91,7 +91,7 @@ class Frame:
 class Record:
     """Values and calls, in order; ids are counted here."""
 
-    def __init__(self, root: Any, settled: Settled) -> None:
+    def __init__(self, root: Any, settled: Settled, explores: bool) -> None:
         self.frames = [Frame(0, root, (), {}, Site("", 0))]
         self.inputs: list[Value] = []
         self.states: list[tuple[Value, Value]] = []
@@ -105,6 +105,7 @@ class Record:
         self.guards: list[Guard] = []
         self.truths: list[Guard] = []
         self._settled = settled
+        self._explores = explores
         self._times_settled: Counter[Asked] = Counter()
         self._truths_settled: dict[Asked, Any] = {}
         self._noted: dict[str, set[frozenset[int]]] = {}
@@ -213,10 +214,11 @@ class Record:
 
     def note_baked(self, func: Any, given: Any) -> None:
         """Note that Python takes elements of a tensor; whether they vary is known at the end."""
+        explored = "" if self._explores else "explore_branches=True, "
         message = (
             f"{call_site()}: {operation_name(func)} takes a value that depends on the input into Python; "
             "the converted model keeps what it was while tracing (a branch stays the branch taken). "
-            "Use explore_branches=True, torch.where or torch.cond, or give the enclosing module a converter."
+            f"Use {explored}torch.where or torch.cond, or give the enclosing module a converter."
         )
         self._baked.append((values(given), message))
         self._note_where(message)

@@ -17,13 +17,18 @@ from nobuco.trace.tensors import Tensors
 
 
 class Session:
-    """One trace. `mode` records what runs under it; it is off inside its own handler, where it can be entered anew."""
+    """One trace. `mode` records what runs under it; it is off inside its own handler, where it can be entered anew.
 
-    def __init__(self, root: Any, mode: TorchFunctionMode, sizes: SizeTracing, paths: int, settled: Settled) -> None:
+    `kept` are the names of held tensors that are known to be others at the next call.
+    """
+
+    def __init__(
+        self, root: Any, mode: TorchFunctionMode, sizes: SizeTracing, paths: int, settled: Settled, kept: frozenset[str]
+    ) -> None:
         self.mode = mode
         self.sizes = sizes
-        self.record = Record(root, settled)
-        self.tensors = Tensors(self.record)
+        self.record = Record(root, settled, explores=paths != 0)
+        self.tensors = Tensors(self.record, kept)
         self.memory = self.tensors.memory
         self.idle = Idle(self.memory, keeps_all=paths != 0)
         self._paths_left = paths

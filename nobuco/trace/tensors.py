@@ -17,12 +17,16 @@ from nobuco.trace.views import overlaps
 
 
 class Tensors:
-    """The tensors of a trace. `held` are those that modules hold before the program runs, by name."""
+    """The tensors of a trace. `held` are those that modules hold before the program runs, by name.
 
-    def __init__(self, record: Record) -> None:
+    Those that are named in `kept` are live, like an input.
+    """
+
+    def __init__(self, record: Record, kept: frozenset[str]) -> None:
         self.memory = Memory()
         self.held = held_tensors(record.root)
         self._record = record
+        self._kept = kept
         self._first: dict[int, Value] = {}
         self._named: dict[int, tuple[str, Held]] = {}
         self._aliases: dict[int, list[torch.Tensor]] = {}
@@ -74,7 +78,7 @@ class Tensors:
         if id(tensor) not in self._first:
             name, held = self._named.get(id(tensor), ("", None))
             kind = held.kind if held is not None else ValueKind.CONSTANT
-            value = self._first[id(tensor)] = self._record.new_value(tensor, kind, name)
+            value = self._first[id(tensor)] = self._record.new_value(tensor, kind, name, live=name in self._kept)
             self.memory.hold(tensor, value)
         return self._first[id(tensor)]
 

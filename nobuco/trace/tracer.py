@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,10 +102,23 @@ def traced(
 ) -> Graph | Failure:
     """What `trace` gives; where the program raises, what was seen until then."""
     loaded = dynamo_is_loaded()
-    result = _traced(function, args, kwargs, sizes, paths, count, settled)
+    run = partial(_traced, function, args, kwargs, sizes, paths, count, settled)
+    result = run()
     if loaded != dynamo_is_loaded():  # `torch.cond` and its kin have just imported it: now they can be kept from it
         forget_compiled()
-        result = _traced(function, args, kwargs, sizes, paths, count, settled)
+        result = run()
+    return _explored_by_state(run, result) if paths else result
+
+
+def _explored_by_state(run: Callable[[frozenset[str]], Graph | Failure], result: Graph | Failure) -> Graph | Failure:
+    """What the program gives once its decisions by what it keeps from call to call are explored, too.
+
+    That a buffer is written shows at the end of a run only, and a side that was not taken may write more of them.
+    """
+    kept: frozenset[str] = frozenset()
+    while isinstance(result, Graph) and not kept.issuperset(names := {before.name for before, _ in result.states}):
+        kept |= names
+        result = run(kept)
     return result
 
 
@@ -116,8 +130,9 @@ def _traced(
     paths: int,
     count: Count | None,
     settled: Settled,
+    kept: frozenset[str] = frozenset(),
 ) -> Graph | Failure:
-    tracer = Tracer(function, sizes, paths, count, settled)
+    tracer = Tracer(function, sizes, paths, count, settled, kept)
     session = tracer.session
     try:
         session.memory.meet(generators(function, (args, kwargs)))
@@ -149,10 +164,11 @@ class Tracer(TorchFunctionMode):
         paths: int = 0,
         count: Count | None = None,
         settled: Settled = NOTHING_SETTLED,
+        kept: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         self._count = count
-        self.session = Session(root, self, sizes, paths, settled)
+        self.session = Session(root, self, sizes, paths, settled, kept)
         self.states = States(self.session)
         self._sizes = SizeRecorder(self.session)
         self._scopes = Scopes(self.session)
