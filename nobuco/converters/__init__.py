@@ -49,6 +49,7 @@ from nobuco.converters import (  # noqa: F401
     sizes,
     sorting,
     spectra,
+    tapering,
 )
 from nobuco.registry import registry
 

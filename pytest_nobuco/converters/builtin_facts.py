@@ -23,6 +23,7 @@ ONLY_DYNAMIC = (
     "nobuco.trace.sizes.numbers.size_of", "operator.*", "builtins.*", "math.*",
     "torch.zeros", "torch.ones", "torch.full", "torch.arange", "torch.eye", "torch.linspace", "torch.tensor",
     "torch.ops.aten.empty_strided.default",
+    "torch.*_window", "torch.fft.*freq",
     "torch.scalar_tensor", "torch.rand", "torch.randn", "torch.randint", "torch.randperm",
     "torch.Tensor.new_zeros", "torch.Tensor.new_ones", "torch.Tensor.new_full",
     "torch.zeros_like", "torch.ones_like", "torch.full_like", "torch.tril_indices", "torch.triu_indices",

@@ -88,6 +88,14 @@ def _spaced(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(-1, 1, width), op(0, 1, height)
 
 
+def _tapered(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return x * op(width), op(height, False), op(height // 8 + 1)
+
+
+def _frequencies(op: Any, x: Tensor, height: Any, width: Any) -> Any:
+    return op(height, 0.5) * x.sum(), op(width)
+
+
 def _identity(op: Any, x: Tensor, height: Any, width: Any) -> Any:
     return x + op(height, width), op(width)
 
@@ -143,6 +151,13 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.Tensor.new_full: _on_sizes(_new_filled),
         torch.arange: _on_sizes(_counted),
         torch.linspace: _on_sizes(_spaced),
+        torch.hann_window: _on_sizes(_tapered),
+        torch.hamming_window: _on_sizes(_tapered),
+        torch.blackman_window: _on_sizes(_tapered),
+        torch.bartlett_window: _on_sizes(_tapered),
+        torch.kaiser_window: _on_sizes(_tapered),
+        torch.fft.fftfreq: _on_sizes(_frequencies),
+        torch.fft.rfftfreq: _on_sizes(_frequencies),
         torch.eye: _on_sizes(_identity),
         torch.tril_indices: _on_sizes(_triangle),
         torch.triu_indices: _on_sizes(_triangle),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import nobuco
 from tests.parity import convert
+from tests.sizes import check_sizes
+
+LAST = (nobuco.ChannelOrder.TENSORFLOW,)
 
 
 def image() -> torch.Tensor:
@@ -147,3 +152,28 @@ def test_sizes_known_at_run_time(make):
         got, wanted = torch.as_tensor(model([y.numpy()]).numpy()), function(y)
         assert got.dtype == wanted.dtype
         torch.testing.assert_close(got, wanted)
+
+
+def test_window_functions_of_a_size_known_at_run_time():
+    def function(x):
+        n = x.shape[0]
+        windows = [torch.hann_window, torch.hamming_window, torch.blackman_window, torch.bartlett_window]
+        windows += [torch.kaiser_window, lambda n, periodic: torch.kaiser_window(n, periodic, 3.0)]
+        windows += [lambda n, periodic: torch.hamming_window(n, periodic, 0.6, 0.3)]
+        return [window(n, periodic) for window in windows for periodic in (True, False)], x * 1
+
+    check_without_warning(function)
+
+
+def test_frequencies_of_a_size_known_at_run_time():
+    def function(x):
+        n = x.shape[0]
+        return torch.fft.fftfreq(n), torch.fft.fftfreq(n, 1 / n), torch.fft.rfftfreq(n, 0.25), x * 1
+
+    check_without_warning(function)
+
+
+def check_without_warning(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", nobuco.NobucoWarning)
+        check_sizes(function, *((torch.randn(n),) for n in (6, 1, 2, 9)), free=[(0,)], orders=LAST)
