@@ -39,6 +39,12 @@ def test_attention_with_a_mask_of_infinities(check):
     check(lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=mask), x, **OPTIONS)
 
 
+def test_mixtures_begin_and_end_with_what_is_mixed():
+    numbers = {str(w): lambda x, w=w: torch.lerp(x, x.flip(0), w) for w in (0.0, 0.3, 0.5, 0.8, 1.0)}
+    tensors = {str(w): lambda x, w=w: torch.lerp(x, x.flip(0), torch.tensor(w)) for w in ([0.6], [0.2, 0.0, 1.0, 0.9])}
+    assert_equal(numbers | tensors, torch.tensor([1.0, 2, 3, 4]), torch.tensor([1e8, -torch.inf, 3, 1]))
+
+
 def test_padding_of_nothing(check):
     for mode in ("reflect", "replicate", "circular"):
         check(lambda x, mode=mode: F.pad(x, (2, 1), mode), torch.zeros(0, 3, 8), **OPTIONS)

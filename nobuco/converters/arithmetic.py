@@ -215,8 +215,12 @@ def fmin(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 
 @elementwise(torch.lerp, operands=3)
 def lerp(input: tf.Tensor, end: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor"""
-    return input + weight * (end - input)
+    """lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor, from the end that is nearer, as PyTorch goes"""
+    way, near = end - input, tf.abs(weight) < 0.5
+    known = tf.get_static_value(near)
+    if known is None or len(np.unique(known)) != 1:
+        return tf.where(near, input + weight * way, end - (1 - weight) * way)
+    return input + weight * way if np.all(known) else end - (1 - weight) * way
 
 
 @elementwise(torch.addcmul, operands=3)
