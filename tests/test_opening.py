@@ -245,6 +245,13 @@ class TestSizes:
             for got in (keras_model(x.numpy()), run_tflite(file, [x.numpy()])[0]):
                 np.testing.assert_allclose(got, program(x), atol=1e-5)
 
+    def test_what_follows_from_an_inferred_size_is_followed(self):
+        """One less than a product of two sizes, of which only the product is known to be there."""
+        program, x = lambda x: x.quantile(torch.tensor([0.3, 0.9])), torch.randn(5, 4)
+        keras_model, report = convert(program, x, input_shapes={x: (None, None)})
+        assert report.ok and not report.warnings
+        assert_matches(keras_model, program, torch.randn(7, 3))
+
     def test_right_by_chance_at_one_size_is_told(self):
         """Where 2 rows are rolled by 1 and by 3 the same comes out."""
 
@@ -257,9 +264,13 @@ class TestSizes:
             convert(lambda x: rolled(x), x, input_shapes={x: (None, 3)})
 
     def test_where_other_calls_are_made_is_told(self):
+        @torch.library.custom_op("nobuco_tests::unlike_alone", mutates_args=())
+        def unlike_alone(x: torch.Tensor) -> torch.Tensor:
+            return x.sin() if x.shape[0] > 1 else x.cos() + 1
+
         x = torch.rand(5, 3)
-        with pytest.warns(nobuco.NobucoWarning, match=r"others at other sizes; .*right where x.shape\[0\] > 1"):
-            convert(lambda x: x * torch.hann_window(x.shape[0])[:, None], x, input_shapes={x: (None, 3)})
+        with pytest.warns(nobuco.NobucoWarning, match=r"others at other sizes; .*right where x.shape\[0\] != 1"):
+            convert(lambda x: unlike_alone(x), x, input_shapes={x: (None, 3)})
 
 
 class TestReport:

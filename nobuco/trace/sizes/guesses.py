@@ -88,6 +88,8 @@ def patterns(right: Sequence[int], wrong: Sequence[int]) -> Iterator[tuple[str, 
     low, high = min(right), max(right)
     if set(wrong) <= {0, 1} and low == max(wrong) + 1:
         yield f"> {max(wrong)}", lambda n: n > max(wrong)
+    if set(wrong) == {1}:  # one alone is unlike many, and unlike none
+        yield "!= 1", lambda n: n != 1
     if high == 0:
         yield "== 0", lambda n: n == 0
     yield f"<= {high}", lambda n: n <= high

@@ -104,13 +104,17 @@ class _Finder:
             for in_runs in zip(_given(node), *map(_given, theirs)):
                 calls, leaf = self._argument(node, in_runs)
                 found += [replace(call, site=node.site) for call in calls]
+                self._meet([call.outputs for call in calls[-1:]])
                 given.append(leaf)
             found.append(replace(_given_instead(node, given), children=children))
-            for value in node.results:
-                if value.kind is ValueKind.SIZE:
-                    self.scopes[-1].setdefault(_key(self.numbers_of(value)), value)
+            self._meet(node.results)
         self.hidden.update(self.scopes.pop())
         return tuple(found)
+
+    def _meet(self, results: Iterable[Value]) -> None:
+        for value in results:
+            if value.kind is ValueKind.SIZE:
+                self.scopes[-1].setdefault(_key(self.numbers_of(value)), value)
 
     def _input_axes(self) -> Iterator[tuple[_Key, Value]]:
         """The lengths of the inputs' axes that are not the same in all runs, which a program need not ask for."""
