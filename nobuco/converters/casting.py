@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
-from nobuco.converters.support import cast, elementwise
+from nobuco.converters.support import agree, cast, elementwise
 from nobuco.layers.sizes import sizes
 from nobuco.layout.movement import Step
 from nobuco.ops.names import Tensor, aten, torch
@@ -72,7 +72,7 @@ for _method, _dtype in (
 def copy(self: tf.Tensor, other: tf.Tensor, non_blocking: bool = False) -> tf.Tensor:
     """copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)"""
     other = cast(other, self.dtype)
-    return other if other.shape == self.shape else tf.broadcast_to(other, sizes(self))
+    return other if agree(sizes(other), sizes(self)) else tf.broadcast_to(other, sizes(self))
 
 
 @movement(

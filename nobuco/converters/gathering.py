@@ -89,10 +89,17 @@ def take_along_dim(input: tf.Tensor, indices: tf.Tensor, dim: int | None = None)
 
     def stretched(x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         own, theirs = sizes(x), sizes(other)
-        target = [n if i == along or agree([m], [1]) else m for i, (n, m) in enumerate(zip(own, theirs))]
+        target = [n if i == along else _spread(n, m) for i, (n, m) in enumerate(zip(own, theirs))]
         return x if agree(x.shape.as_list(), target) else tf.broadcast_to(x, target)
 
     return _along(stretched(input, indices), stretched(indices, input), along)
+
+
+def _spread(own: Any, other: Any) -> Any:
+    """The size that goes with another one, which may be one."""
+    if isinstance(other, int):
+        return own if other == 1 else other
+    return tf.where(tf.equal(other, 1), own, other)
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:
@@ -110,9 +117,7 @@ def take(input: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 @expression(torch.masked_select, strategy=FORCE_PYTORCH_ORDER)
 def masked_select(input: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """masked_select(Tensor self, Tensor mask) -> Tensor"""
-    if input.shape != mask.shape:
-        shape = tf.broadcast_dynamic_shape(tf.shape(input), tf.shape(mask))
-        input, mask = tf.broadcast_to(input, shape), tf.broadcast_to(mask, shape)
+    input, mask = alike(input, mask)
     return tf.boolean_mask(_flat(input), _flat(mask))
 
 
@@ -198,7 +203,7 @@ def _updates(src: Any, index: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     src = cast(src, dtype)
     if rank(src) == 0:
         return tf.reshape(tf.broadcast_to(src, sizes(index)), [-1])
-    if src.shape != index.shape:
+    if not agree(sizes(src), sizes(index)):
         src = src[tuple(slice(n) for n in sizes(index))]
     return tf.reshape(src, [-1])
 

@@ -242,9 +242,11 @@ def _region_written(x: tf.Tensor, spec: Sequence[Any], value: tf.Tensor) -> tf.T
         own = inside.reshape(shape) if isinstance(inside, np.ndarray) else tf.reshape(inside, shape)
         mask = own if mask is None else mask & own
         if rank(value) and value.shape[i] != 1:
-            if step == 1 and isinstance(places, np.ndarray):
+            if step == 1 and isinstance(places, np.ndarray) and value.shape[i] is not None:
                 padding[i] = (start, lies[i] - stop)
             else:
+                if value.shape[i] is None:  # it may be one that is written everywhere
+                    places = tf.maximum(tf.minimum(places, sizes(value)[i] - 1), 0)
                 if tf.is_tensor(places):  # what is written may be nothing, of which nothing could be gathered
                     value = tf.pad(value, [(0, int(j == i)) for j in range(rank(value))])
                 value = tf.gather(value, places, axis=i)

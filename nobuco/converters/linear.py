@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import keras
@@ -142,7 +143,7 @@ def vdot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
 def inner(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """inner(Tensor self, Tensor other) -> Tensor"""
     a, b = promoted(input, other)
-    return a * b if 0 in (rank(a), rank(b)) else tf.tensordot(a, b, [[-1], [-1]])
+    return a * b if 0 in (rank(a), rank(b)) else contracted(a, b, [rank(a) - 1], [rank(b) - 1])
 
 
 @expression(torch.outer, torch.ger, strategy=FORCE_PYTORCH_ORDER)
@@ -208,7 +209,20 @@ def tensordot(a: tf.Tensor, b: tf.Tensor, dims: Any = 2, out: Any = None) -> tf.
             b = tf.reduce_sum(b, j, keepdims=True)
         elif b.shape[j] == 1 and a.shape[i] != 1:
             a = tf.reduce_sum(a, i, keepdims=True)
-    return tf.tensordot(a, b, dims)
+    return contracted(a, b, *dims)
+
+
+def contracted(a: tf.Tensor, b: tf.Tensor, first: Sequence[int], second: Sequence[int]) -> tf.Tensor:
+    """`tf.tensordot` over these axes of each, of sizes that TFLite may learn as it runs."""
+    kept, left = ([i for i in range(rank(x)) if i not in own] for x, own in ((a, first), (b, second)))
+    rows, columns = [sizes(a)[i] for i in kept], [sizes(b)[i] for i in left]
+    count = prod(sizes(b)[i] for i in second)
+    product = tf.matmul(
+        tf.reshape(tf.transpose(a, [*kept, *first]), [prod(rows), count]),
+        tf.reshape(tf.transpose(b, [*left, *second]), [prod(columns), count]),
+        transpose_b=True,
+    )
+    return tf.reshape(product, [*rows, *columns])
 
 
 @expression(torch.kron, strategy=FORCE_PYTORCH_ORDER)

@@ -10,7 +10,19 @@ import tensorflow as tf
 
 from nobuco.bridge import tf_dtype
 from nobuco.converters.rules import reducing_together, remaining
-from nobuco.converters.support import aligned, axes, axis, cast, elementwise, promoted, rank, sizes, squared
+from nobuco.converters.support import (
+    agree,
+    aligned,
+    alike,
+    axes,
+    axis,
+    cast,
+    elementwise,
+    promoted,
+    rank,
+    sizes,
+    squared,
+)
 from nobuco.converters.windows import known
 from nobuco.ir import Value
 from nobuco.layout.strategy import ChannelOrderingStrategy, keeping
@@ -149,9 +161,9 @@ def cosine_similarity(x1: tf.Tensor, x2: tf.Tensor, dim: int = 1, eps: float = 1
     """cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor"""
     over = axes(x1 if rank(x1) >= rank(x2) else x2, dim)
     x1, x2 = aligned(*promoted(x1, x2, to_float=True))
-    if x1.shape != x2.shape:  # a repeated element counts towards the length as often as it is repeated
-        shape = tf.broadcast_dynamic_shape(tf.shape(x1), tf.shape(x2))
-        x1, x2 = tf.broadcast_to(x1, shape), tf.broadcast_to(x2, shape)
+    lengths = ([sizes(x)[i] for i in over] if rank(x) == max(rank(x1), rank(x2)) else [] for x in (x1, x2))
+    if not agree(*lengths):  # a repeated element counts towards the length as often as it is repeated
+        x1, x2 = alike(x1, x2)
     length1, length2 = (tf.maximum(vector_norm_of(x, 2, over, True), eps) for x in (x1, x2))
     return tf.reduce_sum((x1 / length1) * (x2 / length2), over)
 

@@ -39,6 +39,7 @@ UNINITIALISED = {
 
 # What they give is not told by the elements of what they are given.
 _OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
+_BY_SIZE = {"contiguous", "broadcast_tensors"}
 _PYTORCHS = {"aten", "prim", "prims"}
 _RANDOM = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "bernoulli_",
@@ -108,6 +109,11 @@ def counting(func: Any, arguments: Any) -> list[Value]:
 def is_uninitialised(func: Any) -> bool:
     """Whether what a call gives is whatever its memory held."""
     return name_of(func) in UNINITIALISED
+
+
+def gives_back_by_size(func: Any) -> bool:
+    """Whether it depends on sizes if a function gives back the very tensor that it is given."""
+    return name_of(func) in _BY_SIZE
 
 
 def is_decision(func: Any, result: Any) -> bool:

@@ -16,6 +16,7 @@ from nobuco.ir import Graph, Guard, Value, leaves, map_tensors, tensors, values
 from nobuco.trace.autocasting import Autocast, autocast_on, has_cast
 from nobuco.trace.calls import (
     counting,
+    gives_back_by_size,
     is_baking,
     is_decision,
     is_query,
@@ -250,14 +251,14 @@ class Tracer(TorchFunctionMode):
         calls = self._watch.take_calls()
         cast = autocast if has_cast(calls) else None
         written = written_slots(memory, func, [*targets, *tensors((args, kwargs))], memory.take_writes())
+        if gives_back_by_size(func) and self.session.sizes is not SizeTracing.OFF:
+            with torch._C.DisableTorchFunction():  # a call of its own at each size
+                result = map_tensors(lambda t, _: t.view_as(t) if known.is_current(t) else t, result)
         produced = tensors(result)
         if not produced and not written:
             return self._taken_into_python(func, given, result, calls)
         if not written and all(known.is_current(t) for t in produced):
-            if name_of(func) != "contiguous" or self.session.sizes is SizeTracing.OFF:
-                return result  # it gave back what it was given: `to` the same dtype, dropout at rest
-            with torch._C.DisableTorchFunction():  # at another size it may give a copy: a call of its own at each
-                result = result.view_as(result)
+            return result  # it gave back what it was given: `to` the same dtype, dropout at rest
         repeatable = is_repeatable(func, (args, kwargs)) and self._count is None
         repeatable = repeatable and torch.equal(state, torch.get_rng_state())
         self._record(func, (args, kwargs), given, result, written, cast, repeatable)

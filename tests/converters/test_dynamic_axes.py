@@ -170,3 +170,57 @@ def test_group_norm_of_as_many_channels_as_there_are(groups):
     program = lambda x: F.group_norm(x, groups or x.shape[1] // 2)  # noqa: E731
     shapes = [(2, 4, 5), (1, 8, 3), (3, 6, 4)]
     check_sizes(program, *[(torch.randn(shape),) for shape in shapes], free=[(0, 1, 2)])
+
+
+def written(key):
+    def function(x, y):
+        x = F.pad(x, (0, 1, 0, 1))
+        x[key] = y
+        return x
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y: (F.cosine_similarity(x, y, 0), F.cosine_similarity(x, y, 1)),
+        lambda x, y: x.clone().copy_(y),
+        lambda x, y: x.masked_select(y > 0),
+        torch.broadcast_tensors,
+        lambda x, y: torch.take_along_dim(x, (y > 0).long(), 1),
+        written((slice(1, None), slice(1, None))),
+        written((slice(0, -1), slice(None, -1))),
+    ],
+    ids=["similarity", "copy", "selection", "broadcast", "along", "rows written", "first rows written"],
+)
+def test_sizes_that_are_one_only_at_run_time(function):
+    shapes = (4, 3), (1, 3), (4, 1), (1, 1)
+    feeds = [(torch.randn(4, 3), torch.randn(shape)) for shape in shapes]
+    check_sizes(function, *feeds, free=[(0, 1), (0, 1)], orders=LAST)
+
+
+def test_tensors_that_grow_together_in_turn():
+    feeds = [(torch.randn(n, 3), torch.randn(m, 3)) for n, m in ((1, 4), (5, 1), (2, 2))]
+    check_sizes(torch.broadcast_tensors, *feeds, free=[(0,), (0,)], orders=LAST)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "amax", None])
+def test_a_scatter_of_fewer_elements_than_there_are(reduce):
+    def function(x, index, source):
+        return x.scatter_reduce(0, index, source, reduce) if reduce else x.scatter(0, index, source)
+
+    def feed(n, m):
+        return torch.randn(5, m), torch.stack([torch.randperm(5)[:n] for _ in range(m)], 1), torch.randn(n + 1, m + 2)
+
+    check_sizes(function, feed(3, 2), feed(2, 4), feed(5, 1), free=[(1,), (0, 1), (0, 1)], orders=LAST)
+
+
+def test_products_over_several_dynamic_axes():
+    def feed(n, m, k):
+        return torch.randn(n, m, k), torch.randn(k, 2, m)
+
+    def function(x, y):
+        return torch.tensordot(x, y, dims=([1, 2], [2, 0])), torch.inner(x, y[:, 0, :1] @ y[:, 0, :1].mT)
+
+    check_sizes(function, feed(2, 3, 4), feed(3, 5, 2), feed(1, 1, 1), free=[(0, 1, 2), (0, 2)], orders=LAST)
