@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 
 import pytest
 import torch
@@ -130,9 +131,14 @@ def test_a_region_without_meaning_does_not_hold():
 
 
 def test_calls_of_an_opened_operation_are_told_where_the_nearest_sizes_make_the_same():
-    """Its numbers come of a float that PyTorch makes of the size, which no call shows."""
-    with pytest.warns(NobucoWarning, match="hamming_window has no converter"):
-        _, report = conversion(lambda x: x * torch.hamming_window(x.shape[0])[:, None], (8, 3), {0})
+    """Its numbers come of a float that is made of the size, which no call shows."""
+
+    @torch.library.custom_op("nobuco_tests::shrunk", mutates_args=())
+    def shrunk(x: torch.Tensor) -> torch.Tensor:
+        return x / math.gamma(1 + x.shape[0] / 8)
+
+    with pytest.warns(NobucoWarning, match="shrunk.default has no converter"):
+        _, report = conversion(lambda x: shrunk(x), (8, 3), {0})
     assert "x.shape[0] == 8" in {condition.region for condition in report.conditions}
 
 

@@ -238,8 +238,12 @@ def test_a_program_that_asks_for_the_type_of_a_size_is_told():
 
 
 def test_a_call_that_is_opened_with_sizes_in_it_is_told_with_the_axes_behind_it():
-    program = lambda x: x * torch.hamming_window(x.shape[0])[:, None]  # noqa: E731
-    with pytest.warns(NobucoWarning, match=r"hamming_window has no converter.* right where x.shape\[0\] == 4$"):
+    @torch.library.custom_op("nobuco_tests::cubed", mutates_args=())
+    def cubed(n: int) -> torch.Tensor:
+        return torch.arange(n) * n**3
+
+    program = lambda x: x * cubed(x.shape[0])[:, None]  # noqa: E731
+    with pytest.warns(NobucoWarning, match=r"cubed.default has no converter.* right where x.shape\[0\] == 4$"):
         model, report = conversion(program, (4, 3))
     assert report.ok
     assert_same(program, model, (4, 5))
