@@ -286,7 +286,10 @@ def masked_scatter(input: tf.Tensor, mask: tf.Tensor, source: tf.Tensor) -> tf.T
     """masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor"""
     input, mask = alike(input, mask)
     nth = tf.cumsum(tf.reshape(tf.cast(mask, tf.int32), [-1])) - 1
-    values = tf.gather(_flat(source), tf.reshape(tf.maximum(nth, 0), sizes(input)))
+    given = _flat(source)
+    if not source.shape.num_elements():  # where the mask takes nothing there may be nothing to give
+        given = tf.pad(given, [(0, 1)])
+    values = tf.gather(given, tf.reshape(tf.maximum(nth, 0), sizes(input)))
     return tf.where(mask, values, input)
 
 

@@ -367,7 +367,7 @@ def roll(input: tf.Tensor, shifts: Any, dims: Any = ()) -> tf.Tensor:
 
 def _rolled(x: tf.Tensor, shift: int, along: int) -> tf.Tensor:
     total = sizes(x)[along]
-    cut = -shift % total if not isinstance(total, int) or total else 0
+    cut = -shift % (max(total, 1) if isinstance(total, int) else tf.maximum(total, 1))
     if isinstance(cut, int) and cut == 0:
         return x
     return tf.concat([part(x, along, cut, None), part(x, along, None, cut)], along)

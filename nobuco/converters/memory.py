@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nobuco.converters.support import elementwise
+from nobuco.converters.support import alike, elementwise
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.ops.names import Tensor, torch
 from nobuco.registry import expression
@@ -43,7 +43,7 @@ def _places(library: Any, size: Sequence[Any], stride: Sequence[Any], offset: An
 @elementwise(torch.complex, operands=2)
 def complex_(real: tf.Tensor, imag: tf.Tensor) -> tf.Tensor:
     """complex(Tensor real, Tensor imag) -> Tensor"""
-    return tf.complex(real, imag)
+    return tf.complex(*alike(real, imag))
 
 
 @elementwise(torch.imag, Tensor.imag.__get__)  # type: ignore[attr-defined]

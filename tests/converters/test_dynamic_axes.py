@@ -11,6 +11,7 @@ from tests.sizes import check_sizes
 
 FULL = slice(None)
 LAST = (ChannelOrder.TENSORFLOW,)
+TABLE = torch.randn(7, 3)
 SQUARES = torch.randn(2, 3, 5), torch.randn(4, 7, 9), torch.randn(3, 1, 1)
 
 
@@ -189,10 +190,11 @@ def written(key):
         lambda x, y: x.masked_select(y > 0),
         torch.broadcast_tensors,
         lambda x, y: torch.take_along_dim(x, (y > 0).long(), 1),
+        lambda x, y: torch.view_as_real(torch.complex(x, y)),
         written((slice(1, None), slice(1, None))),
         written((slice(0, -1), slice(None, -1))),
     ],
-    ids=["similarity", "copy", "selection", "broadcast", "along", "rows written", "first rows written"],
+    ids=["similarity", "copy", "selection", "broadcast", "along", "complex", "rows written", "first rows written"],
 )
 def test_sizes_that_are_one_only_at_run_time(function):
     shapes = (4, 3), (1, 3), (4, 1), (1, 1)
@@ -224,3 +226,20 @@ def test_products_over_several_dynamic_axes():
         return torch.tensordot(x, y, dims=([1, 2], [2, 0])), torch.inner(x, y[:, 0, :1] @ y[:, 0, :1].mT)
 
     check_sizes(function, feed(2, 3, 4), feed(3, 5, 2), feed(1, 1, 1), free=[(0, 1, 2), (0, 2)], orders=LAST)
+
+
+def test_masks_that_choose_nothing():
+    def function(x, mask):
+        return x.masked_scatter(mask[:, None], x[mask] * 2), x[mask].roll(1, 0)
+
+    x, mask = torch.randn(4, 3), torch.tensor([True, False, True, False])
+    check_sizes(function, (x, mask), (x, mask & False), (x, mask | True), free=[(), ()], orders=LAST)
+
+
+def test_new_axes_behind_several_dynamic_ones():
+    def function(indices, weights):
+        bags = F.embedding_bag(indices, TABLE, mode="sum", per_sample_weights=weights)
+        return bags, F.embedding_bag(indices, TABLE, padding_idx=2), weights[..., None] * weights[:, None]
+
+    feeds = [(torch.randint(0, 7, shape), torch.randn(shape)) for shape in ((2, 3), (4, 1), (1, 5))]
+    check_sizes(function, *feeds, free=[(0, 1), (0, 1)], orders=LAST)

@@ -19,6 +19,7 @@ from nobuco.export.lowering import (
     integers,
     many_axes,
     matrices,
+    new_axes,
     products,
     rotations,
     segments,
@@ -35,10 +36,10 @@ _ROOMS = (
 )  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
 _OF_INTEGERS = {
-    "int8": ((finite, *_ROOMS), (transposed,), (many_axes,)),
-    "int16x8": ((finite, sixteen_bits, *_ROOMS), (transposed,), (many_axes,)),
+    "int8": ((finite, *_ROOMS), (transposed,), (many_axes, new_axes)),
+    "int16x8": ((finite, sixteen_bits, *_ROOMS), (transposed,), (many_axes, new_axes)),
 }
-_OF_FLOATS = (_ROOMS, (extremes,), (transposed,), (many_axes,))
+_OF_FLOATS = (_ROOMS, (extremes,), (transposed,), (many_axes, new_axes))
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
