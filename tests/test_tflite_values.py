@@ -45,6 +45,11 @@ def test_mixtures_begin_and_end_with_what_is_mixed():
     assert_equal(numbers | tensors, torch.tensor([1.0, 2, 3, 4]), torch.tensor([1e8, -torch.inf, 3, 1]))
 
 
+def test_the_hypotenuse_of_infinity_and_no_number():
+    infinite = torch.tensor([3.0, torch.inf, -torch.inf, torch.nan, 1e30])
+    assert_equal({"hypot": lambda x: torch.hypot(x, x.flip(0))}, torch.arange(5.0), infinite, infinite.roll(1))
+
+
 def test_padding_of_nothing(check):
     for mode in ("reflect", "replicate", "circular"):
         check(lambda x, mode=mode: F.pad(x, (2, 1), mode), torch.zeros(0, 3, 8), **OPTIONS)

@@ -263,7 +263,8 @@ def hypot(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """hypot(Tensor self, Tensor other) -> Tensor"""
     largest = tf.maximum(tf.abs(input), tf.abs(other))  # whose square may be too large a number
     scale = tf.where((largest > 0) & (largest < np.inf), largest, tf.ones([], largest.dtype))
-    return tf.sqrt(tf.square(input / scale) + tf.square(other / scale)) * scale
+    length = tf.sqrt(tf.square(input / scale) + tf.square(other / scale)) * scale
+    return tf.where(tf.math.is_inf(input) | tf.math.is_inf(other), tf.constant(np.inf, length.dtype), length)
 
 
 @elementwise(torch.atan2, torch.arctan2, operands=2, to_float=True)
