@@ -94,28 +94,39 @@ def _stepped(
 ) -> list[tf.Tensor]:
     """`step(state, parts) -> (state, results)` along the first dimension of `xs`: the last state, all results."""
     length = sizes(xs[0])[0]
-    _, sample = step(init, [x[0] for x in xs])
-    rows = [_blank(length, t) for t in sample]
+    if tf.executing_eagerly() and not length:  # in a graph the first step is not run, only its form is known
+        any_length = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in xs]
+        return tf.function(lambda *xs: _stepped(step, init, xs), any_length, autograph=False)(*xs)
+    after, first = step(init, [x[0] for x in xs])
+    rows = [_room(length, row, [before for before, new in zip(init, after) if new is row]) for row in first]
 
     def body(i: tf.Tensor, state: Tensors, rows: Sequence[Rows]) -> tuple[Any, ...]:
         after, results = step(state, [tf.gather(x, i) for x in xs])
         return i + 1, _shaped_like(after, init), [_written(r, i, row) for r, row in zip(rows, results)]
 
-    _, state, rows = tf.while_loop(lambda i, *_: i < length, body, (tf.constant(0), list(init), rows))
+    shapes = tf.TensorShape([]), [x.shape for x in init], [_shape_of(r) for r in rows]
+    _, state, rows = tf.while_loop(lambda i, *_: i < length, body, (tf.constant(0), list(init), rows), shapes)
     return [*state, *(r.stack() if isinstance(r, tf.TensorArray) else r for r in rows)]
 
 
-def _blank(length: Any, row: tf.Tensor) -> Rows:
-    """Room for so many results like `row`.
+def _room(length: Any, row: tf.Tensor, carried: Tensors) -> Rows:
+    """Room for so many results like `row`, as the first step gives it; `carried`: what it replaces, if it is carried on.
 
-    An array; where the results' sizes are dynamic, as TFLite's arrays cannot be, a tensor, copied with each row.
+    An array; where sizes of the results are dynamic, as those in TFLite's arrays cannot be, a tensor that grows. Of the
+    first step only its form is asked, since it may not be there.
     """
     if row.shape.is_fully_defined():
         return tf.TensorArray(row.dtype, length, element_shape=row.shape)
-    return tf.zeros([length, *sizes(row)], row.dtype)
+    return tf.zeros([0, *(sizes(carried[0]) if carried else (size or 0 for size in row.shape))], row.dtype)
+
+
+def _shape_of(rows: Rows) -> tf.TensorShape:
+    """The shape that rows have after any step."""
+    return tf.TensorShape(None if isinstance(rows, tf.TensorArray) else [None] * rows.shape.rank)
 
 
 def _written(rows: Rows, i: tf.Tensor, row: tf.Tensor) -> Rows:
     if isinstance(rows, tf.TensorArray):
         return rows.write(i, row)
-    return tf.tensor_scatter_nd_update(rows, [[i]], tf.expand_dims(row, 0))
+    before = tf.reshape(rows, [i, *sizes(row)])  # which it has but for no rows, where nothing told the sizes
+    return tf.concat([before, tf.expand_dims(row, 0)], 0)

@@ -7,14 +7,15 @@ what really depends on a dynamic axis stays symbolic, and the rest of the graph 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
+from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
 from nobuco.trace.sizes.chosen import chosen_of_two
@@ -23,6 +24,7 @@ from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.guesses import dividing
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
+from nobuco.trace.sizes.loops import loops_in
 from nobuco.trace.sizes.numbers import SizeTracing
 from nobuco.trace.sizes.reruns import (
     BATCHES,
@@ -38,8 +40,10 @@ from nobuco.trace.sizes.reruns import (
     reach_in,
     reruns,
 )
+from nobuco.trace.sizes.rolling import all_rolled, rolled, rolled_like
 from nobuco.trace.sizes.story import Story
 from nobuco.trace.sizes.strip_converted import strip_converted
+from nobuco.trace.sizes.unlisted import unlisted
 from nobuco.trace.tracer import trace
 from nobuco.trace.trials import Values, at_other_sizes, trial_of
 
@@ -103,7 +107,7 @@ def trace_dynamic(
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
     trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
-        resized = reruns(program, graph, seconds) if resizes else []
+        program, graph, resized = _with_loops(program, graph, reruns(program, graph, seconds) if resizes else [])
         names = [given.name for given in inputs]
         graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
     evidence = {**graph.evidence, **told}
@@ -112,10 +116,41 @@ def trace_dynamic(
     return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told), evidence=evidence)
 
 
+def _with_loops(program: Program, graph: Graph, runs: list[Rerun]) -> tuple[Program, Graph, list[Rerun]]:
+    """The runs with loops over a dynamic size as calls, and the program, whose further runs will have them, too."""
+    graphs = [graph, *(run.graph for run in runs if run.graph is not None)]
+    if len({sum(1 for _ in run.walk()) for run in graphs}) == 1:
+        return program, graph, runs
+    parted = [unlisted(run) for run in graphs]
+    loops = loops_in(parted, rolled)
+    if not loops:
+        return program, graph, runs
+    runs = [*runs, *_empty_runs(program, graph)]
+    program = replace(program, rolling=partial(rolled_like, example=parted[0], loops=loops))
+    return program, all_rolled(parted[0], loops), [program.rolled(run) for run in runs]
+
+
+def _empty_runs(program: Program, graph: Graph) -> Iterator[Rerun]:
+    """The runs with nothing along a dynamic axis in which the program gives what it gives elsewhere.
+
+    A loop makes no round there, and what is done before it, or in its first round, shows.
+    """
+    axes = program.dynamic_axes
+    for place in axes:
+        run = program.at({**axes, place: 0})
+        if run.graph is not None and _kinds(run.graph.outputs) == _kinds(graph.outputs):
+            yield run
+
+
+def _kinds(tree: Any) -> list[Any]:
+    return [type(leaf) for leaf in leaves(tree)]
+
+
 def _recounted_run(program: Program, count: Count) -> Graph | None:
     """A trace with so many elements chosen; None where the program cannot go on with them."""
     try:
-        return lightened(trace(program.function, program.args, program.kwargs, **program.options, count=count))
+        run = trace(program.function, program.args, program.kwargs, **program.options, count=count)
+        return program.rolling(lightened(run))
     except Exception:
         return None
 
@@ -156,7 +191,7 @@ class _Learner:
         trials = at_other_sizes(self.names, story.graph, _followed(story.same, learnt.lost))
         findings = conditions(story, learnt.lost, same, general.refuses)
         graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
-        return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story)
+        return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story, graph.dynamic)
 
     def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
@@ -219,6 +254,7 @@ class _Learner:
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""
+        resized = [run for run in resized if not run.idle]
         raw = [run.graph for run in resized if run.graph is not None]
         first, *others = strip_converted([graph, *raw, *recounted], self.stands_for_all)
         ways = [parting(first, other) for other in others[: len(raw)]]
@@ -251,10 +287,13 @@ class _Learner:
         graph = self._with_findings(graph, undecided(story, self.resizes))
         return _with_static_sizes(graph, every if self.resizes else sizes_behind(graph))
 
-    def _with_texts(self, graph: Graph, story: Story) -> Graph:
-        """The graph with what its dynamic sizes are, where that is known: in words, and whether ever negative."""
+    def _with_texts(self, graph: Graph, story: Story, of_rounds: Set[int]) -> Graph:
+        """The graph with what its dynamic sizes are, where that is known: in words, and whether ever negative.
+
+        Those `of_rounds` differ from round to round of a loop.
+        """
         formulas = _formulas(graph, story)
-        found = {v.id: formulas.of(v) for v in _sizes_of(graph) if v.id in graph.dynamic}
+        found = {v.id: formulas.of(v) for v in _sizes_of(graph) if v.id in graph.dynamic - of_rounds}
         known = {id: formula for id, formula in found.items() if formula is not None}
         texts = {id: formula.inside(0) for id, formula in known.items()}
         natural = frozenset(id for id, formula in known.items() if np.all(formula.numbers >= 0))
@@ -263,7 +302,7 @@ class _Learner:
     def _dynamic(self, graph: Graph, story: Story) -> frozenset[int]:
         """The ids of the sizes that are not the same everywhere."""
         formulas, sizes = _formulas(graph, story), _sizes_of(graph)
-        return frozenset(v.id for v in sizes if _differs(graph, v) or not _is_constant(formulas, v))
+        return graph.dynamic | {v.id for v in sizes if _differs(graph, v) or not _is_constant(formulas, v)}
 
 
 def _formulas(graph: Graph, story: Story) -> Formulas:

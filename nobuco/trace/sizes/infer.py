@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from nobuco.ir import Graph, Node, Site, Value, ValueKind, leaves, map_leaves
+from nobuco.trace.sizes.alike import same
 from nobuco.trace.sizes.numbers import size_of
 from nobuco.trace.sizes.recipes import HERE, Recipe, candidates
 from nobuco.trace.sizes.reruns import is_number
@@ -100,21 +100,32 @@ class _Finder:
         self.scopes.append({})
         for node, *theirs in zip(nodes, *others):
             children = self.rewritten(node.children, [other.children for other in theirs])
+            regions = tuple(
+                self._region(region, [other.regions[number] for other in theirs])
+                for number, region in enumerate(node.regions)
+            )
             given = []
             for in_runs in zip(_given(node), *map(_given, theirs)):
                 calls, leaf = self._argument(node, in_runs)
                 found += [replace(call, site=node.site) for call in calls]
                 self._meet([call.outputs for call in calls[-1:]])
                 given.append(leaf)
-            found.append(replace(_given_instead(node, given), children=children))
+            found.append(replace(_given_instead(node, given), children=children, regions=regions))
             self._meet(node.results)
         self.hidden.update(self.scopes.pop())
         return tuple(found)
 
     def _meet(self, results: Iterable[Value]) -> None:
         for value in results:
-            if value.kind is ValueKind.SIZE:
+            if value.kind is ValueKind.SIZE and value.id not in self.graph.dynamic:  # not of a loop's rounds
                 self.scopes[-1].setdefault(_key(self.numbers_of(value)), value)
+
+    def _region(self, region: Graph, others: Sequence[Graph]) -> Graph:
+        """A body of a branch or a loop: what is met in it is not there outside."""
+        hidden = dict(self.hidden)
+        nodes = self.rewritten(region.nodes, [other.nodes for other in others])
+        self.hidden = hidden
+        return replace(region, nodes=nodes)
 
     def _input_axes(self) -> Iterator[tuple[_Key, Value]]:
         """The lengths of the inputs' axes that are not the same in all runs, which a program need not ask for."""
@@ -156,8 +167,8 @@ class _Finder:
 
     def _kept(self, node: Node, mine: Any, theirs: Sequence[Any]) -> tuple[Sequence[Node], Any]:
         """The example's argument, where nothing tells what it must have been."""
-        agree = tuple(isinstance(t, Value) or _same(mine, t) for t in theirs)
-        there = next((t for t in theirs if not isinstance(t, Value) and not _same(mine, t)), theirs[0])
+        agree = tuple(isinstance(t, Value) or same(mine, t) for t in theirs)
+        there = next((t for t in theirs if not isinstance(t, Value) and not same(mine, t)), theirs[0])
         self.lost.append(Lost(node, self.numbers_of(mine)[0], there, agree))
         return (), mine
 
@@ -169,7 +180,7 @@ class _Finder:
             self._constants.add(mine.id)
             theirs = [other.samples.kept.get(t.id) for other, t in zip(self.others, theirs)]
             mine = self.graph.samples[mine.id]
-        agree = tuple(_same(mine, t) for t in theirs)
+        agree = tuple(same(mine, t) for t in theirs)
         if not all(agree):
             self.lost.append(Lost(node, mine, theirs[agree.index(False)], agree))
 
@@ -260,6 +271,8 @@ def seen_before(first: Graph, second: Graph, way: tuple[Node, int] | None) -> di
 def _made_in_both(nodes: Iterable[tuple[Node, Node]]) -> Iterator[tuple[Value, Value]]:
     for node, other in nodes:
         yield from zip(node.results, other.results)
+        for region, theirs in zip(node.regions, other.regions):
+            yield from zip(region.inputs, theirs.inputs)
 
 
 def _seen(second: Graph, pairs: Iterable[tuple[Value, Value]]) -> dict[int, Any]:
@@ -270,11 +283,7 @@ def _seen(second: Graph, pairs: Iterable[tuple[Value, Value]]) -> dict[int, Any]
 
 def _back(first: Graph, second: Graph) -> dict[int, Value]:
     """The first run's values by the ids of the second's."""
-    return {
-        theirs.id: mine
-        for node, other in zip(first.walk(), second.walk())
-        for mine, theirs in zip(node.results, other.results)
-    }
+    return {theirs.id: mine for mine, theirs in _made_in_both(zip(first.walk(), second.walk()))}
 
 
 def _given(node: Node) -> list[Any]:
@@ -285,17 +294,3 @@ def _given_instead(node: Node, arguments: Sequence[Any]) -> Node:
     queue = iter(arguments)
     args, kwargs = map_leaves(lambda _: next(queue), (node.args, dict(node.kwargs)))
     return replace(node, args=args, kwargs=kwargs)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two constants are equal; what has no equality that says so counts as equal."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.shape == other.shape and bool(torch.equal(one.cpu(), other.cpu()))
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    if type(one).__eq__ is object.__eq__ or (one != one and other != other):
-        return True
-    try:
-        return bool(one == other)
-    except Exception:  # an equality of somebody's own
-        return True

@@ -73,13 +73,17 @@ def reach_in(seconds: float) -> float:
 
 @dataclass(frozen=True)
 class Program:
-    """What is run again: the program with its example, and how it is traced."""
+    """What is run again: the program with its example, and how it is traced.
+
+    `rolling` makes of a run the same run with its loops as calls; None where it made no rounds, and all else alike.
+    """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     shapes: Mapping[int, Shape]
     options: Mapping[str, Any]
+    rolling: Callable[[Graph], Graph | None] = lambda graph: graph
 
     @property
     def dynamic_axes(self) -> dict[tuple[int, int], int]:
@@ -101,7 +105,14 @@ class Program:
         """A run with these lengths of dynamic axes."""
         args, kwargs = self.resized(sizes)
         result = traced(self.function, args, kwargs, **self.options)
-        return Rerun(sizes, result) if isinstance(result, Failure) else Rerun(sizes, None, lightened(result))
+        return (
+            Rerun(sizes, result) if isinstance(result, Failure) else self.rolled(Rerun(sizes, None, lightened(result)))
+        )
+
+    def rolled(self, run: Rerun) -> Rerun:
+        """A run with its loops as calls."""
+        after = None if run.graph is None else self.rolling(run.graph)
+        return replace(run, graph=after or run.graph, idle=run.graph is not None and after is None)
 
     def resized(self, sizes: Sizes) -> Any:
         """The arguments with such lengths, filled by repeating what they hold, floats of their own size each."""
@@ -123,11 +134,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Rerun:
-    """A run at other sizes: what was recorded, or how PyTorch failed."""
+    """A run at other sizes: what was recorded, or how PyTorch failed.
+
+    `idle`: it made no round of a loop, and did all else as the example did.
+    """
 
     sizes: Sizes
     failure: Failure | None
     graph: Graph | None = None
+    idle: bool = False
 
     @property
     def guards(self) -> Sequence[Guard]:

@@ -1,0 +1,387 @@
+"""Rolling a loop up: in one run, its rounds are replaced by a call of `scan`.
+
+The body is the first round, for the number of the round and what it carries. What lies behind the loop is given what
+the last round made, or, where it joined what all rounds made, or looked at one of them, all of it in one tensor.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import torch
+
+from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
+from nobuco.trace.sizes.loops import (
+    Bundle,
+    Loop,
+    Role,
+    Rounds,
+    call_of,
+    is_joining,
+    map_lists,
+    opens_lists,
+    seen_in,
+    swapped,
+)
+from nobuco.trace.sizes.unlisted import unlisted
+
+_SCAN = torch.ops.higher_order.scan
+_ACTIVATIONS = (ValueKind.INPUT, ValueKind.RESULT)
+
+
+def rolled(graph: Graph, loop: Loop) -> Graph | None:
+    """A run with a loop as one call; None where its rounds do not hang together as the loop's do."""
+    rounds = Rounds(graph, loop.rounds(graph))
+    if not rounds.fit(loop):
+        return None
+    try:
+        return _Roller(graph, loop, rounds).graph_rolled()
+    except _UnlikeError:
+        return None
+
+
+def all_rolled(graph: Graph, loops: Sequence[Loop]) -> Graph:
+    """A run with these loops rolled up, or as it is if it makes others."""
+    found: Graph | None = graph
+    for loop in loops:
+        found = None if found is None else rolled(found, loop)
+    return graph if found is None else found
+
+
+def rolled_like(graph: Graph, example: Graph, loops: Sequence[Loop]) -> Graph | None:
+    """Another run than the example with its loops rolled up; None where all that it lacks are their rounds.
+
+    A loop without a round gives what it begins with, and nothing to lists.
+    """
+    graph, mine = unlisted(graph), example
+    is_idle = False
+    for loop in loops:
+        after, with_it, without = rolled(graph, loop), rolled(mine, loop), _without_rounds(mine, loop)
+        if after is not None and with_it is not None:
+            graph, mine = after, with_it
+        elif without is not None:
+            mine, is_idle = without, True
+    return None if is_idle and _is_alike(mine, graph) else all_rolled(graph, loops) if is_idle else graph
+
+
+def _without_rounds(graph: Graph, loop: Loop) -> Graph | None:
+    """A run without the rounds of a loop; None where what one of these made is needed behind it."""
+    rounds = Rounds(graph, loop.rounds(graph))
+    if not rounds.fit(loop):
+        return None
+    inside = {node.id for calls in rounds.rounds for node in calls}
+    begins = loop.begins(graph)
+    last = {made.id: begins[number] for number, made in enumerate(rounds.made[-1]) if number in begins}
+
+    def before(tree: Any) -> Any:
+        tree = map_lists(lambda items: [item for item in rounds.bundled(items, None) if type(item) is not Bundle], tree)
+        return map_leaves(lambda leaf: last.get(leaf.id, leaf) if isinstance(leaf, Value) else leaf, tree)
+
+    def outside(nodes: Sequence[Node]) -> tuple[Node, ...]:
+        return tuple(
+            replace(
+                node, args=before(node.args), kwargs=before(dict(node.kwargs)), outputs=before(node.outputs),
+                writes=before(node.writes), children=outside(node.children),
+            )
+            for node in nodes
+            if node.id not in inside
+        )  # fmt: skip
+
+    found = replace(graph, nodes=outside(graph.nodes), outputs=before(graph.outputs), states=before(graph.states))
+    left = [leaf for node in found.walk() for leaf in seen_in(node)]
+    needed = values((left, found.outputs, found.states))
+    return None if any(value.id in rounds.number_of for value in needed) else found
+
+
+def _is_alike(graph: Graph, other: Graph) -> bool:
+    """Whether two runs make the same calls of the same tensors, and give the same of these."""
+    mine, theirs = list(graph.walk()), list(other.walk())
+    if [call_of(node) for node in mine] != [call_of(node) for node in theirs]:
+        return False
+    there = {value.id: same for value, same in zip(graph.inputs, other.inputs)}
+    for node, same in zip(mine, theirs):
+        if not _are_same(values((node.args, dict(node.kwargs))), values((same.args, dict(same.kwargs))), there):
+            return False
+        there.update((value.id, twin) for value, twin in zip(node.results, same.results))
+        there.update((after.id, twin) for (_, after), (_, twin) in zip(node.writes, same.writes))
+    return _are_same(values((graph.outputs, graph.states)), values((other.outputs, other.states)), there)
+
+
+def _are_same(mine: Sequence[Value], theirs: Sequence[Value], there: Mapping[int, Value]) -> bool:
+    """Whether tensors are those that are `there` for them; what a program holds is the same in all runs."""
+    tensors = [[value for value in found if value.kind in _ACTIVATIONS] for found in (mine, theirs)]
+    return len(tensors[0]) == len(tensors[1]) and all(there.get(v.id) is twin for v, twin in zip(*tensors))
+
+
+class _UnlikeError(Exception):
+    """A run reads of a loop what others do not."""
+
+
+@dataclass
+class _Roller:
+    """One run while its loop is rolled up. `fresh` are the values of the body by those of the first round.
+
+    `outside` has the ids of what calls give that the rounds were made in.
+    """
+
+    graph: Graph
+    loop: Loop
+    rounds: Rounds
+    samples: dict[int, Any] = field(default_factory=dict)
+    fresh: dict[int, Value] = field(default_factory=dict)
+    outside: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        ids = [i for node in self.graph.walk() for i in (abs(node.id), *(v.id for v in node.results))]
+        self._ids = count(max([*ids, *self.graph.samples.kept]) + 1_000_000)
+        self.site = self.rounds.rounds[0][0].site
+        self.index = self._value(ValueKind.SIZE, (), "int32", 0)
+        self.begins = self.loop.begins(self.graph)
+        self.holders = {number: self._like(self.begins[number], self.begins[number]) for number in self.loop.carried}
+        self.stacks = {number: self._stack(number) for number in self.loop.stacked}
+
+    def graph_rolled(self) -> Graph:
+        """The run with the loop as one call."""
+        body, dynamic = self._body()
+        nodes = self._outside(self.graph.nodes, self._scan(body))
+        kept = {v.id: v for v in values((self.graph.outputs, [after for _, after in self.graph.states]))}
+        last = {self.rounds.made[-1][number].id for number in self.loop.carried}
+        if any(id in self.rounds.number_of and id not in last for id in kept):
+            nodes = (*nodes, *self._given_out([v for v in kept.values() if v.id not in last]))
+        return replace(
+            self.graph,
+            nodes=nodes,
+            samples=self.graph.samples.plus(self.samples),
+            guards=tuple(self._guards()),
+            dynamic=self.graph.dynamic | dynamic,
+        )
+
+    # -- values -------------------------------------------------------------------------------------------
+
+    def _value(self, kind: ValueKind, shape: tuple[int, ...], dtype: str, sample: Any = None) -> Value:
+        value = Value(next(self._ids), kind, shape, dtype)
+        if sample is not None:
+            self.samples[value.id] = sample
+        return value
+
+    def _like(self, value: Value, sampled: Value) -> Value:
+        """A new value that looks like another one, and was in the example what `sampled` was."""
+        kind = ValueKind.SIZE if value.kind is ValueKind.SIZE else ValueKind.RESULT
+        samples = self.graph.samples
+        return self._value(kind, value.shape, value.dtype, samples.get(sampled.id))
+
+    def _stack(self, number: int) -> Value:
+        """What all rounds made of a value, in a new first dimension."""
+        made = [found[number] for found in self.rounds.made]
+        if len({value.shape for value in made}) > 1:
+            raise _UnlikeError
+        samples = [self.graph.samples[v.id] for v in made if v.id in self.graph.samples]
+        sample = torch.stack(samples) if len(samples) == len(made) else None
+        return self._value(ValueKind.RESULT, (len(made), *made[0].shape), made[0].dtype, sample)
+
+    def _call(self, op: Callable[..., Any], args: tuple[Any, ...], outputs: Any, **about: Any) -> Node:
+        return Node(-next(self._ids), op, args, about.pop("kwargs", {}), outputs, self.site, **about)
+
+    # -- the call of scan -----------------------------------------------------------------------------------
+
+    def _scan(self, body: Sequence[Node]) -> tuple[Node, ...]:
+        made, last = self.rounds.made[0], self.rounds.made[-1]
+        rounds = len(self.rounds.rounds)
+        numbers = self._value(ValueKind.RESULT, (rounds,), "int32", torch.arange(rounds, dtype=torch.int32))
+        carried = [self.fresh[made[number].id] for number in self.loop.carried]
+        stacked = [self.fresh[made[number].id] for number in self.loop.stacked]
+        count: Any = rounds
+        counting = []
+        if not self.loop.skipped:  # Python's range of less than nothing is empty
+            count = self._value(ValueKind.SIZE, (), "int32", rounds)
+            counting.append(self._call(max, (rounds, 0), count))
+        region = Graph(tuple(body), (*self.holders.values(), self.index), (*carried, *stacked), self.graph.samples)
+        outputs = (*(last[number] for number in self.loop.carried), *self.stacks.values())
+        begins = tuple(self.begins[number] for number in self.loop.carried)
+        return (
+            *counting,
+            self._call(torch.arange, (count,), numbers, kwargs={"dtype": torch.int32}),
+            self._call(_SCAN, (begins, (numbers,), ()), outputs, regions=(region,)),
+        )
+
+    def _body(self) -> tuple[list[Node], frozenset[int]]:
+        """The first round for any round, and the ids of its sizes that are not the same in all."""
+        first = self.rounds.made[0]
+        self.fresh.update((v.id, self._like(v, v)) for v in first)
+        queue = iter(list(zip(self.loop.reads, self.rounds.leaves[0])))
+        numbers: list[Node] = []
+        dynamic = {self.index.id}
+
+        def read() -> Any:
+            how, leaf = next(queue)
+            match how.role:
+                case Role.MADE:
+                    return self.fresh[leaf.id]
+                case Role.CARRIED:
+                    return self.holders[how.number]
+                case Role.NUMBER:
+                    numbers.extend(self._number(leaf, how.number, how.from_zero))
+                    found = numbers[-1].outputs if how.number != 1 or not how.from_zero else self.index
+                    dynamic.add(found.id)
+                    return found
+            return leaf
+
+        calls = [self._rewritten(node, read) for node in self.rounds.rounds[0]]
+        for node in (inner for call in calls for inner in call.walk()):
+            if any(v.id in dynamic for v in node.inputs):
+                dynamic |= {v.id for v in node.results if v.kind is ValueKind.SIZE}
+        dynamic |= {node.outputs.id for node in numbers}
+        return [*numbers, *calls], frozenset(dynamic)
+
+    def _number(self, start: int, by: int, from_zero: bool) -> Iterator[Node]:
+        """The calls that make a number of the number of the round."""
+        grown = self.index
+        if by != 1:
+            grown = self._value(ValueKind.SIZE, (), "int32", 0)
+            yield self._call(operator.mul, (self.index, by), grown)
+        if not from_zero:
+            yield self._call(operator.add, (grown, start), self._value(ValueKind.SIZE, (), "int32", start))
+
+    def _rewritten(self, node: Node, read: Callable[[], Any]) -> Node:
+        """A call of the first round with what it reads in any round; calls are met outermost first."""
+        given = (node.args, dict(node.kwargs), node.outputs, node.writes)
+        args, kwargs, outputs, writes = map_leaves(lambda _: read(), given)
+        children = tuple(self._rewritten(child, read) for child in node.children)
+        return replace(
+            node, id=-next(self._ids), args=args, kwargs=kwargs, outputs=outputs, writes=writes, children=children
+        )
+
+    # -- behind the loop ------------------------------------------------------------------------------------
+
+    def _outside(self, nodes: Sequence[Node], scan: Sequence[Node]) -> tuple[Node, ...]:
+        """Calls with those of the rounds replaced, and what they read of these."""
+        first = self.rounds.rounds[0][0]
+        inside = {node.id for calls in self.rounds.rounds for node in calls}
+        found: list[Node] = []
+        for node in nodes:
+            if node is first:
+                found += scan
+            elif node.id not in inside:
+                found += self._reading(node, scan)
+        return tuple(found)
+
+    def _reading(self, node: Node, scan: Sequence[Node]) -> list[Node]:
+        """A call outside of the loop, behind those that it needs to read what rounds made."""
+        if opens_lists(node):
+            args, kwargs = map_lists(self._bundled, (node.args, dict(node.kwargs)))
+            outputs = map_lists(self._bundled, node.outputs)
+            changed = replace(node, args=args, kwargs=kwargs, outputs=outputs)
+        else:
+            changed = node
+        picks, swap = self._picks(values((changed.args, changed.kwargs, [before for before, _ in node.writes])))
+        changed = swapped(changed, swap)
+        if node.children:
+            inner = (*self._outside(changed.children, scan), *self._given_out(values(changed.outputs)))
+            whole = map_leaves(self._whole, (changed.args, dict(changed.kwargs), changed.outputs))
+            return [*picks, replace(changed, args=whole[0], kwargs=whole[1], outputs=whole[2], children=inner)]
+        if is_joining(node) and any(isinstance(leaf, Bundle) for leaf in _leaves(changed)):
+            return [*picks, *self._joined(changed)]
+        return [*picks, changed]
+
+    def _bundled(self, items: Sequence[Any]) -> list[Any]:
+        return self.rounds.bundled(items, self.loop.listed or {})
+
+    def _whole(self, leaf: Any) -> Any:
+        return self.stacks[leaf.number] if isinstance(leaf, Bundle) else leaf
+
+    def _picks(self, read: Sequence[Value]) -> tuple[list[Node], dict[int, Value]]:
+        """The calls that take what a round made out of what all made, and what stands for it; each reader has its own.
+
+        None of what the loop carries to its end.
+        """
+        calls: list[Node] = []
+        swap: dict[int, Value] = {}
+        for value in read:
+            place = self.rounds.number_of.get(value.id)
+            if place is None or value.id in swap or value.id in self.outside:
+                continue
+            number, which = place
+            is_last = number == len(self.rounds.rounds) - 1 and which not in self.loop.indexed
+            if is_last and which in self.loop.carried:
+                continue
+            if which not in self.stacks:
+                raise _UnlikeError
+            swap[value.id] = self._like(value, value)
+            calls.append(self._call(torch.select, (self.stacks[which], 0, -1 if is_last else number), swap[value.id]))
+        return calls, swap
+
+    def _given_out(self, ends: Sequence[Value]) -> list[Node]:
+        """The calls that take what a call, or the program, gives out of what all rounds made."""
+        calls, swap = self._picks(ends)
+        self.outside |= swap.keys()
+        return [replace(call, outputs=value) for call, value in zip(calls, [v for v in ends if v.id in swap])]
+
+    def _joined(self, node: Node) -> list[Node]:
+        """A call of `stack` or `cat` of tensors, of which some are what all rounds made."""
+        args = dict(zip(("tensors", "dim"), node.args)) | dict(node.kwargs)
+        items, dim = (
+            list(args["tensors"] if "tensors" in args else args["arrays"]),
+            args.get("dim", args.get("axis", 0)),
+        )
+        is_stack = getattr(node.op, "__name__", "") == "stack"
+        rank = node.results[0].rank
+        dim = dim % rank if type(dim) is int else dim
+        calls: list[Node] = []
+        parts: list[Value] = []
+        for item in items:
+            made = self._along(item, dim, is_stack) if isinstance(item, Bundle) else self._alone(item, dim, is_stack)
+            calls += made
+            parts.append(made[-1].outputs if made else item)
+        if len(parts) == 1:
+            return [*calls[:-1], replace(node, op=calls[-1].op, args=calls[-1].args, kwargs={})]
+        return [*calls, replace(node, op=torch.cat, args=(parts, dim), kwargs={})]
+
+    def _along(self, bundle: Bundle, dim: int, is_stack: bool) -> list[Node]:
+        """What all rounds made, one behind the other along a dimension, a new one if it `is_stack`."""
+        whole, calls = self.stacks[bundle.number], list[Node]()
+        if bundle.backwards:
+            calls.append(self._step(torch.flip, (whole, [0]), whole.shape, whole.dtype))
+            whole = calls[-1].outputs
+        count, *shape = whole.shape
+        shape.insert(dim, count)
+        calls.append(self._step(torch.movedim, (whole, 0, dim), shape, whole.dtype))
+        if not is_stack:
+            joined = [*shape[:dim], shape[dim] * shape[dim + 1], *shape[dim + 2 :]]
+            calls.append(self._step(torch.flatten, (calls[-1].outputs, dim, dim + 1), joined, whole.dtype))
+        return calls
+
+    def _alone(self, item: Value, dim: int, is_stack: bool) -> list[Node]:
+        if not is_stack:
+            return []
+        shape = [*item.shape[:dim], 1, *item.shape[dim:]]
+        return [self._step(torch.unsqueeze, (item, dim), shape, item.dtype)]
+
+    def _step(self, op: Callable[..., Any], args: tuple[Any, ...], shape: Sequence[int], dtype: str) -> Node:
+        """A call, with what it gave in the example if what it is given is known."""
+        known = self.samples.get(args[0].id, self.graph.samples.get(args[0].id))
+        sample = None if known is None else op(known, *args[1:])
+        return self._call(op, args, self._value(ValueKind.RESULT, tuple(shape), dtype, sample))
+
+    def _guards(self) -> Iterator[Any]:
+        """The decisions, those of the first round in place of those of all."""
+        first, last = (
+            max(inner.id for node in calls for inner in node.walk())
+            for calls in (self.rounds.rounds[0], self.rounds.rounds[-1])
+        )
+        made = self.rounds.number_of
+        for guard in self.graph.guards:
+            sizes = values((guard.size, guard.other))
+            if first < guard.position < last or any(v.id in made and v.id not in self.fresh for v in sizes):
+                continue
+            size, other = (self.fresh.get(v.id, v) if isinstance(v, Value) else v for v in (guard.size, guard.other))
+            yield replace(guard, size=size, other=other)
+
+
+def _leaves(node: Node) -> Iterator[Any]:
+    """The items of a call's lists, and its other arguments."""
+    for tree in (*node.args, *node.kwargs.values()):
+        yield from tree if isinstance(tree, (list, tuple)) else (tree,)
