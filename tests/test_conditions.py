@@ -87,7 +87,7 @@ def channels_behind_the_rest(x):
 
 def in_turn(x):
     for i in range(x.shape[1]):
-        x = x + x[:, i : i + 1]
+        x = x + x[:, i : i + 1] * 0.5**i
     return x
 
 
@@ -98,9 +98,9 @@ def doubled(x):
 
 
 def repeated(x):
-    for _ in range(x.shape[0] // 4):
-        x = x + 1
-    return x
+    for i in range(x.shape[0] // 4):
+        x = x * 1.5**i
+    return x + 1
 
 
 def tabled(x):
@@ -128,7 +128,7 @@ def written_behind(x):
 def chosen_and_repeated(x):
     total = x[x > 0].sum()
     for i in range(x.shape[0]):
-        x = x + i
+        x = x + i**2
     return x + total
 
 

@@ -7,6 +7,7 @@ call; the last argument holds the outer tensors that the regions read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -89,16 +90,21 @@ def _shaped_like(results: Tensors, carried: Tensors) -> list[tf.Tensor]:
     return list(results)
 
 
+@dataclass(frozen=True)
+class _Form:
+    """What the results of a step look like; `like` is the number of what one replaces, if it is carried on."""
+
+    shape: tf.TensorShape
+    dtype: tf.DType
+    like: int | None
+
+
 def _stepped(
     step: Callable[[Tensors, Tensors], tuple[Tensors, Tensors]], init: Tensors, xs: Tensors
 ) -> list[tf.Tensor]:
     """`step(state, parts) -> (state, results)` along the first dimension of `xs`: the last state, all results."""
     length = sizes(xs[0])[0]
-    if tf.executing_eagerly() and not length:  # in a graph the first step is not run, only its form is known
-        any_length = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in xs]
-        return tf.function(lambda *xs: _stepped(step, init, xs), any_length, autograph=False)(*xs)
-    after, first = step(init, [x[0] for x in xs])
-    rows = [_room(length, row, [before for before, new in zip(init, after) if new is row]) for row in first]
+    rows = [_room(length, form, init) for form in _forms(step, init, xs)]
 
     def body(i: tf.Tensor, state: Tensors, rows: Sequence[Rows]) -> tuple[Any, ...]:
         after, results = step(state, [tf.gather(x, i) for x in xs])
@@ -109,15 +115,31 @@ def _stepped(
     return [*state, *(r.stack() if isinstance(r, tf.TensorArray) else r for r in rows)]
 
 
-def _room(length: Any, row: tf.Tensor, carried: Tensors) -> Rows:
-    """Room for so many results like `row`, as the first step gives it; `carried`: what it replaces, if it is carried on.
+def _forms(step: Callable[[Tensors, Tensors], tuple[Tensors, Tensors]], init: Tensors, xs: Tensors) -> list[_Form]:
+    """What a step gives, told by one that is never run: there may be none."""
+    forms: list[_Form] = []
 
-    An array; where sizes of the results are dynamic, as those in TFLite's arrays cannot be, a tensor that grows. Of the
-    first step only its form is asked, since it may not be there.
+    def traced(init: Tensors, parts: Tensors) -> None:
+        after, results = step(init, parts)
+        for row in results:
+            like = next((number for number, new in enumerate(after) if new is row), None)
+            forms.append(_Form(row.shape, row.dtype, like))
+
+    of_init = [tf.TensorSpec(x.shape, x.dtype) for x in init]
+    of_parts = [tf.TensorSpec(x.shape[1:], x.dtype) for x in xs]
+    tf.function(traced, autograph=False).get_concrete_function(of_init, of_parts)
+    return forms
+
+
+def _room(length: Any, form: _Form, init: Tensors) -> Rows:
+    """Room for the results of so many steps.
+
+    An array; where sizes of the results are dynamic, as those in TFLite's arrays cannot be, a tensor that grows.
     """
-    if row.shape.is_fully_defined():
-        return tf.TensorArray(row.dtype, length, element_shape=row.shape)
-    return tf.zeros([0, *(sizes(carried[0]) if carried else (size or 0 for size in row.shape))], row.dtype)
+    if form.shape.is_fully_defined():
+        return tf.TensorArray(form.dtype, length, element_shape=form.shape)
+    known = [size or 0 for size in form.shape] if form.like is None else sizes(init[form.like])
+    return tf.zeros([0, *known], form.dtype)
 
 
 def _shape_of(rows: Rows) -> tf.TensorShape:

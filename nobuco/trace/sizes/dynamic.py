@@ -40,7 +40,7 @@ from nobuco.trace.sizes.reruns import (
     reach_in,
     reruns,
 )
-from nobuco.trace.sizes.rolling import all_rolled, rolled, rolled_like
+from nobuco.trace.sizes.rolling import all_rolled, rolled
 from nobuco.trace.sizes.story import Story
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.sizes.unlisted import unlisted
@@ -121,13 +121,13 @@ def _with_loops(program: Program, graph: Graph, runs: list[Rerun]) -> tuple[Prog
     graphs = [graph, *(run.graph for run in runs if run.graph is not None)]
     if len({sum(1 for _ in run.walk()) for run in graphs}) == 1:
         return program, graph, runs
-    parted = [unlisted(run) for run in graphs]
-    loops = loops_in(parted, rolled)
+    loops = loops_in([unlisted(run) for run in graphs], rolled)
     if not loops:
         return program, graph, runs
     runs = [*runs, *_empty_runs(program, graph)]
-    program = replace(program, rolling=partial(rolled_like, example=parted[0], loops=loops))
-    return program, all_rolled(parted[0], loops), [program.rolled(run) for run in runs]
+    rolling = partial(all_rolled, loops=loops)
+    after = [run if run.graph is None else replace(run, graph=rolling(run.graph)) for run in runs]
+    return replace(program, rolling=rolling), rolling(graph), after
 
 
 def _empty_runs(program: Program, graph: Graph) -> Iterator[Rerun]:
@@ -254,7 +254,6 @@ class _Learner:
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""
-        resized = [run for run in resized if not run.idle]
         raw = [run.graph for run in resized if run.graph is not None]
         first, *others = strip_converted([graph, *raw, *recounted], self.stands_for_all)
         ways = [parting(first, other) for other in others[: len(raw)]]

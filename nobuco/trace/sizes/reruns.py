@@ -75,7 +75,7 @@ def reach_in(seconds: float) -> float:
 class Program:
     """What is run again: the program with its example, and how it is traced.
 
-    `rolling` makes of a run the same run with its loops as calls; None where it made no rounds, and all else alike.
+    `rolling` makes of a run the same run with its loops as calls.
     """
 
     function: Callable[..., Any]
@@ -83,7 +83,7 @@ class Program:
     kwargs: Mapping[str, Any]
     shapes: Mapping[int, Shape]
     options: Mapping[str, Any]
-    rolling: Callable[[Graph], Graph | None] = lambda graph: graph
+    rolling: Callable[[Graph], Graph] = lambda graph: graph
 
     @property
     def dynamic_axes(self) -> dict[tuple[int, int], int]:
@@ -105,14 +105,9 @@ class Program:
         """A run with these lengths of dynamic axes."""
         args, kwargs = self.resized(sizes)
         result = traced(self.function, args, kwargs, **self.options)
-        return (
-            Rerun(sizes, result) if isinstance(result, Failure) else self.rolled(Rerun(sizes, None, lightened(result)))
-        )
-
-    def rolled(self, run: Rerun) -> Rerun:
-        """A run with its loops as calls."""
-        after = None if run.graph is None else self.rolling(run.graph)
-        return replace(run, graph=after or run.graph, idle=run.graph is not None and after is None)
+        if isinstance(result, Failure):
+            return Rerun(sizes, result)
+        return Rerun(sizes, None, self.rolling(lightened(result)))
 
     def resized(self, sizes: Sizes) -> Any:
         """The arguments with such lengths, filled by repeating what they hold, floats of their own size each."""
@@ -134,15 +129,11 @@ class Program:
 
 @dataclass(frozen=True)
 class Rerun:
-    """A run at other sizes: what was recorded, or how PyTorch failed.
-
-    `idle`: it made no round of a loop, and did all else as the example did.
-    """
+    """A run at other sizes: what was recorded, or how PyTorch failed."""
 
     sizes: Sizes
     failure: Failure | None
     graph: Graph | None = None
-    idle: bool = False
 
     @property
     def guards(self) -> Sequence[Guard]:

@@ -7,7 +7,7 @@ the last round made, or, where it joined what all rounds made, or looked at one 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -20,17 +20,14 @@ from nobuco.trace.sizes.loops import (
     Loop,
     Role,
     Rounds,
-    call_of,
     is_joining,
     map_lists,
     opens_lists,
-    seen_in,
     swapped,
 )
 from nobuco.trace.sizes.unlisted import unlisted
 
 _SCAN = torch.ops.higher_order.scan
-_ACTIVATIONS = (ValueKind.INPUT, ValueKind.RESULT)
 
 
 def rolled(graph: Graph, loop: Loop) -> Graph | None:
@@ -46,75 +43,10 @@ def rolled(graph: Graph, loop: Loop) -> Graph | None:
 
 def all_rolled(graph: Graph, loops: Sequence[Loop]) -> Graph:
     """A run with these loops rolled up, or as it is if it makes others."""
-    found: Graph | None = graph
+    after: Graph | None = unlisted(graph)
     for loop in loops:
-        found = None if found is None else rolled(found, loop)
-    return graph if found is None else found
-
-
-def rolled_like(graph: Graph, example: Graph, loops: Sequence[Loop]) -> Graph | None:
-    """Another run than the example with its loops rolled up; None where all that it lacks are their rounds.
-
-    A loop without a round gives what it begins with, and nothing to lists.
-    """
-    graph, mine = unlisted(graph), example
-    is_idle = False
-    for loop in loops:
-        after, with_it, without = rolled(graph, loop), rolled(mine, loop), _without_rounds(mine, loop)
-        if after is not None and with_it is not None:
-            graph, mine = after, with_it
-        elif without is not None:
-            mine, is_idle = without, True
-    return None if is_idle and _is_alike(mine, graph) else all_rolled(graph, loops) if is_idle else graph
-
-
-def _without_rounds(graph: Graph, loop: Loop) -> Graph | None:
-    """A run without the rounds of a loop; None where what one of these made is needed behind it."""
-    rounds = Rounds(graph, loop.rounds(graph))
-    if not rounds.fit(loop):
-        return None
-    inside = {node.id for calls in rounds.rounds for node in calls}
-    begins = loop.begins(graph)
-    last = {made.id: begins[number] for number, made in enumerate(rounds.made[-1]) if number in begins}
-
-    def before(tree: Any) -> Any:
-        tree = map_lists(lambda items: [item for item in rounds.bundled(items, None) if type(item) is not Bundle], tree)
-        return map_leaves(lambda leaf: last.get(leaf.id, leaf) if isinstance(leaf, Value) else leaf, tree)
-
-    def outside(nodes: Sequence[Node]) -> tuple[Node, ...]:
-        return tuple(
-            replace(
-                node, args=before(node.args), kwargs=before(dict(node.kwargs)), outputs=before(node.outputs),
-                writes=before(node.writes), children=outside(node.children),
-            )
-            for node in nodes
-            if node.id not in inside
-        )  # fmt: skip
-
-    found = replace(graph, nodes=outside(graph.nodes), outputs=before(graph.outputs), states=before(graph.states))
-    left = [leaf for node in found.walk() for leaf in seen_in(node)]
-    needed = values((left, found.outputs, found.states))
-    return None if any(value.id in rounds.number_of for value in needed) else found
-
-
-def _is_alike(graph: Graph, other: Graph) -> bool:
-    """Whether two runs make the same calls of the same tensors, and give the same of these."""
-    mine, theirs = list(graph.walk()), list(other.walk())
-    if [call_of(node) for node in mine] != [call_of(node) for node in theirs]:
-        return False
-    there = {value.id: same for value, same in zip(graph.inputs, other.inputs)}
-    for node, same in zip(mine, theirs):
-        if not _are_same(values((node.args, dict(node.kwargs))), values((same.args, dict(same.kwargs))), there):
-            return False
-        there.update((value.id, twin) for value, twin in zip(node.results, same.results))
-        there.update((after.id, twin) for (_, after), (_, twin) in zip(node.writes, same.writes))
-    return _are_same(values((graph.outputs, graph.states)), values((other.outputs, other.states)), there)
-
-
-def _are_same(mine: Sequence[Value], theirs: Sequence[Value], there: Mapping[int, Value]) -> bool:
-    """Whether tensors are those that are `there` for them; what a program holds is the same in all runs."""
-    tensors = [[value for value in found if value.kind in _ACTIVATIONS] for found in (mine, theirs)]
-    return len(tensors[0]) == len(tensors[1]) and all(there.get(v.id) is twin for v, twin in zip(*tensors))
+        after = None if after is None else rolled(after, loop)
+    return graph if after is None else after
 
 
 class _UnlikeError(Exception):
