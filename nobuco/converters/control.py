@@ -149,6 +149,9 @@ def _shape_of(rows: Rows) -> tf.TensorShape:
 
 def _written(rows: Rows, i: tf.Tensor, row: tf.Tensor) -> Rows:
     if isinstance(rows, tf.TensorArray):
-        return rows.write(i, row)
+        written = rows.write(i, row)
+        if tf.executing_eagerly():  # where a later step fails, TensorFlow logs each array that nothing has read
+            written.mark_used()
+        return written
     before = tf.reshape(rows, [i, *sizes(row)])  # which it has but for no rows, where nothing told the sizes
     return tf.concat([before, tf.expand_dims(row, 0)], 0)
