@@ -15,17 +15,9 @@ from typing import Any
 import torch
 
 from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
-from nobuco.trace.sizes.loops import (
-    Bundle,
-    Loop,
-    Role,
-    Rounds,
-    is_joining,
-    map_lists,
-    opens_lists,
-    swapped,
-)
+from nobuco.trace.sizes.loops import Loop
 from nobuco.trace.sizes.unlisted import unlisted
+from nobuco.trace.sizes.unrolled import Bundle, Role, Rounds, is_joining, map_lists, opens_lists, swapped
 
 _SCAN = torch.ops.higher_order.scan
 
@@ -33,7 +25,7 @@ _SCAN = torch.ops.higher_order.scan
 def rolled(graph: Graph, loop: Loop) -> Graph | None:
     """A run with a loop as one call; None where its rounds do not hang together as the loop's do."""
     rounds = Rounds(graph, loop.rounds(graph))
-    if not rounds.fit(loop):
+    if not rounds.fit(loop.reads):
         return None
     try:
         return _Roller(graph, loop, rounds).graph_rolled()

@@ -15,7 +15,7 @@ import torch
 
 from nobuco.ir import Graph, Node, Value, values
 from nobuco.trace.calls import name_of
-from nobuco.trace.sizes.loops import swapped
+from nobuco.trace.sizes.unrolled import swapped
 
 
 @dataclass(frozen=True)
