@@ -109,10 +109,13 @@ def test_a_converter_answers_for_a_loop_over_a_dynamic_axis(recwarn):
         np.testing.assert_allclose(model(xs.numpy()), Recurrence()(xs), atol=1e-6)
 
 
-def test_without_one_the_loop_is_warned_about():
+@pytest.mark.filterwarnings("error::nobuco.NobucoWarning")
+def test_without_one_it_is_a_loop_too():
     xs = torch.randn(4, 3)
-    with pytest.warns(nobuco.NobucoWarning, match=r"makes other calls .* right where xs\.shape\[0\] == 4"):
-        nobuco.pytorch_to_keras(Recurrence(), [xs], input_shapes={xs: (None, 3)}, verbose=False)
+    model = nobuco.pytorch_to_keras(Recurrence(), [xs], input_shapes={xs: (None, 3)}, verbose=False)
+    for steps in (4, 1, 7):
+        xs = torch.randn(steps, 3)
+        np.testing.assert_allclose(model(xs.numpy()), Recurrence()(xs), atol=1e-6)
 
 
 def test_a_layer_whose_call_is_a_tf_function_keeps_its_weights():

@@ -144,9 +144,9 @@ def test_a_runtime_that_is_missing_here_is_skipped_with_the_reason(project):
     result.stdout.fnmatch_lines(["SKIPPED*TFLite needs something"])
 
 
-def test_an_exception_of_the_users_own_keeps_its_traceback(project):
+def test_an_exception_of_the_users_own_keeps_its_traceback_where_it_is_asked_for(project):
     project.makepyfile(others="def factory():\n    raise KeyError('of the user')")
     models = ["--nobuco-model", "others.factory", "--nobuco-model", "nets.Net"]
-    result = project.runpytest(*models, "-k", "nhwc-nhwc-static-keras")
+    result = project.runpytest(*models, "-k", "nhwc-nhwc-static-keras", "--full-trace")
     result.assert_outcomes(failed=1, passed=1, deselected=6)
-    result.stdout.fnmatch_lines(["others.py:2: KeyError"])
+    result.stdout.fnmatch_lines(["*others.py:2: KeyError"])

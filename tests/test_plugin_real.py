@@ -95,6 +95,6 @@ def test_real_marker_and_own_inputs(pytester):
     result.stdout.fnmatch_lines_random(
         [
             "no_inputs[[]nhwc-nhwc-*]: its inputs are not given; *--nobuco-input, or inputs=*",
-            "*SuiteError: the model fails in PyTorch itself on inputs float32[[]1, 4, 8, 8]: RuntimeError: *",
+            "wrong_inputs[[]*: the model fails in PyTorch itself on inputs float32[[]1, 4, 8, 8]: RuntimeError: *",
         ]
     )
