@@ -216,8 +216,17 @@ class Summed(nn.Module):
         return self.total * 1
 
 
+def means_so_far(x):
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        rows = x[:, : t + 1]
+        h = torch.sin(h + rows.sum(1) / rows.shape[1])
+    return h
+
+
 PROGRAMS = (
-    carried, over_parts, over_a_list, begins_with_nothing, windows, written, viterbi, for_each_image, Cells, Streamed,
+    carried, over_parts, over_a_list, begins_with_nothing, windows, means_so_far, written, viterbi, for_each_image,
+    Cells, Streamed,
 )  # fmt: skip
 MORE = (
     joined_backwards, numbers, unequal_windows, all_before, two_phases, last_apart, steps_within, called_twice, Greedy,
@@ -304,7 +313,48 @@ def parts_of_unequal_length(x):
     return torch.cat([x[:, i : i + 2].cumsum(1) for i in range(0, x.shape[1], 2)], 1)
 
 
-@pytest.mark.parametrize("program", [two_before, powers, grows, parts_of_unequal_length])
+class InTurn(nn.Module):
+    """Another function at every other call."""
+
+    def forward(self, x):
+        self.calls += 1
+        return torch.sin(x) if self.calls % 2 else torch.cos(x)
+
+
+class CallsInTurn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = InTurn()
+
+    def forward(self, x):
+        h, self.inner.calls = zeros(x), 0
+        for t in range(x.shape[1]):
+            h = self.inner(h + x[:, t])
+        return h
+
+
+def keywords_in_turn(x):
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        h = torch.clamp(h + x[:, t], **({"min": 0.1} if t % 2 else {"max": 0.1}))
+    return h
+
+
+def the_latest(x):
+    h = zeros(x)
+    for t in range(x.shape[1]):
+        rows = x[:, : t + 1]
+        if rows.shape[1] > 1500:
+            rows = rows[:, -1500:]
+        h = torch.sin(h + rows.mean(1))
+    return h
+
+
+@pytest.mark.parametrize(
+    "program",
+    [two_before, powers, grows, parts_of_unequal_length, CallsInTurn(), keywords_in_turn, the_latest],
+    ids=lambda program: getattr(program, "__name__", type(program).__name__),
+)
 def test_rounds_that_are_not_alike_are_told(program):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", nobuco.NobucoWarning)
@@ -333,6 +383,24 @@ def test_other_numbers_of_rounds_that_are_not_known_are_told(program, region):
     for shape in ((3, 5, 4), (2, 8, 4), (2, 13, 4), (1, 3, 4)):
         x = torch.randn(shape)
         compare(model(x.numpy()), (program(x),))
+
+
+def cut_behind(x):
+    h, out = zeros(x), []
+    for t in range(x.shape[1]):
+        h = torch.sin(h + x[:, t])
+        out.append(h)
+    rows = torch.stack(out, 1)
+    return rows[:, :1500] if rows.shape[1] > 1500 else rows
+
+
+def test_a_decision_behind_a_loop():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nobuco.NobucoWarning)
+        model = converted(cut_behind)
+    for length in (3, 1600):
+        x = torch.randn(2, length, 4)
+        compare(model(x.numpy()), (cut_behind(x),))
 
 
 def test_calls_that_repeat():

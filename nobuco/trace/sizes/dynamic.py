@@ -7,7 +7,7 @@ what really depends on a dynamic axis stays symbolic, and the rest of the graph 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -32,6 +32,7 @@ from nobuco.trace.sizes.reruns import (
     Program,
     Rerun,
     Shape,
+    Sizes,
     checks,
     lightened,
     multiples,
@@ -107,7 +108,7 @@ def trace_dynamic(
     values = Values(function, args, kwargs, graph, stands_for_all, program.options)
     trials, told = ((), {}) if validate_on is None else values.tried(validate_on)
     if resizes or counts(graph):
-        program, graph, resized = _with_loops(program, graph, reruns(program, graph, seconds) if resizes else [])
+        resized = reruns(program, graph, seconds) if resizes else []
         names = [given.name for given in inputs]
         graph = _Learner(program, names, stands_for_all, resizes, reach_in(seconds)).learnt(graph, resized)
     evidence = {**graph.evidence, **told}
@@ -124,20 +125,22 @@ def _with_loops(program: Program, graph: Graph, runs: list[Rerun]) -> tuple[Prog
     loops = loops_in([unlisted(run) for run in graphs], rolled)
     if not loops:
         return program, graph, runs
-    runs = [*runs, *_empty_runs(program, graph)]
+    runs = [*runs, *_empty_runs(program, graph, [run.sizes for run in runs])]
     rolling = partial(all_rolled, loops=loops)
     after = [run if run.graph is None else replace(run, graph=rolling(run.graph)) for run in runs]
     return replace(program, rolling=rolling), rolling(graph), after
 
 
-def _empty_runs(program: Program, graph: Graph) -> Iterator[Rerun]:
-    """The runs with nothing along a dynamic axis in which the program gives what it gives elsewhere.
+def _empty_runs(program: Program, graph: Graph, tried: Collection[Sizes]) -> Iterator[Rerun]:
+    """Runs with nothing along a dynamic axis in which the program gives what it gives elsewhere, but for those tried.
 
     A loop makes no round there, and what is done before it, or in its first round, shows.
     """
     axes = program.dynamic_axes
-    for place in axes:
-        run = program.at({**axes, place: 0})
+    for sizes in ({**axes, place: 0} for place in axes):
+        if sizes in tried:
+            continue
+        run = program.at(sizes)
         if run.graph is not None and _kinds(run.graph.outputs) == _kinds(graph.outputs):
             yield run
 
@@ -167,6 +170,10 @@ class _Learner:
 
     def learnt(self, graph: Graph, resized: list[Rerun]) -> Graph:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
+        program, graph, resized = _with_loops(self.program, graph, resized)
+        return replace(self, program=program)._learnt_of(graph, resized)
+
+    def _learnt_of(self, graph: Graph, resized: list[Rerun]) -> Graph:
         counted = [_recounted_run(self.program, count) for count in _COUNTS if counts(graph)]
         recounted = [run for run in counted if run is not None]
         story = self._story(graph, resized, recounted)

@@ -14,9 +14,8 @@ from itertools import product
 from typing import Any
 
 from nobuco.ir import Graph, Node, Value
-from nobuco.registry import operation_name
 from nobuco.trace.sizes.repeats import Part, pattern, rounds
-from nobuco.trace.sizes.unrolled import Read, Role, Round, Rounds
+from nobuco.trace.sizes.unrolled import Read, Role, Round, Rounds, form_of
 
 _MOST_LOOPS = 16
 # The first rounds may be unlike the others: `h` is None, or a number, before them.
@@ -31,9 +30,9 @@ class Loop:
 
     `row` are the numbers of the calls, outermost first, in which it stands; `parts` the calls there, `part` the number
     of the one that it is. `reads` are the arguments of a round. Of the values that a round makes, by their numbers:
-    `listed` are in lists behind the loop, those of all rounds together, each with whether the last round comes first;
-    `indexed` those that are asked of a round that is not the last, `last` those of the last alone; `replacing` those
-    that a skipped round made in the same form.
+    `listed` are in lists behind the loop, those of all rounds together; `indexed` those that are asked of a round that
+    is not the last, `last` those of the last alone; `replacing` those that a skipped round made in the same form;
+    `varying` are sizes that are not the same in all rounds.
     """
 
     row: tuple[int, ...]
@@ -41,10 +40,11 @@ class Loop:
     part: int
     skipped: int
     reads: tuple[Read, ...] = ()
-    listed: Mapping[int, bool] | None = None
+    listed: frozenset[int] = frozenset()
     indexed: frozenset[int] = frozenset()
     last: frozenset[int] = frozenset()
     replacing: frozenset[int] = frozenset()
+    varying: frozenset[int] = frozenset()
 
     @cached_property
     def carried(self) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ class Loop:
     @cached_property
     def stacked(self) -> tuple[int, ...]:
         """The values of which those of all rounds are given out."""
-        return tuple(sorted({*(self.listed or ()), *self.indexed, *(self.last - {*self.carried})}))
+        return tuple(sorted(self.listed | self.indexed | (self.last - {*self.carried})))
 
     def rounds(self, graph: Graph) -> list[Round]:
         """The rounds that a run made; none if it made other calls than these."""
@@ -80,7 +80,7 @@ class Loop:
 
     def _rounds(self, graph: Graph) -> list[Round]:
         nodes = row(graph, self.row)
-        counts = rounds(tuple(map(call_of, nodes)), self.parts)
+        counts = rounds(tuple(map(form_of, nodes)), self.parts)
         if counts is None:
             return []
         length = len(self.parts[self.part].calls)
@@ -90,14 +90,15 @@ class Loop:
 
 def loops_in(graphs: Sequence[Graph], rolled: Callable[[Graph, Loop], Graph | None]) -> tuple[Loop, ...]:
     """The loops that runs of a program made more or fewer rounds of; the first run is that on the example."""
-    found: list[Loop] = []
-    while len(found) < _MOST_LOOPS:
+    loops: list[Loop] = []
+    while len(loops) < _MOST_LOOPS:
         loop = _first_loop(graphs, ())
-        if loop is None:
+        after = [] if loop is None else [rolled(graph, loop) for graph in graphs]
+        if loop is None or after[0] is None:
             break
-        found.append(loop)
-        graphs = [after for after in (rolled(graph, loop) for graph in graphs) if after is not None]
-    return tuple(found)
+        loops.append(loop)
+        graphs = [graph for graph in after if graph is not None]
+    return tuple(loops)
 
 
 def row(graph: Graph, numbers: Sequence[int]) -> Sequence[Node]:
@@ -108,16 +109,11 @@ def row(graph: Graph, numbers: Sequence[int]) -> Sequence[Node]:
     return nodes
 
 
-def call_of(node: Node) -> tuple[Any, ...]:
-    """What tells a call from others: what is called, and on which line."""
-    return operation_name(node.op), node.path, node.site
-
-
 def _first_loop(graphs: Sequence[Graph], numbers: tuple[int, ...]) -> Loop | None:
     rows = [row(graph, numbers) for graph in graphs]
     if len({sum(1 for node in nodes for _ in node.walk()) for nodes in rows}) == 1:
         return None
-    calls = [tuple(map(call_of, nodes)) for nodes in rows]
+    calls = [tuple(map(form_of, nodes)) for nodes in rows]
     alike = [graph for graph, made in zip(graphs, calls) if made == calls[0]]
     if len(alike) < len(graphs):
         loop = _loop_among(graphs, calls, numbers)
@@ -172,12 +168,13 @@ def _learnt(loop: Loop, graphs: Sequence[Graph]) -> Loop | None:
     ]
     reads = tuple(replace(read, from_zero=read.role is Role.NUMBER and is0) for read, is0 in zip(reads, zero))
     listed, indexed, last = made.uses()
-    replacing = frozenset.intersection(
+    kept = frozenset.intersection(
         *(_replaced(loop.skipped_values(one.graph), one) for one in starts if one.fit(loop.reads))
     )
     return replace(
-        loop, reads=reads, listed=listed, indexed=indexed, last=last, replacing=replacing & {*listed, *indexed, *last}
-    )
+        loop, reads=reads, listed=listed, indexed=indexed, last=last, replacing=kept & (listed | indexed | last),
+        varying=made.varying,
+    )  # fmt: skip
 
 
 def _replaced(before: Mapping[int, Value], made: Rounds) -> frozenset[int]:

@@ -71,6 +71,11 @@ def reach_in(seconds: float) -> float:
     return (FAR_SECONDS / max(seconds, 1e-4)) ** (2 / 3)
 
 
+def unchanged(graph: Graph) -> Graph:
+    """A run as it is."""
+    return graph
+
+
 @dataclass(frozen=True)
 class Program:
     """What is run again: the program with its example, and how it is traced.
@@ -83,7 +88,7 @@ class Program:
     kwargs: Mapping[str, Any]
     shapes: Mapping[int, Shape]
     options: Mapping[str, Any]
-    rolling: Callable[[Graph], Graph] = lambda graph: graph
+    rolling: Callable[[Graph], Graph] = unchanged
 
     @property
     def dynamic_axes(self) -> dict[tuple[int, int], int]:
@@ -97,9 +102,12 @@ class Program:
         }
 
     def settling(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Program:
-        """The program with a decision made for good, beside those that are; `gated` are its calls of `pad`."""
+        """The program with a decision made for good, beside those that are; `gated` are its calls of `pad`.
+
+        It may make other calls, so its loops are not known.
+        """
         settled = self.options.get("settled", NOTHING_SETTLED).plus(place, way, gated)
-        return replace(self, options={**self.options, "settled": settled})
+        return replace(self, options={**self.options, "settled": settled}, rolling=unchanged)
 
     def at(self, sizes: Sizes) -> Rerun:
         """A run with these lengths of dynamic axes."""

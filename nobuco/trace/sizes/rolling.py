@@ -9,12 +9,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import torch
 
-from nobuco.ir import Graph, Node, Value, ValueKind, map_leaves, values
+from nobuco.ir import Graph, Guard, Node, Value, ValueKind, map_leaves, values
 from nobuco.trace.sizes.loops import Loop
 from nobuco.trace.sizes.unlisted import unlisted
 from nobuco.trace.sizes.unrolled import Bundle, Role, Rounds, is_joining, map_lists, opens_lists, swapped
@@ -155,10 +155,7 @@ class _Roller:
             return leaf
 
         calls = [self._rewritten(node, read) for node in self.rounds.rounds[0]]
-        for node in (inner for call in calls for inner in call.walk()):
-            if any(v.id in dynamic for v in node.inputs):
-                dynamic |= {v.id for v in node.results if v.kind is ValueKind.SIZE}
-        dynamic |= {node.outputs.id for node in numbers}
+        dynamic |= {node.outputs.id for node in numbers} | {self.fresh[first[n].id].id for n in self.loop.varying}
         return [*numbers, *calls], frozenset(dynamic)
 
     def _number(self, start: int, by: int, from_zero: bool) -> Iterator[Node]:
@@ -212,7 +209,7 @@ class _Roller:
         return [*picks, changed]
 
     def _bundled(self, items: Sequence[Any]) -> list[Any]:
-        return self.rounds.bundled(items, self.loop.listed or {})
+        return self.rounds.bundled(items, self.loop.listed)
 
     def _whole(self, leaf: Any) -> Any:
         return self.stacks[leaf.number] if isinstance(leaf, Bundle) else leaf
@@ -253,7 +250,9 @@ class _Roller:
         )
         is_stack = getattr(node.op, "__name__", "") == "stack"
         rank = node.results[0].rank
-        dim = dim % rank if type(dim) is int else dim
+        if type(dim) is not int:
+            raise _UnlikeError
+        dim %= rank
         calls: list[Node] = []
         parts: list[Value] = []
         for item in items:
@@ -290,19 +289,66 @@ class _Roller:
         sample = None if known is None else op(known, *args[1:])
         return self._call(op, args, self._value(ValueKind.RESULT, tuple(shape), dtype, sample))
 
-    def _guards(self) -> Iterator[Any]:
-        """The decisions, those of the first round in place of those of all."""
-        first, last = (
-            max(inner.id for node in calls for inner in node.walk())
-            for calls in (self.rounds.rounds[0], self.rounds.rounds[-1])
-        )
-        made = self.rounds.number_of
+    def _guards(self) -> Iterator[Guard]:
+        """The decisions, those of the first round in place of those of all: each has to go the same way for good."""
+        rounds = self.rounds.rounds
+        starts = [min(inner.id for node in calls for inner in node.walk()) for calls in rounds]
+        end = max(inner.id for node in rounds[-1] for inner in node.walk())
+        within: dict[Any, list[Guard]] = {}
         for guard in self.graph.guards:
-            sizes = values((guard.size, guard.other))
-            if first < guard.position < last or any(v.id in made and v.id not in self.fresh for v in sizes):
-                continue
-            size, other = (self.fresh.get(v.id, v) if isinstance(v, Value) else v for v in (guard.size, guard.other))
-            yield replace(guard, size=size, other=other)
+            if starts[0] <= guard.position <= end:
+                within.setdefault(guard.place, []).append(guard)
+        # That of the first round is not among them where nothing was called in the round before it.
+        repeated = [guards for guards in within.values() if len(guards) >= len(rounds) - 1 > 0]
+        needless = [guard for guards in repeated for guard in self._needless(guards, end)]
+        dropped = {id(guard) for guard in needless if guard.position >= starts[1]}
+        for guard in self.graph.guards:
+            if id(guard) not in dropped:
+                size, other = (self._of_first(leaf) for leaf in (guard.size, guard.other))
+                yield replace(guard, size=size, other=other)
+
+    def _of_first(self, leaf: Any) -> Any:
+        """What a decision is about, in the body if the first round made it."""
+        if not isinstance(leaf, Value) or leaf.id not in self.rounds.number_of:
+            return leaf
+        if leaf.id not in self.fresh:
+            raise _UnlikeError
+        return self.fresh[leaf.id]
+
+    def _needless(self, guards: Sequence[Guard], end: int) -> Iterator[Guard]:
+        """Those of the decisions at one place that say no more than the number of rounds does.
+
+        Each goes the same way in all rounds, and would in further ones, since what it compares stays as far apart or
+        drifts apart; or it is what ends the loop, and that of the last round may go the other way.
+        """
+        each = -(-len(guards) // len(self.rounds.rounds))
+        later = next((g for g in self.graph.guards if g.position > end and g.place == guards[0].place), None)
+        for first in range(each):
+            ones = guards[len(guards) - 1 - first :: -each][::-1]
+            alike = [guard for guard in ones if guard.outcome == ones[0].outcome]
+            ends = len(alike) < len(ones) or (later is not None and later.outcome != ones[0].outcome)
+            distances = [self._distance(guard) for guard in alike]
+            if alike != list(ones[: len(alike)]) or not (ends or _stays(distances)):
+                raise _UnlikeError
+            yield from ones if len(alike) == len(ones) - 1 else alike
+
+    def _distance(self, guard: Guard) -> Any:
+        """How far apart the two are that a decision compares, or the size that it is about."""
+        size, other = (
+            self.graph.samples.kept.get(v.id) if isinstance(v, Value) else v for v in (guard.size, guard.other)
+        )
+        if not isinstance(size, (int, float)):
+            return None
+        return size - other if isinstance(other, (int, float)) else size
+
+
+def _stays(distances: Sequence[Any]) -> bool:
+    """Whether distances are the same, or grow and keep their sign, whose first may be 0."""
+    if len(set(distances)) == 1:
+        return True
+    return all(isinstance(d, (int, float)) for d in distances) and all(
+        abs(one) < abs(other) and one * other >= 0 for one, other in pairwise(distances)
+    )
 
 
 def _leaves(node: Node) -> Iterator[Any]:

@@ -9,10 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
+from nobuco.registry import operation_name
 from nobuco.trace.calls import name_of
 from nobuco.trace.sizes.alike import same
 
 Round = Sequence[Node]
+# So many rounds tell how they hang together.
+_FEWEST = 3
 _JOINING = {"stack", "cat", "concat", "concatenate"}
 
 
@@ -59,16 +62,32 @@ class Rounds:
         """The number of the round, and of the value in it, by the id of each value made."""
         return {v.id: (number, place) for number, found in enumerate(self.made) for place, v in enumerate(found)}
 
+    @cached_property
+    def is_alike(self) -> bool:
+        """Whether all rounds make the same calls, with all that these make, and with arguments in the same places."""
+        first, *others = (
+            [(form_of(inner), *_about(inner)) for node in calls for inner in node.walk()] for calls in self.rounds
+        )
+        return all(other == first for other in others)
+
+    @cached_property
+    def varying(self) -> frozenset[int]:
+        """The numbers of the sizes that are not the same in all rounds."""
+        kept = self.graph.samples.kept
+        return frozenset(
+            number
+            for number, found in enumerate(zip(*self.made))
+            if found[0].kind is ValueKind.SIZE and len({kept.get(value.id) for value in found}) > 1
+        )
+
     def reads(self) -> tuple[Read, ...] | None:
         """What each argument of a round is; None where one is nothing that can be followed, or there are few rounds."""
         has_loops = any(inner.regions for calls in self.rounds for node in calls for inner in node.walk())
-        if len(self.rounds) < 3 or has_loops or len({len(found) for found in self.leaves}) > 1:
+        if len(self.rounds) < _FEWEST or has_loops or not self.is_alike:
             return None
-        found = [self._read(place) for place in range(len(self.leaves[0]))]
-        if any(read is None for read in found):
-            return None
-        reads = tuple(read for read in found if read is not None)
-        return reads if self.fit(reads) else None
+        candidates = [self._read(place) for place in range(len(self.leaves[0]))]
+        reads = tuple(read for read in candidates if read is not None)
+        return reads if len(reads) == len(candidates) and self.fit(reads) else None
 
     def _read(self, place: int) -> Read | None:
         first, second = self.leaves[0][place], self.leaves[1][place]
@@ -82,7 +101,7 @@ class Rounds:
 
     def fit(self, reads: Sequence[Read]) -> bool:
         """Whether there are rounds whose arguments are these, and one value is what each is before the first."""
-        if not self.rounds or any(len(found) != len(reads) for found in self.leaves) or len({*map(len, self.made)}) > 1:
+        if not self.rounds or not self.is_alike or len(self.leaves[0]) != len(reads):
             return False
         if not all(self._plays(read, place) for place, read in enumerate(reads)):
             return False
@@ -126,10 +145,10 @@ class Rounds:
         made = {(found[number].shape, found[number].dtype) for found in self.made if number < len(found)}
         return made == {(leaf.shape, leaf.dtype)}
 
-    def uses(self) -> tuple[dict[int, bool], frozenset[int], frozenset[int]]:
+    def uses(self) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
         """What is read behind the loop: in lists of all rounds, of single rounds, and of the last alone."""
         inside = {inner.id for calls in self.rounds for node in calls for inner in node.walk()}
-        listed: dict[int, bool] = {}
+        listed: set[int] = set()
         single: set[tuple[int, int]] = set()
         for node in self.graph.walk():
             if node.id not in inside:
@@ -139,16 +158,16 @@ class Rounds:
         ends = [self.graph.outputs, [after for _, after in self.graph.states]]
         single |= {self.number_of[v.id] for v in values(ends) if v.id in self.number_of}
         indexed = frozenset(which for number, which in single if number != len(self.rounds) - 1)
-        return listed, indexed, frozenset(which for _, which in single) - indexed
+        return frozenset(listed), indexed, frozenset(which for _, which in single) - indexed
 
-    def without_lists(self, tree: Any, listed: dict[int, bool]) -> Any:
+    def without_lists(self, tree: Any, listed: set[int]) -> Any:
         """A tree without the values of all rounds in its lists, which are noted."""
 
         def drop(items: Sequence[Any]) -> list[Any]:
             kept = []
             for item in self.bundled(items, None):
                 if isinstance(item, Bundle):
-                    listed[item.number] = item.backwards
+                    listed.add(item.number)
                 else:
                     kept.append(item)
             return kept
@@ -222,6 +241,17 @@ def swapped(node: Node, swap: Mapping[int, Value]) -> Node:
     children = tuple(swapped(child, swap) for child in node.children)
     args, kwargs, outputs, writes = map(instead, (node.args, dict(node.kwargs), node.outputs, node.writes))
     return replace(node, args=args, kwargs=kwargs, outputs=outputs, writes=writes, children=children)
+
+
+def form_of(node: Node) -> tuple[Any, ...]:
+    """What tells a call from others: what is called, and on which line."""
+    return operation_name(node.op), node.path, node.site
+
+
+def _about(node: Node) -> tuple[Any, ...]:
+    """What else makes a call what it is, but for the leaves of what it was given and gave."""
+    trees = (node.args, dict(node.kwargs), node.outputs, node.writes)
+    return id(node.module), node.autocast, node.rebound, len(node.children), map_leaves(lambda _: None, trees)
 
 
 def seen_in(node: Node) -> list[Any]:
