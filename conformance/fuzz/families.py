@@ -19,6 +19,7 @@ FAMILIES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "control": ("control", {}),
     "modules": ("modules", {}),
     "idioms": ("idioms", {}),
+    "loops": ("loops", {}),
 }
 
 
