@@ -141,6 +141,7 @@ def test_several_are_held_to_the_same_comparison_and_stand_side_by_side(project)
     assert "<h2>Backends</h2>" in (project.path / "out.html").read_text()
 
 
+@pytest.mark.full
 def test_models_of_test_files_reach_the_other_interpreter(project):
     project.makepyfile(test_marked=MARKED)
     project.makeini(f"[pytest]\nnobuco_pythons = good={sys.executable}\n")

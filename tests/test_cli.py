@@ -187,6 +187,7 @@ def test_coverage_of_an_operation_and_of_a_model(project, capfd):
     assert "no converter" in capfd.readouterr().out
 
 
+@pytest.mark.full
 def test_check_is_the_plugins_suite(project):
     words = ["-i", "1,3,8,8", "--max-abs-diff", "1e-4", "--nobuco-runtime", "tflite", "--nobuco-dynamic", "none"]
     words += ["--nobuco-order", "nhwc", "-q"]

@@ -173,6 +173,7 @@ def test_wrong_names_are_told_before_tensorflow_loads(project):
     assert done.stdout == "{2} set()\n", done.stderr
 
 
+@pytest.mark.full
 def test_a_reader_who_leaves(project):
     command = f"{sys.executable} -m nobuco locate torch.nn.functional.gelu | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -99,6 +99,7 @@ class Vit(nn.Module):
         return self.head(x[:, 0]), grid
 
 
+@pytest.mark.full
 def test_vit_with_interpolated_position_embeddings():
     images = (torch.randn(2, 3, 16, 24), torch.randn(1, 3, 24, 32), torch.randn(3, 3, 20, 12))
     check_sizes(Vit(), *feeds(*images), free=FREE_IMAGE)

@@ -276,9 +276,8 @@ class TestTheSession:
         )
         assert "culprit" not in result.stdout.str()
 
-    @pytest.mark.parametrize(
-        ("bound", "passed"), [((), 2), pytest.param(("--nobuco-max-abs-diff=1e-5",), 0, marks=pytest.mark.full)]
-    )
+    @pytest.mark.full
+    @pytest.mark.parametrize(("bound", "passed"), [((), 2), (("--nobuco-max-abs-diff=1e-5",), 0)])
     def test_float16_made_wider_is_held_to_what_float16_can_be(self, pytester, bound, passed):
         pytester.makepyfile(
             nets="""

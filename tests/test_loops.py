@@ -225,12 +225,11 @@ def means_so_far(x):
 
 
 PROGRAMS = (
-    carried, over_parts, over_a_list, begins_with_nothing, windows, means_so_far, written, viterbi, for_each_image,
-    Cells, Streamed,
+    carried, over_parts, over_a_list, begins_with_nothing, windows, means_so_far, written, for_each_image, Cells,
 )  # fmt: skip
 MORE = (
     joined_backwards, numbers, unequal_windows, all_before, two_phases, last_apart, steps_within, called_twice, Greedy,
-    Summed,
+    Summed, Streamed, viterbi,
 )  # fmt: skip
 IN_TFLITE = (carried, over_a_list, written, viterbi, Cells, Streamed, Greedy)
 

@@ -177,6 +177,7 @@ def marked():
     nobuco.unregister_converter(mark)
 
 
+@pytest.mark.full
 def test_a_wrong_converter_is_found_where_tensors_were_let_go_of(marked):
     mark, _, factor = marked
     factor[0] = 2.01

@@ -170,6 +170,7 @@ def test_masks_are_drawn(project):
     result.stdout.fnmatch_lines(["  at drawn inputs 1,1@0 1,1:bool@0, output 0: *"])
 
 
+@pytest.mark.full
 def test_what_is_right_passes_and_is_converted_once(project):
     result = project.runpytest_subprocess(
         "--nobuco-model", "nets.Right", "--nobuco-input", "2?,5", "--nobuco-fuzz", "15", *QUICK
@@ -178,6 +179,7 @@ def test_what_is_right_passes_and_is_converted_once(project):
     result.stdout.fnmatch_lines(["2 conversions for 4 items"])
 
 
+@pytest.mark.full
 def test_a_number_of_inputs_that_does_not_fit(project):
     words = ["--nobuco-model", "nets.Right", "--nobuco-input", "2,5", "--nobuco-try", "2,5", "--nobuco-try", "2,5"]
     result = project.runpytest_subprocess(*words, *QUICK)

@@ -111,7 +111,9 @@ def test_the_guard_is_an_entry_point(pytestconfig):
     assert 'nobuco_guard = "pytest_nobuco.guard"' in text.partition("[project.entry-points.pytest11]")[2]
 
 
-@pytest.mark.parametrize("options", [[], ["--strict-markers"], ["-n2"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [[], ["--strict-markers"], pytest.param(["-n2"], marks=pytest.mark.full)], ids=" ".join
+)
 def test_without_the_plugin_marked_models_fail(project, options):  # noqa: F811
     project.makepyfile(test_nets=MARKED)
     project.makeini("[pytest]\naddopts = -p no:hypothesispytest")
@@ -131,6 +133,7 @@ def test_with_the_plugin_the_guard_does_nothing(project):  # noqa: F811
 # --- what is printed
 
 
+@pytest.mark.full
 def test_no_colour(project, monkeypatch):  # noqa: F811
     monkeypatch.setenv("NO_COLOR", "1")
     result = project.runpytest_subprocess("--nobuco-model", "nets.Broken", "-v")

@@ -276,6 +276,7 @@ def test_a_model_of_one_size_has_no_dynamic_form_unless_asked_for_by_name(projec
     result.assert_outcomes(passed=1, failed=1, deselected=30)
 
 
+@pytest.mark.full
 def test_orders_that_no_tensor_has_are_converted_once(pytester):
     pytester.makepyfile(
         nets="import torch\n\nclass Net(torch.nn.Linear):\n    def __init__(self):\n        super().__init__(4, 2)"

@@ -128,7 +128,10 @@ def test_wrong_words_are_one_line_and_devices_are_not_read(pytester):
 
 @pytest.mark.parametrize(
     "options",
-    [["-n2"], ["--nobuco-isolate"], pytest.param(["-n2", "--nobuco-isolate"], marks=pytest.mark.full)],
+    [
+        ["-n2"],
+        *(pytest.param(more, marks=pytest.mark.full) for more in (["--nobuco-isolate"], ["-n2", "--nobuco-isolate"])),
+    ],
     ids=" ".join,
 )
 def test_a_mistake_is_told_once_in_several_processes(project, options):  # noqa: F811
@@ -145,7 +148,9 @@ def test_the_only_model_is_made_and_converted_once(project):  # noqa: F811
     assert (result.stdout.str().count("MADE"), result.stdout.str().count("CONVERTED")) == (1, 2)
 
 
-@pytest.mark.parametrize("options", [["-n0"], ["-n2"], ["--nobuco-isolate"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [["-n0"], ["-n2"], pytest.param(["--nobuco-isolate"], marks=pytest.mark.full)], ids=" ".join
+)
 def test_of_several_models_a_bad_one_fails_alone_and_is_shown_once(project, options):  # noqa: F811
     project.makepyfile(others="from fake_backend import Net\n\ndef fails():\n    raise KeyError('of the user')")
     names = ["nets.Nett", "nets.Net", "others.fails", "nets.Other"]

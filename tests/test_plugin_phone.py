@@ -123,6 +123,7 @@ def test_phone_needs_adb_and_the_binary(phone, monkeypatch):
 # --- the real thing
 
 
+@pytest.mark.full
 def test_real_model_has_a_row_with_true_counts(tmp_path):
     (tmp_path / "real_nets.py").write_text(
         """

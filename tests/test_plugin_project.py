@@ -78,11 +78,8 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [("-n2",), pytest.param(("-p", "no:benchmark", "-p", "no:xdist"), marks=pytest.mark.full)],
-    ids=" ".join,
-)
+@pytest.mark.full
+@pytest.mark.parametrize("flags", [("-n2",), ("-p", "no:benchmark", "-p", "no:xdist")], ids=" ".join)
 def test_named_models(project, flags):
     result = project.runpytest_subprocess(*MODELS, *flags, "--junitxml=out.xml")
     result.assert_outcomes(passed=1, failed=2)

@@ -42,6 +42,7 @@ def test_too_much_to_ask():
 """
 
 
+@pytest.mark.full
 def test_a_suite_of_quantised_files(pytester):
     pytester.makepyfile(test_net=NET)
     reports = [word for suffix in ("json", "html", "md") for word in ("--nobuco-report", f"r.{suffix}")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 REAL_NETS = """
     import torch
     from torch import nn
@@ -60,6 +62,7 @@ def test_real_models(pytester):
     )
 
 
+@pytest.mark.full
 def test_real_marker_and_own_inputs(pytester):
     pytester.makepyfile(
         nets=REAL_NETS,

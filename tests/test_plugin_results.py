@@ -225,9 +225,10 @@ MEASURED = """
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
-    [pytest.param([], marks=pytest.mark.full), ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl"]],
+    [[], ["--nobuco-report", "out.json", "--nobuco-results", "out.jsonl"]],
     ids=len,
 )
 def test_models_that_are_done_leave_little_behind(project, options):

@@ -100,8 +100,7 @@ def check_files(project: pytest.Pytester, names: list[str]) -> None:
     "distribution",
     [
         "load",
-        "loadgroup",
-        *(pytest.param(name, marks=pytest.mark.full) for name in ("worksteal", "loadscope", "loadfile")),
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("loadgroup", "worksteal", "loadscope", "loadfile")),
     ],
 )
 def test_models_that_end_workers(project, distribution):

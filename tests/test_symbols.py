@@ -81,6 +81,7 @@ def test_whatever_is_imported_first(first, tmp_path):
     run(PROGRAM, tmp_path, *first)
 
 
+@pytest.mark.full
 @with_triton
 def test_both_compile_with_an_llvm_of_their_own(tmp_path):
     run(COMPILED, tmp_path)

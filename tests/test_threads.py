@@ -111,6 +111,7 @@ def test_four_threads(eager_switching):
     assert writer.calls.item() == 0 and not hasattr(shared, "seen")
 
 
+@pytest.mark.full
 def test_a_compiled_and_a_scripted_model_run_meanwhile(eager_switching):
     torch.manual_seed(0)
     x = torch.randn(2, 4)

@@ -156,7 +156,7 @@ def test_frozen_parameters_and_buffers_are_not_trained():
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-@pytest.mark.parametrize("steps", [5, 30])
+@pytest.mark.parametrize("steps", [5, pytest.param(30, marks=pytest.mark.full)])
 def test_recurrent_layers_train_where_a_policy_is_set(kind, steps):
     class Last(nn.Module):
         def __init__(self):

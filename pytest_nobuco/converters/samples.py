@@ -111,14 +111,18 @@ def seeding(seed: int) -> Iterator[None]:
     """Random numbers of PyTorch, NumPy and Python from this seed, theirs restored afterwards."""
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # all that `torch.manual_seed` adds is of other devices, and slow
-        np.random.seed(seed)
-        random.seed(seed)
+        _seed(seed)
         try:
             yield
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
+
+
+def _seed(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)  # all that `torch.manual_seed` adds is of other devices, and slow
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 def _seeded(make: Callable[[], Sequence[Sample]]) -> list[Sample]:
@@ -143,11 +147,11 @@ def _of_infos(infos: Sequence[Any], own: Sequence[Any], dtype: str | None, main:
 
 def sample_inputs(info: Any, dtype: torch.dtype) -> Iterator[Any]:
     """What `info.sample_inputs` of an OpInfo gives; that reads the sources of all frames of the stack, twice."""
-    from torch.testing._internal.common_utils import SEED, set_rng_seed
+    from torch.testing._internal.common_utils import SEED
 
     samples = iter(info.sample_inputs_func(info, "cpu", dtype, False))
     while True:
-        set_rng_seed(SEED)
+        _seed(SEED)
         try:
             yield next(samples)
         except StopIteration:

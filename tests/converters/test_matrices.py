@@ -44,7 +44,9 @@ def test_packed_factors_at_other_sizes(shape, other):
     anywhere(lambda lu, pivots: torch.lu_unpack(lu, pivots), *feeds)
 
 
-@pytest.mark.parametrize(("left", "transpose"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize(
+    ("left", "transpose"), [(True, False), pytest.param(True, True, marks=pytest.mark.full), (False, False)]
+)
 def test_reflections_at_other_sizes(left, transpose):
     def feed(*shape):
         vectors, taus = torch.geqrf(torch.randn(shape))
@@ -58,6 +60,7 @@ def test_reflections_at_other_sizes(left, transpose):
     anywhere(reflected, feed(2, 4, 4), feed(3, 2, 2))
 
 
+@pytest.mark.full
 def test_determinants():
     for x in (TURNED, TURNED.T, torch.stack([TURNED, 2 * torch.eye(3)]), torch.zeros(2, 2)):
         same(lambda x: (torch.linalg.det(x), torch.linalg.slogdet(x), torch.logdet(x @ x.mT)), x, tflite=True)

@@ -182,7 +182,7 @@ def faster_rcnn():
 
 @pytest.mark.filterwarnings("ignore::nobuco.NobucoWarning")  # `if boxes.numel() > 4000`: either way does the same
 @pytest.mark.parametrize(
-    "make", [*(pytest.param(make, marks=pytest.mark.full) for make in (retinanet, fcos)), faster_rcnn]
+    "make", [pytest.param(make, marks=pytest.mark.full) for make in (retinanet, fcos, faster_rcnn)]
 )
 def test_detector(make):
     torch.manual_seed(3)
