@@ -22,6 +22,7 @@ from nobuco.converters import (  # noqa: F401
     deformable,
     dropout,
     embedding,
+    fourier,
     fractional,
     gathering,
     grouped,
@@ -50,6 +51,7 @@ from nobuco.converters import (  # noqa: F401
     sorting,
     spectra,
     tapering,
+    transposed_convolution,
 )
 from nobuco.registry import registry
 

@@ -355,7 +355,9 @@ def max_unpool(
     """
     places = windows(n, kernel_size, stride, padding)
 
-    def func(input: Any, indices: Any, *args: Any, **kwargs: Any) -> Any:
+    def func(
+        input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+    ) -> Any:
         b, *spatial_sizes, c = sizes(input)
         wanted = (
             list(output_size)[-n:]

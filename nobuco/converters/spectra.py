@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from nobuco.converters.aten.fourier import fft_c2c, fft_c2r, fft_r2c
+from nobuco.converters.fourier import fft_c2c, fft_c2r, fft_r2c
 from nobuco.converters.joining import part
 from nobuco.converters.memory import view_as_real
 from nobuco.converters.repeating import unfold

@@ -13,6 +13,7 @@ import nobuco
 from nobuco import ChannelOrder
 from tests.lite import ops_of
 from tests.parity import ORDERS
+from tests.sizes import check_sizes
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -134,6 +135,25 @@ def test_transposed_output_size(check):
             return self.up(x, output_size=(10, 11))
 
     check(Module(), torch.randn(1, 4, 5, 6))
+
+
+class Upwards(nn.Module):
+    """What a U-Net does: half the size, rounded up, and back to the size that it was."""
+
+    def __init__(self, groups: int = 1, of_all: bool = False):
+        super().__init__()
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, groups=groups)
+        self.of_all = of_all
+
+    def forward(self, x):
+        return x + self.up(self.down(x), output_size=x.size() if self.of_all else x.shape[2:])
+
+
+@pytest.mark.parametrize("module", [Upwards(), Upwards(groups=2, of_all=True)], ids=["plain", "groups, all sizes"])
+def test_transposed_output_size_of_a_dynamic_size(module):
+    images = [torch.randn(2, 4, *size) for size in ((7, 10), (8, 8), (5, 6), (1, 3))]
+    check_sizes(module.eval(), *((x,) for x in images), free=[(0, 2, 3)])
 
 
 def test_module_called_twice(check):

@@ -10,6 +10,7 @@ from torch import nn
 import nobuco
 from nobuco import ChannelOrder
 from tests.lite import ops_of
+from tests.sizes import check_sizes
 
 DIMS = [1, 2, 3]
 
@@ -125,6 +126,14 @@ def test_max_unpool(check, n):
 
     check(program, image(n))
     check(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), torch.randn(1, 2, 4, 6))
+
+
+def test_max_unpool_to_a_dynamic_size():
+    def program(x):
+        return F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=x.size())
+
+    images = [torch.randn(2, 3, *size) for size in ((7, 10), (8, 8), (5, 6))]
+    check_sizes(program, *((x,) for x in images), free=[(0, 2, 3)])
 
 
 def test_integers(check):

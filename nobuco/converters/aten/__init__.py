@@ -4,6 +4,6 @@ Most follow from the converter of the public operation that they stand behind (`
 arguments (`shared`); what no public operation of that form has is in a file per family.
 """
 
-from nobuco.converters.aten import factors, fourier, layers, matrices, scattering, shared, special
+from nobuco.converters.aten import factors, layers, matrices, scattering, shared, special
 
-__all__ = ["factors", "fourier", "layers", "matrices", "scattering", "shared", "special"]
+__all__ = ["factors", "layers", "matrices", "scattering", "shared", "special"]
