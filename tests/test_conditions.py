@@ -383,3 +383,24 @@ def test_a_power_of_a_product_is_of_all_of_it():
         model = nobuco.pytorch_to_keras(program, [x], input_shapes={x: (None, None)}, verbose=False)
     with pytest.raises(InputError, match="right where"):  # 4 * 5 ** .5 is 8.9
         model(torch.randn(4, 5).numpy())
+
+
+def cut_off(x):
+    return x.clamp(-9, 9) * 2 if x.shape[1] > 5 else x * 2
+
+
+def near_nothing_dropped(x):
+    return F.hardshrink(x, 1e-3) if x.shape[1] <= 5 else x * 1
+
+
+def by_a_size_and_a_value(x):
+    return x * 2 if x.shape[1] > 6 and x.mean() > 9 else x - 1
+
+
+@pytest.mark.parametrize("program", [cut_off, near_nothing_dropped, by_a_size_and_a_value])
+@pytest.mark.parametrize("length", [4, 8])
+def test_what_makes_a_difference_to_values_far_from_the_examples_is_told(program, length):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", nobuco.NobucoWarning)
+        conversion(program, (2, length, 4), {0, 1})
+    assert len(caught) == 1

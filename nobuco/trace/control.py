@@ -19,7 +19,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from nobuco.errors import ConversionError, InputError
-from nobuco.ir import Graph, Node, Samples, Site, Value, leaves, map_tensors, tensors, values
+from nobuco.ir import Graph, Node, Samples, Site, Value, ValueKind, leaves, map_tensors, tensors, values
 from nobuco.trace.rewind import State
 from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
@@ -89,9 +89,10 @@ def join(
     The memory must hold what the side taken left. Tensors that either side wrote are outputs of the branch too.
 
     Raises:
-        SidesDifferError: the sides do not return the same structure of tensors of the same shapes and dtypes.
+        SidesDifferError: the sides do not return the same structure of tensors of the same shapes and dtypes; where a
+            size decides, of as many dimensions.
     """
-    _check_alike(sides, site)
+    _check_alike(sides, site, pred.kind is ValueKind.SIZE)
     changed = entry.changed(*(side.after for side in sides.values()))
     regions = []
     for side in (sides[True], sides[False]):
@@ -112,9 +113,9 @@ def join(
     return result
 
 
-def _check_alike(sides: dict[bool, Side], site: Site) -> None:
+def _check_alike(sides: dict[bool, Side], site: Site, by_size: bool) -> None:
     def described(side: Side) -> list[Any]:
-        return [(v.shape, v.dtype) if isinstance(v, Value) else v for v in leaves(side.outputs)]
+        return [(v.rank if by_size else v.shape, v.dtype) if isinstance(v, Value) else v for v in leaves(side.outputs)]
 
     one, other = described(sides[True]), described(sides[False])
     if one != other:

@@ -29,15 +29,17 @@ Asked = tuple[Site, str]  # a line, and what is asked there
 class Settled:
     """Decisions that go one way in any case, by their place.
 
-    `gated` are lines of calls of `pad` which do nothing where a decision would have gone the other way.
+    `gated` are lines of calls of `pad` which do nothing where a decision would have gone the other way; `both` are
+    decisions by sizes that are settled in no way: where other sides are traced, theirs are.
     """
 
     ways: Mapping[Asked, bool] = field(default_factory=dict)
     gated: Mapping[Site, Asked] = field(default_factory=dict)
+    both: frozenset[Asked] = frozenset()
 
     def plus(self, place: Asked, way: bool, gated: Collection[Site] = ()) -> Settled:
         """These and one more."""
-        return Settled({**self.ways, place: way}, {**self.gated, **dict.fromkeys(gated, place)})
+        return replace(self, ways={**self.ways, place: way}, gated={**self.gated, **dict.fromkeys(gated, place)})
 
 
 NOTHING_SETTLED = Settled()
@@ -249,6 +251,10 @@ class Record:
             if self._times_settled[place] > _MOST_TIMES_SETTLED:
                 raise EndlessError(place)
         return self._settled.ways.get(place)
+
+    def goes_both_ways(self, how: str) -> bool:
+        """Whether both sides of a decision by a size on the running line are to be traced."""
+        return bool(self._settled.both) and (call_site(), how) in self._settled.both
 
     def note_settled(self, how: str, truth: Callable[[], Any]) -> None:
         """Note whether the program would have gone that way: 1 or 0, if calls are gated by it."""

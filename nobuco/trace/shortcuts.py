@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dis
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from nobuco.trace.calls import gives_shape_alone, name_of
 from nobuco.trace.site import decides_alone, is_library
 from nobuco.trace.sizes.reruns import CHANGES, Program, Rerun
 from nobuco.trace.tracer import Failure, traced
-from nobuco.trace.trials import calls_in_a_row, is_mask, masks, other_values
+from nobuco.trace.trials import calls_in_a_row, extreme_calls, is_mask, masks, other_values
 
 _MOST = 8  # decisions of one program that are tried
 _FEWEST_RUNS = 2  # at other sizes
@@ -92,8 +92,9 @@ def general_by_sizes(
         for way, gated in _ways(general.graph, guard, parting[guard.place]):
             other = latest.settling(guard, way, gated)
             if isinstance(other, General) and _agree(run_gave(general.graph), run_gave(other.graph)):
+                elsewhere = None if way != guard.outcome else parting[guard.place]
                 resized = _resized(other.program, runs)
-                if resized is not None:
+                if resized is not None and _holds_at(_far_points(general.program, elsewhere), other.program):
                     latest, runs = other, resized
                     break
     return latest, list(runs)
@@ -187,12 +188,28 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
     calls = [map_tensors(drawn, (program.args, dict(program.kwargs))) for _ in range(2)]
     calls.append(map_tensors(lambda t, _: other_values(t, generator), (program.args, dict(program.kwargs))))
     calls += list(_masked(program, kept, drawn))
+    calls += [_keeping(kept, program, far) for far in extreme_calls((program.args, dict(program.kwargs)))]
     axes = program.dynamic_axes
     changes = [ways[0] for ways in CHANGES[:_SIZES]] if axes else []
     resized = [{place: change(n, place[1]) for place, n in axes.items()} for change in changes]
     # A run that is traced first is refused where PyTorch would not check sizes.
     calls += [program.resized(sizes) for sizes in resized if program.at(sizes).graph is not None]
     for args, kwargs in calls:
+        expected = calls_in_a_row(program.function, [(args, kwargs)])
+        if expected:
+            yield _Point(args, kwargs, expected[0])
+
+
+def _keeping(kept: Collection[int], program: Program, call: Any) -> Any:
+    """A call with the program's own tensors in these places."""
+    mine = tensors((program.args, dict(program.kwargs)))
+    return map_tensors(lambda tensor, position: mine[position] if position in kept else tensor, call)
+
+
+def _far_points(program: Program, run: Rerun | None) -> Iterator[_Point]:
+    """Where to check a decision by sizes that is made for good: with values far from those, at sizes of a run."""
+    call = (program.args, dict(program.kwargs)) if run is None else program.resized(run.sizes)
+    for args, kwargs in extreme_calls(call):
         expected = calls_in_a_row(program.function, [(args, kwargs)])
         if expected:
             yield _Point(args, kwargs, expected[0])
@@ -217,7 +234,7 @@ def _normal(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return drawn.to(tensor.device, tensor.dtype)
 
 
-def _holds_at(points: Sequence[_Point], program: Program) -> bool:
+def _holds_at(points: Iterable[_Point], program: Program) -> bool:
     """Whether a program gives what is expected everywhere."""
     for point in points:
         run = traced(program.function, point.args, point.kwargs, **program.options)

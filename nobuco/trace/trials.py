@@ -28,6 +28,8 @@ Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 # How many other sets of values a model is tried on, and how many calls in a row where it keeps state.
 _SETS = 2
 _CALLS = 3
+# How far values are from 0, or how near, that what cuts values off shall not miss.
+_FAR = 1000.0
 
 
 def at_other_sizes(names: Sequence[str], graph: Graph, others: Sequence[Graph]) -> tuple[Trial, ...]:
@@ -65,6 +67,37 @@ def trial_of(names: Sequence[str], graph: Graph) -> Trial:
     """A run at other sizes as a trial."""
     about = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in zip(names, graph.inputs))
     return Trial(f"at other sizes ({about})", (tuple(graph.samples[v.id] for v in graph.inputs),), (run_gave(graph),))
+
+
+def extreme_calls(call: Call) -> Iterator[Call]:
+    """Calls of the same form whose floats are far from those: of both signs, positive, negative, and near nothing.
+
+    What cuts values off, or decides by their size, does nothing to many that are like the example's.
+    """
+    generator = torch.Generator("cpu").manual_seed(3)
+
+    def drawn(form: Callable[[torch.Tensor], torch.Tensor]) -> Call:
+        def one(tensor: torch.Tensor, _: int) -> torch.Tensor:
+            if not tensor.is_floating_point():
+                return other_values(tensor, generator)
+            numbers = torch.randn(tensor.shape, generator=generator, device="cpu")
+            return form(numbers).to(tensor.device, tensor.dtype)
+
+        args, kwargs = map_tensors(one, call)
+        return args, kwargs
+
+    forms = (lambda t: t * _FAR, lambda t: t.abs() * _FAR, lambda t: -t.abs() * _FAR, lambda t: t / _FAR)
+    return map(drawn, forms)
+
+
+def extreme_trials(names: Sequence[str], function: Callable[..., Any], call: Call, graph: Graph) -> Iterator[Trial]:
+    """Such calls at the sizes of a run, as trials."""
+    at_its_sizes = with_tensors(call, [graph.samples[value.id] for value in graph.inputs])
+    for other in extreme_calls(at_its_sizes):
+        outputs = calls_in_a_row(function, [other])
+        if outputs:
+            about = f"{trial_of(names, graph).about}, values far from the example's"
+            yield Trial(about, (tuple(tensors(other)),), outputs)
 
 
 @dataclass(frozen=True)
@@ -113,7 +146,7 @@ class Values:
         steps = [*calls_in_a_row(self.function, [mine, mine], look), *calls_in_a_row(self.function, [unlike], look)]
         if len(steps) < 3 or not all(_is_as_before(left[0], now) for now in left[1:]):
             return ()
-        others = [_with_tensors(mine, trial.inputs[0]) for trial in trials]
+        others = [with_tensors(mine, trial.inputs[0]) for trial in trials]
         trials_behind: list[Trial] = []
         for calls in ([mine, *others, unlike], [unlike, *reversed(others), mine]):
             outputs = calls_in_a_row(self.function, calls)
@@ -194,7 +227,7 @@ def _are_close(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(one) == len(other) and all(map(_is_close, one, other))
 
 
-def _with_tensors(call: Call, inputs: Sequence[Any]) -> Call:
+def with_tensors(call: Call, inputs: Sequence[Any]) -> Call:
     """A call with these tensors in place of its own."""
     args, kwargs = map_tensors(lambda _, place: inputs[place], call)
     return args, kwargs

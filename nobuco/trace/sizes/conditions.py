@@ -197,16 +197,22 @@ class Patterns:
 
     def reasons(self, story: Story, item: Lost) -> list[Reason]:
         """What an argument depends on that was another in just those runs: a decision, a size, or several decisions."""
-        found, (size, region) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
+        guards = self.decisions(story, item)
+        if guards:
+            return [_decision(story, guard) for guard in guards]
+        size, region = self.sizes.get(item.agree, (None, ""))
+        known = size is not None and size.id < item.node.id  # what was asked for later decided nothing
+        return [Reason(region if known else "sizes are as in the example", item.node.site)]
+
+    def decisions(self, story: Story, item: Lost) -> list[Guard]:
+        """The decision that was another in just those runs, or several if no size was; none if there is none."""
+        found, (size, _) = self.guards.get(item.agree, ()), self.sizes.get(item.agree, (None, ""))
         before = [guard for guard in found if guard.position <= item.node.id]
         known = [guard for guard in before if story.formulas.outcomes(guard) is not None]
-        guard = (known or before or [None, *found][:2])[-1]
-        if guard is not None:
-            return [_decision(story, guard)]
-        if size is not None and size.id < item.node.id:  # what was asked for later decided nothing
-            return [Reason(region, item.node.site)]
-        several = [_decision(story, guard) for guard in self._together(story, item)]
-        return several or [Reason("sizes are as in the example", item.node.site)]
+        one = (known or before or found[:1])[-1:]
+        if one or (size is not None and size.id < item.node.id):
+            return list(one)
+        return self._together(story, item)
 
     def _together(self, story: Story, item: Lost) -> list[Guard]:
         """Decisions of which one went otherwise in each of the runs that do not agree, and none in any that does."""

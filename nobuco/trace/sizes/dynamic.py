@@ -7,32 +7,32 @@ what really depends on a dynamic axis stays symbolic, and the rest of the graph 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from nobuco.ir import Graph, Node, Value, ValueKind, leaves, map_leaves, values
+from nobuco.ir import Graph, Node, Trial, Value, ValueKind, map_leaves, values
+from nobuco.trace.record import NOTHING_SETTLED
 from nobuco.trace.regions import closed, mapped
 from nobuco.trace.shortcuts import General, general_by_sizes, general_by_values
 from nobuco.trace.sizes.chosen import chosen_of_two
-from nobuco.trace.sizes.conditions import Finding, conditions, undecided
+from nobuco.trace.sizes.conditions import Finding, Patterns, conditions, undecided
 from nobuco.trace.sizes.counting import Count, counts, sizes_behind
 from nobuco.trace.sizes.formulas import Axis, Formulas
 from nobuco.trace.sizes.guesses import dividing
 from nobuco.trace.sizes.infer import Inferred, Lost, inferred, seen_before, seen_by
-from nobuco.trace.sizes.loops import loops_in
 from nobuco.trace.sizes.numbers import SizeTracing
+from nobuco.trace.sizes.rerolled import with_loops
 from nobuco.trace.sizes.reruns import (
     BATCHES,
     MULTIPLES,
     Program,
     Rerun,
     Shape,
-    Sizes,
     checks,
     lightened,
     multiples,
@@ -41,12 +41,10 @@ from nobuco.trace.sizes.reruns import (
     reach_in,
     reruns,
 )
-from nobuco.trace.sizes.rolling import all_rolled, rolled
 from nobuco.trace.sizes.story import Story
 from nobuco.trace.sizes.strip_converted import strip_converted
-from nobuco.trace.sizes.unlisted import unlisted
-from nobuco.trace.tracer import trace
-from nobuco.trace.trials import Values, at_other_sizes, trial_of
+from nobuco.trace.tracer import Failure, trace, traced
+from nobuco.trace.trials import Values, at_other_sizes, extreme_trials, trial_of
 
 # How many elements to choose in another run instead of n, of `most`, each tried: some of the sizes that follow from
 # that are cut off at a number, which only few elements show; and what is decided by a number goes the other way where
@@ -64,6 +62,10 @@ _COUNTS: tuple[Count, ...] = (
 _FEWEST_ALIKE = 5
 # How many more runs to make at sizes where a decision would go the other way.
 _MOST_DIRECTED = 6
+# Of so many decisions by sizes, at most, are both sides traced.
+_MOST_SPLIT = 8
+# At the sizes of so many runs a condition is put to the test with values far from the example's, too.
+_MOST_FAR = 2
 # They may be so many times larger in any case, as is the run with twice the batch, the height and the width.
 _LARGER = 8.0
 
@@ -117,38 +119,6 @@ def trace_dynamic(
     return replace(graph, trials=(*graph.trials, *trials), warnings=(*graph.warnings, *told), evidence=evidence)
 
 
-def _with_loops(program: Program, graph: Graph, runs: list[Rerun]) -> tuple[Program, Graph, list[Rerun]]:
-    """The runs with loops over a dynamic size as calls, and the program, whose further runs will have them, too."""
-    graphs = [graph, *(run.graph for run in runs if run.graph is not None)]
-    if len({sum(1 for _ in run.walk()) for run in graphs}) == 1:
-        return program, graph, runs
-    loops = loops_in([unlisted(run) for run in graphs], rolled)
-    if not loops:
-        return program, graph, runs
-    runs = [*runs, *_empty_runs(program, graph, [run.sizes for run in runs])]
-    rolling = partial(all_rolled, loops=loops)
-    after = [run if run.graph is None else replace(run, graph=rolling(run.graph)) for run in runs]
-    return replace(program, rolling=rolling), rolling(graph), after
-
-
-def _empty_runs(program: Program, graph: Graph, tried: Collection[Sizes]) -> Iterator[Rerun]:
-    """Runs with nothing along a dynamic axis in which the program gives what it gives elsewhere, but for those tried.
-
-    A loop makes no round there, and what is done before it, or in its first round, shows.
-    """
-    axes = program.dynamic_axes
-    for sizes in ({**axes, place: 0} for place in axes):
-        if sizes in tried:
-            continue
-        run = program.at(sizes)
-        if run.graph is not None and _kinds(run.graph.outputs) == _kinds(graph.outputs):
-            yield run
-
-
-def _kinds(tree: Any) -> list[Any]:
-    return [type(leaf) for leaf in leaves(tree)]
-
-
 def _recounted_run(program: Program, count: Count) -> Graph | None:
     """A trace with so many elements chosen; None where the program cannot go on with them."""
     try:
@@ -170,7 +140,7 @@ class _Learner:
 
     def learnt(self, graph: Graph, resized: list[Rerun]) -> Graph:
         """The graph with its dynamic sizes, and the conditions on which it rests."""
-        program, graph, resized = _with_loops(self.program, graph, resized)
+        program, graph, resized = with_loops(self.program, graph, resized)
         return replace(self, program=program)._learnt_of(graph, resized)
 
     def _learnt_of(self, graph: Graph, resized: list[Rerun]) -> Graph:
@@ -191,6 +161,9 @@ class _Learner:
         if further:
             story = self._directed(self._story(graph, [*story.runs, *further], recounted))
             learnt = self._inferred(story)
+        branched = self._with_branches(story, general, learnt)
+        if branched is not None:
+            return branched
         if learnt is None:
             return self._unfollowed(story)
         story, learnt = self._directed_by_arguments(story, learnt)
@@ -199,6 +172,26 @@ class _Learner:
         findings = conditions(story, learnt.lost, same, general.refuses)
         graph = self._with_findings(replace(learnt.graph, trials=trials), findings)
         return self._with_texts(_with_static_sizes(graph, self._dynamic(graph, story)), story, graph.dynamic)
+
+    def _with_branches(self, story: Story, general: General, learnt: Inferred | None) -> Graph | None:
+        """The graph with both sides of decisions by sizes, if other sides are traced and less is left to tell."""
+        lost = learnt.lost if learnt is not None else ()
+        same = [*story.same, *story.recounted]
+        patterns = Patterns.of(story, same)
+        guards = [guard for guard, _ in story.deciding] + [g for item in lost for g in patterns.decisions(story, item)]
+        split = self.program.options.get("settled", NOTHING_SETTLED).both
+        places = split.union(guard.place for guard in general.open(guards))
+        if not self.program.options["paths"] or places == split or len(places) > _MOST_SPLIT:
+            return None
+        program = self.program.splitting(places)
+        run = traced(program.function, program.args, program.kwargs, **program.options)
+        if isinstance(run, Failure) or not any(node.regions for node in run.walk()):
+            return None
+        before = {finding.condition.region for finding in conditions(story, lost, same, general.refuses)}
+        graph = replace(self, program=program).learnt(run, [program.at(other.sizes) for other in story.runs])
+        # With nothing along an axis a side may not even write; that is told of where it is seen to matter.
+        left = {c.region for c in graph.conditions if not c.region.endswith(" != 0")}
+        return graph if left < before else None
 
     def _directed(self, story: Story) -> Story:
         """All runs, with some more where decisions would go the other way."""
@@ -251,13 +244,16 @@ class _Learner:
         return replace(
             graph,
             conditions=tuple(finding.condition for finding in findings),
-            evidence={
-                message: tuple(trial_of(self.names, run) for run in _telling(finding))
-                for message, finding in zip(messages, findings)
-            },
+            evidence={message: self._evidence(_telling(finding)) for message, finding in zip(messages, findings)},
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
             warnings=(*graph.warnings, *(f.condition.message for f in findings if not f.condition.is_refused)),
         )
+
+    def _evidence(self, runs: Sequence[Graph]) -> tuple[Trial, ...]:
+        """What the runs gave, and what the program gives at their sizes for values that are far from theirs."""
+        call = self.program.args, self.program.kwargs
+        far = (extreme_trials(self.names, self.program.function, call, run) for run in runs[:_MOST_FAR])
+        return (*(trial_of(self.names, run) for run in runs), *chain.from_iterable(far))
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
         """The runs told apart: those that made the same calls, and those that did not."""

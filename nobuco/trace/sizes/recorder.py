@@ -11,6 +11,7 @@ import torch
 
 from nobuco.ir import Value
 from nobuco.trace.calls import name_of
+from nobuco.trace.explore import decided
 from nobuco.trace.session import Session
 from nobuco.trace.sizes.numbers import COMPARISONS, NEGATED, SizeTracing, TracedInt, plain, size_of, traced_number
 from nobuco.trace.traceable import asks_for_sizes
@@ -77,6 +78,10 @@ class SizeRecorder:
     def note_guard(self, value: Value, how: str, other: Any, outcome: Any) -> Any:
         """Note that Python decides by a size; gives what it is to see."""
         settled = self._session.record.settled(how) if isinstance(outcome, bool) else None
+        if settled is None and isinstance(outcome, bool) and self._session.record.goes_both_ways(how):
+            taken = decided(self._session, self._truth(value, how, other, True).value, outcome)
+            if taken is not None:
+                return taken
         if settled is None:
             self._session.record.note_guard(value, how, self._session.tensors.read(other), outcome)
             return outcome

@@ -109,6 +109,11 @@ class Program:
         settled = self.options.get("settled", NOTHING_SETTLED).plus(place, way, gated)
         return replace(self, options={**self.options, "settled": settled}, rolling=unchanged)
 
+    def splitting(self, places: Collection[Asked]) -> Program:
+        """The program with both sides of these decisions traced."""
+        settled = replace(self.options.get("settled", NOTHING_SETTLED), both=frozenset(places))
+        return replace(self, options={**self.options, "settled": settled}, rolling=unchanged)
+
     def at(self, sizes: Sizes) -> Rerun:
         """A run with these lengths of dynamic axes."""
         args, kwargs = self.resized(sizes)
