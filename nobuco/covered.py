@@ -49,7 +49,7 @@ def coverage(
     Raises:
         InputError: there is nothing of that name, or no example was found on which the operation runs.
     """
-    if isinstance(subject, str) and Path(subject).suffix not in (".pt", ".pt2") and not Path(subject).is_file():
+    if isinstance(subject, str) and Path(subject).suffix not in (".pt", ".pt2") and not os.path.isfile(subject):
         subject = _named(subject)
     if args is None and kwargs is None and _is_operation(subject):
         return _of_operation(subject)

@@ -35,6 +35,14 @@ _EXCHANGE = 2  # RENAME_EXCHANGE
 _ASIDE = "old"
 
 
+def working_directory() -> str | None:
+    """The working directory; None where it has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
 def is_there(path: Path) -> bool:
     """Whether there is such a file or folder; there is none of a name that is too long for the system."""
     try:
@@ -123,9 +131,9 @@ def folder_at(target: Target, foreign: Foreign, overwrite: bool) -> Path:
         if not stat.S_ISDIR(kind):
             raise OutputError(target, f"a folder is to be written, and that is {_kind(kind)}")
         _refuse_existing(target, overwrite)
-        places = {"the working directory": os.getcwd(), "the home": os.path.expanduser("~")}
+        places = {"the working directory": working_directory(), "the home": os.path.expanduser("~")}
         for name, place in places.items():
-            if Path(os.path.realpath(place)).is_relative_to(path):
+            if place is not None and Path(os.path.realpath(place)).is_relative_to(path):
                 raise OutputError(target, f"{name} is not replaced, nor what it lies in; name a new folder")
         if os.path.ismount(path):
             raise OutputError(target, "the root of a disk is not replaced; name a folder in it")
@@ -166,18 +174,25 @@ def text_of(path: str | os.PathLike[str]) -> str:
 def _resolved(target: Target) -> Path:
     """The path behind links and `~`, in a folder that is there."""
     text = _text(target)
-    path = Path(os.path.realpath(os.path.expanduser(text) if text == "~" or text.startswith("~/") else text))
-    if path.is_symlink():
+    text = os.path.expanduser(text) if text == "~" or text.startswith("~/") else text
+    if not os.path.isabs(text) and working_directory() is None:
+        raise OutputError(target, "the working directory is gone; give an absolute path")
+    path = Path(os.path.realpath(text))
+    try:
+        is_link, has_place = path.is_symlink(), path.parent.is_dir()
+    except OSError as error:  # a name that is too long
+        raise OutputError(target, f"that is no path to write to: {error.strerror}") from error
+    if is_link:
         raise OutputError(target, "links that lead to each other in a circle")
-    if not path.parent.is_dir():
+    if not has_place:
         raise OutputError(target, f"there is no folder {path.parent}")
     return path
 
 
 def _text(target: Target) -> str:
     try:
-        text = os.fsdecode(target)
-    except TypeError:
+        text = os.fsdecode(os.fsencode(target))
+    except (TypeError, UnicodeEncodeError):
         text = ""
     if not text or "\0" in text:
         raise OutputError(repr(target), "that is no path to write to")
@@ -228,11 +243,40 @@ def _beside(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(path, f"nothing can be written to {path.parent}: {error.strerror}") from error
     try:
-        (home / "new").mkdir()
-        yield home / "new"
+        with telling_refusals(path):
+            (home / "new").mkdir()
+            yield home / "new"
     finally:
         os.close(lock)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def telling_refusals(path: Path) -> Iterator[None]:
+    """Make an error about this path of what the system refuses meanwhile, such as more than the disk holds.
+
+    Raises:
+        OutputError: the system refused something.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except Exception as error:
+        refusal = _refusal_in(error)
+        if not refusal:
+            raise
+        raise OutputError(path, f"it cannot be written: {refusal}") from error
+
+
+def _refusal_in(error: Exception) -> str:
+    """What the system said, in an error that comes of it; libraries quote it in errors of their own classes."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    if isinstance(error, UnicodeEncodeError):  # of TensorFlow
+        return "what writes it takes paths in UTF-8 only"
+    words = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+    return next((each for each in words if each in str(error)), "")
 
 
 def _prefix(path: Path) -> str:

@@ -23,7 +23,14 @@ class Kind:
     """A kind of values: the words for them, which stand behind "give", and the test."""
 
     words: str
-    fits: Callable[[Any], bool]
+    test: Callable[[Any], bool]
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value is of this kind; one that cannot be asked, since its own class raises, is not."""
+        try:
+            return self.test(value)
+        except Exception:
+            return False
 
     def __or__(self, other: Kind) -> Kind:
         return Kind(f"{self.words}, or {other.words}", lambda value: self.fits(value) or other.fits(value))
@@ -58,10 +65,10 @@ def refusal(name: str, value: Any, kind: Kind) -> str:
 
 def shown(value: Any) -> str:
     """A value in a few words: arrays by their shape and dtype, the rest by its `repr`, cut short."""
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is not None and dtype is not None and not isinstance(value, type):
-        return f"{_a(value)} of shape {_sizes(shape)} and dtype {dtype}"
     try:
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if shape is not None and dtype is not None and not isinstance(value, type):
+            return f"{_a(value)} of shape {_sizes(shape)} and dtype {dtype}"
         text = " ".join(repr(value).split())
     except Exception:  # of the user's own class
         text = _a(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -29,6 +30,7 @@ def model():
 
 
 MODEL = model()
+ROOT = str(Path(__file__).parents[1])
 
 
 def html(path, overwrite=True):
@@ -384,3 +386,70 @@ def test_the_command_line_replaces_its_own(place):
     for _ in range(2):
         assert main(["convert", "torch.nn.ReLU", "-i", "1,3", "-o", "model", "-q"]) == 0
     assert rest(place, "model") == before
+
+
+# What the system refuses.
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("target", ["n" * 300, "/".join(["d" * 200] * 30), "m\ud800"], ids=["name", "path", "text"])
+def test_a_name_that_the_system_does_not_take(place, writer, target):
+    before = seen(place)
+    with pytest.raises((OutputError, ExportArgumentError), match=r"no path to write to|there is no folder"):
+        WRITERS[writer](target + name_for(writer).removeprefix("model"))
+    assert seen(place) == before
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_working_directory_that_is_gone(place, writer, monkeypatch):
+    gone = place.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(OutputError, match="the working directory is gone"):
+        WRITERS[writer](name_for(writer))
+    for _ in range(2):
+        WRITERS[writer](place / name_for(writer))
+
+
+# Limits the size of files: what writes beyond is refused, as it is where the disk is full.
+_LIMITED = """
+import resource, signal, sys
+import keras
+from nobuco.errors import OutputError
+from nobuco.layers import ConvertedModel
+import tests.test_files
+from tests.test_files import WRITERS, name_for
+inputs = keras.Input((300,), name="x")
+tests.test_files.MODEL = ConvertedModel(inputs, keras.layers.Dense(100, name="dense")(inputs))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for writer in [writer for writer in WRITERS if writer != "replacing"]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+    try:
+        WRITERS[writer](name_for(writer))
+    except OutputError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(writer, "|", error, flush=True)
+"""
+
+
+def test_more_than_the_disk_takes(place):
+    before = seen(place)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
+    told = subprocess.run([sys.executable, "-c", _LIMITED], env=environment, stdout=subprocess.PIPE, text=True).stdout
+    lines = dict(line.split(" | ") for line in told.splitlines())
+    assert list(lines) == [writer for writer in WRITERS if writer != "replacing"]
+    for writer, line in lines.items():
+        path, told = line.split(": ", 1)
+        assert told == f"it cannot be written: {os.strerror(errno.EFBIG)}"
+        assert path == str(place / name_for(writer)) or writer == "tflite"  # which has a folder for its parts
+    assert seen(place) == before
+
+
+def test_the_command_line_in_a_folder_that_is_gone(place, capfd, monkeypatch):
+    gone = place.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["convert", "torch.nn.ReLU", "-i", "1,3", "-o", "m.tflite"]) == 2
+    assert "the working directory is gone" in capfd.readouterr().err

@@ -28,6 +28,7 @@ from tests.malicious import (
     constant,
     eagerly,
     entry,
+    function,
     graph_of,
     graph_with,
     kind,
@@ -112,6 +113,10 @@ GRAPHS = {
     "an input that is a handle": (
         lambda: graph_with(node("n", "Placeholder", dtype=kind(tf.resource.as_datatype_enum))),
         "handle",
+    ),
+    "a constant of two types": (
+        lambda: graph_with(node("c", "Const", dtype=kind(3), value=constant([1]).attr["value"])),
+        "one type with a value of another",
     ),
     "an unknown type": (lambda: graph_with(constant([1], 999)), "type 999"),
     "a vast constant": (lambda: graph_with(constant([10**6, 10**6])), "holds constants of more than"),
@@ -248,16 +253,21 @@ def test_pickles_are_not_read_and_paths_are_not_followed(files, tmp_path):
     assert pickle.loads(pickle.dumps(1)) == 1
 
 
-def test_a_state_is_as_large_as_the_layer_says(files, tmp_path):
-    """HDF5 says a shape and holds nothing: reading it would fill the memory."""
+def hollow(files, end):
+    """Weights, one of which claims to be 1 GB; HDF5 holds no element of it."""
     stream = io.BytesIO(files.members["model.weights.h5"])
     with h5py.File(stream, "r+") as file:
         found = []
-        file.visit(lambda name: found.append(name) if name.endswith("/initial") else None)
+        file.visit(lambda name: found.append(name) if name.endswith(end) else None)
         del file[found[0]]
         file.create_dataset(found[0], (2**14, 2**14), "float32", chunks=(1024, 1024))
-    path = files.write(tmp_path / "m.keras", members={"model.weights.h5": stream.getvalue()})
-    with pytest.raises(ValueError, match=r"as initial an array of \(16384, 16384\), not \(2, 3\)"):
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("end", "message"), [("/initial", r"not \(2, 3\)"), ("vars/0", "larger than any weight")])
+def test_what_a_layer_holds_is_as_large_as_it_says(files, tmp_path, end, message):
+    path = files.write(tmp_path / "m.keras", members={"model.weights.h5": hollow(files, end)})
+    with pytest.raises(ValueError, match=rf"an array of \(16384, 16384\), {message}"):
         keras.models.load_model(path)
 
 
@@ -287,9 +297,40 @@ def nested_text(size):
     return entry(graph)
 
 
-def summed_for_a_shape(x):
-    many = tf.raw_ops.Fill(dims=tf.identity([2**14, 2**14]), value=1)
-    return tf.reshape(x, tf.stack([tf.reduce_sum(many) * 0 - 1, 3]))
+def vast(run):
+    """The graph of a function in which constants of three by five have 2**28 elements."""
+    definition, given, made = graph_of(run)
+    few, many = (np.int32(sizes).tobytes() for sizes in ([3, 5], [2**14, 2**14]))
+    data = definition.SerializeToString()
+    assert few in data
+    return entry(tf.compat.v1.GraphDef.FromString(data.replace(few, many)), given, made)
+
+
+def shaped_by(x, dims):
+    """A tensor in a shape that TensorFlow computes with as many numbers as that is."""
+    return tf.reshape(x, tf.stack([tf.reduce_sum(tf.raw_ops.Fill(dims=dims, value=1)) * 0 - 1, 3]))
+
+
+def dims():
+    return tf.identity([3, 5])
+
+
+def one_after_another(count):
+    """Constants of four million elements, each of which depends on the one before."""
+    nodes, size = [number("size", [2**11, 2**11 - 1]), number("one", 1), number("axes", [0, 1])], "size"
+    for i in range(count):
+        nodes += [
+            node(f"many{i}", "Fill", size, "one", T=kind(3), index_type=kind(3)),
+            node(f"least{i}", "Min", f"many{i}", "axes", T=kind(3), Tidx=kind(3)),
+            node(f"size{i}", "Mul", "size", f"least{i}", T=kind(3)),
+        ]
+        size = f"size{i}"
+    return graph_with(*nodes)
+
+
+def number(name, value):
+    proto = tf.compat.v1.AttrValue(tensor=tf.make_tensor_proto(np.int32(value)))
+    return node(name, "Const", dtype=kind(3), value=proto)
 
 
 def test_a_small_file_does_not_take_much_memory(files, tmp_path):
@@ -298,12 +339,19 @@ def test_a_small_file_does_not_take_much_memory(files, tmp_path):
         "text": nested_text(5 * 10**8),
         "nodes": entry(b"\n\0" * 10**8),
         "splat": entry(graph_with(constant([2**14, 2**14]))),
-        "shape": entry(*graph_of(summed_for_a_shape)),
+        "shape": vast(lambda x: shaped_by(x, dims())),
+        "function": vast(lambda x: function(lambda x: shaped_by(x, dims()))(x)),
+        "argument": vast(lambda x: function(lambda x: function(shaped_by)(x, dims()))(x)),
+        "chain": entry(one_after_another(300)),
+        "empty": entry(graph_with(*(node(f"n{i}", "NoOp") for i in range(100_000)))),
     }
     (tmp_path / "bombs").mkdir()
     for name, graph in bombs.items():
         path = files.write(tmp_path / "bombs" / f"{name}.keras", "last", **graph)
         assert path.stat().st_size < 2 * 10**6
+    for end in ("/initial", "vars/0"):
+        name = f"hollow-{end.strip('/').replace('/', '-')}"
+        files.write(tmp_path / "bombs" / f"{name}.keras", members={"model.weights.h5": hollow(files, end)})
     good = files.write(tmp_path / "good.keras")
     told = subprocess.run(
         [sys.executable, "-c", _MEASURE, tmp_path / "bombs", good],
@@ -313,7 +361,8 @@ def test_a_small_file_does_not_take_much_memory(files, tmp_path):
         timeout=500,
     )
     rows = {name: (error, int(grown)) for name, error, grown in map(str.split, told.stdout.splitlines())}
-    assert {name: error for name, (error, _) in rows.items()} == dict.fromkeys(bombs, "UnsafeFileError")
+    others = {"function": "loaded", "argument": "loaded", "hollow-initial": "ValueError", "hollow-vars-0": "ValueError"}
+    assert {name: error for name, (error, _) in rows.items()} == dict.fromkeys(bombs, "UnsafeFileError") | others
     assert max(grown for _, grown in rows.values()) < 200, rows
 
 
@@ -329,6 +378,15 @@ def test_what_compresses_well_is_stored_so_that_it_loads():
     data = graph_with(constant([2**20], tensor_content=bytes(2**22))).SerializeToString()
     assert len(zlib.compress(data, 9)) * 100 < len(data)  # it would not load so
     assert unpacked(packed(tf.compat.v1.GraphDef.FromString(data)))[1] == len(data)
+
+
+def test_a_function_with_constants_keeps_its_shapes(tmp_path):
+    inputs = keras.Input((3,))
+    layer = OpLayer(lambda x: function(lambda x: function(shaped_by)(x, dims()) + 1)(x))
+    keras.Model(inputs, layer(inputs)).save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.output.shape == layer.output.shape == (None, 3)
+    np.testing.assert_array_equal(loaded(np.ones((2, 3), np.float32)), np.full((2, 3), 2.0))
 
 
 def test_saving_what_will_not_load_is_said(tmp_path):

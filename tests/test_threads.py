@@ -1,9 +1,12 @@
 """Conversions beside other threads: theirs run as if there were none, and conversions wait for each other."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import nobuco
-from nobuco.errors import ConversionError
+from nobuco.errors import ConversionError, NobucoWarning
 from nobuco.export.tflite_file import run_tflite, to_tflite
 
 ROUNDS = 20
@@ -210,3 +213,29 @@ def test_processes_that_are_spawned(tmp_path):
     script.write_text(SPAWNED)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
+
+
+def _converts_in_a_copy(threads):
+    """What a forked process is warned of, and whether it converts."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        torch.set_num_threads(threads)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ran = converted(lambda x: x + 1, torch.zeros(2)).tolist()
+        os.write(writing, repr((ran, [str(w.message)[:70] for w in caught if w.category is NobucoWarning])).encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading) as answer:
+        return answer.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is copied here")
+def test_a_forked_process_is_warned():
+    converted(lambda x: x + 1, torch.zeros(2))
+    warned = "nobuco.pytorch_to_keras is called in a forked process, where PyTorch w"
+    assert _converts_in_a_copy(1) == repr(([1.0, 1.0], []))
+    assert _converts_in_a_copy(2) == repr(([1.0, 1.0], [warned]))

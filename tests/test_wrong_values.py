@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import warnings
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
 import nobuco
@@ -67,6 +69,21 @@ def test_every_public_name_is_tried():
     assert public <= set(CALLS)
 
 
+class Contrary:
+    """Raises, whatever is asked of it."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+    __repr__ = __iter__ = __fspath__ = __len__ = __hash__ = lambda self: self.no
+
+    def __eq__(self, other):
+        return self.no
+
+
+AROUND: list = []
+AROUND.append(AROUND)
+
 # One row: a call, what is given in place of its arguments, and what the message must say.
 TABLE = [
     ("pytorch_to_keras", {"trace_shape": "no"}, "trace_shape is 'no'; give True or False, or None"),
@@ -96,6 +113,12 @@ TABLE = [
     ("pytorch_to_keras", {"args": [X.to_mkldnn()]}, "lies in memory in oneDNN's own way"),
     ("pytorch_to_keras", {"args": [X * float("nan")]}, "the example 'input.*' holds NaN in 48 of its 48 elements"),
     ("pytorch_to_keras", {"kwargs": {0: X}}, "kwargs is {0: .*; give a dict by the names"),
+    ("pytorch_to_keras", {"args": AROUND}, r"args is \[\[...\]\]"),
+    ("pytorch_to_keras", {"model": model()}, "model is <ConvertedModel .*, of Keras; give the PyTorch program"),
+    ("pytorch_to_keras", {"inputs_channel_order": tf.ones(2)}, "inputs_channel_order is an EagerTensor of shape"),
+    ("pytorch_to_keras", {"inputs_channel_order": Contrary()}, "inputs_channel_order is a Contrary; give"),
+    ("pytorch_to_keras", {"verbose": Contrary()}, "verbose is a Contrary; give True or False"),
+    ("compare", {"inputs_channel_order": "nchw"}, "inputs_channel_order has .*PYTORCH for input 0 of"),
     ("compare", {"tolerance": "small"}, "tolerance is 'small'"),
     ("compare", {"keras_model": "net.keras"}, "keras_model is str; give the functional model"),
     ("compare", {"outputs_channel_order": "hwc"}, "outputs_channel_order holds 'hwc'"),
@@ -108,6 +131,9 @@ TABLE = [
     ("to_tflite", {"precision": "int8"}, "needs representative"),
     ("to_tflite", {"index_dtype": "int16"}, "index_dtype is 'int16'; give 'int64' or 'int32'"),
     ("to_tflite", {"model": torch.nn.ReLU()}, r"model is ReLU\(\); give a Keras model that has inputs"),
+    ("to_tflite", {"model": keras.Sequential([keras.layers.Dense(1)])}, "model is <Sequential .*; give a Keras model"),
+    ("tflite", {"path": Contrary()}, "path is a Contrary; give a path"),
+    ("to_tflite, int8", {"representative": Contrary()}, "representative is a Contrary; give a list of samples"),
     ("to_tflite", {"model": {}}, "model is {}; give"),
     ("to_tflite, int8", {"representative": iter(SAMPLES)}, "representative is <list_iterator .*not an iterator"),
     ("to_tflite, int8", {"representative": [SAMPLES[0][0]]}, r"sample's 'input_0' is an ndarray of shape \(4, 4, 3"),
@@ -123,6 +149,7 @@ TABLE = [
     ("run_tflite", {"data": b"PK\3\4 and so on"}, "data is no TFLite file"),
     ("run_tflite", {"num_threads": 0}, "num_threads is 0; give a whole number from 1 up"),
     ("unsupported_in_tfjs", {"folder": "nowhere"}, "folder is 'nowhere'; give the folder of a SavedModel"),
+    ("unsupported_in_tfjs", {"folder": "http://x/y"}, "folder is 'http://x/y'; give the folder of a SavedModel"),
     ("unsupported_in_tfjs", {"signature": "encode"}, "signature is 'encode'; the SavedModel has 'serving_default'"),
     ("keras_file", {"path": "net.h5"}, r"path is 'net.h5'; give the path of a file \*.keras"),
     ("converter", {"channel_ordering_strategy": "nhwc"}, "channel_ordering_strategy is 'nhwc'; give nobuco.Channel"),

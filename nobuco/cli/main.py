@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nobuco.cli import check, convert, coverage, env, locate, report
 from nobuco.errors import InputError, NobucoError
+from nobuco.files import working_directory
 from nobuco.subject.mistakes import in_a_line
 
 COMMANDS = {"convert": convert, "check": check, "coverage": coverage, "locate": locate, "report": report, "env": env}
@@ -21,8 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow says at length which processor it found
     options = _parsed(argv)
-    if os.getcwd() not in sys.path:  # as a console script starts, and `python -m` does not
-        sys.path.insert(0, os.getcwd())
+    here = working_directory()
+    if here is not None and here not in sys.path:  # as a console script starts, and `python -m` does not
+        sys.path.insert(0, here)
     try:
         code = COMMANDS[options.command].run(options)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import tensorflow as tf
 import torch
 from tensorflow.python.eager import context
 
-from nobuco.errors import InputError
+from nobuco.errors import InputError, warn
 from nobuco.trace.randomness import keeping_random
 
 P = ParamSpec("P")
@@ -23,6 +24,9 @@ R = TypeVar("R")
 # Converting runs the user's modules, and writes what they keep, before it puts that back: two conversions at once of
 # modules that share anything would see each other's. A converter may convert, in the same thread.
 _CONVERSION = threading.RLock()
+_IS_COPY = threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IS_COPY.set)
 
 
 def alone(convert: Callable[P, R]) -> Callable[P, R]:
@@ -31,6 +35,7 @@ def alone(convert: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(convert)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_surroundings(convert.__name__)
+        _warn_of_fork(convert.__name__)
         with _CONVERSION, keeping_random(), _keeping_tensorflow_random():
             return convert(*args, **kwargs)
 
@@ -69,6 +74,15 @@ def _refuse_surroundings(name: str) -> None:
         raise InputError(
             f"nobuco.{name} is called inside torch.vmap, torch.func or torch.jit.trace, whose tensors are no numbers; "
             "convert outside, or give the transformed function as the model: pytorch_to_keras(torch.vmap(f), args)"
+        )
+
+
+def _warn_of_fork(name: str) -> None:
+    """Warn where PyTorch could wait for threads that only the process has from which this one was copied."""
+    if _IS_COPY.is_set() and torch.get_num_threads() > 1:
+        warn(
+            f"nobuco.{name} is called in a forked process, where PyTorch waits for ever if it has computed before the "
+            "fork; call torch.set_num_threads(1) first, or start processes by multiprocessing.get_context('spawn')"
         )
 
 

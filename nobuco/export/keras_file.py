@@ -9,6 +9,7 @@ import keras
 from nobuco.errors import ExportArgumentError
 from nobuco.files import replacing
 from nobuco.kinds import FLAG, PATH, Kind, instance, takes
+from nobuco.layers.model import ConvertedModel
 
 
 @takes(
@@ -35,5 +36,8 @@ def keras_file(model: keras.Model, path: str | os.PathLike[str], *, overwrite: b
         ExportArgumentError: `model` is none, or the path does not end in `.keras`.
         OutputError: there is no such folder; or what is at the path is no regular file, or must not be overwritten.
     """
+    if isinstance(model, ConvertedModel):
+        model.save(path, overwrite=overwrite)
+        return
     with replacing(path, overwrite) as fresh:
         model.save(fresh)

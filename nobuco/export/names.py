@@ -15,7 +15,7 @@ from nobuco.layers import OutputLayer, StateLayer
 
 MODEL = Kind(
     "a Keras model that has inputs, e.g. what pytorch_to_keras returned",
-    lambda given: isinstance(given, keras.Model) and bool(getattr(given, "inputs", None)),
+    lambda given: isinstance(given, keras.Model) and bool(given.inputs) and given.output is not None,
 )
 
 

@@ -21,15 +21,8 @@ Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
 Samples = Iterable[Any] | Mapping[str, Iterable[Any]]
 SAMPLES = Kind(
     "a list of samples (not an iterator: the samples are read twice), or a dict of such lists by signature",
-    lambda given: _is_read_twice(given),
+    lambda given: not isinstance(given, (str, bytes)) and iter(given) is not given,
 )
-
-
-def _is_read_twice(value: Any) -> bool:
-    try:
-        return not isinstance(value, (str, bytes)) and iter(value) is not value
-    except TypeError:
-        return False
 
 
 # TFLite's older quantisers take weights that two signatures share twice, and give a file of wrong numbers. The newer

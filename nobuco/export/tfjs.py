@@ -72,7 +72,7 @@ def unsupported_in_tfjs(folder: str | os.PathLike[str], signature: str = SIGNATU
         folder: what `to_saved_model` wrote, or another SavedModel.
         signature: the one to read.
     """
-    if not tf.saved_model.contains_saved_model(os.fspath(folder)):
+    if not os.path.isdir(folder) or not tf.saved_model.contains_saved_model(os.fspath(folder)):
         raise ExportArgumentError(f"folder is {shown(folder)}; give the folder of a SavedModel")
     loaded = tf.saved_model.load(os.fspath(folder))
     if signature not in loaded.signatures:

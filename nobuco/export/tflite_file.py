@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tensorflow as tf
@@ -23,7 +24,7 @@ from nobuco.export.running import run_tflite, tflite_operations
 from nobuco.export.saved_model import MODELS, Models, by_signature, write
 from nobuco.export.spreading import with_tiles
 from nobuco.export.weights import refuse_too_large
-from nobuco.files import file_at, replacing
+from nobuco.files import file_at, replacing, telling_refusals
 from nobuco.kinds import FLAG, PATH, one_of, refusal, shown, takes
 from nobuco.layers.output import in_order
 
@@ -137,7 +138,7 @@ def _attempt(
         rounded.update(sizes_of_other_numbers(function.graph))
         return function
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, telling_refusals(Path(folder)):
         names = write(models, folder, with_states, narrow, rebuild)
         data = with_outputs_apart(_converted(folder, list(names), **options))
     if rounded:

@@ -97,7 +97,14 @@ def ways_to_feed(call: Call, keras_model: keras.Model, orders: Any) -> list[tupl
                 f"input {i} has shape {tuple(tensor.shape)}, which fits the Keras model's input "
                 f"{theirs.name!r} of shape {tuple(theirs.shape)} in neither channel order"
             )
-        choices.append([known[i]] if i in known and tensor.dim() >= 3 else fits)
+        if i in known and tensor.dim() >= 3:
+            if known[i] not in fits:
+                raise InputError(
+                    f"inputs_channel_order has {known[i]} for input {i} of shape {tuple(tensor.shape)}, which lies "
+                    f"otherwise in the Keras model's input {theirs.name!r} of shape {tuple(theirs.shape)}"
+                )
+            fits = [known[i]]
+        choices.append(fits)
     if prod(map(len, choices)) > _MOST_WAYS:
         raise InputError("the shapes of the inputs fit both channel orders; give inputs_channel_order")
     return list(product(*choices))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import h5py
 import keras
 import tensorflow as tf
 from keras.src.saving.serialization_lib import in_safe_mode  # Keras' own layers ask it, too; it has no public name
@@ -45,6 +46,18 @@ def _memory() -> int:
         return 2**63
 
 
+def shapes_held(store: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of the arrays in what Keras gives a layer to load from HDF5: asked for one, Keras reads all of it.
+
+    Not of links, which Keras refuses.
+    """
+    group = getattr(store, "_h5_entry_group", getattr(store, "group", None))
+    if not isinstance(group, h5py.Group):
+        return {}
+    own = [key for key in group if isinstance(group.get(key, getlink=True), h5py.HardLink)]
+    return {key: group[key].shape for key in own if isinstance(group[key], h5py.Dataset)}
+
+
 class FromFile:
     """Mixed into each of our layers: how it behaves while Keras loads it from a file in safe mode.
 
@@ -57,6 +70,16 @@ class FromFile:
         if in_safe_mode() and not _symbolic((args, kwargs)):
             raise UnsafeFileError(f"gives the layer {self.name!r} numbers to run on while it is loaded")  # type: ignore[attr-defined]
         return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load the weights, if each array is no larger than they are: a file can say a shape and hold nothing of it."""
+        most = max((prod(variable.shape) for variable in self.variables), default=0)  # type: ignore[attr-defined]
+        for shape in shapes_held(store).values():
+            if prod(shape) > most:
+                raise UnsafeFileError(
+                    f"holds for {self.name!r} an array of {shape}, larger than any weight of it"  # type: ignore[attr-defined]
+                )
+        super().load_own_variables(store)  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

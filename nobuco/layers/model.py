@@ -83,6 +83,8 @@ class ConvertedModel(keras.Model):
         Raises:
             OutputError: there is something at the path that is not replaced.
         """
+        if isinstance(filepath, bytes):
+            filepath = os.fsdecode(filepath)
         if not isinstance(filepath, (str, os.PathLike)) or "://" in str(filepath):  # a stream, or Keras' remote file
             super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return

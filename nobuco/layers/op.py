@@ -67,6 +67,8 @@ class OpLayer(FromFile, keras.layers.Layer):
 
         def call(*tensors: Any) -> Any:
             results = function(*tensors, *(tf.convert_to_tensor(v.value) for v in self._own))
+            for result, shape in zip(results, graph.get("shapes", ())):  # which TensorFlow may not look for itself
+                result.set_shape(shape)
             return results[0] if graph["single"] else list(results)
 
         return call
@@ -126,6 +128,7 @@ def _exported(name: str, function: Any, variables: Sequence[Any], specs: Sequenc
         "definition": packed(definition),
         "inputs": [t.name for t in concrete.inputs],
         "outputs": [t.name for t in concrete.outputs],
+        "shapes": [None if t.shape.rank is None else list(t.shape) for t in concrete.outputs],
         "single": singles[0],
         "weights": [
             {"shape": list(v.shape), "dtype": str(v.dtype), "trainable": bool(v.trainable), "name": v.name}

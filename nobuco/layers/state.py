@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from nobuco.errors import UnsafeFileError
 from nobuco.kinds import instance, takes
-from nobuco.layers.loading import FromFile, declared
+from nobuco.layers.loading import FromFile, declared, shapes_held
 from nobuco.layers.origin import Origin
 
 
@@ -77,11 +77,9 @@ class StateLayer(FromFile, keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         """Load both."""
-        for key in ("state", "initial"):  # before either is read: a file may have a small state and a huge initial one
-            if tuple(store[key].shape) != self.shape:
-                raise UnsafeFileError(
-                    f"holds for {self.name!r} as {key} an array of {store[key].shape}, not {self.shape}"
-                )
+        for key, shape in shapes_held(store).items():
+            if shape != self.shape:
+                raise UnsafeFileError(f"holds for {self.name!r} as {key} an array of {shape}, not {self.shape}")
         self.state.assign(store["state"])
         self._initial = np.array(store["initial"])
 

@@ -17,7 +17,7 @@ from nobuco.layers.operations import ALLOWED
 # Beyond what the file itself holds: `tf.zeros((1000, 1000))` is one number and a shape.
 SPREAD = 64 * 2**20
 # Functions are expanded where they are called.
-MOST_NODES = 2**20
+MOST_NODES = 2**16
 _DEEPEST = 64
 _OPAQUE = {tf.resource.as_datatype_enum: "a resource", tf.variant.as_datatype_enum: "a variant"}
 
@@ -39,6 +39,8 @@ def vet(definition: Any, size: int) -> None:
             raise UnsafeFileError(
                 f"holds the operation {node.op!r} (as {node.name!r}), which is not one of those that only compute"
             )
+        if node.op == "Const" and node.attr["dtype"].type != node.attr["value"].tensor.dtype:  # TensorFlow would abort
+            raise UnsafeFileError(f"holds a constant {node.name!r} of one type with a value of another")
     values = [value for function in functions.values() for value in _values(function.attr)]
     values += [value for node in nodes for value in _values(node.attr)]
     _refuse_unknown((value.func.name for value in values if value.HasField("func")), functions)

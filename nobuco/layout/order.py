@@ -63,6 +63,8 @@ ORDER = Kind("nobuco.ChannelOrder.TENSORFLOW ('nhwc') or .PYTORCH ('nchw')", lam
 
 def as_order(value: Any) -> ChannelOrder | None:
     """The order that a value means: itself, or the one of that name (`"nhwc"`, `"channels_last"`); None for none."""
+    if not isinstance(value, (str, ChannelOrder)):
+        return None
     try:
         return ChannelOrder(value)
     except ValueError:

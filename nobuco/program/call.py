@@ -61,7 +61,12 @@ def prepared(model: Any, args: Any, kwargs: Any, subject: str = "model") -> Call
         if not isinstance(name, str):
             raise InputError(f"kwargs is {shown(named)}; give a dict by the names of the parameters")
     _check_signature(program.function, positional, named, subject)
-    tensors = tuple(leaf for leaf in leaves((positional, named)) if isinstance(leaf, torch.Tensor))
+    try:
+        tensors = tuple(leaf for leaf in leaves((positional, named)) if isinstance(leaf, torch.Tensor))
+    except RecursionError:
+        raise InputError(
+            f"args and kwargs are nested too deep, or hold themselves: args is {shown(args)}, kwargs is {shown(kwargs)}"
+        ) from None
     names = _parameter_names(program.function, positional, named)
     _check_leaves(positional, named)
     if not tensors:

@@ -52,6 +52,8 @@ def as_program(model: Any, subject: str = "model") -> Program:
     if isinstance(model, type):
         name = model.__name__
         raise InputError(f"{subject} is the class {shown(model)}; give an instance, e.g. {name}(...).eval()")
+    if any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__):
+        raise InputError(f"{subject} is {shown(model)}, of Keras; give the PyTorch program itself")
     if not callable(model) or isinstance(model, torch.Tensor):
         raise InputError(
             f"{subject} is {type(model).__name__}, which cannot be called; give an nn.Module, a function, an "
