@@ -55,6 +55,34 @@ def test_einsum_of_integers(dtype, equation):
     assert_same(lambda x: torch.einsum(equation, *[x] * (equation.count(",") + 1)), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
+@pytest.mark.parametrize("function", [torch.gcd, torch.lcm, lambda x, y: F.softsign(x)], ids=["gcd", "lcm", "softsign"])
+def test_functions_of_integers(function, dtype):
+    x = torch.tensor([12, 100, 127, 0, -6]).to(dtype)
+    assert_same(function, x, torch.tensor([8, 75, 1, 3, -4]).to(dtype))
+
+
+@pytest.mark.parametrize(
+    "function", [torch.sqrt, torch.cumsum, torch.logical_not], ids=lambda function: function.__name__
+)
+def test_what_is_written_out_has_the_dtype_of_what_it_is_written_to(function):
+    def program(x):
+        out = torch.zeros(x.shape, dtype=torch.float64)
+        function(x, *[0] * (function is torch.cumsum), out=out)
+        return out
+
+    assert_same(program, X)
+
+
+def test_nothing_is_written_to_a_view_of_nothing():
+    def program(x):
+        y = torch.ones(3, 0)
+        y.t().copy_(x.t())
+        return y
+
+    assert_same(program, torch.zeros(3, 0))
+
+
 @pytest.mark.parametrize("name", ["sum", "nansum", "prod"])
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float64])
 @pytest.mark.parametrize("dim", [0, None])
