@@ -167,7 +167,7 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
         return tf.pow(base, exponent)
     if base.dtype == tf.uint8:  # which TensorFlow has no powers of
         return cast(tf.pow(cast(base, tf.int32), cast(exponent, tf.int32)), tf.uint8)
-    power = tf.pow(base, tf.abs(exponent))
+    power = tf.pow(base, tf.maximum(tf.abs(exponent), 0))  # of the least of all, which has no positive
     return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 
 

@@ -76,7 +76,7 @@ def sum_to_size(input: tf.Tensor, size: Sequence[Any]) -> tf.Tensor:
     before = rank(input) - len(size)
     gone = [axis for axis, n in enumerate(size, before) if isinstance(n, int) and n == 1 and input.shape[axis] != 1]
     moving = {axis: n for axis, n in enumerate(size, before) if tf.is_tensor(n)}
-    x = as_summed(input, None) if before or gone or moving else input
+    x = as_summed(input, None) if before or gone or moving or not size else input
     x = _reduced(tf.reduce_sum, x, gone, keepdim=True) if gone else x
     for axis, n in moving.items():  # behind the elements lies their sum, the only one if that is asked for
         both = tf.concat([x, tf.reduce_sum(x, axis, keepdims=True)], axis)

@@ -74,6 +74,18 @@ def test_what_is_written_out_has_the_dtype_of_what_it_is_written_to(function):
     assert_same(program, X)
 
 
+@pytest.mark.parametrize("size", [(2, 4), (1, 4), (4,), ()], ids=str)
+def test_sums_to_a_size_widen_as_sums_do(size):
+    assert_same(lambda x: x.sum_to_size(size), (10 * X).to(torch.int8))
+    assert_same(lambda x: x.sum_to_size(()), torch.tensor(3, dtype=torch.int8))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64])
+def test_powers_of_the_least_integer(dtype):
+    exponents = torch.tensor([torch.iinfo(dtype).min, -1, -2, 3, torch.iinfo(dtype).min], dtype=dtype)
+    assert_same(torch.pow, torch.tensor([-1, -1, 2, -3, 5], dtype=dtype), exponents)
+
+
 def test_nothing_is_written_to_a_view_of_nothing():
     def program(x):
         y = torch.ones(3, 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from nobuco.export.lowering.half_precision import wide
 from nobuco.export.lowering.operation import Rule
 from nobuco.layers.sizes import sizes as sizes_of
 
@@ -102,7 +103,7 @@ def rule(operation: tf.Operation) -> Rule | None:
     shape = operation.outputs[0].shape
     if not is_of_nothing or not shape.is_fully_defined():
         return None
-    return lambda operation, *_: [tf.zeros(shape, operation.outputs[0].dtype)]
+    return lambda operation, *_: [tf.zeros(shape, wide(operation.outputs[0].dtype))]
 
 
 def may_stretch(operation: tf.Operation) -> bool:
