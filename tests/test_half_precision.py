@@ -104,6 +104,11 @@ def test_weights_of_16_bits_are_stored_so():
 
 
 @SHORT
+def test_what_is_expanded(dtype):
+    assert_matches(lambda x: x[:, :1].expand(5, 3), SEQUENCE[0].to(dtype))
+
+
+@SHORT
 def test_a_product_of_no_terms(dtype):
     assert_matches(lambda x: x[:, :0] @ x[:0] + x, SEQUENCE[0].to(dtype))
 
