@@ -103,6 +103,16 @@ def test_weights_of_16_bits_are_stored_so():
     assert tflite_operations(data)["CONV_2D"] == 2
 
 
+@SHORT
+def test_what_is_expanded(dtype):
+    assert_matches(lambda x: x[:, :1].expand(5, 3), SEQUENCE[0].to(dtype))
+
+
+@SHORT
+def test_a_product_of_no_terms(dtype):
+    assert_matches(lambda x: x[:, :0] @ x[:0] + x, SEQUENCE[0].to(dtype))
+
+
 def test_a_state_of_16_bits_is_refused_with_a_way_out():
     model = convert(Counting(torch.float16), torch.ones(3).half())
     with pytest.raises(nobuco.ExportError, match=r"keeps no state of 16 bits: .* states='arguments'"):

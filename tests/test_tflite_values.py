@@ -118,3 +118,24 @@ def test_extremes_of_nan(place):
 def test_casts_beyond_an_integer_wrap_around(dtype):
     x = torch.tensor([-1.0, -2.9, -200.0, 127.0, 128.0, 256.7, 300.0, 40000.0, -40000.0])
     assert_equal({"to": lambda x: x.to(dtype)}, torch.arange(9.0), x)
+
+
+def test_bounds_of_nan():
+    low = torch.tensor([-1.0, torch.nan, 0.0, torch.inf] * 3)
+    functions = {
+        "both": lambda x: torch.clamp(x, low, low + 2),
+        "of each other": lambda x: torch.clamp(x, x.flip(0), x + 1),
+        "below": lambda x: torch.clamp_min(x, x.roll(1)),
+        "above": lambda x: x.clamp(max=x.roll(1)),
+    }
+    assert_equal(functions, torch.randn(12), SPECIAL, SPECIAL.roll(5))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
+def test_powers_of_integers_wrap_around(dtype):
+    """TFLite's own go by way of floats, and end at the largest number."""
+    exponents = torch.tensor([0, 1, 7, 127, 20, 3])
+    functions = {str(n): lambda x, n=n: x**n for n in (0, 4, 5, 7)}
+    functions |= {"each": lambda x: x ** exponents.to(dtype), "of": lambda x: 3 ** x.abs()}
+    x = torch.tensor([12, -3, 100, 2, 5, 127]).to(dtype)
+    assert_equal(functions, torch.arange(6).to(dtype), x.abs() if dtype == torch.uint8 else x)

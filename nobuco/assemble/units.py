@@ -132,7 +132,7 @@ def _as_pytorch(results: Sequence[Any], unit: Unit) -> list[Any]:
     A tensor that is written to keeps its dtype; and what was computed of sizes, which TensorFlow has in 32 bits, has
     the 64 of PyTorch's integers.
     """
-    in_place = unit.converter.is_built_in and is_in_place(unit.node.op)
+    in_place = unit.converter.is_built_in and (is_in_place(unit.node.op) or bool(unit.node.writes))
     of_sizes = any(v.kind is ValueKind.SIZE for v in unit.inputs)
     if not in_place and not of_sizes:
         return list(results)

@@ -30,6 +30,7 @@ from nobuco.converters import (  # noqa: F401
     interpolation,
     joining,
     linear,
+    losses,
     math,
     memory,
     norm,

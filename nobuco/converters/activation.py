@@ -17,7 +17,7 @@ from nobuco.assemble.learned import Learned, filled
 from nobuco.bridge import tf_dtype, to_numpy
 from nobuco.converters.arithmetic import bounded
 from nobuco.converters.rules import along_last, in_one_order
-from nobuco.converters.support import axis, cast, elementwise, rank, scalar_as_vector, sizes
+from nobuco.converters.support import axis, cast, elementwise, promoted, rank, scalar_as_vector, sizes
 from nobuco.ir import Node
 from nobuco.layout.channels import Order
 from nobuco.layout.movement import Freed
@@ -210,10 +210,11 @@ def softplus(input: tf.Tensor, beta: float = 1, threshold: float = 20) -> tf.Ten
     return tf.where(scaled > threshold, input, curved if beta == 1 else curved / beta)
 
 
-@elementwise(F.softsign, to_float=True)
+@elementwise(F.softsign)
 def softsign(input: tf.Tensor) -> tf.Tensor:
-    """softsign(Tensor input) -> Tensor"""
-    return input / tf.cast(1 + tf.abs(input), input.dtype)
+    """softsign(Tensor input) -> Tensor, of integers that wrap around before they are divided"""
+    x, y = promoted(input, 1 + (input if input.dtype.is_unsigned else tf.abs(input)), to_float=True)
+    return x / y
 
 
 @elementwise(F.logsigmoid, aten.log_sigmoid.default)

@@ -28,8 +28,34 @@ def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
     if x.dtype == tf.bool:
         x = x if low is None else tf.logical_or(x, cast(low, tf.bool))
         return x if high is None else tf.logical_and(x, cast(high, tf.bool))
-    x = x if low is None else tf.maximum(x, tf.cast(low, x.dtype))
-    return x if high is None else tf.minimum(x, tf.cast(high, x.dtype))
+    x = x if low is None else _larger(x, tf.cast(low, x.dtype))
+    return x if high is None else _smaller(x, tf.cast(high, x.dtype))
+
+
+def _larger(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """The larger one of two, NaN where one is; TFLite's MAXIMUM passes over it, but beside a number that is known."""
+    if not a.dtype.is_floating or _is_a_number(b):
+        return tf.maximum(a, b)
+    return tf.where(_beats(b, b > a), b, a)
+
+
+def _smaller(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """The smaller one of two, as `_larger`."""
+    if not a.dtype.is_floating or _is_a_number(b):
+        return tf.minimum(a, b)
+    return tf.where(_beats(b, b < a), b, a)
+
+
+def _is_a_number(x: tf.Tensor) -> bool:
+    known = tf.get_static_value(x)
+    return known is not None and known.size == 1 and not np.isnan(known).any()
+
+
+def _beats(x: tf.Tensor, beyond: tf.Tensor) -> tf.Tensor:
+    """Where `x` is beyond its counterpart, or NaN."""
+    known = tf.get_static_value(x)
+    has_no_nan = known is not None and not np.isnan(known).any()
+    return beyond if has_no_nan else tf.logical_or(beyond, tf.math.is_nan(x))
 
 
 @elementwise(torch.add, operands=2)
@@ -141,7 +167,7 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
         return tf.pow(base, exponent)
     if base.dtype == tf.uint8:  # which TensorFlow has no powers of
         return cast(tf.pow(cast(base, tf.int32), cast(exponent, tf.int32)), tf.uint8)
-    power = tf.pow(base, tf.abs(exponent))
+    power = tf.pow(base, tf.maximum(tf.abs(exponent), 0))  # of the least of all, which has no positive
     return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 
 
@@ -174,24 +200,13 @@ def clamp_max(input: tf.Tensor, max: tf.Tensor) -> tf.Tensor:
 @elementwise(torch.maximum, operands=2)
 def maximum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """maximum(Tensor self, Tensor other) -> Tensor"""
-    if not input.dtype.is_floating:
-        return tf.logical_or(input, other) if input.dtype == tf.bool else tf.maximum(input, other)
-    return tf.where(_beats(other, other > input), other, input)
+    return tf.logical_or(input, other) if input.dtype == tf.bool else _larger(input, other)
 
 
 @elementwise(torch.minimum, operands=2)
 def minimum(input: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """minimum(Tensor self, Tensor other) -> Tensor"""
-    if not input.dtype.is_floating:
-        return tf.logical_and(input, other) if input.dtype == tf.bool else tf.minimum(input, other)
-    return tf.where(_beats(other, other < input), other, input)
-
-
-def _beats(x: tf.Tensor, beyond: tf.Tensor) -> tf.Tensor:
-    """Where `x` is beyond its counterpart, or NaN, which TFLite's MAXIMUM and MINIMUM pass over."""
-    known = tf.get_static_value(x)
-    is_number = known is not None and not np.isnan(known).any()
-    return beyond if is_number else tf.logical_or(beyond, tf.math.is_nan(x))
+    return tf.logical_and(input, other) if input.dtype == tf.bool else _smaller(input, other)
 
 
 def _where_number(a: tf.Tensor, b: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:

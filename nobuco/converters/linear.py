@@ -252,7 +252,7 @@ def cross(input: tf.Tensor, other: tf.Tensor, dim: int | None = None) -> tf.Tens
     """cross(Tensor self, Tensor other, int? dim=None) -> Tensor"""
     a, b = promoted(input, other)
     along = a.shape.as_list().index(3) if dim is None else dim % rank(a)
-    (a1, a2, a3), (b1, b2, b3) = tf.unstack(a, axis=along), tf.unstack(b, axis=along)
+    (a1, a2, a3), (b1, b2, b3) = (tf.unstack(x, 3, along) for x in (a, b))
     return tf.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1], axis=along)
 
 
@@ -278,16 +278,24 @@ def _equation(operands: Sequence[Any]) -> tuple[str, list[tf.Tensor]]:
     return left + right, list(operands[: 2 * pairs : 2])
 
 
-def _result(left: str) -> str:
-    """The output that an equation without an arrow means: what stands once, in alphabetical order."""
-    letters = sorted(c for c in set(left) - set(".,") if left.count(c) == 1)
-    return "..." * ("..." in left) + "".join(letters)
+def _named(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of each operand's axes and of the result's, those that `...` stands for included.
+
+    Without an arrow the result has what stands once, in alphabetical order, behind those.
+    """
+    left, arrow, right = equation.partition("->")
+    operands = left.split(",")
+    unnamed = [rank - len(dims.replace("...", "")) if "..." in dims else 0 for dims, rank in zip(operands, ranks)]
+    rest = "".join([letter for letter in _LETTERS if letter not in equation][: max(unnamed)])
+    once = "".join(sorted(letter for letter in set(left) - set(".,") if left.count(letter) == 1))
+    found = [dims.replace("...", rest[len(rest) - count :]) for dims, count in zip(operands, unnamed)]
+    return found, right.replace("...", rest) if arrow else rest + once
 
 
 def _diagonals(subscripts: str, x: tf.Tensor) -> tuple[str, tf.Tensor]:
     """An operand with a repeated subscript (a diagonal) as one without: TFLite's products know none."""
-    for letter in sorted(set(subscripts) - {"."}):
-        while subscripts.count(letter) > 1 and "." not in subscripts:
+    for letter in sorted(set(subscripts)):
+        while subscripts.count(letter) > 1:
             first = subscripts.index(letter)
             second = subscripts.index(letter, first + 1)
             x = diagonal(x, 0, first, second)
@@ -306,7 +314,7 @@ def _rearranged(subscripts: str, x: tf.Tensor, right: str) -> tf.Tensor:
 def _broadcast(pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """Operands without the axes of size one that another operand is larger along, which PyTorch stretches."""
     sizes_of: dict[str, set[int | None]] = {}
-    for subscripts, x in pairs if not any("." in subscripts for subscripts, _ in pairs) else ():
+    for subscripts, x in pairs:
         for letter, size in zip(subscripts, x.shape):
             sizes_of.setdefault(letter, set()).add(size)
     stretched = {letter for letter, found in sizes_of.items() if 1 in found and len(found) > 1}
@@ -320,15 +328,13 @@ def _broadcast(pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 def _summed(subscripts: str, x: tf.Tensor, asked: str) -> tuple[str, tf.Tensor]:
     """An operand without what nothing else asks for, over which TFLite's products do not sum."""
-    lacking = [] if "." in subscripts else [i for i, c in enumerate(subscripts) if c not in asked]
-    kept = "".join(c for i, c in enumerate(subscripts) if i not in lacking)
-    return kept, tf.reduce_sum(x, lacking) if lacking else x
+    lacking = [i for i, c in enumerate(subscripts) if c not in asked]
+    return "".join(c for c in subscripts if c in asked), tf.reduce_sum(x, lacking) if lacking else x
 
 
 def _contracted(a: tuple[str, Any], b: tuple[str, Any], later: str) -> tuple[str, Any]:
     """The product of two operands, with the letters that something later asks for."""
-    letters = "".join(dict.fromkeys(letter for letter in a[0] + b[0] if letter in later and letter != "."))
-    kept = ("..." if "." in a[0] + b[0] else "") + letters
+    kept = "".join(dict.fromkeys(letter for letter in a[0] + b[0] if letter in later))
     return kept, tf.einsum(f"{a[0]},{b[0]}->{kept}", a[1], b[1])
 
 
@@ -336,23 +342,19 @@ def _contracted(a: tuple[str, Any], b: tuple[str, Any], later: str) -> tuple[str
 def einsum(*operands: Any) -> tf.Tensor:
     """einsum(str equation, Tensor[] tensors, ...) -> Tensor"""
     equation, tensors = _equation(operands)
-    left, arrow, right = equation.partition("->")
-    right = right if arrow else _result(left)
     given = promoted(*tensors)
     if len(given) > 1 and given[0].dtype in (tf.uint8, tf.int8, tf.int16):
         # TensorFlow has no products of these; a sum wraps alike.
         return cast(einsum(equation, *(cast(x, tf.int32) for x in given)), given[0].dtype)
-    pairs = _broadcast([_diagonals(s, x) for s, x in zip(left.split(","), given)])
-    if len(pairs) > 1:
-        texts = [s for s, _ in pairs]
-        pairs = [_summed(s, x, right + "".join(texts[:i] + texts[i + 1 :])) for i, (s, x) in enumerate(pairs)]
+    left, right = _named(equation, [rank(x) for x in given])
+    pairs = _broadcast([_diagonals(*pair) for pair in zip(left, given)])
+    if len(pairs) == 1:
+        return _rearranged(*pairs[0], right)
+    texts = [subscripts for subscripts, _ in pairs]
+    pairs = [_summed(s, x, right + "".join(texts[:i] + texts[i + 1 :])) for i, (s, x) in enumerate(pairs)]
     while len(pairs) > 2:  # TFLite has no product of three
         pairs = [_contracted(pairs[0], pairs[1], right + "".join(s for s, _ in pairs[2:])), *pairs[2:]]
-    (first, x), (last, y) = pairs[0], pairs[-1]
-    if len(pairs) == 2 and first == last and len(set(first)) == len(first.replace("...", ".")) and not right:
+    (first, x), (last, y) = pairs
+    if first == last and not right:
         return tf.reduce_sum(cast(x * y, tf.int64) if x.dtype.is_integer else x * y)  # nor one that leaves no axis
-    if len(pairs) == 1 and "." not in left:
-        return _rearranged(*pairs[0], right)
-    lacking = "..." if "..." in left and "..." not in right else ""  # which PyTorch sums over
-    found = tf.einsum(",".join(s for s, _ in pairs) + "->" + lacking + right, *(x for _, x in pairs))
-    return tf.reduce_sum(found, list(range(rank(found) - len(right)))) if lacking else found
+    return tf.einsum(f"{first},{last}->{right}", x, y)

@@ -12,8 +12,11 @@ import tensorflow as tf
 from nobuco.bridge import tf_dtype
 from nobuco.converters import arithmetic
 from nobuco.converters.rules import is_over_none, reducing, reducing_at_word, remaining
+from nobuco.converters.sorting import nan_above
 from nobuco.converters.support import aligned, as_summed, axes, cast, promoted, rank, sizes
 from nobuco.ir import Node, Value
+from nobuco.layers.sizes import part
+from nobuco.layout import ChannelOrderingStrategy
 from nobuco.layout.order import ChannelOrder, get_channel_order, set_channel_order
 from nobuco.layout.strategy import Signature, broadcasting, keeping, uniform
 from nobuco.ops.names import torch
@@ -65,6 +68,21 @@ def _sum(x: tf.Tensor, over: Sequence[int], keepdim: bool, dtype: torch.dtype | 
 def nansum(input: tf.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> tf.Tensor:
     """nansum(Tensor self, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor"""
     return _sum(_without_nan(input), axes(input, dim), keepdim, dtype)
+
+
+@expression(torch.Tensor.sum_to_size, strategy=ChannelOrderingStrategy.FORCE_PYTORCH_ORDER)
+def sum_to_size(input: tf.Tensor, size: Sequence[Any]) -> tf.Tensor:
+    """sum_to_size(Tensor self, SymInt[] size) -> Tensor"""
+    before = rank(input) - len(size)
+    gone = [axis for axis, n in enumerate(size, before) if isinstance(n, int) and n == 1 and input.shape[axis] != 1]
+    moving = {axis: n for axis, n in enumerate(size, before) if tf.is_tensor(n)}
+    x = as_summed(input, None) if before or gone or moving or not size else input
+    x = _reduced(tf.reduce_sum, x, gone, keepdim=True) if gone else x
+    for axis, n in moving.items():  # behind the elements lies their sum, the only one if that is asked for
+        both = tf.concat([x, tf.reduce_sum(x, axis, keepdims=True)], axis)
+        start = tf.where(tf.equal(n, 1), sizes(x)[axis], 0)
+        x = part(both, axis, start, start + n)
+    return _reduced(tf.reduce_sum, x, range(before)) if before else x
 
 
 def _without_nan(x: tf.Tensor) -> tf.Tensor:
@@ -131,13 +149,9 @@ def aminmax(input: tf.Tensor, *, dim: int | None = None, keepdim: bool = False) 
 
 def _position(x: tf.Tensor, over: int, keepdim: bool, extreme: Callable[..., tf.Tensor]) -> tf.Tensor:
     """The index, as int64, of the first element along an axis that equals the extreme one; in PyTorch NaN is that."""
-    find = tf.argmax if extreme is _largest else tf.argmin
+    find = tf.argmax if extreme is _largest or x.dtype.is_floating else tf.argmin
     if x.dtype.is_floating:
-        # NaN stands as infinity, and infinity as the largest number, so that it does not come before.
-        if extreme is _largest:
-            x = tf.where(tf.math.is_nan(x), tf.constant(math.inf, x.dtype), tf.minimum(x, x.dtype.max))
-        else:
-            x = tf.where(tf.math.is_nan(x), tf.constant(-math.inf, x.dtype), tf.maximum(x, x.dtype.min))
+        x = nan_above(x if extreme is _largest else -x)
     if x.dtype in (tf.int64, tf.bool):  # whose ARG_MAX TFLite lacks
         x, find = tf.cast(tf.equal(x, extreme(x, [over], True)), tf.int32), tf.argmax
     index = find(x, over, output_type=tf.int64)

@@ -46,6 +46,11 @@ def _keys(x: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(x), tf.constant(whole.max, whole), keys)
 
 
+def nan_above(x: tf.Tensor) -> tf.Tensor:
+    """NaN as infinity, and infinity as the largest number, so that it does not come before."""
+    return tf.where(tf.math.is_nan(x), tf.constant(float("inf"), x.dtype), tf.minimum(x, x.dtype.max))
+
+
 def _sort_dim(input: Value, dim: int = -1, *_: Any, **__: Any) -> int:
     return dim
 
@@ -83,12 +88,14 @@ def topk(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (values, indices)
 
-    The largest of floating numbers are one operation of TFLite's; where NaN stands among them is left open.
+    For the largest of floating numbers, numbers are the keys: TFLite finds those in fewer operations.
     """
     if not (largest and input.dtype.is_floating):
         return ranked(input, dim, k, descending=largest)
-    over = axis(input, dim)
-    values, indices = tf.math.top_k(_swapped(input, over), k)
+    over, last = axis(input, dim), rank(input) - 1
+    x = _swapped(input, over)
+    indices = tf.math.top_k(nan_above(x), k)[1]
+    values = tf.gather(x, indices, axis=last, batch_dims=last)
     return _swapped(values, over), _swapped(tf.cast(indices, tf.int64), over)
 
 

@@ -254,7 +254,7 @@ def _turned_back(view: View) -> list[int] | None:
 
 def _as_permutation(places: torch.Tensor, shape: torch.Size) -> list[int] | None:
     """The permutation that takes the view's dimensions back to the base's, if the view is one."""
-    if places.dim() != len(shape):
+    if places.dim() != len(shape) or not places.numel():
         return None
     everything = torch.arange(math.prod(shape)).view(shape)
     steps = [_step(places, d) for d in range(places.dim())]

@@ -55,6 +55,46 @@ def test_einsum_of_integers(dtype, equation):
     assert_same(lambda x: torch.einsum(equation, *[x] * (equation.count(",") + 1)), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.int64])
+@pytest.mark.parametrize("function", [torch.gcd, torch.lcm, lambda x, y: F.softsign(x)], ids=["gcd", "lcm", "softsign"])
+def test_functions_of_integers(function, dtype):
+    x = torch.tensor([12, 100, 127, 0, -6]).to(dtype)
+    assert_same(function, x, torch.tensor([8, 75, 1, 3, -4]).to(dtype))
+
+
+@pytest.mark.parametrize(
+    "function", [torch.sqrt, torch.cumsum, torch.logical_not], ids=lambda function: function.__name__
+)
+def test_what_is_written_out_has_the_dtype_of_what_it_is_written_to(function):
+    def program(x):
+        out = torch.zeros(x.shape, dtype=torch.float64)
+        function(x, *[0] * (function is torch.cumsum), out=out)
+        return out
+
+    assert_same(program, X)
+
+
+@pytest.mark.parametrize("size", [(2, 4), (1, 4), (4,), ()], ids=str)
+def test_sums_to_a_size_widen_as_sums_do(size):
+    assert_same(lambda x: x.sum_to_size(size), (10 * X).to(torch.int8))
+    assert_same(lambda x: x.sum_to_size(()), torch.tensor(3, dtype=torch.int8))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64])
+def test_powers_of_the_least_integer(dtype):
+    exponents = torch.tensor([torch.iinfo(dtype).min, -1, -2, 3, torch.iinfo(dtype).min], dtype=dtype)
+    assert_same(torch.pow, torch.tensor([-1, -1, 2, -3, 5], dtype=dtype), exponents)
+
+
+def test_nothing_is_written_to_a_view_of_nothing():
+    def program(x):
+        y = torch.ones(3, 0)
+        y.t().copy_(x.t())
+        return y
+
+    assert_same(program, torch.zeros(3, 0))
+
+
 @pytest.mark.parametrize("name", ["sum", "nansum", "prod"])
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float64])
 @pytest.mark.parametrize("dim", [0, None])

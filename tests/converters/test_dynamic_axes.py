@@ -11,6 +11,7 @@ from tests.sizes import check_sizes
 
 FULL = slice(None)
 LAST = (ChannelOrder.TENSORFLOW,)
+PYTORCHS = (ChannelOrder.PYTORCH,)
 TABLE = torch.randn(7, 3)
 SQUARES = torch.randn(2, 3, 5), torch.randn(4, 7, 9), torch.randn(3, 1, 1)
 
@@ -243,3 +244,33 @@ def test_new_axes_behind_several_dynamic_ones():
 
     feeds = [(torch.randint(0, 7, shape), torch.randn(shape)) for shape in ((2, 3), (4, 1), (1, 5))]
     check_sizes(function, *feeds, free=[(0, 1), (0, 1)], orders=LAST)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,kj->ik", [((2, 1), (5, 4)), ((2, 4), (5, 1)), ((1, 1), (1, 1))]),
+        ("bij,bjk->bik", [((1, 4, 2), (3, 2, 5)), ((3, 4, 1), (3, 6, 5)), ((3, 2, 6), (1, 1, 5))]),
+        ("...ij,...jk->ik", [((3, 4, 1), (3, 6, 5)), ((3, 2, 6), (1, 1, 5))]),
+    ],
+)
+def test_an_axis_is_stretched_in_einsum(equation, shapes):
+    """In PyTorch an axis of one in either operand goes with any size, summed over or not."""
+    x, y = (torch.randn(shape) for shape in (((3, 4), (5, 4)) if equation[0] == "i" else ((3, 4, 2), (3, 2, 5))))
+    others = [tuple(map(torch.randn, pair)) for pair in shapes]
+    free = [range(x.dim()), range(y.dim())]
+    check_sizes(lambda x, y: torch.einsum(equation, x, y), (x, y), *others, free=free, orders=PYTORCHS)
+
+
+def test_sums_to_a_size_that_the_running_model_knows():
+    def function(x, y):
+        return x.sum_to_size(1, y.shape[1]), x.sum_to_size(y.shape), x.sum_to_size(y.shape[1])
+
+    shapes = ((3, 4), (1, 4)), ((2, 6), (2, 1)), ((2, 6), (1, 6)), ((2, 6), (2, 6)), ((1, 1), (1, 1))
+    traced, *others = (tuple(map(torch.randn, pair)) for pair in shapes)
+    check_sizes(function, traced, *others, free=[(0, 1), (0, 1)], orders=PYTORCHS)
+
+
+def test_a_cross_product_along_an_axis_that_is_free():
+    x, y = torch.randn(2, 3), torch.randn(5, 3)
+    check_sizes(lambda x: torch.linalg.cross(x, x.flip(1)), (x,), (y,), free=[(0, 1)], orders=PYTORCHS)

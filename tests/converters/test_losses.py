@@ -100,3 +100,15 @@ def test_ctc_loss_of_what_is_too_long_and_of_nothing(check, zero_infinity):
 def test_distances_of_bytes_wrap_before_they_are_measured(check):
     x, y = (torch.randint(0, 256, (4, 5), dtype=torch.uint8) for _ in range(2))
     check(F.pairwise_distance, x, y, **ONE_ORDER)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_labels_end_at_the_first_that_is_none(check, reduction):
+    """PyTorch's own decomposition takes what stands behind it for the first class."""
+    labels = torch.tensor([[0, 2, -1, 1], [3, -1, 0, 0], [-1, 0, 0, 0], [1, 0, 3, 2]])
+
+    def loss(x, labels):
+        return F.multilabel_margin_loss(x, labels, reduction=reduction)
+
+    check(loss, torch.randn(4, 4), labels, tflite=True, **ONE_ORDER)
+    check(loss, torch.randn(4), labels[0], **ONE_ORDER)

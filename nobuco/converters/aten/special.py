@@ -12,7 +12,7 @@ import tensorflow as tf
 from nobuco.converters import bessel
 from nobuco.converters.math import acos, digamma
 from nobuco.converters.rules import remaining
-from nobuco.converters.support import aligned, alike, axes, elementwise, promoted, rank, sizes, wide
+from nobuco.converters.support import aligned, alike, axes, cast, elementwise, promoted, rank, sizes, wide
 from nobuco.ir import Value
 from nobuco.layout.strategy import broadcasting, keeping
 from nobuco.ops.names import aten
@@ -309,12 +309,20 @@ _polynomial(
 @elementwise(*overloads("gcd"), operands=2)
 def gcd(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """gcd(Tensor self, Tensor other) -> Tensor"""
-    x, y = map(tf.abs, alike(self, other))
+    x, y = (x if x.dtype.is_unsigned else tf.abs(x) for x in alike(self, other))
 
     def turn(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.where(y == 0, x, y), tf.where(y == 0, y, x % tf.where(y == 0, tf.ones_like(y), y))
 
     return tf.while_loop(lambda x, y: tf.reduce_any(y != 0), turn, (x, y))[0]
+
+
+@elementwise(*overloads("lcm"), operands=2)
+def lcm(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """lcm(Tensor self, Tensor other) -> Tensor, integers of few bits in more until it is found"""
+    x, y = (x if x.dtype == tf.int64 else cast(x, tf.int32) for x in (self, other))
+    divisor = gcd(x, y)
+    return cast(tf.abs(tf.truncatediv(x, tf.maximum(divisor, tf.ones_like(divisor))) * y), self.dtype)
 
 
 def _hashed(self: Value, dim: Sequence[int] = (), *, keepdim: bool = False, mode: int = 0) -> Sequence[int]:

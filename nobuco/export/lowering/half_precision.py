@@ -43,6 +43,9 @@ def again(operation: tf.Operation, inputs: Sequence[Any]) -> list[Any]:
     if operation.type == "Cast":
         (x,), (result,) = inputs, operation.outputs
         return [widened(tf.cast(x, result.dtype))]
+    if operation.type == "BroadcastTo" and is_other(operation):  # the converter would swap it with a cast behind it
+        x, shape = inputs
+        return [x * tf.ones(shape, x.dtype)]
     if operation.type not in _EXACT:
         return recreated(operation, inputs, wide)
     own = [narrowed(value, tensor.dtype) for value, tensor in zip(inputs, operation.inputs)]

@@ -15,7 +15,7 @@ _WIDER = {tf.int8: tf.int32, tf.uint8: tf.int32, tf.int16: tf.int32, tf.uint16: 
 _ARITHMETIC = frozenset((
     "Abs", "Add", "AddN", "AddV2", "ArgMax", "ArgMin", "BatchMatMul", "BatchMatMulV2", "ClipByValue", "Cumsum",
     "Div", "Equal", "FloorDiv", "FloorMod", "Greater", "GreaterEqual", "Less", "LessEqual", "MatMul", "Max",
-    "Maximum", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NotEqual", "Pad", "PadV2", "Pow", "Prod", "Relu",
+    "Maximum", "Min", "Minimum", "MirrorPad", "Mul", "Neg", "NotEqual", "Pad", "PadV2", "Prod", "Relu",
     "ReverseV2", "Select", "SelectV2", "Sign", "Square", "SquaredDifference", "Sub", "Sum", "Tile", "TruncateDiv",
     "TruncateMod",
 ))  # fmt: skip
@@ -87,15 +87,25 @@ def _slices(x: Any, axis: Any, shapes: Sequence[Any]) -> list[Any]:
 
 
 def _power(a: Any, b: Any) -> Any:
-    """A power of an exponent that is not negative, by squares, a bit of it in each turn."""
+    """A power of an exponent that is not negative, by squares, a bit of it in each turn; it wraps around."""
+    known = tf.get_static_value(b)
+    if known is not None and known.size == 1 and known.item() > 0:
+        return _known_power(a, known.item()) * tf.ones_like(b)
     two = tf.constant(2, a.dtype)
+    halved = (lambda x: floor_quotient(x, two)) if a.dtype == tf.int64 else (lambda x: x // two)
 
     def step(rest: Any, square: Any, total: Any) -> tuple[Any, Any, Any]:
         bit = rest % two
-        return floor_quotient(rest - bit, two), square * square, tf.where(bit == 1, total * square, total)
+        return halved(rest - bit), square * square, tf.where(bit == 1, total * square, total)
 
     one = tf.ones_like(a + b)
     return tf.while_loop(lambda rest, *_: tf.reduce_any(rest > 0), step, (b * one, a * one, one))[2]
+
+
+def _known_power(a: Any, exponent: int) -> Any:
+    half = _known_power(a, exponent // 2) if exponent > 1 else None
+    square = None if half is None else half * half
+    return a if square is None else square * a if exponent % 2 else square
 
 
 def _relu6(x: Any) -> Any:
@@ -132,6 +142,10 @@ def _matrix_product(operation: tf.Operation, a: Any, b: Any) -> list[Any]:
 _PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 
 
+def _short_power(operation: tf.Operation, a: Any, b: Any) -> list[Any]:
+    return [tf.cast(_power(*(tf.cast(x, _WIDER[x.dtype]) for x in (a, b))), operation.outputs[0].dtype)]
+
+
 def _in_more_bits(operation: tf.Operation, *inputs: Any) -> list[Any]:
     wide = [tf.cast(x, _WIDER.get(x.dtype, x.dtype)) for x in inputs]
     build = _matrix_product if operation.type in _PRODUCTS else _recreated_wider
@@ -152,6 +166,8 @@ def rule(operation: tf.Operation) -> Rule | None:
         return computing(_relu6)
     if operation.type in _PRODUCTS and kinds <= {tf.int32, tf.int64}:
         return _matrix_product
+    if operation.type == "Pow" and kinds <= {tf.int32, *_WIDER}:  # TFLite's own powers go through floats
+        return _short_power if kinds <= _WIDER.keys() else computing(_power)
     if kinds == {tf.int64}:
         return _OF_64_BITS.get(operation.type)
     if kinds == {tf.bool}:

@@ -70,8 +70,9 @@ def _is_in_double(function: Any) -> bool:
 
 
 def _may_have_a_form(operation: tf.Operation) -> bool:
-    is_real = operation.type == "Einsum" and not operation.inputs[0].dtype.is_complex
-    return is_real or functions.is_of_gelu(operation)
+    if operation.type == "Einsum":
+        return not operation.inputs[0].dtype.is_complex and not products.may_stretch(operation)
+    return functions.is_of_gelu(operation)
 
 
 def _rebuilt(function: Any, rebuild: _Rebuild) -> Any:
