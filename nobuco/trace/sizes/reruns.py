@@ -169,6 +169,8 @@ def reruns(program: Program, graph: Graph, seconds: float) -> list[Rerun]:
     """Runs at other sizes; `graph` is the run on the example, which took so many `seconds`."""
     axes = program.dynamic_axes
     found: dict[tuple[int, ...], Rerun] = {}
+    if not axes:  # the example has nothing along any of them
+        return []
     for ways in CHANGES:
         for change in ways:
             run = _tried(program, axes, change, found)
