@@ -56,8 +56,7 @@ def cases(
     """
     pairs = {_pair(order) for order in orders} if orders else set(itertools.product(ORDERS, ORDERS))
     for name in runtimes or ():
-        if name not in (*RUNTIMES, *QUANTISED, *LATER):
-            raise ValueError(f"unknown runtime {name!r}; there are {', '.join((*RUNTIMES, *QUANTISED))}")
+        read_runtime(name)
     combinations = itertools.product(pairs, shapes, runtimes or RUNTIMES)
     return sorted({Case(*pair, shape, runtime) for pair, shape, runtime in combinations})
 
@@ -78,6 +77,13 @@ def _quick(matrix: Sequence[Case]) -> list[Case]:
 def read_order(text: str) -> str:
     """Check an order, or a pair of them; `ValueError` says what is wrong."""
     _pair(text)
+    return text
+
+
+def read_runtime(text: str) -> str:
+    """Check a runtime of nobuco's own; `ValueError` says what is wrong."""
+    if text not in (*RUNTIMES, *QUANTISED, *LATER):
+        raise ValueError(f"unknown runtime {text!r}; there are {', '.join((*RUNTIMES, *QUANTISED))}")
     return text
 
 

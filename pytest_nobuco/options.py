@@ -20,6 +20,12 @@ from pytest_nobuco.models.dynamic import NONE, read_letters
 from pytest_nobuco.models.named import FILE, INPUT, MODEL, InOrder, NamedModel, model_name, read_named
 
 T = TypeVar("T")
+_BOUNDS = ("max_abs_diff", "max_rel_diff", "min_snr")
+# What pytest itself reads of the ini file, and refuses without a word of what to give.
+_FORMS = {
+    "nobuco_quick": "; give true or false",
+    **{f"nobuco_{bound}": "; give a number from 0 up, e.g. 1e-4" for bound in _BOUNDS},
+}
 # A number in pytest's own TOML; older ones know only text there.
 _FLOAT: Literal["float"] | None = "float" if pytest.version_tuple >= (8, 4) else None
 NAMED = "nobuco_named"
@@ -43,6 +49,7 @@ class Options:
     models: tuple[NamedModel, ...] = ()
     orders: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
+    ini_runtimes: tuple[str, ...] = ()
     dynamic: str | None = None
     quick: bool = False
     max_abs_diff: float | None = None
@@ -273,7 +280,7 @@ def _add_converters(group: pytest.OptionGroup) -> None:
 
 def _add_ini(parser: pytest.Parser) -> None:
     """What an ini file may say."""
-    for bound in ("max_abs_diff", "max_rel_diff", "min_snr"):
+    for bound in _BOUNDS:
         option = f"--nobuco-{bound.replace('_', '-')}"
         parser.addini(f"nobuco_{bound}", f"as {option}, which overrides it", type=_FLOAT, default=None)
     parser.addini("nobuco_orders", "as --nobuco-order, which overrides it: a list of orders", type="args")
@@ -288,6 +295,7 @@ def _add_ini(parser: pytest.Parser) -> None:
 
 def read_options(config: pytest.Config) -> Options:
     """What was given; a value in the ini file that is no number is a usage error."""
+    _refuse_dashes(config.invocation_params.args)
     models = read_named(config.getoption(NAMED), config.invocation_params.dir)
     _check_dynamic(config.getoption("nobuco_dynamic"), models)
     if config.getoption("nobuco_converters_from") and not config.getoption("nobuco_converters"):
@@ -296,7 +304,8 @@ def read_options(config: pytest.Config) -> Options:
     return Options(
         models=models,
         orders=tuple(config.getoption("nobuco_order")) or tuple(_each(config, "nobuco_orders", told(read_order))),
-        runtimes=tuple(config.getoption("nobuco_runtime")) or tuple(_ini(config, "nobuco_runtimes")),
+        runtimes=tuple(config.getoption("nobuco_runtime")),
+        ini_runtimes=tuple(_ini(config, "nobuco_runtimes")),
         dynamic=config.getoption("nobuco_dynamic") or _checked(config, "nobuco_dynamic", told(read_letters)),
         quick=config.getoption("nobuco_quick") or _ini(config, "nobuco_quick"),
         max_abs_diff=config.getoption("nobuco_max_abs_diff"),
@@ -310,7 +319,7 @@ def read_options(config: pytest.Config) -> Options:
         seed=config.getoption("nobuco_seed"),
         fuzz=config.getoption("nobuco_fuzz"),
         tries=tuple(config.getoption("nobuco_try")),
-        backend=config.getini("nobuco_backend"),
+        backend=_backend(config),
         converters=tuple(dict.fromkeys(config.getoption("nobuco_converters"))),
         converters_from=tuple(config.getoption("nobuco_converters_from")),
         samples=config.getoption("nobuco_samples"),
@@ -319,11 +328,26 @@ def read_options(config: pytest.Config) -> Options:
     )
 
 
+def _refuse_dashes(words: Sequence[str]) -> None:
+    """Refuse `--option=--`: Python's parser takes the dashes away, and the option has no value at all."""
+    for word in words:
+        if word.startswith("--nobuco-") and word.endswith("=--"):
+            raise pytest.UsageError(f"{word}: '--' is no value")
+
+
 def _check_dynamic(asked: str | None, models: Sequence[NamedModel]) -> None:
     """Refuse a command line that says of one axis both that it is dynamic and that none is."""
     marked = [given for model in models for given in model.inputs if getattr(given, "free", ())]
     if asked == NONE and marked:
         raise pytest.UsageError(f"--nobuco-dynamic none: {marked[0]} has a dynamic size; leave out one of the two")
+
+
+def _backend(config: pytest.Config) -> str:
+    """What stands in for the frameworks in the plugin's own tests, by module; other converters have an option."""
+    name = config.getini("nobuco_backend")
+    if ":" not in name:
+        raise pytest.UsageError(f"ini key nobuco_backend: {name!r} is no backend; give addopts = --nobuco-backend NAME")
+    return str(name)
 
 
 def _count(text: str) -> int:
@@ -347,7 +371,7 @@ def _ini(config: pytest.Config, key: str) -> Any:
     try:
         return config.getini(key)
     except (TypeError, ValueError, pytest.UsageError) as error:
-        raise pytest.UsageError(f"ini key {key}: {error}") from None
+        raise pytest.UsageError(f"ini key {key}: {error}{_FORMS.get(key, '')}") from None
 
 
 def _checked(config: pytest.Config, key: str, read: Callable[[str], T]) -> T | None:

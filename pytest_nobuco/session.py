@@ -14,6 +14,7 @@ import pytest
 from pytest_nobuco.baseline import Baseline
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.isolation.limits import Limits
+from pytest_nobuco.models.leftovers import Surroundings
 from pytest_nobuco.options import Options
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Bench:
     _unimportable: dict[str, _Failed] = field(default_factory=dict)
     conversions: int = 0
     baseline: Baseline = field(default_factory=Baseline)
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     @property
     def backend(self) -> All:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from nobuco.program.switches import SWITCHES
 from nobuco.subject.inputs import arranged, read_inputs, tensor_leaves
 from pytest_nobuco.errors import SuiteError, of_the_user
 from pytest_nobuco.gate import OF_OUTPUT
-from pytest_nobuco.matrix import STATIC, Case, cases, quick
+from pytest_nobuco.matrix import STATIC, Case, cases, quick, read_order, read_runtime
 from pytest_nobuco.models.dynamic import (
     AUTO,
     NONE,
@@ -91,7 +91,7 @@ class Settings:
                     given = given()
             return None if given is None else read_inputs(given)
         except ValueError as error:
-            raise SuiteError(str(error)) from None
+            raise SuiteError(f"inputs: {error}") from None
 
     def samples(self) -> tuple[Any, ...]:
         """Further arguments, from which a runtime that quantises takes its ranges."""
@@ -133,7 +133,7 @@ class Settings:
     def cases(self) -> list[Case]:
         """The matrix; `ValueError` says what is wrong with what was asked for."""
         orders = self.nearest("orders") or self.options.orders or None
-        runtimes = self.nearest("runtimes") or self.options.runtimes or None
+        runtimes = self._runtimes()
         shapes = sorted({STATIC, self._dynamic_name()})
         others = self.options.others
         if self.nearest("backend") is None and others.is_default:
@@ -142,6 +142,19 @@ class Settings:
         from pytest_nobuco.backends.session import cases_of
 
         return cases_of(self.nearest("backend"), others, (orders, shapes, runtimes), self.options.quick)
+
+    def _runtimes(self) -> Sequence[str] | None:
+        """What is asked for; `ValueError` names the argument, the option or the ini key with an unknown name."""
+        options = self.options
+        given = {
+            "runtimes": self.nearest("runtimes"),
+            "--nobuco-runtime": options.runtimes,
+            "ini key nobuco_runtimes": options.ini_runtimes,
+        }
+        where, names = next(((where, names) for where, names in given.items() if names), ("", None))
+        if self.nearest("backend") is None and options.others.is_default:
+            _read(where, names or (), read_runtime)
+        return names
 
     def _dynamic_name(self) -> str:
         """What the dynamic form is called; `dyn` alone where only the running model will tell its axes."""
@@ -186,6 +199,9 @@ def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
         known = ", ".join(MARKER_ARGUMENTS + CONVERSION_ARGUMENTS)
         raise SuiteError(f"pytest.mark.convert takes {what}; it takes {known}")
     _check_kinds("", marker.kwargs, _KINDS)
+    dynamic = marker.kwargs.get("dynamic")
+    _read("orders", marker.kwargs.get("orders") or (), read_order)
+    _read("dynamic", [dynamic] if isinstance(dynamic, str) else (), read_letters)
     for name, bounds in (marker.kwargs.get("outputs") or {}).items():
         where = f"outputs[{name!r}]: "
         unknown = [key for key in bounds if key not in OF_OUTPUT]
@@ -193,6 +209,15 @@ def _checked(marker: pytest.Mark) -> Mapping[str, Any]:
             raise SuiteError(f"{where}there is no bound {unknown[0]!r}; there are {', '.join(OF_OUTPUT)}")
         _check_kinds(where, bounds, _BOUNDS)
     return marker.kwargs
+
+
+def _read(name: str, values: Iterable[str], read: Callable[[str], Any]) -> None:
+    """Refuse values that are unknown, naming what they were given as."""
+    for value in values:
+        try:
+            read(value)
+        except ValueError as error:
+            raise SuiteError(f"{name}: {error}") from None
 
 
 def _check_kinds(where: str, given: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:

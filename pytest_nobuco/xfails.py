@@ -58,16 +58,17 @@ def read_all(config: pytest.Config) -> list[Gap]:
         pytest.UsageError: a file is missing, or a line is not of the form.
     """
     base = config.invocation_params.dir
-    paths = [*config.getini("nobuco_xfails"), *(base / name for name in config.getoption("nobuco_xfails"))]
-    return [gap for path in dict.fromkeys(map(Path, paths)) for gap in read(path)]
+    named = {base / name: "--nobuco-xfails" for name in config.getoption("nobuco_xfails")}
+    places = {Path(name): "ini key nobuco_xfails:" for name in config.getini("nobuco_xfails")} | named
+    return [gap for path, place in places.items() for gap in read(path, place)]
 
 
-def read(path: Path) -> list[Gap]:
-    """The known gaps of a file; empty lines and those that begin with `#` are left to the reader."""
+def read(path: Path, place: str) -> list[Gap]:
+    """The known gaps of a file that stands at this place; empty lines and those of `#` are left to the reader."""
     try:
         lines = text_of(path).splitlines()
     except OSError as error:
-        raise pytest.UsageError(f"--nobuco-xfails {path}: {error.strerror}") from None
+        raise pytest.UsageError(f"{place} {path}: {error.strerror}") from None
     return [_parsed(path, number, text) for number, text in enumerate(lines, 1) if text.strip()[:1] not in ("", "#")]
 
 

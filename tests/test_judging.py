@@ -363,6 +363,11 @@ class TestTheCulprit:
         assert blamed(lambda y: y, runtime="tflite").startswith("no call: the Keras model is within the bound")
         assert "tflite" not in blamed(lambda y: y, runtime="keras")
 
+    def test_in_tflite_alone_is_the_first_call_that_is_off_there(self):
+        wrongly(lambda x: x if tf.executing_eagerly() else 2 * x)
+        found = blamed(lambda y: step(y.exp()) * 3, runtime="tflite")
+        assert "test_judging.step, in TFLite alone: " in found
+
     def test_at_other_sizes_is_the_call_that_leaves_its_bound_there(self):
         width = IMAGE.shape[-1]
         wrongly(lambda x: tf.where(tf.shape(x)[-2] == width - 4, x, 2 * x))

@@ -61,8 +61,8 @@ def test_every_mode_of_padding_is_tried(mode):
 
 def test_images_have_odd_and_unequal_sizes_and_a_batch():
     for sample in varied_of(nn.Conv2d).samples:
-        batch, _, height, width = sample.args[1].shape
-        assert batch > 1
+        *batch, _, height, width = sample.args[1].shape
+        assert batch in ([], [2])
         assert height % 2 == width % 2 == 1
         assert height != width
 
@@ -90,7 +90,7 @@ def test_another_value_of_an_idle_parameter_alone_makes_no_sample():
 )
 def test_small_values_are_brought_to_a_size_at_which_a_lost_digit_shows(operation, naive):
     samples = special(operation, [Sample((torch.rand(3, 4),))])
-    small = next(sample for sample in samples if sample.program is not None)
+    small = next(sample for sample in samples if sample.kind == "small")
     right, wrong = (small.program(function, *small.args) for function in (operation, naive))
     assert 0.9 < right.abs().max() < 1.1
     assert (right - wrong).abs().max() > 1e-4

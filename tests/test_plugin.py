@@ -97,6 +97,36 @@ def test_wrong_input_is_a_usage_error(project, text, message):
     result.stderr.fnmatch_lines([f"*--nobuco-input*{message}*"])
 
 
+@pytest.mark.parametrize(
+    ("line", "arguments", "message"),
+    [
+        ("", ["--nobuco-runtime=onnx"], "*: --nobuco-runtime: unknown runtime 'onnx'; there are keras, *"),
+        ("nobuco_runtimes = onnx", [], "*: ini key nobuco_runtimes: unknown runtime 'onnx'; there are keras, *"),
+        ("nobuco_orders = nhcw", [], "ini key nobuco_orders: unknown order 'nhcw'; there are nchw, *"),
+        ("nobuco_dynamic = XY", [], "ini key nobuco_dynamic: 'XY' names no axes; give *"),
+        ("nobuco_quick = maybe", [], "ini key nobuco_quick: *'maybe'; give true or false"),
+        ("nobuco_min_snr = high", [], "ini key nobuco_min_snr: *'high'; give a number from 0 up, e.g. 1e-4"),
+        ("nobuco_pythons = x", [], "ini key nobuco_pythons: x: give NAME=PYTHON, *"),
+        ("nobuco_xfails = absent", [], "ini key nobuco_xfails: *absent: No such file or directory"),
+        ("nobuco_backend = onnx2tf", [], "ini key nobuco_backend: 'onnx2tf' is no backend; give addopts = *"),
+    ],
+)
+def test_an_unknown_value_is_told_with_its_place_and_what_to_give(project, line, arguments, message):
+    fake = "" if "backend" in line else "nobuco_backend = fake_backend:FakeBackend\n"
+    project.makeini(f"[pytest]\n{fake}{line}\n")
+    result = project.runpytest("--nobuco-model", "nets.Net", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+@pytest.mark.parametrize("option", ["order", "model", "input", "max-abs-diff", "runtime", "xfails", "seed"])
+def test_dashes_in_place_of_a_value(project, option):
+    result = project.runpytest("--nobuco-model", "nets.Net", f"--nobuco-{option}=--")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "Traceback" not in result.stderr.str()
+    result.stderr.fnmatch_lines([f"*--nobuco-{option}*"])
+
+
 # --- the session
 
 

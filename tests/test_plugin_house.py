@@ -50,7 +50,7 @@ def test_native_types_in_toml(toml):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('nobuco_max_abs_diff = "1e-3"', "*nobuco_max_abs_diff* expects a float, got str: '1e-3'"),
+        ('nobuco_max_abs_diff = "1e-3"', "*nobuco_max_abs_diff* expects a float, got str: '1e-3'; give a number *"),
         ("nobuco_max_abs_diff = -1", "*nobuco_max_abs_diff: '-1' is no bound*"),
         ('nobuco_orders = "nhwc"', "*nobuco_orders* expects a list*"),
         ("nobuco_quick = 1", "*nobuco_quick* expects a bool*"),

@@ -128,9 +128,9 @@ def test_marker_of_a_class_or_module_makes_no_suite_of_other_tests(project):
     [
         ("bounds=1", "takes no argument 'bounds'; it takes inputs, kwargs, input_shapes, dynamic, *, trace_shape*"),
         ("1e-3", "takes no positional arguments*"),
-        ("orders=['nhcw']", "unknown order 'nhcw'; there are nchw, nhwc, and pairs such as nchw-nhwc"),
-        ("inputs=['1,x']", "'1,x': 'x' is no whole number*"),
-        ("dynamic='XY'", "'XY' names no axes*letters NCTLDHW*"),
+        ("orders=['nhcw']", "orders: unknown order 'nhcw'; there are nchw, nhwc, and pairs such as nchw-nhwc"),
+        ("inputs=['1,x']", "inputs: '1,x': 'x' is no whole number*"),
+        ("dynamic='XY'", "dynamic: 'XY' names no axes*letters NCTLDHW*"),
         ("inputs=['1,3'], dynamic='HW'", "no input has an axis H or W: *"),
         ("inputs=['1,3,8,8'], input_shapes={1: (None, 3)}", "input_shapes names input 1; there are 1, counted from 0"),
         ("inputs=['1,3,8,8'], input_shapes=(None, 4, 8, 8)", "input_shapes gives input 0 the shape (None, 4, 8, 8);*"),
@@ -155,7 +155,7 @@ def test_marker_of_a_class_or_module_makes_no_suite_of_other_tests(project):
         ("explore_branches='x'", "explore_branches is 'x'; give True or False, or a whole number from 0 up"),
         ("validation_tolerance=10**400", "validation_tolerance is 1000*; give a number from 0 up, or None"),
         ("output_names=[3]", "output_names is [[]3]; give a list of texts*"),
-        ("runtimes=['onnx']", "unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite, tflite_fp16*"),
+        ("runtimes=['onnx']", "runtimes: unknown runtime 'onnx'; there are keras, keras_file, savedmodel, tflite, *"),
     ],
 )
 def test_wrong_marker_is_a_collection_error(project, arguments, message):

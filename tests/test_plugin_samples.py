@@ -11,10 +11,11 @@ import nobuco
 from nobuco.builtin import find_converter
 from nobuco.registry import Sample
 from pytest_nobuco.converters import samples
+from pytest_nobuco.converters.apart import APART
 from pytest_nobuco.converters.calls import RefusedError, attempt
 from pytest_nobuco.converters.resize import grown, resized
 from pytest_nobuco.converters.signatures import signatures_of
-from pytest_nobuco.converters.special import special
+from pytest_nobuco.converters.special import of_quadrants, special
 from pytest_nobuco.converters.traits import covering, traits_of
 
 
@@ -98,7 +99,7 @@ def test_traits(args, trait):
     [("far", lambda x: x.min() > 50), ("tiny", lambda x: 0 < x.abs().max() < 0.01), ("large", lambda x: x.std() > 50)],
 )
 def test_numbers_of_another_size(kind, lies):
-    others = {"tied", "zeros", "infinite", "NaN", "from the end", "far", "tiny", "large"} - {kind}
+    others = set(APART) - {kind}
     (made,) = special(torch.var, [Sample((torch.randn(4, 5),))], left_out=others)
     assert lies(made.args[0])
     assert special(torch.flip, [Sample((torch.randn(4, 5), (0,)))], left_out=others) == []  # as far and as large
@@ -110,9 +111,12 @@ def test_special_values_of_what_works_on_more_than_an_element():
         sample.kind: sample.args
         for sample in special(torch.logcumsumexp, [Sample((x, 1))], left_out=("far", "tiny", "large"))
     }
-    assert set(kinds) == {"tied", "zeros", "infinite", "NaN"}
+    assert set(kinds) == {"tied", "zeros", "infinite", "masked", "NaN"}
     assert kinds["infinite"][0].isinf().sum() == 2
+    assert (kinds["masked"][0] == -torch.inf).sum() == kinds["masked"][0].isinf().sum() == 1
     assert (kinds["zeros"][0] == 0).all(1).any()
+    (complex_,) = of_quadrants(torch.sqrt, [Sample((torch.ones(3, dtype=torch.complex64),))])
+    assert (complex_.args[0].real < 0).any() and (complex_.args[0].imag < 0).any()
     (made,) = special(torch.take, [Sample((torch.randn(5), torch.tensor([0, 3, 4])))])
     assert made.args[1].tolist() == [0, -2, -1]
     assert special(torch.gather, [Sample((x, 0, torch.tensor([[0, 3]])))], left_out=("zeros",)) == []  # takes none

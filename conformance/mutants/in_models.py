@@ -46,7 +46,7 @@ class Around(nn.Module):
         self.before, self.after = Scale(), Scale()
         self.call, self.args, self.keywords = call, sample.args, dict(sample.kwargs)
         modules = [leaf for leaf in pytree.tree_leaves(sample.args) if isinstance(leaf, nn.Module)]
-        self.inside = nn.ModuleList(modules)
+        self.inside, self.in_training = nn.ModuleList(modules), [module.training for module in modules]
         self.places = {id(tensor): i for i, tensor in enumerate(tensors_of((sample.args, sample.kwargs)))}
 
     def forward(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -57,6 +57,13 @@ class Around(nn.Module):
         )
         results = run(self.call.operation, args, kwargs, self.call.sample.program, self.call.written)
         return [self.after(result) for result in results]
+
+    def train(self, mode: bool = True) -> Around:
+        """In a mode; what is called stays as the sample has it."""
+        super().train(mode)
+        for module, in_training in zip(self.inside, self.in_training):
+            module.train(in_training)
+        return self
 
     def __deepcopy__(self, memo: Any) -> Around:
         """A network of its own, made of the same call: the places of tensors are by identity."""

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conformance.mutants.rules import Condition, Mutant, at_other_sizes, defaulted, rewritten, where, wrong
+from conformance.mutants.asking import Condition, dimension, first, is_mask, on
+from conformance.mutants.rules import Mutant, at_other_sizes, at_places, defaulted, rewritten, where, wrong
 
 Operations = tuple[Any, ...]
 SPATIAL: Operations = (nn.Conv2d, F.interpolate, F.avg_pool2d, F.pad, F.unfold)
@@ -37,21 +38,11 @@ def of_kinds() -> Iterator[Mutant]:
 # -- what a tensor is like
 
 
-def _input(args: Iterable[Any]) -> Tensor:
-    """The first tensor, also in a list."""
-    flat = [leaf for arg in args for leaf in (arg if isinstance(arg, (list, tuple)) else [arg])]
-    return next(leaf for leaf in flat if isinstance(leaf, Tensor))
-
-
-def _on(test: Callable[[Tensor], bool]) -> Condition:
-    return lambda *args, **kwargs: test(_input((*args, *kwargs.values())))
-
-
 def _of_dtype(dtype: str) -> Condition:
     """Behind masks and indices there may be others."""
     return lambda *args, **_: (
         any(isinstance(x, Tensor) and x.dtype is getattr(torch, dtype) for x in args)
-        or (_input(args).dtype is getattr(torch, dtype))
+        or (first(args).dtype is getattr(torch, dtype))
     )
 
 
@@ -75,10 +66,10 @@ def _of_tensors() -> Iterator[Mutant]:
         5: (F.interpolate, F.group_norm, F.instance_norm, F.batch_norm),
     }
     for rank, operations in ranks.items():
-        yield from (where(op, f"rank {rank}", _on(lambda x, r=rank: x.dim() == r)) for op in operations)
+        yield from (where(op, f"rank {rank}", on(lambda x, r=rank: x.dim() == r)) for op in operations)
     batches: Mapping[Any, int] = {nn.Conv1d: 2, nn.Conv2d: 3, nn.Conv3d: 4, F.avg_pool2d: 3, nn.LSTM: 2, nn.GRU: 2}
     for operation, without in batches.items():
-        yield where(operation, "no batch", _on(lambda x, d=without: x.dim() == d))
+        yield where(operation, "no batch", on(lambda x, d=without: x.dim() == d))
     shapes: Mapping[str, tuple[Callable[[Tensor], bool], Operations]] = {
         "a batch of several": (lambda x: x.dim() > 1 and x.shape[0] > 1, (nn.Conv2d, nn.Embedding, F.grid_sample)),
         "an odd width": (lambda x: x.dim() > 0 and x.shape[-1] % 2 == 1, (F.max_pool2d, nn.ConvTranspose2d)),
@@ -93,7 +84,7 @@ def _of_tensors() -> Iterator[Mutant]:
         ),
     }
     for kind, (test, operations) in shapes.items():
-        yield from (where(operation, kind, _on(test)) for operation in operations)
+        yield from (where(operation, kind, on(test)) for operation in operations)
     for operation in (torch.add, torch.mul, torch.pow):
         yield where(operation, "a tensor beside a number",
                     lambda *args, **_: sum(isinstance(a, Tensor) for a in args) == 1)  # fmt: skip
@@ -102,12 +93,8 @@ def _of_tensors() -> Iterator[Mutant]:
         yield where(operation, "two tensors of unequal rank", lambda *args, **_: len(_ranks(args)) > 1)
 
 
-def _is_mask(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype is torch.bool
-
-
 def _dtypes(args: Iterable[Any]) -> set[torch.dtype]:
-    return {a.dtype for a in args if isinstance(a, Tensor) and not _is_mask(a)}
+    return {a.dtype for a in args if isinstance(a, Tensor) and not is_mask(a)}
 
 
 def _ranks(args: Iterable[Any]) -> set[int]:
@@ -117,19 +104,12 @@ def _ranks(args: Iterable[Any]) -> set[int]:
 # -- dimensions
 
 
-def _dim(kwargs: Mapping[str, Any], args: Iterable[Any]) -> int:
-    """By name, or the first whole number."""
-    found = kwargs.get("dim", kwargs.get("axis"))
-    found = next((a for a in args if type(a) is int), None) if found is None else found
-    return found if type(found) is int else next(iter(found))
-
-
 def _of_dimensions() -> Iterator[Mutant]:
     for operation in (torch.argmax, torch.cumsum, torch.softmax, torch.gather, torch.stack, torch.sort, torch.var,
                       torch.index_select, torch.unbind, torch.median, F.normalize, F.glu):  # fmt: skip
-        yield where(operation, "a dimension from the end", lambda *args, **kwargs: _dim(kwargs, args) < 0)
+        yield where(operation, "a dimension from the end", lambda *args, **kwargs: dimension(args, kwargs) < 0)
         yield where(operation, "the first dimension of several",
-                    lambda *args, **kwargs: _dim(kwargs, args) == 0 and _input(args).dim() > 1)  # fmt: skip
+                    lambda *args, **kwargs: dimension(args, kwargs) == 0 and first(args).dim() > 1)  # fmt: skip
     for operation in (torch.sum, torch.amax, torch.var, torch.logsumexp, torch.flip):
         yield where(operation, "several dimensions", lambda *args, **kw: any(
             isinstance(a, (tuple, list)) and len(a) > 1 for a in (*args, *kw.values())))  # fmt: skip
@@ -138,15 +118,6 @@ def _of_dimensions() -> Iterator[Mutant]:
 
 
 # -- values
-
-
-def _at(test: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-    """Another value in the places of the input for which a test holds."""
-
-    def change(y: Any, x: Any) -> Any:
-        return tf.where(tf.broadcast_to(test(x), tf.shape(y)), wrong(y), y)
-
-    return change
 
 
 def _at_result(test: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
@@ -165,7 +136,7 @@ def _of_values() -> Iterator[Mutant]:
     }
     # Not GELU and ELU, for which NaN, infinity and small numbers are left out of the samples.
     for operation in (torch.exp, torch.sigmoid, F.relu, torch.log1p, torch.sign, torch.atan):
-        yield from (rewritten(operation, kind, _at(test)) for kind, test in places.items())
+        yield from (at_places(operation, kind, test) for kind, test in places.items())
     for operation in (torch.exp, torch.sigmoid, F.softplus, torch.special.ndtr, F.gelu, F.silu, torch.erfc):
         yield rewritten(operation, "a result far below the others", _at_result(lambda y: (abs(y) < 1e-4) & (y != 0)))
     for operation in (torch.reciprocal, torch.signbit, torch.copysign, torch.atan2):
@@ -191,13 +162,13 @@ def _last(y: Any, place: int = -1) -> Any:
 def _of_numerics() -> Iterator[Mutant]:
     """Where formulas of textbooks fail, which are right for numbers about one."""
     for operation in (torch.var, torch.std, F.layer_norm, F.group_norm, F.instance_norm, F.batch_norm):
-        yield where(operation, "a mean far from zero", _on(lambda x: abs(float(x.mean())) > 30 * float(x.std())))
+        yield where(operation, "a mean far from zero", on(lambda x: abs(float(x.mean())) > 30 * float(x.std())))
     for operation in (F.layer_norm, F.group_norm, F.instance_norm, F.rms_norm, F.normalize):
-        yield where(operation, "small numbers throughout", _on(lambda x: 0 < float(x.abs().max()) < 1e-2))
+        yield where(operation, "small numbers throughout", on(lambda x: 0 < float(x.abs().max()) < 1e-2))
     for operation in (torch.hypot, torch.logsumexp, F.log_softmax, torch.softmax, torch.logcumsumexp):
-        yield where(operation, "large numbers", _on(lambda x: float(x.abs().max()) > 80))
+        yield where(operation, "large numbers", on(lambda x: float(x.abs().max()) > 80))
     for operation in (torch.argmax, torch.sort, torch.mode, torch.median, torch.cummax):
-        yield where(operation, "ties", _on(lambda x: x.numel() > len(x.unique())))
+        yield where(operation, "ties", on(lambda x: x.numel() > len(x.unique())))
 
 
 # -- integers

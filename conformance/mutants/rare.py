@@ -6,50 +6,29 @@ A row is an operation, what is rare, and a condition with PyTorch's own signatur
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conformance.mutants.rules import Mutant, where
-
-Condition = Callable[..., Any]
+from conformance.mutants.asking import Condition, each, is_mask, repeats
+from conformance.mutants.rules import Mutant, of_rows
 
 
 def rare() -> Iterator[Mutant]:
     """All of them."""
-    for operation, conditions in _conditions():
-        yield from (where(operation, kind, condition) for kind, condition in conditions.items())
-
-
-def _conditions() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
-    yield from _indices()
-    yield from _numbers()
-    yield from _shapes()
-    yield from _windows()
-    yield from _networks()
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    for rows in (_indices, _numbers, _shapes, _windows, _networks):
+        yield from of_rows(rows())
 
 
 def _twice(values: Any) -> tuple[Any, ...]:
     return tuple(values) if isinstance(values, (tuple, list)) else (values, values)
 
 
-def _is_mask(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype is torch.bool
-
-
 def _are_places(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype in (torch.int32, torch.int64)
-
-
-def _repeats(places: Tensor) -> bool:
-    return places.dim() > 0 and len(places.unique()) < places.numel()
 
 
 def _has_nan(x: Any, *_: Any, **__: Any) -> bool:
@@ -69,33 +48,31 @@ def _indices() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
         Tensor.__getitem__,
         {
             "a tensor that counts from the end": lambda x, key: any(
-                _are_places(k) and bool((k < 0).any()) for k in _each(key)
+                _are_places(k) and bool((k < 0).any()) for k in each(key)
             ),
             "tensors apart": lambda x, key: _are_places(key[0]) and isinstance(key[1], slice) and _are_places(key[2]),
             "None beside an ellipsis": lambda x, key: any(k is None for k in key) and any(k is ... for k in key),
-            "a mask": lambda x, key: any(map(_is_mask, _each(key))),
-            "True": lambda x, key: any(k is True for k in _each(key)),
-            "a step": lambda x, key: any(isinstance(k, slice) and (k.step or 1) > 1 for k in _each(key)),
-            "a list": lambda x, key: any(isinstance(k, list) for k in _each(key)),
-            "nothing": lambda x, key: any(isinstance(k, slice) and (k.start or 0) > (k.stop or 9) for k in _each(key)),
+            "a mask": lambda x, key: any(map(is_mask, each(key))),
+            "True": lambda x, key: any(k is True for k in each(key)),
+            "a step": lambda x, key: any(isinstance(k, slice) and (k.step or 1) > 1 for k in each(key)),
+            "a list": lambda x, key: any(isinstance(k, list) for k in each(key)),
+            "nothing": lambda x, key: any(isinstance(k, slice) and (k.start or 0) > (k.stop or 9) for k in each(key)),
         },
     )
     yield (
         Tensor.__setitem__,
         {
-            "a mask and a tensor": lambda x, key, value: _is_mask(key) and value.dim() > 0,
-            "places from the end": lambda x, key, value: any(
-                _are_places(k) and bool((k < 0).any()) for k in _each(key)
-            ),
+            "a mask and a tensor": lambda x, key, value: is_mask(key) and value.dim() > 0,
+            "places from the end": lambda x, key, value: any(_are_places(k) and bool((k < 0).any()) for k in each(key)),
             "another dtype": lambda x, key, value: value.dtype != x.dtype,
-            "a step": lambda x, key, value: any(isinstance(k, slice) and (k.step or 1) > 1 for k in _each(key)),
+            "a step": lambda x, key, value: any(isinstance(k, slice) and (k.step or 1) > 1 for k in each(key)),
         },
     )
     yield (
         torch.index_put,
         {
             "places from the end": lambda x, at, *_, **__: any(k is not None and bool((k < 0).any()) for k in at),
-            "one place twice, added up": lambda x, at, values, accumulate=False: accumulate and any(map(_repeats, at)),
+            "one place twice, added up": lambda x, at, values, accumulate=False: accumulate and any(map(repeats, at)),
         },
     )
     yield torch.take, {"places from the end": lambda x, at: bool((at < 0).any())}
@@ -109,13 +86,13 @@ def _indices() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
             lambda x, dim, at, src, reduce, include_self=True, name=name, own=own: (reduce, include_self) == (name, own)
         for name in ("sum", "prod", "mean", "amax", "amin") for own in (True, False)
     }  # fmt: skip
-    yield torch.index_add, {"one place twice": lambda x, dim, at, *_, **__: _repeats(at)}
+    yield torch.index_add, {"one place twice": lambda x, dim, at, *_, **__: repeats(at)}
     yield torch.select, {"a place from the end": lambda x, dim, at: at < 0}
     yield (
         torch.roll,
         {
-            "less than nothing": lambda x, shifts, dims=(): any(n < 0 for n in _each(shifts)),
-            "two dimensions": lambda x, shifts, dims=(): len(_each(dims)) > 1,
+            "less than nothing": lambda x, shifts, dims=(): any(n < 0 for n in each(shifts)),
+            "two dimensions": lambda x, shifts, dims=(): len(each(dims)) > 1,
         },
     )
     yield (
@@ -217,14 +194,14 @@ def _shapes() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
         },
     )
     yield torch.diag_embed, {"a place below": lambda x, offset=0, *_, **__: offset < 0}
-    yield torch.flip, {"dimensions from the end": lambda x, *dims: any(d < 0 for d in (*dims[1:], *_each(dims[0])))}
+    yield torch.flip, {"dimensions from the end": lambda x, *dims: any(d < 0 for d in (*dims[1:], *each(dims[0])))}
     yield (
         torch.rot90,
         {"three quarters": lambda x, k=1, *_, **__: k % 4 == 3, "one half": lambda x, k=1, *_, **__: k % 4 == 2},
     )
     yield torch.chunk, {"a rest": lambda x, chunks, dim=0: x.shape[dim] % chunks != 0}
     yield torch.tensor_split, {"places": lambda x, at, *_, **__: isinstance(at, (tuple, list))}
-    yield torch.tile, {"fewer dimensions": lambda x, *n: len(_each(n[0]) if len(n) == 1 else n) < x.dim()}
+    yield torch.tile, {"fewer dimensions": lambda x, *n: len(each(n[0]) if len(n) == 1 else n) < x.dim()}
     yield (
         torch.repeat_interleave,
         {"a number for each": lambda x, n=None, *_, **__: isinstance(n, Tensor) and n.numel() > 1},
@@ -281,7 +258,7 @@ def _windows() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
     yield F.interpolate, {
         f"{mode} to {'more' if grows else 'less'}":
             lambda x, size=None, scale_factor=None, mode="nearest", *_, wanted=mode, grows=grows, **__:
-            mode == wanted and (max(_each(size)) > x.shape[-1] if size else max(_each(scale_factor)) > 1) is grows
+            mode == wanted and (max(each(size)) > x.shape[-1] if size else max(each(scale_factor)) > 1) is grows
         for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area", "linear", "trilinear")
         for grows in (True, False)
     }  # fmt: skip

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
 import torch
 from torch import nn
 
+from conformance.mutants.asking import Condition
 from nobuco.converters.support import axis
 from nobuco.ir import leaves
 from nobuco.registry import Converter, Operation, operation_name
@@ -23,7 +25,6 @@ from nobuco.registry import Converter, Operation, operation_name
 # How often a unit is run until the finished model runs for the first time.
 _FIRST_CALLS = 2
 Make = Callable[..., Any]
-Condition = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,33 @@ def where(operation: Operation, kind: str, condition: Condition) -> Mutant:
         return _remade(converter, make)
 
     return Mutant(operation, f"wrong for {kind}", change)
+
+
+def of_rows(rows: Iterable[tuple[Operation, Mapping[str, Condition]]]) -> Iterator[Mutant]:
+    """Of each operation a mutant for each condition, which has PyTorch's own signature."""
+    for operation, conditions in rows:
+        yield from (where(operation, kind, condition) for kind, condition in conditions.items())
+
+
+def named(operation: Operation, kind: str, condition: Callable[[Any], Any]) -> Mutant:
+    """As `where`, of the arguments by name: `lambda a: a.stride > 1`; a module is `a.module`."""
+
+    def change(converter: Converter) -> Converter:
+        signature = inspect.signature(converter.function)
+
+        def by_name(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            return condition(SimpleNamespace(**given.arguments))
+
+        return where(operation, kind, by_name).change(converter)
+
+    return Mutant(operation, f"wrong for {kind}", change)
+
+
+def at_places(operation: Operation, kind: str, test: Callable[[Any], Any]) -> Mutant:
+    """Wrong in the places of the first tensor for which a test holds."""
+    return rewritten(operation, kind, lambda y, x: tf.where(tf.broadcast_to(test(x), tf.shape(y)), wrong(y), y))
 
 
 def rewritten(operation: Operation, kind: str, change_result: Callable[[Any, Any], Any]) -> Mutant:

@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from conformance.mutants.asking import Condition, dimension, first, has, on
 from conformance.mutants.rules import (
-    Condition,
     Mutant,
     at_other_sizes,
     defaulted,
+    of_rows,
     on_later_calls,
     spoiled,
     where,
@@ -28,8 +29,7 @@ from conformance.mutants.rules import (
 
 def sly() -> Iterator[Mutant]:
     """All of them."""
-    for operation, conditions in _of_two_arguments():
-        yield from (where(operation, kind, condition) for kind, condition in conditions.items())
+    yield from of_rows(_of_two_arguments())
     yield from _of_axes()
     yield from _of_integers()
     yield from _of_dtypes()
@@ -73,31 +73,17 @@ def _of_two_arguments() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
     }  # fmt: skip
 
 
-def _first(args: Any) -> Tensor:
-    return next(a for a in args if isinstance(a, Tensor))
-
-
-def _axis_of(args: Any, kwargs: Mapping[str, Any]) -> int:
-    found = kwargs.get("dim", next((a for a in args if type(a) is int), 0))
-    return found if type(found) is int else 0
-
-
 def _of_axes() -> Iterator[Mutant]:
     for operation in (torch.softmax, torch.cumsum, torch.argmax, torch.gather, torch.stack, torch.sort, F.glu):
-        yield where(operation, "the last but one dimension, from the end", lambda *a, **k: _axis_of(a, k) == -2)
+        yield where(operation, "the last but one dimension, from the end", lambda *a, **k: dimension(a, k) == -2)
     for operation in (torch.softmax, torch.cumsum, torch.var, torch.sort, torch.argmax):
         yield where(operation, "a size of one along the dimension",
-                    lambda *a, **k: _first(a).dim() > 1 and _first(a).shape[_axis_of(a, k)] == 1)  # fmt: skip
+                    lambda *a, **k: first(a).dim() > 1 and first(a).shape[dimension(a, k) or 0] == 1)  # fmt: skip
     for operation in (torch.cat, torch.matmul, F.interpolate, nn.Linear, torch.sum):
         yield where(operation, "a batch of one",
-                    lambda *a, **k: _input(a).dim() > 1 and _input(a).shape[0] == 1)  # fmt: skip
+                    on(lambda x: x.dim() > 1 and x.shape[0] == 1))  # fmt: skip
     for operation in (torch.add, torch.where, torch.maximum, torch.pow):
         yield where(operation, "two tensors that both grow", _both_grow)
-
-
-def _input(args: Any) -> Tensor:
-    flat = [leaf for arg in args for leaf in (arg if isinstance(arg, (list, tuple)) else [arg])]
-    return _first(flat)
 
 
 def _both_grow(*args: Any, **_: Any) -> bool:
@@ -107,9 +93,6 @@ def _both_grow(*args: Any, **_: Any) -> bool:
 
 
 def _of_integers() -> Iterator[Mutant]:
-    def has(dtype: torch.dtype) -> Condition:
-        return lambda *args, **_: any(isinstance(a, Tensor) and a.dtype is dtype for a in args)
-
     for operation in (
         torch.exp,
         torch.sqrt,
@@ -120,13 +103,10 @@ def _of_integers() -> Iterator[Mutant]:
         torch.clamp,
     ):
         for dtype in ("int64", "int32"):
-            yield replace(where(operation, dtype, has(getattr(torch, dtype))), dtype=dtype)
+            yield replace(where(operation, dtype, has(lambda x, d=dtype: x.dtype is getattr(torch, d))), dtype=dtype)
     for operation in (torch.floor_divide, torch.remainder, torch.fmod):
-        yield replace(where(operation, "integers below zero", _has_negative_integers), dtype="int64")
-
-
-def _has_negative_integers(*args: Any, **_: Any) -> bool:
-    return any(isinstance(a, Tensor) and not a.is_floating_point() and bool((a < 0).any()) for a in args)
+        below = has(lambda x: not x.is_floating_point() and (x < 0).any())
+        yield replace(where(operation, "integers below zero", below), dtype="int64")
 
 
 def _of_dtypes() -> Iterator[Mutant]:

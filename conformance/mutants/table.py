@@ -15,6 +15,7 @@ from conformance.mutants.kinds import of_kinds
 from conformance.mutants.rare import rare
 from conformance.mutants.rules import Mutant, halved, ignored, misled, moved, replaced, spoiled
 from conformance.mutants.sly import sly
+from conformance.mutants.unusual import unusual
 
 _LAYOUT = "stride", "padding", "dilation", "groups"
 
@@ -231,4 +232,6 @@ _BY_HAND = (
     *(hand.at_odd(operation) for operation in hand.SPATIAL),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds(), *sly())
+MUTANTS: tuple[Mutant, ...] = (
+    *itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds(), *sly(), *unusual()
+)  # fmt: skip

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -24,11 +24,12 @@ from nobuco.assemble.names import plain_name
 from nobuco.bridge import to_numpy
 from nobuco.environment.alone import alone
 from nobuco.errors import OutputError
+from nobuco.export.tflite_file import run_tflite, to_tflite
 from nobuco.fault.comparison import Comparison, compared
 from nobuco.fault.running import Found, feeds, fitting, found, run
 from nobuco.files import file_at, replacing
 from nobuco.ir import Graph, Site, ValueKind, computed_in
-from nobuco.kinds import BOUND, NOTHING, PATH, takes
+from nobuco.kinds import BOUND, NOTHING, PATH, one_of, takes
 from nobuco.layout.order import ChannelOrder
 from nobuco.parity import Difference, tolerances, worst
 from nobuco.program.call import prepared
@@ -89,6 +90,7 @@ class _Pair:
 @takes(
     tolerance=BOUND | NOTHING,
     save=PATH | NOTHING,
+    runtime=one_of("keras", "tflite"),
 )
 @alone
 def bisect(
@@ -100,6 +102,7 @@ def bisect(
     inputs_channel_order: ChannelOrder | str | Mapping[torch.Tensor, ChannelOrder | str] | None = None,
     tolerance: float | None = None,
     save: str | os.PathLike[str] | None = None,
+    runtime: Literal["keras", "tflite"] = "keras",
 ) -> Bisection:
     """Find the first call whose result leaves its bound in a Keras model that was converted earlier.
 
@@ -116,6 +119,8 @@ def bisect(
         save: a path (`.npz`) for the tensors of the first call beyond its bound, all in PyTorch's order:
             `expected_0`, … as PyTorch gave them and `got_0`, … as Keras did; `input_0`, … what PyTorch's call was
             given, and `got_input_0`, … the same in the running Keras model, where a compared call made it.
+        runtime: what runs the layers: Keras, or TFLite, of the same model with what every layer gives as an output
+            (of which the Bisection's `outputs` say nothing).
 
     Raises:
         InputError: an argument is wrong, or the Keras model has other inputs or outputs than PyTorch.
@@ -130,7 +135,7 @@ def bisect(
     bounds, computed = tolerances(tolerance, "tolerance"), computed_in(graph)
     points, results = [], {v.id: to_numpy(graph.samples[v.id]) for v in graph.inputs}
     saved = None
-    for pair, tensors in zip(pairs, _activations(keras_model, pairs, feeds(call, outputs.inputs))):
+    for pair, tensors in zip(pairs, _activations(keras_model, pairs, feeds(call, outputs.inputs), runtime)):
         parts = [
             found(value, graph, tensor, bounds(computed.get(value.id, value.dtype)), lying=selection.lies.get(value.id))
             for value, tensor in zip(pair.unit.outputs, tensors)
@@ -178,10 +183,13 @@ def _layer_calls(keras_model: keras.Model, names: Mapping[str, Any]) -> dict[str
     return {name: [call[1:] for call in sorted(alike, key=lambda c: c[0])] for name, alike in calls.items()}
 
 
-def _activations(keras_model: keras.Model, pairs: Sequence[_Pair], tensors: Sequence[Any]) -> Iterator[list[Any]]:
+def _activations(
+    keras_model: keras.Model, pairs: Sequence[_Pair], tensors: Sequence[Any], runtime: str
+) -> Iterator[list[Any]]:
     """What the layers of the pairs give, pair by pair."""
     wanted = [tensor for pair in pairs for tensor in pair.tensors]
-    got = iter(run(keras.Model(keras_model.inputs, wanted), tensors) if wanted else ())
+    in_runtime = run if runtime == "keras" else lambda model, tensors: run_tflite(to_tflite(model), tensors)
+    got = iter(in_runtime(keras.Model(keras_model.inputs, wanted), tensors) if wanted else ())
     for pair in pairs:
         yield [next(got) for _ in pair.tensors]
 

@@ -13,9 +13,17 @@ _LIBRARIES = (sys.prefix, sys.base_prefix, str(_ROOT / "nobuco"), str(_ROOT / "p
 
 def in_a_line(error: BaseException) -> str:
     """The kind of an error, the first line of what it says, and the user's line that it came through."""
-    first = next(iter(str(error).splitlines()), "")
+    first = next(iter(_said(error).splitlines()), "")
     place = users_line(error)
     return f"{type(error).__name__}: {first[:_LONGEST]}" + (f" ({place})" if place else "")
+
+
+def _said(error: BaseException) -> str:
+    """What it says, in characters that can be written anywhere; nothing where its own `__str__` raises."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception:
+        return ""
 
 
 def users_line(error: BaseException) -> str:

@@ -25,12 +25,12 @@ def backend_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def pythons_of(texts: Sequence[str], config: pytest.Config) -> tuple[tuple[str, str], ...]:
-    """The interpreters by backend; `pytest.UsageError` for one that is not there."""
+def pythons_of(given: Sequence[tuple[str, str]], config: pytest.Config) -> tuple[tuple[str, str], ...]:
+    """The interpreters by backend, of texts behind where they stand; `pytest.UsageError` for one that is not there."""
     interpreters = {}
-    for text in texts:
+    for where, text in given:
         name, equals, python = text.partition("=")
-        option = f"--nobuco-python {text}"
+        option = f"{where} {text}"
         if not equals or not python:
             raise pytest.UsageError(f"{option}: give NAME=PYTHON, e.g. litert-torch=/venv/bin/python")
         try:

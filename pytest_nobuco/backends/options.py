@@ -66,7 +66,8 @@ def add_backend_options(parser: pytest.Parser, group: Any) -> None:
 
 def read_backend_options(config: pytest.Config, models: Collection[str]) -> BackendOptions:
     """What was given for the models of these names; `pytest.UsageError` for what there is not."""
-    wanted = [*config.getini("nobuco_pythons"), *config.getoption("nobuco_python")]
+    wanted = [("ini key nobuco_pythons:", text) for text in config.getini("nobuco_pythons")]
+    wanted += [("--nobuco-python", text) for text in config.getoption("nobuco_python")]
     names, files = config.getoption("nobuco_backend"), config.getoption("nobuco_artifact")
     if not (wanted or names or files):
         return BackendOptions()

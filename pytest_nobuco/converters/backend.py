@@ -38,15 +38,16 @@ from pytest_nobuco.converters.builtin_facts import (
 )
 from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converters.defaults import telling
-from pytest_nobuco.converters.forms import formed
+from pytest_nobuco.converters.forms import formed, many
 from pytest_nobuco.converters.integers import large_integers
 from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
+from pytest_nobuco.converters.outcomes import SpecialSample
 from pytest_nobuco.converters.parameters import Trials, Varied, varied
 from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
 from pytest_nobuco.converters.resize import Limit, Resized, resized
 from pytest_nobuco.converters.samples import Source, source_of, writes
 from pytest_nobuco.converters.signatures import signatures_of
-from pytest_nobuco.converters.special import SpecialSample, special
+from pytest_nobuco.converters.special import of_quadrants, special
 from pytest_nobuco.converters.traits import covering
 from pytest_nobuco.errors import SuiteError, UnavailableError
 from pytest_nobuco.gate import Bound, bound_for, describe_output
@@ -155,8 +156,9 @@ class NobucoConverters:
         if given or case.shape != "static":
             return chosen
         if not is_main:
-            large = large_integers(_not_writing(operations), samples, options.seed)
-            return [*chosen, *spread(operations, large, accepts, options.seed)]
+            more = large_integers(_not_writing(operations), samples, options.seed)
+            more += of_quadrants(_plain(operations), samples, options.seed)
+            return [*chosen, *spread(operations, more, accepts, options.seed)]
         made_by_rule = self.varied(entry, samples, accepts, options.seed)
         made = [
             *source.own(),
@@ -179,6 +181,7 @@ class NobucoConverters:
             return found  # ATen's inner operations trust what the public ones have checked
         found += formed(samples, [call.sample for call in found], signatures, tried, _left_out(entry))
         trials = Trials(operation, signatures, options.seed)
+        found += [call for call in map(tried, many([call.sample for call in found if call.random])) if call is not None]
         more = telling(trials, [call.sample for call in found], lambda sample: tried(sample) is not None)
         return [*found, *spread(operations, more, accepts, options.seed)]
 
@@ -205,7 +208,9 @@ class NobucoConverters:
 def _left_out(entry: Entry) -> set[str]:
     """The kinds of special samples, and the forms, that are none of an entry's."""
     found = {kind for name, (kinds, _) in LEFT_OUT.items() if _has(entry, [name]) for kind in kinds}
-    return found | ({"tied", "zeros", "infinite", "NaN"} if _has(entry, IN_BLOCKS) else set())
+    return found | (
+        {"tied", "tied together", "zeros", "infinite", "masked", "NaN"} if _has(entry, IN_BLOCKS) else set()
+    )
 
 
 def _not_writing(operations: Sequence[Operation]) -> list[Operation]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -20,9 +19,10 @@ from pytest_nobuco.converters.signatures import ModuleSample, Signature, bound
 from pytest_nobuco.converters.special import special
 
 # How many samples are looked at, and how many of them are begun with.
-_LOOKED_AT, _BASES = 64, 4
+_LOOKED_AT, _BASES = 64, 6
 # Odd, and no two alike.
 _SIZES = (7, 9, 5)
+Pattern = tuple[tuple[int, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,16 @@ def _plainness(sample: Sample) -> tuple[int, int]:
     return lacking, -min(len(shape), 4)
 
 
+def pattern_of(sample: Sample) -> Pattern:
+    """What samples have in common that give the same arguments, on tensors of the same ranks."""
+    return tuple(x.dim() for x in tensors_of((sample.args, sample.kwargs))), tuple(sample.kwargs)
+
+
 def _unlike_first(samples: Sequence[Sample]) -> list[Sample]:
     """One sample of each pattern of arguments, then the others."""
-    first: dict[Any, Sample] = {}
+    first: dict[Pattern, Sample] = {}
     for sample in samples:
-        tensors = tensors_of((sample.args, sample.kwargs))
-        first.setdefault((tuple(x.dim() for x in tensors), tuple(sample.kwargs)), sample)
+        first.setdefault(pattern_of(sample), sample)
     chosen = {id(sample) for sample in first.values()}
     return [*first.values(), *(sample for sample in samples if id(sample) not in chosen)]
 

@@ -125,6 +125,7 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
         "torch.nn.functional.adaptive_avg_pool3d": (("rank 3",), "PyTorch takes it for one output size alone"),
         "torch.as_strided": (("apart",), "it reads the memory, and how an input's lies a model is not told"),
         "torch.pdist": (("rank 1", "rank 3"), "PyTorch trusts its inner form to be given a matrix"),
+        "torch.Tensor.to": (("an odd number",), "PyTorch takes it for a dtype's own number"),
         "torch.Tensor.normal_": (("two dtypes",), "a tensor in a number's place is one to PyTorch's parser alone"),
         "torch.native_dropout": (("nothing",), "the mask of nothing is a float in PyTorch"),
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
@@ -133,6 +134,11 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
             for name, why in (
                 ("softm*", "TensorFlow's largest element passes over NaN"),
                 ("max_pool*", "which element of a window that holds NaN"),
+            )
+        },
+        **{
+            f"torch.*{name}": (("infinite", "masked", "NaN"), why)
+            for name, why in (
                 ("adaptive_*_pool*", "windows of two sizes are a product with a matrix"),
                 ("upsample*", "a product with a matrix"),
                 ("interpolate", "a product with a matrix"),
@@ -143,7 +149,10 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
             )
         },
         **{
-            f"torch.ops.aten.{name}.default": (("zeros", "infinite", "NaN"), "singular matrices have no one answer")
+            f"torch.ops.aten.{name}.default": (
+                ("zeros", "infinite", "masked", "NaN"),
+                "singular matrices have no one answer",
+            )
             for name in ("linalg_qr", "linalg_eigh", "_linalg_eigh", "linalg_lstsq", "_linalg_svd", "linalg_matrix_exp")
         },
         **{

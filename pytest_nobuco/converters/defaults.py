@@ -21,9 +21,9 @@ from nobuco.registry import Sample
 from pytest_nobuco.converters.bases import Base
 from pytest_nobuco.converters.calls import tensors_of, with_tensors
 from pytest_nobuco.converters.domains import GIVEN, IDLE, OF_MODULES
+from pytest_nobuco.converters.outcomes import SpecialSample
 from pytest_nobuco.converters.parameters import Trials, differ
 from pytest_nobuco.converters.signatures import ModuleSample, Parameter, parameters_of
-from pytest_nobuco.converters.special import SpecialSample
 
 # The neighbours of a default, and how many samples are looked at, and given other numbers.
 _NEIGHBOURS = (10.0, 0.1)

@@ -43,7 +43,10 @@ _SMOOTH = ("bilinear", "linear", "trilinear", "bicubic")
 DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
     {
         # windows
-        "stride": ((*_PER_DIMENSION, 1),),
+        "stride": (
+            (*_PER_DIMENSION, 1),
+            (_with(kernel_size=1, stride=2),),
+        ),
         "padding": (((1, 0), (0, 1, 1), 1), ("same",)),
         "dilation": (_PER_DIMENSION,),
         "groups": ((2, _with(groups=2, out_channels=6), _with(groups=2, out_channels=6, bias=True)),),
@@ -111,9 +114,9 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "dim1": ((_with(dim1=1, dim2=0), 1),),
         "diagonal": ((1,), (-1,)),
         "offset": ((1,), (-1,)),
-        "padding_idx": ((1,),),
+        "padding_idx": ((1,), (-1,)),
         "keepdim": ((True, _with(dim=0, keepdim=True), _with(dim=-1, keepdim=True)),),
-        "dtype": ((torch.int32,),),  # of the others, which PyTorch takes more often, TFLite reduces none
+        "dtype": ((torch.int32, torch.float16),),
         # layers
         "bias": ((False, True, None),),
         "num_layers": ((2, 1),),

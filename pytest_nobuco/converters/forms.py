@@ -26,6 +26,7 @@ Tensors = Sequence[torch.Tensor]
 
 # How many samples a form is tried on.
 _TRIED = 8
+_MANY = 4096
 _DIMENSIONS = frozenset(
     ("dim", "dims", "axis", "dim0", "dim1", "dim2", "start_dim", "end_dim", "axis0", "axis1", "source", "destination")
 )
@@ -67,6 +68,17 @@ def formed(
     return found
 
 
+def many(samples: Sequence[Sample]) -> list[Sample]:
+    """The first of these samples with so many elements that the moments of random ones tell distributions apart."""
+    for sample in samples:
+        tensors = tensors_of((sample.args, sample.kwargs))
+        if sample.program is None and tensors and tensors[0].dim() and tensors[0].numel():
+            size, count = tensors[0].shape[0], -(-_MANY // tensors[0].numel())
+            return [with_tensors(sample, [x.repeat(count, *[1] * (x.dim() - 1)) if x.dim() and x.shape[0] == size else x
+                                          for x in tensors])]  # fmt: skip
+    return []
+
+
 def _with_own_modules(sample: Sample) -> Sample:
     """Calls of one module share a layer, which is made for the first of them."""
     own = tuple(copy.deepcopy(arg) if isinstance(arg, nn.Module) else arg for arg in sample.args)
@@ -78,12 +90,15 @@ def _forms(signatures: Sequence[Signature]) -> Iterator[Form]:
     yield Form("more rows than columns", lambda sample: _taller_by(sample) > 0, _turned)
     yield Form("more columns than rows", lambda sample: _taller_by(sample) < 0, _turned)
     yield Form("apart", lambda sample: not _first(sample).is_contiguous(), _laid_apart)
-    yield Form("one", lambda sample: 1 in _first(sample).shape, _narrowed(1))
-    yield Form("a batch of one", lambda sample: _first(sample).dim() > 1 and _first(sample).shape[0] == 1, _alone)
-    yield Form("nothing", lambda sample: not _first(sample).numel(), _narrowed(0))
+    yield Form("channels last", _has_channels_last, _with_channels_last)
+    yield from map(_with_one, (0, 1, -1))
+    yield Form("unlike sizes", _is_of_unlike_sizes, _of_unlike_sizes)
+    yield Form("nothing", lambda sample: not _first(sample).numel(), _emptied)
     yield from map(_with_rank, range(1, 6))
     yield Form("two dtypes", lambda sample: len({x.dtype for x in _operands(sample)}) > 1, _of_two_dtypes)
-    yield Form("a number", lambda sample: any(isinstance(arg, float) for arg in sample.args[1:2]), _with_number)
+    yield Form("a number", lambda sample: any(isinstance(arg, float) for arg in sample.args[1:2]), _with_number(0.7))
+    yield Form("an odd number", lambda sample: any(type(n) is int and n % 2 for n in sample.args[1:2]), _with_number(3))
+    yield Form("a number in front", lambda sample: isinstance(sample.args[0], float), _behind_number)
     if signatures:
         yield from _of_options(signatures)
 
@@ -177,29 +192,55 @@ def _laid_apart(sample: Sample) -> Iterator[Sample]:
     yield from _with_changed(sample, change)
 
 
-def _narrowed(size: int) -> Callable[[Sample], Iterator[Sample]]:
-    """As large in one dimension as said here, the last or the first; as are other tensors of its size there."""
-
-    def make(sample: Sample) -> Iterator[Sample]:
-        tensors = tensors_of((sample.args, sample.kwargs))
-        for dim in (-1, 0) if tensors[0].dim() and not _has_places(sample) else ():
-            old = tensors[0].shape[dim]
-            if old <= size:
-                continue
-            yield with_tensors(sample, [x.narrow(dim, 0, size) if x.dim() and x.shape[dim] == old else x
-                                        for x in tensors])  # fmt: skip
-            yield from _with_changed(sample, lambda x, dim=dim: x.narrow(dim, 0, size))  # type: ignore[misc]
-
-    return make
+def _emptied(sample: Sample) -> Iterator[Sample]:
+    """Nothing in one dimension, the last or the first."""
+    for dim in (-1, 0):
+        yield from _narrowed(sample, dim, 0)
 
 
-def _alone(sample: Sample) -> Iterator[Sample]:
-    """The first of a batch, in all that have as large a one, or by itself."""
+def _narrowed(sample: Sample, dim: int, size: int) -> Iterator[Sample]:
+    """As large in one dimension as said here; as are other tensors of its size there."""
     tensors = tensors_of((sample.args, sample.kwargs))
-    if tensors[0].dim() > 1 and not _has_places(sample):
-        size = tensors[0].shape[0]
-        yield with_tensors(sample, [x[:1] if x.dim() > 1 and x.shape[0] == size else x for x in tensors])
-        yield from _with_changed(sample, lambda x: x[:1])
+    old = tensors[0].shape[dim] if -1 <= dim < tensors[0].dim() != 0 else 0
+    if old > size and not _has_places(sample):
+        alike = [x.dim() > max(dim, 0) and x.shape[dim] == old for x in tensors]
+        yield with_tensors(sample, [x.narrow(dim, 0, size) if same else x for x, same in zip(tensors, alike)])
+        yield from _with_changed(sample, lambda x: x.narrow(dim, 0, size))
+
+
+def _with_one(dim: int) -> Form:
+    """A size of one in one dimension."""
+
+    def has(sample: Sample) -> bool:
+        return _first(sample).dim() > max(dim, 0) and _first(sample).shape[dim] == 1
+
+    return Form(f"one in dimension {dim}", has, lambda sample: _narrowed(sample, dim, 1))
+
+
+def _is_of_unlike_sizes(sample: Sample) -> bool:
+    """Whether two tensors of one rank differ in a size that is one in neither, or in one alone."""
+    first, *others = tensors_of((sample.args, sample.kwargs))
+    return any(x.dim() == first.dim() and x.shape != first.shape for x in others)
+
+
+def _of_unlike_sizes(sample: Sample) -> Iterator[Sample]:
+    """The others of the first tensor's size with fewer in one dimension, or one."""
+    first, *others = tensors_of((sample.args, sample.kwargs))
+    for dim, size in enumerate(first.shape):
+        for fewer in (size - 1, 1) if size > 2 and not _has_places(sample) else ():
+            less = [x.narrow(dim, 0, fewer) if x.shape == first.shape else x for x in others]
+            yield with_tensors(sample, [first, *less])
+
+
+def _has_channels_last(sample: Sample) -> bool:
+    first = _first(sample)
+    return first.dim() == 4 and not first.is_contiguous() and first.is_contiguous(memory_format=torch.channels_last)
+
+
+def _with_channels_last(sample: Sample) -> Iterator[Sample]:
+    """An image in the other order of the memory."""
+    if _first(sample).dim() == 4:
+        yield from _with_changed(sample, lambda x: x.contiguous(memory_format=torch.channels_last))
 
 
 def _has_places(sample: Sample) -> bool:
@@ -242,10 +283,24 @@ def _of_two_dtypes(sample: Sample) -> Iterator[Sample]:
                                     for x in tensors_of((sample.args, sample.kwargs))])  # fmt: skip
 
 
-def _with_number(sample: Sample) -> Iterator[Sample]:
+def _with_number(number: float) -> Callable[[Sample], Iterator[Sample]]:
     """A number in place of the second tensor."""
-    if len(sample.args) > 1 and isinstance(sample.args[0], torch.Tensor) and isinstance(sample.args[1], torch.Tensor):
-        yield replace(sample, args=(sample.args[0], 0.7, *sample.args[2:]))
+
+    def make(sample: Sample) -> Iterator[Sample]:
+        if _begins_with_tensors(sample):
+            yield replace(sample, args=(sample.args[0], number, *sample.args[2:]))
+
+    return make
+
+
+def _behind_number(sample: Sample) -> Iterator[Sample]:
+    """A number in place of the first of two tensors."""
+    if _begins_with_tensors(sample):
+        yield replace(sample, args=(1.7, *sample.args[1:]))
+
+
+def _begins_with_tensors(sample: Sample) -> bool:
+    return len(sample.args) > 1 and all(isinstance(arg, torch.Tensor) for arg in sample.args[:2])
 
 
 def _options(sample: Sample, signatures: Sequence[Signature]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from nobuco.registry import Operation, Sample
 from pytest_nobuco.converters.calls import tensors_of, with_tensors
-from pytest_nobuco.converters.special import broadcasts, outputs_or_none, same_values
+from pytest_nobuco.converters.outcomes import outputs_or_none, same_values
+from pytest_nobuco.converters.special import broadcasts
 
 # Odd, so that no bit of a product is idle: beyond the 24 bits of a float, the 32 of an integer and the 53 of a double.
 _FACTORS: Mapping[torch.dtype, int] = MappingProxyType({torch.int32: 2**25 + 1, torch.int64: 2**54 + 1})
@@ -37,6 +38,7 @@ def _lacking(sample: Sample) -> int:
 
 def _enlarged(operation: Operation, samples: Sequence[Sample], seed: int) -> list[Sample]:
     """In one the first tensor alone is changed, since the others may be places; in another all that are operands."""
+    fallback: list[Sample] = []
     for sample in samples:
         tensors = tensors_of((sample.args, sample.kwargs))
         dtype = next((x.dtype for x in tensors if x.dtype is not torch.bool), None)  # behind a mask
@@ -44,20 +46,27 @@ def _enlarged(operation: Operation, samples: Sequence[Sample], seed: int) -> lis
         if sample.program is not None or not places or not _has_fixed_sizes(operation, sample):
             continue
         operands = [places] if len(places) > 1 and broadcasts(operation, sample, seed) else []
-        found = []
+        found, large_enough = list[Sample](), False
         for chosen in (places[:1], *operands):
             large = [x * _FACTORS[x.dtype] if i in chosen else x for i, x in enumerate(tensors)]
             made = with_tensors(sample, large)
             outputs, again = (outputs_or_none(operation, made, seed + more) for more in (0, 1))
             if outputs and again and all(map(_is_whole, outputs)) and all(map(same_values, outputs, again)):
                 found.append(made)
-        if found:
+                large_enough |= any(_is_large(x, _FACTORS[large[chosen[0]].dtype]) for x in outputs)
+        if large_enough:
             return found
-    return []
+        fallback = fallback or found
+    return fallback
 
 
 def _is_whole(x: torch.Tensor) -> bool:
     return not x.is_floating_point() and not x.is_complex()
+
+
+def _is_large(x: torch.Tensor, factor: int) -> bool:
+    """Whether it tells what has gone through fewer bits; of large numbers a product or a rest may be small."""
+    return x.dtype is torch.bool or bool((x.double().abs() >= factor).any())
 
 
 def _has_fixed_sizes(operation: Operation, sample: Sample) -> bool:

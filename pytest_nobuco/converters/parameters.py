@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from nobuco.registry import Operation, Sample
-from pytest_nobuco.converters.bases import Base, base_of, bases_of
+from pytest_nobuco.converters.bases import Base, Pattern, base_of, bases_of, pattern_of
 from pytest_nobuco.converters.calls import tensors_of
 from pytest_nobuco.converters.domains import GIVEN, IDLE, OF_MODULES, UNCHANGING, Choice, Together, choices_for
 from pytest_nobuco.converters.signatures import REQUIRED, Parameter, Signature, bound, changed, parameters_of
@@ -201,8 +201,10 @@ def _made(
     """The samples, the parameters that they vary, and those with which the converter is not asked."""
     found, matter, refused = list[Sample](), set[str](), set[str]()
     without = list[Sample]()
+    every, patterns = wishes, set[Pattern]()
     for base in bases:
         fitting, granted = list(trials.fitting(base, wishes)), list[Fitting]()
+        earlier = [wish for wish in every if wish not in wishes]
         without += trials.without(base, fitting)
         while fitting and len(found) < _MOST:
             sample, fulfilled = trials.packed(base, fitting, granted)
@@ -217,6 +219,11 @@ def _made(
             granted += [(wish, changes) for wish, changes in fitting if wish in fulfilled]
             fitting = [(wish, changes) for wish, changes in fitting if wish not in fulfilled]
             wishes = [wish for wish in wishes if wish not in fulfilled]
+        # What another base has granted, once more: it may be wrong beside the arguments of this one alone.
+        pattern = pattern_of(base.sample)
+        again = list(trials.fitting(base, earlier))[::-1] if pattern not in patterns else []
+        found += [sample for sample in [trials.packed(base, again)[0]] if accepts(sample)] if again else []
+        patterns.add(pattern)
     return [*found, *filter(accepts, without[:_MOST])], matter, refused
 
 

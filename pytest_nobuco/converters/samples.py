@@ -40,8 +40,9 @@ SAMPLES = {operation: make for table in _TABLES for operation, make in table.SAM
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32", "bool", "complex64")
 # Of the hundreds of samples that some operations have; choosing among more takes time and shows nothing new.
 _MOST = 300
-# Of how many samples of each OpInfo the ATen calls are recorded, and how many calls of each overload are kept.
-_RECORDED = 8
+# Of how many samples of each OpInfo the ATen calls are recorded, and how many calls of each overload are kept: so many
+# in any case, and of those whose options no other has so many.
+_WATCHED, _RECORDED, _RECORDED_OPTIONS = 24, 8, 24
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def _recorded() -> dict[Any, list[Sample]]:
         warnings.simplefilter("ignore")
         for info in op_db:
             if torch.float32 in info.supported_dtypes("cpu"):
-                for sample in islice(sample_inputs(info, torch.float32), _RECORDED):
+                for sample in islice(sample_inputs(info, torch.float32), _WATCHED):
                     with recorder, contextlib.suppress(Exception):  # some samples want more than a call
                         info.op(sample.input, *sample.args, **sample.kwargs)
     return recorder.calls
@@ -274,15 +275,30 @@ class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: dict[Any, list[Sample]] = {}
+        self._options: defaultdict[Any, set[str]] = defaultdict(set)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         calls = self.calls.setdefault(func, []) if find_converter(func) is not None else None
-        if calls is not None and len(calls) < _RECORDED:
+        if calls is not None and self._adds(func, args, kwargs):
             copied = map_leaves(
                 lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, (args, kwargs or {})
             )
             calls.append(Sample(*copied))
         return func(*args, **(kwargs or {}))
+
+    def _adds(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether there are few calls yet, or none with these options: what is said besides tensors.
+
+        One on nothing tells little, and PyTorch's samples of matrices begin with many of these.
+        """
+        seen, said = self._options[func], [a for a in (*args, *(kwargs or {}).values()) if type(a) in (bool, str, int)]
+        if not any(x.numel() for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)):
+            said = ["nothing"]
+        is_new = str(said) not in seen
+        seen.add(str(said))
+        if said == ["nothing"]:
+            return is_new
+        return len(self.calls[func]) < (_RECORDED_OPTIONS if is_new else _RECORDED)
 
 
 def _key(operation: Any) -> Any:

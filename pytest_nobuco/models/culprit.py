@@ -7,7 +7,7 @@ count against it. Imports nobuco, so it is itself imported only where something 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nobuco.parity import Difference, default_tolerance
 from nobuco.report.data import NodeReport, Report, Status
@@ -28,9 +28,11 @@ def culprit_of(converted: Converted, subject: Subject, bound: Bound, runtime: st
         return None
     elsewhere = _bisected(converted, subject) if subject.shapes != converted.shapes else None
     if runtime != "keras" and _is_right_in_keras(converted, subject, elsewhere, bound):
-        return f"no call: the Keras model is within the bound, so it is the way to {runtime}, or what runs it"
+        found = _bisected(converted, subject, "tflite") if runtime == "tflite" else None
+        off = _first_off(found, bound, "in TFLite alone") if found is not None else None
+        return off or f"no call: the Keras model is within the bound, so it is the way to {runtime}, or what runs it"
     # Calls were run alone at the sizes of the conversion, where the model is right if it fails elsewhere only.
-    there = _first_off(elsewhere, bound) if elsewhere is not None else None
+    there = _first_off(elsewhere, bound, "at these sizes") if elsewhere is not None else None
     return there or blamed(report, bound) or _none_here(report)
 
 
@@ -115,24 +117,26 @@ def _measured(report: Report) -> Iterator[NodeReport]:
     return (node for node in report.in_order() if node.own is not None)
 
 
-def _bisected(converted: Converted, subject: Subject) -> Bisection | None:
-    """The calls of the running model at other sizes than those of the conversion; None where it only raises."""
+def _bisected(
+    converted: Converted, subject: Subject, runtime: Literal["keras", "tflite"] = "keras"
+) -> Bisection | None:
+    """The calls of the running model, also at other sizes than those of the conversion; None where it only raises."""
     import nobuco
 
     try:
         return nobuco.bisect(
             subject.model, converted.model, list(subject.args), dict(subject.kwargs) or None,
-            inputs_channel_order=converted.inputs,
+            inputs_channel_order=converted.inputs, runtime=runtime,
         )  # fmt: skip
     except Exception:  # whatever a TensorFlow operation raises at a size that it cannot take
         return None
 
 
-def _first_off(found: Bisection, bound: Bound) -> str | None:
+def _first_off(found: Bisection, bound: Bound, where: str) -> str | None:
     """The first call whose result leaves its bound in the running model."""
     off = [point for point in found.points if not point.difference.matches]
     off += [point for point in found.points if _exceeds(point.difference, bound)]
     if not off:
         return None
     label = f"{off[0].path} ({off[0].name})" if off[0].path else off[0].name
-    return f"{label}, at these sizes: {off[0].difference.describe()} {off[0].invoked}"
+    return f"{label}, {where}: {off[0].difference.describe()} {off[0].invoked}"

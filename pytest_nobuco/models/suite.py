@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import shlex
 import warnings
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from pytest_nobuco.models.dynamic import FreeAxes, other_shapes
 from pytest_nobuco.models.findings import Attempt, Result, raising, result_of, sizes_of, tried
 from pytest_nobuco.models.fuzz import Found, smallest_failure
 from pytest_nobuco.models.judging import Judged
+from pytest_nobuco.models.leftovers import process_kept
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.session import BENCH, Bench, Entry
 from pytest_nobuco.settings import Settings, settings_of
@@ -77,15 +79,19 @@ def run_item(item: pytest.Function) -> None:
     trial = trial_of(item)
     case = trial.case
     item.stash[RESULT] = ItemResult("parity", trial.model, case.id, case.axes, command=trial.command)
-    skipped = None
+    skipped, process = None, os.getpid()
+    trial.bench.surroundings.become(trial.key)
     try:
-        failure = compare_backends(trial) if case.runtime == SIDE_BY_SIDE else _measure(trial)
+        with process_kept():
+            failure = compare_backends(trial) if case.runtime == SIDE_BY_SIDE else _measure(trial)
     except (UnavailableError, InapplicableError) as error:
         skipped, failure = str(error), None
     except SuiteError as error:
         if error.__cause__ is not None and item.config.option.fulltrace:
             raise
         failure = f"{item.name}: {error}{_hint(error)}\n  reproduce: {trial.command}"
+    if os.getpid() != process:  # the model forked, and its child came back: the session is the parent's
+        os._exit(0)
     # Outside the handlers, so that pytest does not show the message twice, as an error during another.
     if skipped:
         pytest.skip(skipped)
