@@ -171,7 +171,7 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.logical_or(exponent >= 0, tf.abs(base) == 1), power, tf.zeros([], base.dtype))
 
 
-@elementwise(torch.float_power, operands=2)
+@elementwise(torch.float_power, operands=2, promote=False)
 def float_power(input: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
     dtype = tf.complex128 if input.dtype.is_complex else tf.float64

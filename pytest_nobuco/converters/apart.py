@@ -70,9 +70,11 @@ def _at_arguments(operation: Operation, samples: Sequence[Sample], seed: int) ->
         given = numbers[id(sample)]
 
         def with_them(first: torch.Tensor, *others: torch.Tensor, given: Any = given) -> Sequence[torch.Tensor] | None:
-            changed = first.clone()
+            if len(given) < 2:
+                return None
+            changed = first.clone(memory_format=torch.contiguous_format)
             changed.view(-1)[: len(given)] = torch.tensor(given[: first.numel()], dtype=first.dtype)
-            return [changed, *others] if len(given) > 1 and first.is_contiguous() else None
+            return [changed, *others]
 
         found = list(_first_made(operation, [sample], seed, with_them, "at arguments"))
         if found:
@@ -208,7 +210,8 @@ def _first_made(
 
 
 def _tells(tensor: torch.Tensor) -> bool:
-    return bool(torch.isfinite(tensor.abs() if tensor.is_complex() else tensor).any())
+    """Whether some of it is finite; of complex numbers all, since half of one may be lost in the other's infinity."""
+    return bool(torch.isfinite(tensor).all() if tensor.is_complex() else torch.isfinite(tensor).any())
 
 
 APART: Mapping[str, Apart] = MappingProxyType(

@@ -30,7 +30,7 @@ NUMBERS = (*_POSITIVE, *(-number for number in _POSITIVE))
 SMALL = tuple(sign * 10.0**-power for power in (4, 5, 6, 7, 8) for sign in (1, -1))
 # Where digits are lost, and where a square is infinite or zero though the number is neither.
 THOUSANDS, HUGE, TINY = (
-    tuple(sign * size * n for n in (1.0, 1.5, 2.375, 7.0) for sign in (1, -1)) for size in (1e3 + 0.25, 1e20, 1e-20)
+    tuple(sign * size * n for n in (1.0, 1.5, 2.375, 7.0) for sign in (1, -1)) for size in (1e3 + 0.25, 1e20, 1e-25)
 )
 _QUADRANTS = tuple(complex(x, y) for x in (-2.0, -0.5, 0.5, 2.0) for y in (-1.5, -0.25, 0.25, 1.5))
 NOT_FINITE = (math.inf, -math.inf, math.nan, 1.0, -1.0, 0.0)
