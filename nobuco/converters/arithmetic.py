@@ -28,8 +28,8 @@ def bounded(x: tf.Tensor, low: Any = None, high: Any = None) -> tf.Tensor:
     if x.dtype == tf.bool:
         x = x if low is None else tf.logical_or(x, cast(low, tf.bool))
         return x if high is None else tf.logical_and(x, cast(high, tf.bool))
-    x = x if low is None else _larger(x, tf.cast(low, x.dtype))
-    return x if high is None else _smaller(x, tf.cast(high, x.dtype))
+    x = x if low is None else _larger(x, cast(low, x.dtype))
+    return x if high is None else _smaller(x, cast(high, x.dtype))
 
 
 def _larger(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -175,7 +175,7 @@ def _power(base: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
 def float_power(input: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     """float_power.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor"""
     dtype = tf.complex128 if input.dtype.is_complex else tf.float64
-    return tf.pow(tf.cast(input, dtype), tf.cast(exponent, dtype))
+    return tf.pow(cast(input, dtype), cast(exponent, dtype))
 
 
 @elementwise(torch.clamp, torch.clip, operands=3, promote=False)

@@ -94,7 +94,7 @@ def _scores(query: tf.Tensor, key: tf.Tensor, scale: float | None) -> tf.Tensor:
     width = sizes(query)[-1]
     if scale is None:
         scale = max(width, 1) ** -0.5 if isinstance(width, int) else tf.math.rsqrt(tf.cast(width, query.dtype))
-    return _per_head(query * tf.cast(scale, query.dtype), key, transpose_b=True)
+    return _per_head(query * cast(scale, query.dtype), key, transpose_b=True)
 
 
 def _per_head(x: tf.Tensor, shared: tf.Tensor, transpose_b: bool = False) -> tf.Tensor:
@@ -151,7 +151,7 @@ class MultiHead:
         if self.add_zero_attn:
             k, v = (tf.pad(x, [[0, 0]] * (rank(x) - 2) + [[0, 1], [0, 0]]) for x in (k, v))
         q, k, v = (widened(x) for x in (q, k, v))
-        scores = tf.matmul(q * tf.cast(sizes(q)[-1] ** -0.5, q.dtype), k, transpose_b=True)
+        scores = tf.matmul(q * cast(sizes(q)[-1] ** -0.5, q.dtype), k, transpose_b=True)
         if is_causal and key_padding_mask is None and not need_weights:
             own_mask = additive(~causal(*sizes(scores)[-2:]), scores.dtype, masked_where=True)
         else:

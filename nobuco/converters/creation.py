@@ -159,7 +159,7 @@ def arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: torch.dtype
     start, end, step = (cast(v, tf.float64) for v in (start, end, step))
     count = tf.cast(tf.math.ceil((end - start) / step), tf.int32)
     precise = tf.float64 if wanted == tf.float64 else tf.float32
-    return cast(tf.cast(start, precise) + tf.cast(tf.range(count), precise) * tf.cast(step, precise), wanted)
+    return cast(cast(start, precise) + tf.cast(tf.range(count), precise) * cast(step, precise), wanted)
 
 
 @expression(torch.linspace, strategy=PYTORCH_ORDER)

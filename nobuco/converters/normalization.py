@@ -39,7 +39,7 @@ def widened(x: tf.Tensor) -> tf.Tensor:
 
 def scaled(x: tf.Tensor, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> tf.Tensor:
     """Normalize by statistics that are small against `x`: one multiplication, one addition of its size."""
-    scale = tf.math.rsqrt(variance + tf.cast(eps, variance.dtype))
+    scale = tf.math.rsqrt(variance + cast(eps, variance.dtype))
     scale = scale if weight is None else scale * weight
     shift = -mean * scale if bias is None else bias - mean * scale
     return x * scale + shift
@@ -169,7 +169,7 @@ def layer_norm(
     over = axes(input, range(-len(normalized_shape), 0))
     deviation = x - tf.reduce_mean(x, over, keepdims=True)
     variance = tf.reduce_mean(tf.square(deviation), over, keepdims=True)
-    y = deviation * tf.math.rsqrt(variance + tf.cast(eps, x.dtype))
+    y = deviation * tf.math.rsqrt(variance + cast(eps, x.dtype))
     return affine(y, input, weight, bias)
 
 
@@ -180,7 +180,7 @@ def rms_norm(input: tf.Tensor, normalized_shape: Sequence[int], weight: Any = No
     over = axes(input, range(-len(normalized_shape), 0))
     square = tf.reduce_mean(tf.square(x), over, keepdims=True)
     eps = torch.finfo(getattr(torch, x.dtype.name)).eps if eps is None else eps
-    return affine(x * tf.math.rsqrt(square + tf.cast(eps, x.dtype)), input, weight, None)
+    return affine(x * tf.math.rsqrt(square + cast(eps, x.dtype)), input, weight, None)
 
 
 def affine(y: tf.Tensor, input: tf.Tensor, weight: Any, bias: Any) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from nobuco.converters.arithmetic import truncated_quotient
 from nobuco.converters.spatial import spatial
-from nobuco.converters.support import pair, sizes
+from nobuco.converters.support import cast, pair, sizes
 from nobuco.converters.windows import Adaptive, Window, along, known
 from nobuco.converters.writing import written
 from nobuco.layers.padding import pad
@@ -256,8 +256,8 @@ def lp_pool(
     full = prod(w.kernel for w in places)
 
     def func(input: Any, *args: Any, **kwargs: Any) -> Any:
-        means = average(tf.pow(input, tf.cast(norm_type, input.dtype)), places)
-        return tf.pow(means * tf.cast(full, input.dtype), tf.cast(1 / norm_type, input.dtype))
+        means = average(tf.pow(input, cast(norm_type, input.dtype)), places)
+        return tf.pow(means * cast(full, input.dtype), cast(1 / norm_type, input.dtype))
 
     return func
 

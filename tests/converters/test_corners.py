@@ -191,3 +191,20 @@ def test_keywords(program, x):
     expected = program(x.clone())
     model = convert(program, x)
     np.testing.assert_allclose(model(x.numpy()), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: x.clamp(0.1, 0.7),
+        lambda x: F.layer_norm(x, x.shape[-1:], eps=0.3),
+        lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.7),
+        lambda x: F.lp_pool1d(x, 3.1, 2),
+        lambda x: torch.float_power(x.float(), 0.7),
+    ],
+    ids=["clamp", "layer norm", "attention", "pooling", "power"],
+)
+def test_numbers_beside_tensors_in_double_precision(program):
+    x = torch.rand(2, 3, 4, dtype=torch.float64) + 0.5
+    found = nobuco.t_keras2pytorch(convert(program, x)(x.numpy()), PYTORCH)
+    torch.testing.assert_close(found, program(x), rtol=1e-13, atol=1e-13)
