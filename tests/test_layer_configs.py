@@ -164,9 +164,10 @@ def test_all_layers_are_tried():
     """Those of ours, and those of Keras' that a converter names."""
     classes = [kind for kind in vars(ours).values() if isinstance(kind, type) and issubclass(kind, keras.layers.Layer)]
     assert {kind.__name__ for kind in classes} - {"ConvertedModel"} == set(OURS)
-    source = "\n".join(path.read_text() for path in [*PACKAGE.glob("converters/**/*.py"), *PACKAGE.glob("build/*.py")])
+    files = [*PACKAGE.glob("converters/**/*.py"), *PACKAGE.glob("assemble/*.py")]
+    source = "\n".join(path.read_text() for path in files)
     named = set(re.findall(r"keras\.layers\.([A-Z]\w+)\(", source))
-    named |= {f"{family}2D" for family in re.findall(r'_keras\("(\w+)"', source)}
+    named |= {f"{family}2D" for family in re.findall(r'keras_layer\("(\w+)"', source)}
     assert len(named) > 6 and named <= set(LAYERS)
 
 
