@@ -225,11 +225,12 @@ def means_so_far(x):
 
 
 PROGRAMS = (
-    carried, over_parts, over_a_list, begins_with_nothing, windows, means_so_far, written, for_each_image, Cells,
+    carried, over_parts, over_a_list, means_so_far, written, Cells,
 )  # fmt: skip
 MORE = (
     joined_backwards, numbers, unequal_windows, all_before, two_phases, last_apart, steps_within, called_twice, Greedy,
     Summed, Streamed, viterbi,
+    begins_with_nothing, windows, for_each_image,
 )  # fmt: skip
 IN_TFLITE = (carried, over_a_list, written, viterbi, Cells, Streamed, Greedy)
 
@@ -393,6 +394,7 @@ def cut_behind(x):
     return rows[:, :1500] if rows.shape[1] > 1500 else rows
 
 
+@pytest.mark.full
 def test_a_decision_behind_a_loop():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nobuco.NobucoWarning)
