@@ -97,7 +97,6 @@ def programs(draw: Draw) -> Program:
     trials = (
         *draw(grammar.occasions(example)),
         Trial("one", {**example, "n": 1}),
-        Trial("nothing", {**example, "n": 0}),
     )
     sketch = Sketch.begun(inputs, trials)
     sketch.empty = True
