@@ -397,6 +397,12 @@ def by_a_size_and_a_value(x):
     return x * 2 if x.shape[1] > 6 and x.mean() > 9 else x - 1
 
 
+def test_integers_far_from_the_examples_are_tried():
+    x = torch.randint(0, 9, (2, 4))
+    with pytest.warns(nobuco.NobucoWarning, match="right where x.shape"):
+        convert(lambda x: x.clamp(max=90) if x.shape[1] > 5 else x * 1, x, input_shapes={x: (None, None)})
+
+
 @pytest.mark.parametrize("program", [cut_off, near_nothing_dropped, by_a_size_and_a_value])
 @pytest.mark.parametrize("length", [4, 8])
 def test_what_makes_a_difference_to_values_far_from_the_examples_is_told(program, length):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from conformance.torchvision_models import randomized, torchvision
 from nobuco import ChannelOrder
 from nobuco.errors import NobucoWarning
 from nobuco.export.tflite_file import tflite_operations, to_tflite
+from tests.parity import convert
 from tests.sizes import check_sizes, converted
 
 IMAGES = (torch.randn(2, 3, 16, 24), torch.randn(1, 3, 32, 16), torch.randn(3, 3, 23, 37))
@@ -292,3 +294,11 @@ def test_inputs_that_share_an_axis():
 
     pairs = [(torch.randn(b, t, 4), torch.rand(b, t)) for b, t in ((2, 5), (1, 9), (4, 3))]
     check_sizes(program, *pairs, free=((0, 1), (0, 1)))
+
+
+def test_an_example_with_nothing_along_its_dynamic_axis():
+    x, empty = torch.rand(2, 3), torch.rand(0, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nobuco.NobucoWarning)
+        model = convert(lambda x, y: torch.cat([x, y]) * 2, x, empty, input_shapes={x: (2, 3), empty: (None, 3)})
+    np.testing.assert_allclose(model([x.numpy(), empty.numpy()]), x * 2)

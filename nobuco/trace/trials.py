@@ -72,13 +72,15 @@ def trial_of(names: Sequence[str], graph: Graph) -> Trial:
 def extreme_calls(call: Call) -> Iterator[Call]:
     """Calls of the same form whose floats are far from those: of both signs, positive, negative, and near nothing.
 
-    What cuts values off, or decides by their size, does nothing to many that are like the example's.
+    What cuts values off, or decides by their size, does nothing to many that are like the example's. In a last one
+    integers are far from those, too; a program that takes them for places raises there.
     """
     generator = torch.Generator("cpu").manual_seed(3)
 
-    def drawn(form: Callable[[torch.Tensor], torch.Tensor]) -> Call:
+    def drawn(form: Callable[[torch.Tensor], torch.Tensor], integers: bool = False) -> Call:
         def one(tensor: torch.Tensor, _: int) -> torch.Tensor:
-            if not tensor.is_floating_point():
+            is_integer = not (tensor.dtype == torch.bool or tensor.is_complex() or tensor.is_floating_point())
+            if not tensor.is_floating_point() and not (integers and is_integer):
                 return other_values(tensor, generator)
             numbers = torch.randn(tensor.shape, generator=generator, device="cpu")
             return form(numbers).to(tensor.device, tensor.dtype)
@@ -87,7 +89,8 @@ def extreme_calls(call: Call) -> Iterator[Call]:
         return args, kwargs
 
     forms = (lambda t: t * _FAR, lambda t: t.abs() * _FAR, lambda t: -t.abs() * _FAR, lambda t: t / _FAR)
-    return map(drawn, forms)
+    yield from map(drawn, forms)
+    yield drawn(forms[0], integers=True)
 
 
 def extreme_trials(names: Sequence[str], function: Callable[..., Any], call: Call, graph: Graph) -> Iterator[Trial]:
