@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import nobuco
 from nobuco.errors import InputError, NobucoWarning
 from nobuco.layers.conditions import SizeCondition
+from nobuco.trace.sizes.alike import same
 from tests.parity import convert
 
 
@@ -410,3 +411,17 @@ def test_what_makes_a_difference_to_values_far_from_the_examples_is_told(program
         warnings.simplefilter("always", nobuco.NobucoWarning)
         conversion(program, (2, length, 4), {0, 1})
     assert len(caught) == 1
+
+
+class NeverCompared:
+    """What cannot be asked whether it is another, as PyTorch's packed weights of quantised layers cannot."""
+
+    def __eq__(self, other):
+        raise NotImplementedError
+
+    def __ne__(self, other):
+        raise NotImplementedError
+
+
+def test_constants_that_cannot_be_compared_count_as_equal():
+    assert same(NeverCompared(), NeverCompared()) and same(float("nan"), float("nan")) and not same(1, 2)
