@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.converters import QUICK_SAMPLES, is_quick
+from conformance.converters import QUICK_SAMPLES, quick_of
 from pytest_nobuco.converters.items import ConverterItem, ConverterModule
+from pytest_nobuco.xfails import XFAILS
 
 HERE = Path(__file__).parent
 
@@ -30,7 +31,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return ConverterModule.from_parent(parent, path=file_path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if isinstance(item, ConverterItem) and not is_quick(item):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    converters = [item for item in items if isinstance(item, ConverterItem)]
+    quick = set(quick_of(converters, config.stash[XFAILS]))
+    for item in converters:
+        if item not in quick:
             item.add_marker("full")
