@@ -19,7 +19,7 @@ from conformance.fuzz.gaps import known, unknown_failures
 from conformance.fuzz.supervising import described
 from conformance.fuzz.table import read
 
-PROGRAMS = 12
+PROGRAMS = 8
 FEWER = {"loops": 3}  # each is run at eighty rounds, one by one
 SECONDS = 120
 

@@ -28,13 +28,14 @@ def check_sizes(
 ) -> Any:
     """Convert on `traced` with these axes of each input dynamic, then run there and at `others`.
 
-    Inputs and outputs lie in one order, each of `orders` in turn. Returns the last Keras model.
+    Inputs and outputs lie in one order, each of `orders` in turn. Returns the last Keras model. `tflite`: run a file of
+    the first order, too; what TFLite lacks, it lacks in each.
     """
     model = evaluated(model)
     keras_model = None
     for order in orders:
         keras_model = converted(model, traced, free, order, **options)
-        data = to_tflite(keras_model) if tflite else None
+        data = to_tflite(keras_model) if tflite and order == orders[0] else None
         for args in (traced, *others):
             wanted = tensors_of(model, *args)
             feeds = [nobuco.t_pytorch2keras(t, order) for t in args]

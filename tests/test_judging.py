@@ -259,6 +259,7 @@ class TestTheSession:
                 return (x * 0 + 1).relu()
     """
 
+    @pytest.mark.full
     def test_says_what_is_the_model_s_own(self, pytester):
         pytester.makepyfile(nets=self.NETS)
         models = [f"--nobuco-model=nets.{name}" for name in ("Random", "Empty", "Constant")]

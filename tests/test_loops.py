@@ -224,13 +224,10 @@ def means_so_far(x):
     return h
 
 
-PROGRAMS = (
-    carried, over_parts, over_a_list, means_so_far, written, Cells,
-)  # fmt: skip
+PROGRAMS = (carried, means_so_far, written, Cells)
 MORE = (
-    joined_backwards, numbers, unequal_windows, all_before, two_phases, last_apart, steps_within, called_twice, Greedy,
-    Summed, Streamed, viterbi,
-    begins_with_nothing, windows, for_each_image,
+    over_parts, over_a_list, joined_backwards, numbers, unequal_windows, all_before, two_phases, last_apart,
+    steps_within, called_twice, Greedy, Summed, Streamed, viterbi, begins_with_nothing, windows, for_each_image,
 )  # fmt: skip
 IN_TFLITE = (carried, over_a_list, written, viterbi, Cells, Streamed, Greedy)
 

@@ -163,6 +163,7 @@ class TestTheBaseline:
             line = "*output 0: 1.5e+00 is 15 times the 1.0e-01 of the baseline base.json; --nobuco-baseline-factor 10 *"
             result.stdout.fnmatch_lines(["*keras differs more from PyTorch than it did", line])
 
+    @pytest.mark.full
     def test_of_other_workers_and_children(self, project):
         marked(project, "max_abs_diff=9", "max_abs_diff=9", error=0.1)
         given = ["--nobuco-baseline=base.json", "-n2", "--nobuco-isolate"]  # from a child to a worker to the controller

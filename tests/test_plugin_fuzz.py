@@ -148,6 +148,7 @@ def test_complex_inputs_are_not_drawn():
         domains_of([torch.zeros(2, dtype=torch.complex64)], ())
 
 
+@pytest.mark.full
 def test_the_smallest_failing_input_and_its_command(project):
     words = ["--nobuco-model", "nets.Clipped", "--nobuco-input", "2?,3@1", "--nobuco-runtime", "keras", *QUICK]
     result = project.runpytest_subprocess(*words, "--nobuco-fuzz", "50", "-v")

@@ -193,6 +193,7 @@ def test_a_limit_is_a_number_above_zero(project, option):
     result.stderr.fnmatch_lines(["*'0' is no limit; a limit is a number above 0*"])
 
 
+@pytest.mark.full
 def test_a_real_model_that_aborts_beside_one_that_does_not(pytester):
     pytester.makepyfile(
         nets="""
