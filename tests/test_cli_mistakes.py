@@ -87,6 +87,7 @@ WRONG = [
     (["convert", "nets.Sized", "-i", "1", "-o", "n.keras"], 2, "raised TypeError: .* argument: 'width'"),
     (["convert", "nets.Examples", "-o", "n.keras"], 2, "its example_inputs\\(\\) raised KeyError: 'no examples'"),
     (["convert", "nets.Net", "-o", "n.keras"], 2, "its inputs are not given"),
+    ([*CONVERT[:4], "-o=--"], 2, "-o=--: '--' is no value"),
     (["convert", "nets.Net", "-i", "1,4"], 2, "the following arguments are required: -o/--output"),
     ([*CONVERT, "-i", "1,4"], 2, r"the model fails in PyTorch itself .*TypeError: .*forward\(\) takes 2 positional"),
     ([*CONVERT, "-i", "y=1,4"], 2, r"the model fails in PyTorch itself .*TypeError: .*unexpected keyword argument 'y'"),

@@ -53,6 +53,9 @@ def _told(error: BaseException) -> tuple[int, str]:
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; those that a command hands on to another program are its `rest`."""
     reader = parser()
+    for word in sys.argv[1:] if argv is None else argv:
+        if word.startswith("-") and word.endswith("=--"):  # argparse would make an empty list of the value
+            reader.error(f"{word}: '--' is no value")
     options, rest = reader.parse_known_args(argv)
     if rest and not getattr(COMMANDS[options.command], "HANDS_ON", False):
         reader.error(f"unrecognized arguments: {' '.join(rest)}")
