@@ -145,7 +145,11 @@ def torchs_state() -> dict[str, Any]:
         "autocast": torch.is_autocast_enabled("cpu"),
         "function modes": torch._C._len_torch_function_stack(),
         "dispatch modes": torch._C._len_torch_dispatch_stack(),
-        "hooks": len(torch.nn.modules.module._global_forward_hooks),
+        "hooks": {
+            name: len(made)
+            for name, made in vars(torch.nn.modules.module).items()
+            if name.startswith("_global_") and isinstance(made, dict)
+        },
         "optimized TorchScript": torch._C._get_graph_executor_optimize(),
         "random": torch.get_rng_state().sum().item(),
         "relu": F.relu,

@@ -2,7 +2,8 @@
 
 PyTorch hands these to Dynamo. Under the stance `force_eager`, its public switch, they stay plain calls of a
 `HigherOrderOperator`, which a `TorchFunctionMode` sees like any other call. Each body then runs under the
-tracer, with its nodes kept apart.
+tracer, with its nodes kept apart. Of the other operators, `flex_attention` among them, the kernel that PyTorch
+writes in its own calls is traced.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def handler(operation: Any) -> Callable[[Session, Any, Sequence[Any]], Any] | No
     """What traces a call of this higher-order operator: `(session, operation, args) -> result`."""
     if not isinstance(operation, torch._ops.HigherOrderOperator):
         return None
-    return _HANDLERS.get(operation.name())
+    return _HANDLERS.get(operation.name(), _kernel if _COMPOSITE in operation.py_kernels else None)
 
 
 def join(
@@ -215,6 +216,13 @@ def _scan(session: Session, operation: Any, args: Sequence[Any]) -> Any:
     return _recorded(session, operation, inputs, session.untraced(run), (body,))
 
 
+def _kernel(session: Session, operation: Any, args: Sequence[Any]) -> Any:
+    """The calls that PyTorch's own kernel of an operator makes, the functions that it was given among them."""
+    with session.mode:
+        return operation.py_kernels[_COMPOSITE](*args)
+
+
+_COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
 _HANDLERS: dict[str, Callable[[Session, Any, Sequence[Any]], Any]] = {
     "cond": _cond,
     "while_loop": _while_loop,

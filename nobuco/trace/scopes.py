@@ -9,7 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 
 from nobuco.ir import map_tensors, tensors, values
 from nobuco.trace.calls import only_aten_is_meaningful
@@ -40,7 +44,10 @@ class Scopes:
             for module in self._hooked.values():
                 # A hook for all modules runs before a module's own; what those compute belongs to the caller.
                 stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(register_module_forward_hook(leave, with_kwargs=True, always_call=True).remove)
+            hook = register_module_forward_hook(leave, with_kwargs=True, always_call=True)
+            # PyTorch's own `remove` forgets this entry, and calls a process with one left a hooked one.
+            stack.callback(_global_forward_hooks_with_kwargs.pop, hook.id, None)
+            stack.callback(hook.remove)
             stack.callback(self._leave_scripts)
             yield
 
