@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
@@ -38,12 +38,15 @@ class _Failed:
         raise self.error.with_traceback(self.trace)
 
 
+Made = TypeVar("Made")
+
+
 @dataclass
 class Entry:
     """A model of this session, at its own sizes and at others, with its conversions (or why one failed)."""
 
     subject: Subject
-    elsewhere: dict[Form, Subject | _Failed] = field(default_factory=dict)
+    elsewhere: dict[Hashable, Subject | _Failed | None] = field(default_factory=dict)
     conversions: dict[Form, Any] = field(default_factory=dict)
 
 
@@ -113,21 +116,21 @@ class Bench:
 
         return _remembered(entry.conversions, form, convert)
 
-    def elsewhere(self, entry: Entry, form: Form, make: Callable[[], Subject]) -> Subject:
-        """The model at sizes that the form was not converted at, tried once."""
-        return _remembered(entry.elsewhere, form, make)
+    def elsewhere(self, entry: Entry, what: Hashable, make: Callable[[], Made]) -> Made:
+        """The model on inputs that it was not converted with, tried once; `what` says which."""
+        return _remembered(entry.elsewhere, what, make)
 
 
 BENCH = pytest.StashKey[Bench]()
 
 
-def _remembered(found: dict[Form, Any], form: Form, make: Callable[[], Any]) -> Any:
-    if form not in found:
+def _remembered(found: dict[Any, Any], what: Hashable, make: Callable[[], Made]) -> Made:
+    if what not in found:
         try:
-            found[form] = make()
+            found[what] = make()
         except SuiteError as error:
-            found[form] = _Failed(error, error.__traceback__)
-    made = found[form]
+            found[what] = _Failed(error, error.__traceback__)
+    made: Made | _Failed = found[what]
     if isinstance(made, _Failed):
         made.again()
     return made

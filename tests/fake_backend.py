@@ -20,6 +20,7 @@ class Net:
     """Returns the sum of its inputs; what it is converted to is off by `error`."""
 
     error_elsewhere = 0.0
+    error_otherwise = 0.0
 
     def __init__(self, error: float = 0.0) -> None:
         self.error = error
@@ -51,6 +52,10 @@ class OneSize(Net):
 
 class WrongElsewhere(Net):
     error_elsewhere = 0.25
+
+
+class WrongOtherwise(Net):
+    error_otherwise = 0.25
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ class FakeBackend:
             raise SuiteError(f"the model fails in PyTorch itself on inputs {shapes[0]}")
         return replace(subject, shapes=tuple(shapes))
 
+    def varied(self, subject: Subject) -> Subject | None:
+        return replace(subject, kwargs={"varied": True}, is_example=False)
+
     def convert(self, subject: Subject, form: Form, arguments: Any) -> Any:
         told = f" {arguments}" if arguments else ""
         inputs = [str(spec) for spec in subject.args]
@@ -110,7 +118,8 @@ class FakeBackend:
         if runtime in LATER:
             raise UnavailableError(f"{runtime} is planned")
         tried_elsewhere = bool(subject.args) and subject.shapes[0] != subject.args[0].shape
-        return [1.0 + subject.model.error + subject.model.error_elsewhere * tried_elsewhere]
+        error = subject.model.error + subject.model.error_elsewhere * tried_elsewhere
+        return [1.0 + error + subject.model.error_otherwise * ("varied" in subject.kwargs)]
 
     def compare(self, got: float, expected: float, bound: Any) -> FakeDifference:
         allowed = 1e-4 if bound.max_abs is None else bound.max_abs

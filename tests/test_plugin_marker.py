@@ -266,6 +266,12 @@ def test_a_dynamic_form_is_compared_at_sizes_that_it_was_not_converted_at(projec
     )
 
 
+def test_each_form_is_compared_with_other_values_than_the_examples(project):
+    result = project.runpytest("--nobuco-model", "fake_backend.WrongOtherwise", "-k", "nhwc-nhwc-static-keras]")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["  with other values, output 0: off by 0.25; *"])
+
+
 def test_a_model_of_one_size_has_no_dynamic_form_unless_asked_for_by_name(project):
     project.makeini(WHOLE)
     args = ["--nobuco-model", "fake_backend.OneSize", "--nobuco-input", "1,3,8,8", "-k", "nhwc-nhwc and keras]", "-rs"]

@@ -19,7 +19,7 @@ from pytest_nobuco.gate import Bound, Difference
 from pytest_nobuco.models.dynamic import FreeAxes, Shape
 from pytest_nobuco.models.fuzz import Domain, domains_of, in_place_of
 from pytest_nobuco.models.runtimes import Artefacts, run
-from pytest_nobuco.models.witness import Witness
+from pytest_nobuco.models.witness import Witness, with_other_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,8 @@ class Subject:
     """Further arguments that the model is called with, from which a runtime that quantises takes its ranges."""
     witness: Witness | None = None
     """What else PyTorch tells of these outputs."""
+    is_example: bool = True
+    """Whether these inputs are those that a conversion is given."""
     name: str = ""
     """By which the model can be imported; empty for one that only its object has."""
 
@@ -86,6 +88,9 @@ class Backend(Protocol):
 
     def resized(self, subject: Subject, shapes: Sequence[Shape]) -> Subject:
         """The same on inputs of these shapes; `SuiteError` if the model does not take them."""
+
+    def varied(self, subject: Subject) -> Subject | None:
+        """The same on other values; None where there are none, or the model does not take them."""
 
     def domains(self, subject: Subject, free: FreeAxes) -> list[Domain]:
         """What other inputs the model may get, by those that it has."""
@@ -159,6 +164,16 @@ class NobucoBackend:
         """See `Backend`."""
         tensors = _tensors((subject.args, dict(subject.kwargs)))
         return _on(subject, [_repeated(tensor, shape) for tensor, shape in zip(tensors, shapes)])
+
+    def varied(self, subject: Subject) -> Subject | None:
+        """See `Backend`."""
+        changed = with_other_values((subject.args, dict(subject.kwargs)))
+        if changed is None:
+            return None
+        try:
+            return replace(_tried(subject.model, *changed), is_example=False)
+        except SuiteError:
+            return None
 
     def domains(self, subject: Subject, free: FreeAxes) -> list[Domain]:
         """See `Backend`."""
@@ -283,7 +298,7 @@ def _on(subject: Subject, tensors: Sequence[torch.Tensor]) -> Subject:
     args, kwargs = pytree.tree_map(
         lambda leaf: next(following) if isinstance(leaf, torch.Tensor) else leaf, (subject.args, dict(subject.kwargs))
     )
-    return _tried(subject.model, args, kwargs)
+    return replace(_tried(subject.model, args, kwargs), is_example=False)
 
 
 def _repeated(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:

@@ -26,21 +26,21 @@ def culprit_of(converted: Converted, subject: Subject, bound: Bound, runtime: st
     report = converted.report
     if not any(node.own is not None for node in report.walk()):
         return None
-    elsewhere = _bisected(converted, subject) if subject.shapes != converted.shapes else None
+    elsewhere = None if subject.is_example else _bisected(converted, subject)
     if runtime != "keras" and _is_right_in_keras(converted, subject, elsewhere, bound):
         found = _bisected(converted, subject, "tflite") if runtime == "tflite" else None
         off = _first_off(found, bound, "in TFLite alone") if found is not None else None
         return off or f"no call: the Keras model is within the bound, so it is the way to {runtime}, or what runs it"
-    # Calls were run alone at the sizes of the conversion, where the model is right if it fails elsewhere only.
-    there = _first_off(elsewhere, bound, "at these sizes") if elsewhere is not None else None
+    # Calls were run alone on the example, where the model is right if it fails elsewhere only.
+    place = "with these values" if subject.shapes == converted.shapes else "at these sizes"
+    there = _first_off(elsewhere, bound, place) if elsewhere is not None else None
     return there or blamed(report, bound) or _none_here(report)
 
 
 def _is_right_in_keras(converted: Converted, subject: Subject, elsewhere: Bisection | None, bound: Bound) -> bool:
     if elsewhere is not None:
         return not any(_exceeds(output.difference, bound) for output in elsewhere.outputs.outputs)
-    here = subject.shapes == converted.shapes
-    return here and not any(_exceeds(output, bound) for output in converted.report.outputs)
+    return subject.is_example and not any(_exceeds(output, bound) for output in converted.report.outputs)
 
 
 def blamed(report: Report, bound: Bound, label: Callable[[NodeReport], str] | None = None) -> str | None:
@@ -120,7 +120,7 @@ def _measured(report: Report) -> Iterator[NodeReport]:
 def _bisected(
     converted: Converted, subject: Subject, runtime: Literal["keras", "tflite"] = "keras"
 ) -> Bisection | None:
-    """The calls of the running model, also at other sizes than those of the conversion; None where it only raises."""
+    """The calls of the running model, on whatever inputs; None where it only raises."""
     import nobuco
 
     try:

@@ -104,8 +104,9 @@ def sizes_of(subject: Subject) -> str:
 
 
 def _problems(attempts: Sequence[Attempt]) -> Iterator[str]:
+    several = sum(not attempt.where for attempt in attempts) > 1
     for attempt in attempts:
-        where = attempt.where or (f"at inputs {sizes_of(attempt.subject)}, " if len(attempts) > 1 else "")
+        where = attempt.where or (f"at inputs {sizes_of(attempt.subject)}, " if several else "")
         yield from (f"{where}{text}" for text, _ in attempt.wrong)
 
 

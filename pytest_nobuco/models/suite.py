@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,7 +124,9 @@ def _measure(trial: Trial) -> str | None:
     if bench.options.tries:
         subjects = [*subjects, bench.backend.redrawn(entry.subject, bench.options.tries)]
     found = [tried(trial, converted, subject) for subject in subjects]
-    drawn = None if any(any(attempt.wrong) for attempt in found) else _drawn(trial, entry, form, converted)
+    if not _any_wrong(found):
+        found += _varied(trial, entry, converted)
+    drawn = None if _any_wrong(found) else _drawn(trial, entry, form, converted)
     command = trial.command
     if drawn is not None:
         command = f"{command} {shlex.join(drawn[0].words)}"
@@ -153,6 +155,29 @@ def _measure(trial: Trial) -> str | None:
     )
 
 
+def _any_wrong(found: Sequence[Attempt]) -> bool:
+    return any(any(attempt.wrong) for attempt in found)
+
+
+def _attempted(trial: Trial, converted: Any, subject: Subject) -> Attempt:
+    """Run a converted model on inputs that it may fail on."""
+    try:
+        return tried(trial, converted, subject)
+    except Exception as error:
+        return raising(trial, subject, f"{trial.case.runtime} raises {in_a_line(error)}")
+
+
+def _varied(trial: Trial, entry: Entry, converted: Any) -> Iterator[Attempt]:
+    """A run on other values than the example's, where a model that holds on to those is wrong.
+
+    What quantises is right near its samples only.
+    """
+    backend = trial.bench.backend
+    subject = trial.bench.elsewhere(entry, "other values", lambda: backend.varied(entry.subject))
+    if subject is not None and trial.case.runtime not in QUANTISED:
+        yield replace(_attempted(trial, converted, subject), where="with other values, ")
+
+
 def _drawn(trial: Trial, entry: Entry, form: Form, converted: Any) -> tuple[Found, Attempt] | None:
     """The smallest failing input of those that `--nobuco-fuzz` draws; what quantises is right near its samples only."""
     bench = trial.bench
@@ -160,11 +185,7 @@ def _drawn(trial: Trial, entry: Entry, form: Form, converted: Any) -> tuple[Foun
         return None
 
     def attempt_on(specs: tuple[InputSpec, ...]) -> Attempt:
-        subject = bench.backend.redrawn(entry.subject, specs)
-        try:
-            return tried(trial, converted, subject)
-        except Exception as error:
-            return raising(trial, subject, f"{trial.case.runtime} raises {in_a_line(error)}")
+        return _attempted(trial, converted, bench.backend.redrawn(entry.subject, specs))
 
     def problems_of(specs: tuple[InputSpec, ...]) -> list[str]:
         return [text for text, _ in attempt_on(specs).wrong]
@@ -194,7 +215,7 @@ def form_of(trial: Trial, entry: Entry) -> tuple[Form, list[Subject]]:
     if not any(free):
         raise InapplicableError(f"no axis of inputs {sizes_of(subject)} is one that is dynamic by default")
     form = Form(inputs, outputs, free, case.backend)
-    return form, [subject, trial.bench.elsewhere(entry, Form("", "", free), lambda: _elsewhere(trial, subject, free))]
+    return form, [subject, trial.bench.elsewhere(entry, free, lambda: _elsewhere(trial, subject, free))]
 
 
 def _elsewhere(trial: Trial, subject: Subject, free: FreeAxes) -> Subject:

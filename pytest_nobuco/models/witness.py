@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from nobuco.parity.pointing import Pointed
 
@@ -54,7 +55,7 @@ class Witness:
         arrays = self._arrays(self.outputs)
         if not any(array.size for array in arrays):
             return "every output is empty, so nothing was compared"
-        changed = _with_other_values((self.args, dict(self.kwargs)))
+        changed = with_other_values((self.args, dict(self.kwargs)))
         if changed is None:
             return None
         try:
@@ -156,19 +157,31 @@ def _paths(outputs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
         yield from _paths(item, (*path, str(key)))
 
 
-def _with_other_values(tree: Any) -> Any:
-    """The arguments with their elements in another order, and numbers scaled; None where that changes nothing."""
+def with_other_values(tree: Any) -> Any:
+    """The arguments with their elements read backwards, and numbers scaled; None where that changes nothing.
+
+    So a matrix stays symmetric, positive and what else a model may ask of it. What ascends or descends keeps its order,
+    since it may be a list of limits.
+    """
     import torch
     from torch.utils import _pytree as pytree
 
     def other(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
-        turned = leaf.flatten().roll(1).reshape(leaf.shape)
-        return turned * 0.75 if leaf.is_floating_point() else turned
+        turned = leaf if _is_sorted(leaf) else leaf.flatten().flip(0).reshape(leaf.shape)
+        return turned * 0.75 if leaf.is_floating_point() or leaf.is_complex() else turned
 
     changed = pytree.tree_map(other, tree)
     pairs = zip(pytree.tree_leaves(tree), pytree.tree_leaves(changed))
     if any(isinstance(a, torch.Tensor) and not torch.equal(a, b) for a, b in pairs):
         return changed
     return None
+
+
+def _is_sorted(tensor: torch.Tensor) -> bool:
+    """Whether the elements of each row ascend, or those of each descend."""
+    if tensor.is_complex() or not tensor.dim():
+        return False
+    before, after = tensor[..., :-1], tensor[..., 1:]
+    return bool((before <= after).all() or (before >= after).all())
