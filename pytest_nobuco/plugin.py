@@ -71,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     take_ids(config, options)
     if not options.models and not options.converters:
         return
+    _refuse_copies(config)
     if options.models:
         from pytest_nobuco.models.collect import check_named
 
@@ -114,14 +115,31 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Mark the known gaps; leave out what is not of this part."""
+    ours = [item for item in items if _is_ours(item)]
+    if ours:
+        _refuse_copies(session.config)
     if _has_gaps(session.config):
         from pytest_nobuco import xfails
-        from pytest_nobuco.converters.items import ConverterItem
 
-        ours = [item for item in items if isinstance(item, ConverterItem) or case_of(item) is not None]
         items += xfails.mark(session, ours)
     keep_ids(session.config, items)
     keep_part(session.config, items)
+
+
+def _refuse_copies(config: pytest.Config) -> None:
+    """Refuse pytest-forked, in whose copies of a process that has used PyTorch it waits for its threads for ever."""
+    if config.getoption("forked", False):
+        raise pytest.UsageError(
+            "--forked: PyTorch does not run in a copy of a process that has used it; "
+            "--nobuco-isolate runs each model in a process of its own"
+        )
+
+
+def _is_ours(item: pytest.Item) -> bool:
+    if case_of(item) is not None:
+        return True
+    items = sys.modules.get("pytest_nobuco.converters.items")  # there are none of a converter where it is not loaded
+    return items is not None and isinstance(item, items.ConverterItem)
 
 
 def _has_gaps(config: pytest.Config) -> bool:

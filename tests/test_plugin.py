@@ -171,6 +171,14 @@ def test_keyword_marker_and_last_failed_select(project):
     project.runpytest(*models, ".", "--lf").assert_outcomes(failed=5, deselected=4)
 
 
+@pytest.mark.parametrize("flags", [(), ("-n1",)])
+def test_copies_of_a_process_are_refused(project, flags):
+    project.makeconftest("def pytest_addoption(parser): parser.addoption('--forked', action='store_true')")
+    result = project.runpytest("--nobuco-model", "nets.Net", "--forked", *flags)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --forked: *; --nobuco-isolate runs each model in a process of its own"])
+
+
 def test_figures_reach_junit(project):
     project.runpytest("--nobuco-model", "nets.Broken", "--junitxml", "out.xml")
     text = (project.path / "out.xml").read_text()
