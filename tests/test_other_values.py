@@ -26,13 +26,13 @@ class Picky(nn.Module):
         return x + 1
 
 
-def test_matrices_stay_positive_and_limits_in_their_order():
-    square = torch.randn(4, 4)
-    matrix, limits, ids = with_other_values((square @ square.T, torch.arange(5.0), torch.tensor([3, 1, 2])))
-    torch.linalg.cholesky(matrix)
-    assert torch.equal(matrix, matrix.T)
+def test_boxes_and_limits_stay_what_they_are():
+    boxes = torch.tensor([[[1, 0, 5, 4], [2, 3, 4, 8]]], dtype=torch.float32)
+    others, limits, ids = with_other_values((boxes, torch.arange(5.0), torch.tensor([[3, 1, 2]])))
+    assert others.tolist() == [[[1.5, 2.25, 3, 6], [0.75, 0, 3.75, 3]]]
     assert limits.tolist() == [0, 0.75, 1.5, 2.25, 3]
-    assert ids.tolist() == [2, 1, 3]
+    assert ids.tolist() == [[2, 1, 3]]
+    assert with_other_values((torch.ones(2, 3, dtype=torch.bool),)) is None
 
 
 def test_a_model_that_takes_no_others_has_none():
@@ -47,3 +47,21 @@ def test_what_a_model_holds_on_to_is_found_and_named():
     varied = BACKEND.varied(subject)
     assert np.abs(BACKEND.run(converted, varied, "keras")[0] - varied.expected[0]).max() > 0.1
     assert "torch.Tensor.add, with these values" in BACKEND.culprit(converted, varied, DEFAULT, "keras")
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.zeros(3))
+
+    def forward(self, x):
+        self.total += x.mean(0)
+        return x - self.total
+
+
+@pytest.mark.parametrize("runtime", ["keras", "keras_file", "savedmodel", "tflite"])
+def test_each_run_begins_with_the_state_of_the_conversion(runtime):
+    subject = BACKEND.subject(Counting(), [torch.randn(2, 3)], {}, 0)
+    converted = BACKEND.convert(subject, Form("", ""), {})
+    for one in (subject, BACKEND.varied(subject), subject):
+        np.testing.assert_allclose(BACKEND.run(converted, one, runtime)[0], one.expected[0], rtol=1e-5, atol=1e-6)

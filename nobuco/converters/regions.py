@@ -108,8 +108,9 @@ def _taps(spans: _Spans, extent: Any, bins: int, ratio: int) -> _Taps:
     within = (steps + 0.5) * tf.expand_dims(per_bin / tf.maximum(counts, 1), 1)
     # (k, bins, samples); of several unknown sizes TFLite inserts axes by this operation only, not by `[:, None]`
     at = tf.expand_dims(starts, 2) + tf.expand_dims(within, 1)
-    valid = (at >= -1) & (at <= extent) & tf.expand_dims(steps < tf.expand_dims(counts, 1), 1)
-    last = tf.cast(extent - 1, dtype)
+    end = tf.cast(extent, dtype)
+    valid = (at >= -1) & (at <= end) & tf.expand_dims(steps < tf.expand_dims(counts, 1), 1)
+    last = end - 1
     at = tf.clip_by_value(at, 0, last)
     low = tf.floor(at)
     high = tf.minimum(low + 1, last)
@@ -215,7 +216,10 @@ def _each_region(
 ) -> Any:
     """`pool(image, row members, column members)` of one region after another; all at once would not fit memory."""
     index = tf.cast(rois[:, 0], tf.int32)
-    return tf.map_fn(lambda one: pool(tf.gather(input, one[0]), *one[1:]), (index, *members), dtypes)
+    pooled = tf.map_fn(lambda one: pool(tf.gather(input, one[0]), *one[1:]), (index, *members), dtypes)
+    # Of no regions, TensorFlow would not know the rest.
+    shape = (tf.shape(rois)[0], members[0].shape[1], members[1].shape[1], input.shape[-1])
+    return tf.nest.map_structure(lambda x: tf.reshape(x, shape), pooled)
 
 
 @expression("torchvision::roi_pool", strategy=image_and_boxes)

@@ -123,6 +123,7 @@ def _bisected(
     """The calls of the running model, on whatever inputs; None where it only raises."""
     import nobuco
 
+    nobuco.reset_states(converted.model)
     try:
         return nobuco.bisect(
             subject.model, converted.model, list(subject.args), dict(subject.kwargs) or None,

@@ -44,12 +44,26 @@ class Artefacts:
         """The signature of the model's SavedModel."""
         import tensorflow as tf
 
+        loaded = tf.saved_model.load(str(self._saved))
+        return loaded, loaded.signatures["serving_default"]  # a signature does not keep its model alive
+
+    @cached_property
+    def _saved(self) -> Path:
         from nobuco.export import to_saved_model
 
         path = Path(self._folder.name, "saved_model")
         to_saved_model(self.model, path)
-        loaded = tf.saved_model.load(str(path))
-        return loaded, loaded.signatures["serving_default"]  # a signature does not keep its model alive
+        return path
+
+    def begin(self) -> None:
+        """Forget what earlier runs left in a model that keeps state."""
+        from nobuco.layers.state import reset_states, state_layers
+
+        if any(state_layers(self.model)):
+            reset_states(self.model)
+            if "keras_file" in vars(self):
+                reset_states(self.keras_file)
+            vars(self).pop("saved_model", None)
 
     @cached_property
     def tflite(self) -> bytes:
@@ -77,6 +91,7 @@ def run(artefacts: Artefacts, feeds: Sequence[Any], runtime: str, samples: Seque
     """
     if runtime in LATER:
         raise UnavailableError(f"{runtime} is planned for a later version of nobuco")
+    artefacts.begin()
     if runtime in PRECISIONS:
         return _run_file(lambda: artefacts.quantised(runtime, samples), feeds)
     return _RUNNERS[runtime](artefacts, feeds)

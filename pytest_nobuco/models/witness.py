@@ -158,10 +158,10 @@ def _paths(outputs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
 
 
 def with_other_values(tree: Any) -> Any:
-    """The arguments with their elements read backwards, and numbers scaled; None where that changes nothing.
+    """The arguments with their rows read backwards, and numbers scaled; None where that changes nothing.
 
-    So a matrix stays symmetric, positive and what else a model may ask of it. What ascends or descends keeps its order,
-    since it may be a list of limits.
+    What a model may ask of a row holds: a box has its corners where it had them. What ascends or descends keeps its
+    order, since it may be a list of limits.
     """
     import torch
     from torch.utils import _pytree as pytree
@@ -169,8 +169,10 @@ def with_other_values(tree: Any) -> Any:
     def other(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
-        turned = leaf if _is_sorted(leaf) else leaf.flatten().flip(0).reshape(leaf.shape)
-        return turned * 0.75 if leaf.is_floating_point() or leaf.is_complex() else turned
+        is_number = leaf.is_floating_point() or leaf.is_complex()
+        axes = [axis for axis, size in enumerate(leaf.shape[: -1 if is_number else None]) if size > 1]
+        turned = leaf.flip(axes[0]) if axes and not _is_sorted(leaf) else leaf
+        return turned * 0.75 if is_number else turned
 
     changed = pytree.tree_map(other, tree)
     pairs = zip(pytree.tree_leaves(tree), pytree.tree_leaves(changed))

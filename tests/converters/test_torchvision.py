@@ -11,6 +11,8 @@ from conformance.torchvision_models import torchvision
 from nobuco import ChannelOrder, NobucoWarning
 from nobuco.bridge import flat_outputs
 from nobuco.export.tflite_file import run_tflite, to_tflite
+from tests.parity import ORDERS
+from tests.sizes import check_sizes
 
 ops, detection = torchvision().ops, torchvision().models.detection
 
@@ -214,3 +216,31 @@ def test_a_detector_says_what_it_takes_for_granted():
             [boxes(20), torch.rand(20)],
             verbose=False,
         )
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda x, rois: ops.roi_align(x, rois, (3, 2), 0.5),
+        lambda x, rois: ops.roi_pool(x, rois, (3, 2), 0.5),
+        pytest.param(
+            lambda x, rois: ops.roi_align(x, rois, (3, 2), sampling_ratio=2, aligned=True), marks=pytest.mark.full
+        ),
+        pytest.param(lambda x, rois: ops.ps_roi_align(x, rois, (2, 2)), marks=pytest.mark.full),
+        pytest.param(lambda x, rois: ops.ps_roi_pool(x, rois, (2, 2)), marks=pytest.mark.full),
+    ],
+    ids=["aligned", "pooled", "sampled", "by position aligned", "by position pooled"],
+)
+def test_regions_of_images_of_any_size(operator):
+    given = [
+        (torch.randn(images, 4, height, width), regions(count, images, 8.0))
+        for images, height, width, count in ((2, 16, 16, 3), (1, 9, 13, 5), (3, 20, 11, 2))
+    ]
+    check_sizes(operator, *given, free=[(0, 2, 3), (0,)], orders=ORDERS[:1])
+
+
+def test_no_regions_of_an_image():
+    x, none = torch.randn(2, 4, 9, 9), torch.zeros(0, 5)
+    check_sizes(
+        lambda x, rois: ops.roi_pool(x, rois, (3, 2)), (x, regions(3)), (x, none), free=[(0,), (0,)], tflite=False
+    )
