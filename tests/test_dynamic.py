@@ -16,6 +16,7 @@ from conformance.torchvision_models import randomized, torchvision
 from nobuco import ChannelOrder
 from nobuco.errors import NobucoWarning
 from nobuco.export.tflite_file import tflite_operations, to_tflite
+from tests.older import fails_before
 from tests.parity import convert
 from tests.sizes import check_sizes, converted
 
@@ -255,7 +256,12 @@ def shapes_of(keras_model):
 # a slice (in a static model it is the linear layer's own).
 @pytest.mark.parametrize(
     ("model", "allowed"),
-    [(Cnn(), 6), (Pyramid(), 6), (Vit(), 16), (WindowAttention(), 6)],
+    [
+        (Cnn(), 6),
+        (Pyramid(), 6),
+        pytest.param(Vit(), 16, marks=fails_before("tensorflow", "2.21", "one operation more")),
+        (WindowAttention(), 6),
+    ],
     ids=["cnn", "pyramid", "vit", "windows"],
 )
 def test_with_a_dynamic_batch_all_else_is_static(model, allowed):

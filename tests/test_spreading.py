@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from nobuco.export.tflite_file import run_tflite, tflite_operations, to_tflite
+from tests.older import fails_before
 from tests.parity import convert
 
 X = torch.randn(1, 4, 6, 8)
+SPREADS = fails_before("tensorflow", "2.21", "its TFLite converter multiplies by ones in the place of TILE")
 PROGRAMS = {
     "grouped keys of attention": lambda x: x[:, :, None].expand(1, 4, 3, 6, 8).reshape(1, 12, 6, 8) * 1,
     "joined": lambda x: torch.cat([x, x[:, :1].expand(1, 4, 6, 8), x[:, 2:3].expand(1, 4, 6, 8)], 1),
@@ -21,7 +23,10 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+KEPT = {"joined", "int32", "more axes", "not finite"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SPREADS if name in KEPT else ()) for name in PROGRAMS])
 def test_tiles(name: str) -> None:
     data = to_tflite(convert(PROGRAMS[name], X))
     operations = tflite_operations(data)
@@ -30,6 +35,7 @@ def test_tiles(name: str) -> None:
     np.testing.assert_array_equal(run_tflite(data, [X])[0], PROGRAMS[name](X).numpy())
 
 
+@SPREADS
 def test_one_shape_that_two_reach_from_different_ones() -> None:
     """TILE would need two constants where the file has one: such a file stays as it is."""
 

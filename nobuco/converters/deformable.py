@@ -46,10 +46,11 @@ def deform_conv2d(
     outputs, per_group, *kernel = sizes(weight)
     batch, rows, columns, _ = sizes(offset)
     taps = kernel[0] * kernel[1]
-    moved = tf.reshape(offset, (batch, rows, columns, offset_groups, taps, 2))
+    # Of each tap down and right in turn; of six dimensions, older TFLite would take no slice.
+    down, right = (tf.reshape(offset[..., i::2], (batch, rows, columns, offset_groups, taps)) for i in (0, 1))
     row_taps, column_taps = np.divmod(np.arange(taps, dtype=np.float32), kernel[1])
-    at_y = _grid(rows, stride_h, pad_h)[:, None, None, None] + row_taps * dilation_h + moved[..., 0]
-    at_x = _grid(columns, stride_w, pad_w)[:, None, None] + column_taps * dilation_w + moved[..., 1]
+    at_y = _grid(rows, stride_h, pad_h)[:, None, None, None] + row_taps * dilation_h + down
+    at_x = _grid(columns, stride_w, pad_w)[:, None, None] + column_taps * dilation_w + right
     found = _between(input, at_y, at_x)
     if use_mask:
         found *= tf.reshape(mask, (batch, rows, columns, offset_groups, taps, 1))
@@ -80,7 +81,7 @@ def _between(input: tf.Tensor, at_y: tf.Tensor, at_x: tf.Tensor) -> tf.Tensor:
     total: Any = 0
     for (y, share_y), (x, share_x) in itertools.product(_two(at_y, height), _two(at_x, width)):
         places = (y * width + x) * groups + group
-        total += tf.gather(images, places, axis=1, batch_dims=1) * (share_y * share_x)[..., None]
+        total += tf.gather(images, places, axis=1, batch_dims=1) * tf.expand_dims(share_y * share_x, -1)
     return total
 
 

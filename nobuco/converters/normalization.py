@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import keras
 import tensorflow as tf
+import torch as pytorch
 
 from nobuco.assemble.learned import filled, learned
 from nobuco.bridge import to_numpy
@@ -213,6 +215,14 @@ def group_norm(
     return normalized_by_channel(input, over, channels // num_groups, weight, bias, eps)
 
 
+@functools.cache
+def _writes_statistics_back() -> bool:
+    """Whether this PyTorch writes the running statistics as they were, where it only reads them (2.9 does)."""
+    mean, one = pytorch.zeros(1), pytorch.ones(1)
+    pytorch.instance_norm(pytorch.zeros(1, 1, 2), None, None, mean, one, False, 0.1, 1e-5, False)
+    return mean._version > 0
+
+
 @expression(F.instance_norm, strategy=broadcasting, autocast=False)
 def instance_norm(
     input: tf.Tensor,
@@ -228,7 +238,8 @@ def instance_norm(
     Tensor? bias=None, bool use_input_stats=True, float momentum=0.1, float eps=1e-5) -> Tensor
     """
     if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        y = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return (y, running_mean, running_var) if _writes_statistics_back() else y
     over = axes(input, range(2, rank(input)))
     y = normalized_by_channel(input, over, 1, weight, bias, eps)
     return y if running_mean is None else (y, *updated_statistics(input, running_mean, running_var, over, momentum))

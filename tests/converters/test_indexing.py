@@ -14,6 +14,7 @@ import nobuco
 from nobuco import ChannelOrder
 from nobuco.export.tflite_file import run_tflite, to_tflite
 from tests.lite import ops_of, shapes_given
+from tests.older import fails_before
 from tests.parity import convert
 from tests.sizes import check_dynamic, check_sizes
 
@@ -208,7 +209,10 @@ def test_tflite_form(function, expected):
         lambda x, i: x.take_along_dim(i, 1),
         lambda x, i: torch.take_along_dim(x, i[:, :, :, :1], dim=2),
         lambda x, i: torch.take_along_dim(x, i),
-        lambda x, i: torch.take_along_dim(x, -1 - i, 3),
+        pytest.param(
+            lambda x, i: torch.take_along_dim(x, -1 - i, 3),
+            marks=fails_before("torch", "2.13", "it does not count from the end", raises=RuntimeError),
+        ),
         lambda x, i: x.take(i),
         lambda x, i: torch.take(x, torch.tensor([[-1, 0], [3, 7]])),
         lambda x, i: torch.index_select(x, 1, i[0, 0, :, 0]),
