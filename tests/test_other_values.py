@@ -7,6 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import nobuco
+from conformance.torchvision_models import torchvision
+from nobuco.trace.unchecked import refusing_unchecked
+from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound
 from pytest_nobuco.models.backend import Form, NobucoBackend
 from pytest_nobuco.models.witness import with_other_values
@@ -47,6 +51,23 @@ def test_what_a_model_holds_on_to_is_found_and_named():
     varied = BACKEND.varied(subject)
     assert np.abs(BACKEND.run(converted, varied, "keras")[0] - varied.expected[0]).max() > 0.1
     assert "torch.Tensor.add, with these values" in BACKEND.culprit(converted, varied, DEFAULT, "keras")
+
+
+class Regions(nn.Module):
+    def forward(self, x, regions):
+        return torchvision().ops.roi_align(x, regions, (2, 2))
+
+
+def test_regions_of_images_that_are_not_there_are_refused_before_their_kernel_reads_them():
+    x, regions = torch.randn(2, 3, 8, 8), torch.tensor([[0.0, 1, 1, 5, 5], [1, 0, 2, 4, 7]])
+    subject = BACKEND.subject(Regions(), [x, regions], {}, 0)
+    with pytest.raises(SuiteError, match="roi_align: a region names an image that is not there"):
+        BACKEND.resized(subject, [(1, 3, 8, 8), (2, 5)])
+    given = {x: (None, 3, None, None), regions: (None, 5)}
+    with refusing_unchecked(), pytest.raises(RuntimeError, match="not there"):
+        torchvision().ops.roi_align(x, regions * torch.tensor([1e6, 1, 1, 1, 1]), (2, 2))
+    _, report = nobuco.pytorch_to_keras(Regions(), [x, regions], input_shapes=given, verbose=False, return_report=True)
+    assert report.ok and report.trials
 
 
 class Counting(nn.Module):

@@ -21,6 +21,7 @@ from nobuco.trace.sizes.infer import inferred, seen_by
 from nobuco.trace.sizes.reruns import parting
 from nobuco.trace.sizes.strip_converted import strip_converted
 from nobuco.trace.tracer import Failure, traced
+from nobuco.trace.unchecked import refusing_unchecked
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 """The positional and the keyword arguments of a call."""
@@ -320,6 +321,7 @@ def calls_in_a_row(
             KeepingGenerators(),
             restoring(function),
             _elements_put_back(function),
+            refusing_unchecked(),
         ):
             for call in calls:
                 args, kwargs = map_tensors(lambda tensor, _: tensor.detach().clone(), call)

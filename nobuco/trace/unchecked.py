@@ -1,15 +1,19 @@
-"""Operations that PyTorch runs on sizes that do not go together: they read and write outside of their memory.
+"""Operations that PyTorch runs on what does not go together: they read and write outside of their memory.
 
-A program is run at other sizes than the example's, and of such a call the process may end. Found by running the samples
-of PyTorch's operations with one axis longer, shorter or empty.
+A program is run at other sizes than the example's and on other values, and of such a call the process may end. Found by
+running the samples of PyTorch's operations with one axis longer, shorter or empty; torchvision's regions name the image
+that they are of, which their kernels believe.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nobuco.ir import tensors
 from nobuco.trace.calls import name_of
@@ -18,10 +22,24 @@ from nobuco.trace.calls import name_of
 _OF_CHANNELS = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"}
 _OF_ELEMENTS = {"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", "segment_reduce", "linalg_lstsq"}
 _UNCHECKED = {"lu_unpack", *_OF_CHANNELS, *_OF_ELEMENTS}
+_OF_REGIONS = {f"torchvision::{name}" for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")}
+
+
+def refusing_unchecked() -> AbstractContextManager[Any]:
+    """Calls that would read outside of their memory raise in this block, whatever values they get."""
+    return _Refusing() if "torchvision" in sys.modules else nullcontext()
+
+
+class _Refusing(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        refuse_unchecked(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
 
 
 def refuse_unchecked(func: Any, args: Any, kwargs: Any) -> None:
-    """Raise where the sizes of an ATen call do not go together and PyTorch does not say so."""
+    """Raise where what an ATen call gets does not go together and PyTorch does not say so."""
+    if func._schema.name in _OF_REGIONS and not _are_of_images(*tensors(args)[:2]):
+        raise RuntimeError(f"{func._schema.name}: a region names an image that is not there")
     name = name_of(func)
     if name in _UNCHECKED:
         inputs = tensors((args, kwargs))
@@ -38,3 +56,11 @@ def _go_together(name: str, inputs: Sequence[torch.Tensor]) -> bool:
     if name == "segment_reduce":
         return all(lengths.shape[:-1] == first.shape[: lengths.dim() - 1] for lengths in others)
     return name not in _OF_CHANNELS or all(tensor.shape == first.shape[1:2] for tensor in others)
+
+
+def _are_of_images(images: torch.Tensor, regions: torch.Tensor) -> bool:
+    """Whether the first number of each region is that of an image."""
+    if images.dim() != 4 or regions.dim() != 2 or regions.shape[1] != 5:
+        return True  # which the kernels refuse themselves
+    of = regions[:, 0]
+    return bool(((of >= 0) & (of < images.shape[0])).all())

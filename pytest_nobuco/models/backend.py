@@ -171,7 +171,7 @@ class NobucoBackend:
         if changed is None:
             return None
         try:
-            return replace(_tried(subject.model, *changed), is_example=False)
+            return _tried_elsewhere(subject.model, *changed)
         except SuiteError:
             return None
 
@@ -298,7 +298,15 @@ def _on(subject: Subject, tensors: Sequence[torch.Tensor]) -> Subject:
     args, kwargs = pytree.tree_map(
         lambda leaf: next(following) if isinstance(leaf, torch.Tensor) else leaf, (subject.args, dict(subject.kwargs))
     )
-    return replace(_tried(subject.model, args, kwargs), is_example=False)
+    return _tried_elsewhere(subject.model, args, kwargs)
+
+
+def _tried_elsewhere(model: Any, args: Any, kwargs: Any) -> Subject:
+    """Run the model in PyTorch on inputs that the user did not give."""
+    from nobuco.trace.unchecked import refusing_unchecked
+
+    with refusing_unchecked():
+        return replace(_tried(model, args, kwargs), is_example=False)
 
 
 def _repeated(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
