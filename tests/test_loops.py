@@ -382,6 +382,55 @@ def test_other_numbers_of_rounds_that_are_not_known_are_told(program, region):
         compare(model(x.numpy()), (program(x),))
 
 
+def summed_changes(x):
+    total = 0
+    for t in range(1, x.shape[1]):
+        total = total + (x[:, t] - x[:, t - 1]).abs().mean()
+    return total
+
+
+def summed_means(x):
+    total = 0.0
+    for t in range(x.shape[1]):
+        total += x[:, t].mean()
+    return total / max(x.shape[1], 1)
+
+
+@pytest.mark.filterwarnings("error::nobuco.NobucoWarning")
+@pytest.mark.parametrize(
+    ("program", "least", "region"),
+    [
+        (summed_changes, 2, "x.shape[1] - 1 >= 1"),
+        (begins_with_nothing, 1, "x.shape[1] != 0"),
+        (summed_means, 1, "x.shape[1] != 0"),
+    ],
+)
+def test_where_no_round_is_made_and_no_tensor_given_a_call_says_so(program, least, region):
+    model, report = converted(program, return_report=True)
+    assert [condition.region for condition in report.conditions] == [region]
+    with pytest.raises(nobuco.errors.InputError, match="gives no tensors"):
+        model(torch.randn(2, least - 1, 4).numpy())
+    for shape in ((3, least, 4), (2, 7, 4)):
+        x = torch.randn(shape)
+        compare(model(x.numpy()), (program(x),))
+
+
+def sum_and_changes(x):
+    total = 0
+    for t in range(1, x.shape[1]):
+        total = total + (x[:, t] - x[:, t - 1])
+    return x.sum() + total
+
+
+def test_too_few_rounds_for_the_first_one_are_told_exactly():
+    with pytest.warns(nobuco.NobucoWarning, match=r"x.shape\[1\] - 1 >= 1"):
+        model = converted(sum_and_changes)
+    with pytest.raises(nobuco.errors.InputError):
+        model(torch.randn(2, 1, 4).numpy())
+    x = torch.randn(3, 2, 4)
+    compare(model(x.numpy()), (sum_and_changes(x),))
+
+
 def cut_behind(x):
     h, out = zeros(x), []
     for t in range(x.shape[1]):

@@ -94,13 +94,15 @@ class Condition:
 
     `region` is the condition, as `"x.shape[2] % 4 == 0"`; `message` the whole sentence, with the line. `is_exact` is
     whether the region is what the program decided by, rather than what the sizes that were tried have in common;
-    `is_refused` whether the program raises an error of its own elsewhere, so that there is nothing to warn of.
+    `is_refused` whether the program raises an error of its own elsewhere, or gives no tensors, so that there is nothing
+    to warn of. `is_of_nothing` is whether it was seen to matter where inputs have no elements alone.
     """
 
     region: str
     message: str
     is_exact: bool = False
     is_refused: bool = False
+    is_of_nothing: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,18 @@ Where no decision was seen (`range(n)`, `names[n % 2]`), it is the size that was
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from nobuco.ir import Condition, Graph, Guard, Node, Site, Value
 from nobuco.registry import operation_name
-from nobuco.trace.sizes.formulas import exact
+from nobuco.trace.sizes.formulas import ROUNDS, exact
 from nobuco.trace.sizes.guesses import guesses, patterns, ran, said
 from nobuco.trace.sizes.infer import Lost
-from nobuco.trace.sizes.reruns import Rerun
+from nobuco.trace.sizes.reruns import Rerun, gives_alike
 from nobuco.trace.sizes.story import Story, last_before, turned_in
 
 
@@ -34,11 +35,17 @@ class Finding:
     shown_by: list[Graph]
     is_deduced: bool = False
 
+    @property
+    def shown_with_elements(self) -> list[Graph]:
+        """Those of the runs in which all inputs have elements."""
+        return [run for run in self.shown_by if all(prod(given.shape) for given in run.inputs)]
+
 
 # Seen to go otherwise at so many other sizes, a program is right at the example's length alone.
 _FEWEST_ELSEWHERE = 3
 _OF_SIZES = "sizes other than those of the example inputs"
 _OF_COUNTS = "other numbers of elements chosen by value"
+_GIVES_NOTHING = "gives no tensors"
 
 
 def conditions(
@@ -50,17 +57,22 @@ def conditions(
     """
     found: dict[tuple[str, str], Finding] = {}
     for run, node in story.apart:
-        reason = _reason(story, run, node)
-        _add(found, reason, f"makes other calls {_there(story, run)}", "does as the example did", [run.graph])
+        guard = last_before(story, run, node)
+        nothing = None if gives_alike(story.graph, run.graph) else _reason_of_nothing(story, run, node, guard)
+        if nothing is not None:
+            _add_refused(found, nothing, _GIVES_NOTHING)
+        else:
+            reason = _reason(story, node, guard)
+            _add(found, reason, f"makes other calls {_there(story, run)}", "does as the example did", [run.graph])
     if lost:
         _add_arguments(found, story, lost, same)
     refused = [guard for guard in story.failing if refuses(guard)]
     refused += [guard for guard, _ in story.open_guards if refuses(guard)]
     for guard in refused:
-        region = story.formulas.region(guard)
-        message = f"{guard.site}: the program itself raises an error but where {region}"
-        condition = Condition(region, message, is_exact=True, is_refused=True)
-        found[region, str(guard.site)] = Finding(condition, frozenset({guard.within}), [])
+        _add_refused(found, _decision(story, guard), "itself raises an error")
+    for guard in story.graph.guards:
+        if guard.how == ROUNDS and story.formulas.outcomes(guard) is not None:
+            _add_refused(found, _decision(story, guard), _GIVES_NOTHING)
     for guard in (guard for guard, _ in story.open_guards if guard not in refused):
         reason = Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
         _add(found, reason, "may go another way, which was too large to try", "does as the example did", ())
@@ -78,7 +90,10 @@ def conditions(
         reason = _reason_of_count(story, other, node)
         what = "makes other calls where other numbers of elements are chosen"
         _add(found, reason, what, "does as the example did", ())
-    return list(found.values())
+    of_nothing = {key for key, one in found.items() if one.shown_by and not one.shown_with_elements}
+    return [
+        replace(one, condition=replace(one.condition, is_of_nothing=key in of_nothing)) for key, one in found.items()
+    ]
 
 
 def _add_arguments(
@@ -131,6 +146,13 @@ def _add(
     found[key].is_deduced |= not shown_by
 
 
+def _add_refused(found: dict[tuple[str, str], Finding], reason: Reason, what: str) -> None:
+    """Add where the program has nothing to give, if that is not told already."""
+    message = f"{reason.site}: the program {what} but where {reason.region}"
+    condition = Condition(reason.region, message, is_exact=True, is_refused=True)
+    found.setdefault((reason.region, str(reason.site)), Finding(condition, reason.within, []))
+
+
 @dataclass(frozen=True)
 class Reason:
     """Where a program does as on the example, in words, the line that decides, and in which calls that was."""
@@ -141,9 +163,8 @@ class Reason:
     is_exact: bool = False
 
 
-def _reason(story: Story, run: Rerun, node: Node) -> Reason:
+def _reason(story: Story, node: Node, guard: Guard | None) -> Reason:
     """Where a call is made, and the line that decided: that of the last decision before it that went otherwise."""
-    guard = last_before(story, run, node)
     if guard is not None and story.formulas.outcomes(guard) is not None:
         return Reason(story.formulas.region(guard), guard.site, frozenset({guard.within}), is_exact=True)
     guess = next(guesses(story, node), None)
@@ -151,6 +172,14 @@ def _reason(story: Story, run: Rerun, node: Node) -> Reason:
     elsewhere = {tuple(other.sizes.values()) for other, way in ran(story) if way is not None}
     site, within = (node.site, frozenset[int]()) if guard is None else (guard.site, guard.within)
     return Reason(region, site, frozenset({within}), is_exact=" == " in region and len(elsewhere) >= _FEWEST_ELSEWHERE)
+
+
+def _reason_of_nothing(story: Story, run: Rerun, node: Node, guard: Guard | None) -> Reason | None:
+    """Where a program gives tensors that gives plain numbers in a run, which had nothing to go through."""
+    if guard is not None and guard.how == ROUNDS and story.formulas.outcomes(guard) is not None:
+        return _decision(story, guard)
+    empty = (place for place, length in run.sizes.items() if not length)
+    return next((Reason(f"{story.name(place)} != 0", node.site, is_exact=True) for place in empty), None)
 
 
 def _reason_of_count(story: Story, run: Graph, node: Node) -> Reason:

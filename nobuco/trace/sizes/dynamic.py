@@ -190,7 +190,7 @@ class _Learner:
         before = {finding.condition.region for finding in conditions(story, lost, same, general.refuses)}
         graph = replace(self, program=program).learnt(run, [program.at(other.sizes) for other in story.runs])
         # With nothing along an axis a side may not even write; that is told of where it is seen to matter.
-        left = {c.region for c in graph.conditions if not c.region.endswith(" != 0")}
+        left = {c.region for c in graph.conditions if not (c.is_of_nothing or c.is_refused)}
         return graph if left < before else None
 
     def _directed(self, story: Story) -> Story:
@@ -332,8 +332,7 @@ def _shapes(graph: Graph, runs: Sequence[Mapping[int, Any]]) -> Callable[[Value]
 
 def _telling(finding: Finding) -> Sequence[Graph]:
     """The runs that may refute a condition, those with elements if any has: a model gives nothing for nothing."""
-    runs = () if finding.is_deduced else finding.shown_by
-    return [run for run in runs if all(prod(given.shape) for given in run.inputs)] or runs
+    return () if finding.is_deduced else finding.shown_with_elements or finding.shown_by
 
 
 def _followed(runs: Sequence[Graph], lost: Sequence[Lost]) -> list[Graph]:

@@ -41,6 +41,9 @@ _ARRAYWISE: dict[Callable[..., Any], Callable[..., Any]] = {
     int.bit_length: lambda n: np.ceil(np.log2(np.abs(n) + 1.0)),
 }  # fmt: skip
 
+ROUNDS = "rounds"
+"""What a `Guard` is about that a loop makes so many rounds at least."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -136,6 +139,8 @@ class Formulas:
             return self.fitted(
                 [shape[dim] if shape is not None and len(shape) == base.rank else None for shape in shapes]
             )
+        if node.op is operator.index and type(node.args[0]) is int:  # counted in each run
+            return self.fitted(self.shapes(size))
         return _applied(node.op, [self.of(arg) for arg in node.args])
 
     def _looked_at(self, guard: Guard) -> Formula | None:
@@ -215,6 +220,8 @@ class Formulas:
                 return outcomes | (np.abs(mine.numbers - other.numbers) <= 1) if clearly else outcomes
             if guard.how == "bool":
                 return (mine.numbers != 0) == guard.outcome
+            if guard.how == ROUNDS:
+                return mine.numbers >= guard.outcome
             if guard.how == "int":
                 return np.trunc(mine.numbers) == guard.outcome
             return mine.numbers == self.graph.samples[guard.size.id]
@@ -229,6 +236,8 @@ class Formulas:
             return f"{text} {sign} {'another size' if other is None else other.inside(0)}"
         if guard.how == "bool":
             return f"{text} {'!=' if guard.outcome else '=='} 0"
+        if guard.how == ROUNDS:
+            return f"{text} >= {guard.outcome}"
         if guard.how == "int" and mine is not None:
             return f"trunc({mine.text}) == {guard.outcome}"
         return f"{text} == {exact(number)}"

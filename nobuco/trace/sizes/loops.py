@@ -13,8 +13,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from nobuco.ir import Graph, Node, Value
-from nobuco.trace.sizes.repeats import Part, pattern, rounds
+from nobuco.ir import Graph, Node, Site, Value
+from nobuco.trace.sizes.repeats import Part, begun, pattern, rounds
 from nobuco.trace.sizes.unrolled import Read, Role, Round, Rounds, form_of
 
 _MOST_LOOPS = 16
@@ -57,9 +57,28 @@ class Loop:
         """The values of which those of all rounds are given out."""
         return tuple(sorted(self.listed | self.indexed | (self.last - {*self.carried})))
 
+    @property
+    def site(self) -> Site:
+        """The line of its first call."""
+        _, _, site = self.parts[self.part].calls[0]
+        return site
+
     def rounds(self, graph: Graph) -> list[Round]:
         """The rounds that a run made; none if it made other calls than these."""
         return self._rounds(graph)[self.skipped :]
+
+    def skipped_rounds(self, graph: Graph) -> list[Round]:
+        """The first rounds of a run, which stay as they are."""
+        return self._rounds(graph)[: self.skipped]
+
+    def missed(self, graph: Graph) -> tuple[int, int] | None:
+        """Of a run that does not even make the skipped rounds: how many it makes, and the number of the next call."""
+        nodes = row(graph, self.row)
+        parts = self.parts[: self.part + 1]
+        counts = begun(tuple(map(form_of, nodes)), parts)
+        if len(counts) < len(parts) or counts[-1] >= self.skipped:
+            return None
+        return counts[-1], sum(len(part.calls) * count for part, count in zip(parts, counts))
 
     def begins(self, graph: Graph) -> dict[int, Value]:
         """What a run has in the places of the carried values before its first round."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # A loop makes at most so many calls in a round.
 _MOST_CALLS = 400
@@ -15,7 +16,7 @@ _FEWEST_ROUNDS = 3
 class Part:
     """Calls in a row, by what tells each from others; `repeats` if they may be made any number of times."""
 
-    calls: tuple[Hashable, ...]
+    calls: tuple[Any, ...]
     repeats: bool = False
 
 
@@ -37,16 +38,23 @@ def pattern(calls: Sequence[Hashable]) -> tuple[Part, ...]:
 
 def rounds(calls: Sequence[Hashable], parts: Sequence[Part]) -> tuple[int, ...] | None:
     """How often a run makes the calls of each part; None where it makes others."""
-    counts, place = [], 0
+    counts = begun(calls, parts)
+    total = sum(len(part.calls) * count for part, count in zip(parts, counts))
+    return counts if len(counts) == len(parts) and total == len(calls) else None
+
+
+def begun(calls: Sequence[Hashable], parts: Sequence[Part]) -> tuple[int, ...]:
+    """How often a run makes the calls of each part, up to the first part that it does not make."""
+    counts, place = list[int](), 0
     for part in parts:
         count = 0
         while part.calls and calls[place : place + len(part.calls)] == part.calls and (part.repeats or not count):
             place += len(part.calls)
             count += 1
         if part.calls and not part.repeats and not count:
-            return None
+            break
         counts.append(count)
-    return tuple(counts) if place == len(calls) else None
+    return tuple(counts)
 
 
 def _longest_repeat(calls: Sequence[Hashable], place: int) -> tuple[int, int]:

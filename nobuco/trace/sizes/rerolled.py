@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from nobuco.ir import Graph, leaves
+from nobuco.ir import Graph
 from nobuco.trace.sizes.loops import loops_in
 from nobuco.trace.sizes.reruns import Program, Rerun, Sizes
 from nobuco.trace.sizes.rolling import all_rolled, rolled
@@ -22,14 +21,14 @@ def with_loops(program: Program, graph: Graph, runs: list[Rerun]) -> tuple[Progr
     loops = loops_in([unlisted(run) for run in graphs], rolled)
     if not loops:
         return program, graph, runs
-    runs = [*runs, *_empty_runs(program, graph, [run.sizes for run in runs])]
+    runs = [*runs, *_empty_runs(program, [run.sizes for run in runs])]
     rolling = partial(all_rolled, loops=loops)
     after = [run if run.graph is None else replace(run, graph=rolling(run.graph)) for run in runs]
     return replace(program, rolling=rolling), rolling(graph), after
 
 
-def _empty_runs(program: Program, graph: Graph, tried: Collection[Sizes]) -> Iterator[Rerun]:
-    """Runs with nothing along a dynamic axis in which the program gives what it gives elsewhere, but for those tried.
+def _empty_runs(program: Program, tried: Collection[Sizes]) -> Iterator[Rerun]:
+    """Runs with nothing along a dynamic axis, but for those tried.
 
     A loop makes no round there, and what is done before it, or in its first round, shows.
     """
@@ -38,9 +37,5 @@ def _empty_runs(program: Program, graph: Graph, tried: Collection[Sizes]) -> Ite
         if sizes in tried:
             continue
         run = program.at(sizes)
-        if run.graph is not None and _kinds(run.graph.outputs) == _kinds(graph.outputs):
+        if run.graph is not None:
             yield run
-
-
-def _kinds(tree: Any) -> list[Any]:
-    return [type(leaf) for leaf in leaves(tree)]

@@ -342,6 +342,15 @@ def parting(first: Graph, second: Graph) -> tuple[Node, int] | None:
     return None
 
 
+def gives_alike(first: Graph, second: Graph | None) -> bool:
+    """Whether a run gives tensors in the places where another one does."""
+    return second is not None and _kinds(first.outputs) == _kinds(second.outputs)
+
+
+def _kinds(tree: Any) -> list[Any]:
+    return [type(leaf) for leaf in leaves(tree)]
+
+
 def _reads_alike(mine: Any, theirs: Any, back: Mapping[int, int]) -> bool:
     """Whether a tree has the same tensors in another run, those of that run by `back`: `(a, b)[n % 2]` has not."""
     for value, other in zip(leaves(mine), leaves(theirs)):

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from nobuco.ir import Graph, Guard, Node, Value, ValueKind, map_leaves, values
-from nobuco.trace.sizes.loops import Loop
+from nobuco.trace.sizes.formulas import ROUNDS
+from nobuco.trace.sizes.loops import Loop, row
 from nobuco.trace.sizes.unlisted import unlisted
 from nobuco.trace.sizes.unrolled import Bundle, Role, Rounds, is_joining, map_lists, opens_lists, swapped
 
@@ -35,10 +36,31 @@ def rolled(graph: Graph, loop: Loop) -> Graph | None:
 
 def all_rolled(graph: Graph, loops: Sequence[Loop]) -> Graph:
     """A run with these loops rolled up, or as it is if it makes others."""
-    after: Graph | None = unlisted(graph)
+    after = unlisted(graph)
     for loop in loops:
-        after = None if after is None else rolled(after, loop)
-    return graph if after is None else after
+        following = rolled(after, loop)
+        if following is None:
+            return _missing(graph, after, loop)
+        after = following
+    return after
+
+
+def _missing(graph: Graph, before: Graph, loop: Loop) -> Graph:
+    """A run that a loop is not rolled up in, with how many rounds it made as a decision where these are too few."""
+    missed = loop.missed(before)
+    if missed is None:
+        return graph
+    made, behind = missed
+    ids = [abs(node.id) for node in graph.walk()]
+    size = Value(max(ids, default=0) + 1_000_000, ValueKind.SIZE, (), "int32")
+    position = next((node.id for node in row(before, loop.row)[behind:]), max(ids, default=0))
+    return replace(graph, guards=_with_guard(graph.guards, Guard(size, ROUNDS, None, made, loop.site, position)))
+
+
+def _with_guard(guards: Sequence[Guard], guard: Guard) -> tuple[Guard, ...]:
+    """Decisions with one more, in its place among them."""
+    before = [other for other in guards if other.position < guard.position]
+    return (*before, guard, *guards[len(before) :])
 
 
 class _UnlikeError(Exception):
@@ -62,8 +84,8 @@ class _Roller:
     def __post_init__(self) -> None:
         ids = [i for node in self.graph.walk() for i in (abs(node.id), *(v.id for v in node.results))]
         self._ids = count(max([*ids, *self.graph.samples.kept]) + 1_000_000)
-        self.site = self.rounds.rounds[0][0].site
         self.index = self._value(ValueKind.SIZE, (), "int32", 0)
+        self.total = self._value(ValueKind.SIZE, (), "int32", len(self.rounds.rounds) + self.loop.skipped)
         self.begins = self.loop.begins(self.graph)
         self.holders = {number: self._like(self.begins[number], self.begins[number]) for number in self.loop.carried}
         self.stacks = {number: self._stack(number) for number in self.loop.stacked}
@@ -80,7 +102,7 @@ class _Roller:
             self.graph,
             nodes=nodes,
             samples=self.graph.samples.plus(self.samples),
-            guards=tuple(self._guards()),
+            guards=self._all_guards(),
             dynamic=self.graph.dynamic | dynamic,
         )
 
@@ -108,7 +130,7 @@ class _Roller:
         return self._value(ValueKind.RESULT, (len(made), *made[0].shape), made[0].dtype, sample)
 
     def _call(self, op: Callable[..., Any], args: tuple[Any, ...], outputs: Any, **about: Any) -> Node:
-        return Node(-next(self._ids), op, args, about.pop("kwargs", {}), outputs, self.site, **about)
+        return Node(-next(self._ids), op, args, about.pop("kwargs", {}), outputs, self.loop.site, **about)
 
     # -- the call of scan -----------------------------------------------------------------------------------
 
@@ -118,16 +140,15 @@ class _Roller:
         numbers = self._value(ValueKind.RESULT, (rounds,), "int32", torch.arange(rounds, dtype=torch.int32))
         carried = [self.fresh[made[number].id] for number in self.loop.carried]
         stacked = [self.fresh[made[number].id] for number in self.loop.stacked]
-        count: Any = rounds
-        counting = []
-        if not self.loop.skipped:  # Python's range of less than nothing is empty
-            count = self._value(ValueKind.SIZE, (), "int32", rounds)
-            counting.append(self._call(max, (rounds, 0), count))
+        count = self._value(ValueKind.SIZE, (), "int32", rounds)
+        # Python's range of less than nothing is empty; the skipped rounds are made in any case.
+        counting = (operator.sub, (self.total, self.loop.skipped)) if self.loop.skipped else (max, (self.total, 0))
         region = Graph(tuple(body), (*self.holders.values(), self.index), (*carried, *stacked), self.graph.samples)
         outputs = (*(last[number] for number in self.loop.carried), *self.stacks.values())
         begins = tuple(self.begins[number] for number in self.loop.carried)
         return (
-            *counting,
+            self._call(operator.index, (rounds + self.loop.skipped,), self.total),
+            self._call(*counting, count),
             self._call(torch.arange, (count,), numbers, kwargs={"dtype": torch.int32}),
             self._call(_SCAN, (begins, (numbers,), ()), outputs, regions=(region,)),
         )
@@ -288,6 +309,15 @@ class _Roller:
         known = self.samples.get(args[0].id, self.graph.samples.get(args[0].id))
         sample = None if known is None else op(known, *args[1:])
         return self._call(op, args, self._value(ValueKind.RESULT, tuple(shape), dtype, sample))
+
+    def _all_guards(self) -> tuple[Guard, ...]:
+        """The decisions, with one that the skipped rounds are made."""
+        skipped = self.loop.skipped_rounds(self.graph)
+        guards = tuple(self._guards())
+        if not skipped:
+            return guards
+        begin = skipped[0][0].id
+        return _with_guard(guards, Guard(self.total, ROUNDS, None, len(skipped), self.loop.site, begin))
 
     def _guards(self) -> Iterator[Guard]:
         """The decisions, those of the first round in place of those of all: each has to go the same way for good."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nobuco.ir import Graph, Guard, Node, Site, Value, ValueKind
-from nobuco.trace.sizes.formulas import Formula, Formulas
+from nobuco.trace.sizes.formulas import ROUNDS, Formula, Formulas
 from nobuco.trace.sizes.reruns import Rerun
 
 _INEQUALITIES = ("lt", "le", "gt", "ge")
@@ -126,6 +126,7 @@ class Story:
             key = guard.place
             if (
                 id(guard) in self.varying
+                or guard.how == ROUNDS
                 or self.is_counted(guard)
                 or key in harmless
                 or key in found
