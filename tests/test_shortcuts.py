@@ -89,6 +89,35 @@ def test_sides_that_only_look_alike_on_the_example_are_told_apart(program):
     assert torch.equal(nobuco.t_keras2pytorch(model([(-X).numpy(), ONES.numpy()])), torch.zeros_like(X))
 
 
+def replaced(x):
+    return torch.nan_to_num(x)
+
+
+def skipped(x):
+    return torch.where(x != x, 0.0, x)
+
+
+def summed(x):
+    return torch.nansum(x, 1)
+
+
+def cut(x):
+    return x.masked_fill(torch.isinf(x), 0.0)
+
+
+@pytest.mark.parametrize("program", [replaced, skipped, summed, cut])
+@pytest.mark.parametrize("length", [3, 6], ids=["left out", "done"])
+def test_what_is_done_for_nan_alone_is_no_shortcut(program, length):
+    def decides(x):
+        if x.shape[1] > 4:
+            return program(x) * 2
+        return (x.sum(1) if program is summed else x) * 2
+
+    x = torch.randn(2, length)
+    with pytest.warns(NobucoWarning, match=r"x.shape\[1\] (<=|>) 4"):
+        converted(decides, (x,), free=((0, 1),))
+
+
 def last_token(x, mask):
     """As embedding models pool: of a mask that ends everywhere in ones, it is not known where it begins."""
     if mask[:, -1].sum() == mask.shape[0]:

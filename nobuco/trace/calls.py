@@ -37,6 +37,8 @@ UNINITIALISED = {
     "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
 }  # fmt: skip
 
+_OF_INFINITE = {"isnan", "isinf", "isposinf", "isneginf", "isfinite", "isreal", "fmax", "fmin"}
+
 # What they give is not told by the elements of what they are given.
 _OF_MEMORY = {"set_", "resize_", "resize_as_", "resize", "as_strided_"}
 _BY_SIZE = {"contiguous", "broadcast_tensors"}
@@ -194,6 +196,14 @@ def torch_spelled(func: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(kwargs)
     spelled = {"axis": "dim", "keepdims": "keepdim"}
     return {spelled.get(name, name): value for name, value in kwargs.items()}
+
+
+def asks_after_nan(node: Node) -> bool:
+    """Whether NaN, or an infinity, is something of its own to a call, as to `nan_to_num` and to `x != x`."""
+    name = name_of(node.op)
+    given = values(node.args)
+    is_of_itself = name.strip("_") in ("eq", "ne") and len(given) == 2 and given[0] is given[1]
+    return name in _OF_INFINITE or name.startswith("nan") or is_of_itself
 
 
 def is_random(node: Node) -> bool:

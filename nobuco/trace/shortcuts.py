@@ -94,7 +94,8 @@ def general_by_sizes(
             if isinstance(other, General) and _agree(run_gave(general.graph), run_gave(other.graph)):
                 elsewhere = None if way != guard.outcome else parting[guard.place]
                 resized = _resized(other.program, runs)
-                if resized is not None and _holds_at(_far_points(general.program, elsewhere), other.program):
+                points = _far_points(general.program, elsewhere, (general.graph, other.graph))
+                if resized is not None and _holds_at(points, other.program):
                     latest, runs = other, resized
                     break
     return latest, list(runs)
@@ -188,7 +189,8 @@ def _points(program: Program, graphs: Sequence[Graph]) -> Iterator[_Point]:
     calls = [map_tensors(drawn, (program.args, dict(program.kwargs))) for _ in range(2)]
     calls.append(map_tensors(lambda t, _: other_values(t, generator), (program.args, dict(program.kwargs))))
     calls += list(_masked(program, kept, drawn))
-    calls += [_keeping(kept, program, far) for far in extreme_calls((program.args, dict(program.kwargs)))]
+    far = extreme_calls((program.args, dict(program.kwargs)), graphs)
+    calls += [_keeping(kept, program, other) for other in far]
     axes = program.dynamic_axes
     changes = [ways[0] for ways in CHANGES[:_SIZES]] if axes else []
     resized = [{place: change(n, place[1]) for place, n in axes.items()} for change in changes]
@@ -206,10 +208,11 @@ def _keeping(kept: Collection[int], program: Program, call: Any) -> Any:
     return map_tensors(lambda tensor, position: mine[position] if position in kept else tensor, call)
 
 
-def _far_points(program: Program, run: Rerun | None) -> Iterator[_Point]:
+def _far_points(program: Program, run: Rerun | None, graphs: Sequence[Graph]) -> Iterator[_Point]:
     """Where to check a decision by sizes that is made for good: with values far from those, at sizes of a run."""
     call = (program.args, dict(program.kwargs)) if run is None else program.resized(run.sizes)
-    for args, kwargs in extreme_calls(call):
+    known = graphs if run is None or run.graph is None else (*graphs, run.graph)
+    for args, kwargs in extreme_calls(call, known):
         expected = calls_in_a_row(program.function, [(args, kwargs)])
         if expected:
             yield _Point(args, kwargs, expected[0])

@@ -6,15 +6,18 @@ trace has told already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
 import torch
 
 from nobuco.ir import Graph, Node, Trial, given_out, map_tensors, run_gave, tensors
+from nobuco.trace.calls import asks_after_nan
 from nobuco.trace.held import held_numbers, held_tensors, restoring
 from nobuco.trace.randomness import KeepingGenerators, Randomness, generators, keeping_random
 from nobuco.trace.sizes.infer import inferred, seen_by
@@ -70,11 +73,12 @@ def trial_of(names: Sequence[str], graph: Graph) -> Trial:
     return Trial(f"at other sizes ({about})", (tuple(graph.samples[v.id] for v in graph.inputs),), (run_gave(graph),))
 
 
-def extreme_calls(call: Call) -> Iterator[Call]:
+def extreme_calls(call: Call, graphs: Iterable[Graph]) -> Iterator[Call]:
     """Calls of the same form whose floats are far from those: of both signs, positive, negative, and near nothing.
 
-    What cuts values off, or decides by their size, does nothing to many that are like the example's. In a last one
-    integers are far from those, too; a program that takes them for places raises there.
+    What cuts values off, or decides by their size, does nothing to many that are like the example's. In one more
+    integers are far from those, too; a program that takes them for places raises there. Where a run of the program asks
+    after NaN, some are NaN or infinite in the last ones; elsewhere what it gives for them shows no decision.
     """
     generator = torch.Generator("cpu").manual_seed(3)
 
@@ -92,12 +96,24 @@ def extreme_calls(call: Call) -> Iterator[Call]:
     forms = (lambda t: t * _FAR, lambda t: t.abs() * _FAR, lambda t: -t.abs() * _FAR, lambda t: t / _FAR)
     yield from map(drawn, forms)
     yield drawn(forms[0], integers=True)
+    if any(asks_after_nan(node) for graph in graphs for node in graph.walk()):
+        yield from map(drawn, (partial(_among, [math.nan]), partial(_among, [math.inf, -math.inf])))
 
 
-def extreme_trials(names: Sequence[str], function: Callable[..., Any], call: Call, graph: Graph) -> Iterator[Trial]:
+def _among(others: Sequence[float], numbers: torch.Tensor) -> torch.Tensor:
+    """Numbers with others in every third place, in turn."""
+    flat = numbers.flatten()
+    for place, other in enumerate(others):
+        flat[3 * place :: 3 * len(others)] = other
+    return flat.reshape(numbers.shape)
+
+
+def extreme_trials(
+    names: Sequence[str], function: Callable[..., Any], call: Call, graph: Graph, example: Graph
+) -> Iterator[Trial]:
     """Such calls at the sizes of a run, as trials."""
     at_its_sizes = with_tensors(call, [graph.samples[value.id] for value in graph.inputs])
-    for other in extreme_calls(at_its_sizes):
+    for other in extreme_calls(at_its_sizes, (example, graph)):
         outputs = calls_in_a_row(function, [other])
         if outputs:
             about = f"{trial_of(names, graph).about}, values far from the example's"

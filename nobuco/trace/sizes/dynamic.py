@@ -244,15 +244,17 @@ class _Learner:
         return replace(
             graph,
             conditions=tuple(finding.condition for finding in findings),
-            evidence={message: self._evidence(_telling(finding)) for message, finding in zip(messages, findings)},
+            evidence={
+                message: self._evidence(graph, _telling(finding)) for message, finding in zip(messages, findings)
+            },
             noted={**graph.noted, **{message: finding.within for message, finding in zip(messages, findings)}},
             warnings=(*graph.warnings, *(f.condition.message for f in findings if not f.condition.is_refused)),
         )
 
-    def _evidence(self, runs: Sequence[Graph]) -> tuple[Trial, ...]:
+    def _evidence(self, graph: Graph, runs: Sequence[Graph]) -> tuple[Trial, ...]:
         """What the runs gave, and what the program gives at their sizes for values that are far from theirs."""
         call = self.program.args, self.program.kwargs
-        far = (extreme_trials(self.names, self.program.function, call, run) for run in runs[:_MOST_FAR])
+        far = (extreme_trials(self.names, self.program.function, call, run, graph) for run in runs[:_MOST_FAR])
         return (*(trial_of(self.names, run) for run in runs), *chain.from_iterable(far))
 
     def _story(self, graph: Graph, resized: Sequence[Rerun], recounted: Sequence[Graph]) -> Story:
