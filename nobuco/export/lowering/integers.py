@@ -53,6 +53,16 @@ def _is_below(rest: Any, b: Any) -> Any:
     return (rest != 0) & ((rest < 0) != (b < 0))
 
 
+def _of_other_divisors(operation: tf.Operation, a: Any, b: Any) -> list[Any]:
+    """A remainder by 1 in place of -1, by which the least integer divided would end the process."""
+    return recreated(operation, (a, tf.where(b == -1, tf.ones_like(b), b)))
+
+
+def _may_be_minus_one(b: Any) -> bool:
+    known = tf.get_static_value(b)
+    return known is None or bool((known == -1).any())
+
+
 def _absolute(x: Any) -> Any:
     return tf.maximum(x, -x)
 
@@ -168,6 +178,8 @@ def rule(operation: tf.Operation) -> Rule | None:
         return _matrix_product
     if operation.type == "Pow" and kinds <= {tf.int32, *_WIDER}:  # TFLite's own powers go through floats
         return _short_power if kinds <= _WIDER.keys() else computing(_power)
+    if operation.type in ("FloorMod", "TruncateMod") and kinds <= {tf.int32, tf.int64}:
+        return _of_other_divisors if _may_be_minus_one(operation.inputs[1]) else None
     if kinds == {tf.int64}:
         return _OF_64_BITS.get(operation.type)
     if kinds == {tf.bool}:

@@ -12,6 +12,7 @@ from nobuco.export.lowering import (
     biases,
     bits,
     complex_numbers,
+    empty,
     extremes,
     finite,
     functions,
@@ -31,8 +32,8 @@ from nobuco.export.lowering import (
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (
-    complex_numbers, segments, products, integers, bits, functions, special_functions, matrices, rotations, volumes,
-    biases,
+    complex_numbers, empty, segments, products, integers, bits, functions, special_functions, matrices, rotations,
+    volumes, biases,
 )  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
 _OF_INTEGERS = {
