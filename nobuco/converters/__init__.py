@@ -40,6 +40,7 @@ from nobuco.converters import (  # noqa: F401
     padding,
     pixel,
     pooling,
+    quantising,
     random,
     recurrent,
     reduction,

@@ -203,6 +203,27 @@ def _gumbel() -> Sequence[Sample]:
     return [Sample((image(), 0.5)), Sample((image(), 2.0, True), {"dim": 1})]
 
 
+def _rounded_per_tensor() -> Sequence[Sample]:
+    scale, zero = torch.tensor([0.2]), torch.tensor([-3], dtype=torch.int32)
+    return [Sample((image(), 0.1, 3, -8, 7)), Sample((3 * image(2, 3, 4), scale, zero, 0, 15))]
+
+
+def _rounded_per_channel() -> Sequence[Sample]:
+    scale, zero = torch.tensor([0.1, 0.2, 1.0]), torch.tensor([3, 0, -2], dtype=torch.int32)
+    return [Sample((image(), scale, zero, 1, -8, 7)), Sample((image(2, 3, 3), scale, zero + 0.4, 2, 0, 15))]
+
+
+def _observed() -> Sequence[Sample]:
+    off, on = torch.tensor([0]), torch.tensor([1])
+    low, high, scale = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.5])
+    zero, about = torch.zeros(3, dtype=torch.int32), (0.01, -8, 7)
+    return [
+        Sample((image(), off, on, low, high, scale, zero, *about, 1, True, True)),
+        Sample((image(), off, on, low[0], high[0], scale[:1], zero[:1], *about, -1)),
+        Sample((image(), off, off, low[0], high[0], scale[:1], zero[:1], *about, -1)),
+    ]
+
+
 def _ordered() -> Sequence[Sample]:
     program = lambda op, x: op(x * 2) + 1  # noqa: E731
     return [Sample((image(),), program=program), Sample((image(2, 3, 4),), program=program)]
@@ -262,6 +283,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch._sample_dirichlet: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
         torch.Tensor.random_: lambda: [Sample((image(), 2, 9)), Sample((image(), 5))],
         torch.ops.aten.view.dtype: lambda: [Sample((torch.randn(2, 4), kind)) for kind in (torch.int32, torch.float32)],
+        torch.fake_quantize_per_tensor_affine: _rounded_per_tensor,
+        torch.fake_quantize_per_channel_affine: _rounded_per_channel,
+        torch.fused_moving_avg_obs_fake_quant: _observed,
         force_tensorflow_order: _ordered,
         force_pytorch_order: _ordered,
     }

@@ -15,7 +15,7 @@ from nobuco.converters.rules import remaining
 from nobuco.converters.support import aligned, alike, axes, cast, elementwise, promoted, rank, sizes, wide
 from nobuco.ir import Value
 from nobuco.layout.strategy import broadcasting, keeping
-from nobuco.ops.names import aten
+from nobuco.ops.names import aten, torch
 from nobuco.ops.schema import overloads
 from nobuco.registry import expression
 
@@ -57,7 +57,7 @@ for _name, _function in {
     _unary(_name, _function)
 
 
-@elementwise(*overloads("polygamma"), promote=False)
+@elementwise(torch.polygamma, *overloads("polygamma"), promote=False)
 def polygamma(n: int, self: tf.Tensor) -> tf.Tensor:
     """polygamma(int n, Tensor self) -> Tensor"""
     (x,) = promoted(self, to_float=True)
