@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from nobuco.converters.indexing import wrapped
 from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, static_index
-from nobuco.converters.writing import written
+from nobuco.converters.writing import added_up, written
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -176,7 +176,7 @@ def index_add(input: tf.Tensor, dim: int, index: tf.Tensor, source: tf.Tensor, *
     source = source if alpha == 1 else source * cast(alpha, source.dtype)
     places = tf.cast(tf.reshape(index, [-1, 1]), tf.int32)
     front = [sizes(input)[along], *(n for i, n in enumerate(sizes(input)) if i != along)]
-    return input + _from_front(tf.scatter_nd(places, _to_front(source, along), front), along)
+    return input + _from_front(added_up(places, _to_front(source, along), front), along)
 
 
 # -- scatter -----------------------------------------------------------------------------------------------

@@ -37,8 +37,16 @@ def _spread(x: tf.Tensor, places: np.ndarray, updates: tf.Tensor) -> tf.Tensor:
     last = (len(places) - 1 - from_behind).astype(np.int32)
     column, shape = places[last].astype(np.int32)[:, np.newaxis], sizes(x)
     met = tf.scatter_nd(column, tf.ones([len(last)], tf.int32), shape[:1]) > 0
-    spread = tf.scatter_nd(column, tf.gather(updates, last), shape)
+    spread = added_up(column, tf.gather(updates, last), shape)
     return tf.where(tf.reshape(met, [-1, *[1] * (len(shape) - 1)]), spread, x)
+
+
+def added_up(places: tf.Tensor, rows: tf.Tensor, shape: Sequence[Any]) -> tf.Tensor:
+    """`tf.scatter_nd` of rows, which TensorFlow refuses where these have no elements: of no rows then."""
+    if not all(isinstance(n, int) and n for n in shape[1:]):
+        count = sizes(rows)[0] * tf.minimum(tf.reduce_prod(tf.stack(shape[1:])), 1)
+        places, rows = tf.convert_to_tensor(places)[:count], rows[:count]
+    return tf.scatter_nd(places, rows, shape)
 
 
 def _chosen(x: tf.Tensor, places: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:

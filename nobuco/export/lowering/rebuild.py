@@ -32,15 +32,15 @@ from nobuco.export.lowering import (
 from nobuco.export.lowering.operation import Pair, Rule, joined, split
 
 _ROOMS = (
-    complex_numbers, empty, segments, products, integers, bits, functions, special_functions, matrices, rotations,
-    volumes, biases,
+    complex_numbers, segments, products, integers, bits, functions, special_functions, matrices, rotations, volumes,
+    biases,
 )  # fmt: skip
 # The rooms that a function goes through, one lot after another. Integers have other numbers, and lack more arithmetic.
 _OF_INTEGERS = {
     "int8": ((finite, *_ROOMS), (transposed,), (many_axes, new_axes)),
     "int16x8": ((finite, sixteen_bits, *_ROOMS), (transposed,), (many_axes, new_axes)),
 }
-_OF_FLOATS = (_ROOMS, (extremes,), (transposed,), (many_axes, new_axes))
+_OF_FLOATS = (_ROOMS, (empty, extremes), (transposed,), (many_axes, new_axes))
 # Attributes by which operations name the functions that they call.
 _BODIES = ("f", "cond", "body", "then_branch", "else_branch", "branches")
 Value = Any  # a tensor, or a pair of them for complex numbers
