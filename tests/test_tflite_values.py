@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +171,29 @@ def test_remainders_of_the_least_integer(check, dtype):
     a, b = torch.tensor([least, least, 7, -7, least]), torch.tensor([-1, 3, -1, 3, least])
     program = lambda a, b: (torch.fmod(a, b), torch.remainder(a, b), a % -1)  # noqa: E731
     check(program, a.to(dtype), b.to(dtype), **OPTIONS)
+
+
+INFINITY = float("inf")
+PLACES = torch.tensor([0, 0, 1, 3])
+BEYOND = [[-INFINITY, -INFINITY, 1, 2], [INFINITY, INFINITY, -3.4028234e38, 3.4028234e38], [math.nan, 1, -INFINITY, 2]]
+
+
+def into(start, reduce, include_self):
+    return lambda x: torch.full((5,), start).scatter_reduce(0, PLACES, x, reduce, include_self=include_self)
+
+
+@pytest.mark.parametrize("reduce", ["amax", "amin"])
+def test_extremes_of_what_comes_to_a_place(reduce):
+    functions = {
+        f"{start}, {own}": into(start, reduce, own) for start in (-INFINITY, 0.0, INFINITY) for own in (True, False)
+    }
+    lengths = torch.tensor([2, 0, 2])
+    functions["segments"] = lambda x: torch.segment_reduce(x, reduce[1:], lengths=lengths)
+    functions["rows"] = lambda x: torch.zeros(5).index_reduce(0, PLACES, x, reduce, include_self=False)
+    assert_equal(functions, torch.randn(4), *map(torch.tensor, BEYOND))
+
+
+def test_the_larger_of_a_number_and_infinity():
+    bound = torch.full((4,), INFINITY)
+    functions = {"larger": lambda x: torch.fmax(x, bound), "smaller": lambda x: torch.fmin(-bound, x)}
+    assert_equal(functions, torch.randn(4), *map(torch.tensor, BEYOND))

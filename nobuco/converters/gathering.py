@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nobuco.converters.arithmetic import maximum, minimum
 from nobuco.converters.indexing import wrapped
 from nobuco.converters.support import agree, alike, axis, cast, rank, scalar_as_vector, sizes, static_index
-from nobuco.converters.writing import added_up, written
+from nobuco.converters.writing import added_up, largest, smallest, written
 from nobuco.ir import Node
 from nobuco.layout import ChannelOrderingStrategy, Signature
 from nobuco.layout.strategy import PYTORCH, TENSORFLOW, has_order, uniform
@@ -248,12 +249,12 @@ def _prod(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool)
 
 
 def _amax(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    # TFLite has no scatter that keeps the larger; where nothing comes, a segment gives the lowest number.
-    return tf.maximum(flat, tf.math.unsorted_segment_max(updates, places, sizes(flat)[0]))
+    # TFLite has no scatter that keeps the larger.
+    return maximum(flat, largest(updates, places, sizes(flat)[0]))
 
 
 def _amin(flat: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, include: bool) -> tf.Tensor:
-    return tf.minimum(flat, tf.math.unsorted_segment_min(updates, places, sizes(flat)[0]))
+    return minimum(flat, smallest(updates, places, sizes(flat)[0]))
 
 
 _REDUCTIONS = {

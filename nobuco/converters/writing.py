@@ -49,6 +49,27 @@ def added_up(places: tf.Tensor, rows: tf.Tensor, shape: Sequence[Any]) -> tf.Ten
     return tf.scatter_nd(places, rows, shape)
 
 
+def largest(updates: tf.Tensor, places: tf.Tensor, count: Any) -> tf.Tensor:
+    """The largest update of each place; of floats -inf where none comes, for which TensorFlow has the lowest number."""
+    return _extreme(tf.math.unsorted_segment_max, -math.inf, updates, places, count)
+
+
+def smallest(updates: tf.Tensor, places: tf.Tensor, count: Any) -> tf.Tensor:
+    """The smallest update of each place; of floats inf where none comes."""
+    return _extreme(tf.math.unsorted_segment_min, math.inf, updates, places, count)
+
+
+def _extreme(of_segments: Any, bound: float, updates: tf.Tensor, places: tf.Tensor, count: Any) -> tf.Tensor:
+    found = of_segments(updates, places, count)
+    if not updates.dtype.is_floating:
+        return found
+    # 0 for the bound itself, 1 for other numbers, 2 for NaN, which is stronger than any.
+    kinds = tf.cast(updates != tf.constant(bound, updates.dtype), tf.int32) + tf.cast(tf.math.is_nan(updates), tf.int32)
+    strongest = tf.math.unsorted_segment_max(kinds, places, count)
+    found = tf.where(strongest > 0, found, tf.constant(bound, found.dtype))
+    return tf.where(strongest == 2, tf.constant(math.nan, found.dtype), found)
+
+
 def _chosen(x: tf.Tensor, places: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
     """For each row of `x` the last of the updates that come to it, or itself.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nobuco.converters.arithmetic import maximum, minimum
 from nobuco.converters.aten.shared import along
 from nobuco.converters.bins import places_among
 from nobuco.converters.gathering import argwhere, scatter_reduce
@@ -16,7 +17,7 @@ from nobuco.converters.indexing import setitem
 from nobuco.converters.memory import as_strided
 from nobuco.converters.repeating import diagonal
 from nobuco.converters.support import cast, rank, scalar_as_vector, sizes
-from nobuco.converters.writing import counted, written
+from nobuco.converters.writing import counted, largest, smallest, written
 from nobuco.layout import ChannelOrderingStrategy
 from nobuco.ops.names import aten
 from nobuco.registry import expression
@@ -92,8 +93,8 @@ _SEGMENTS = {
     "sum": (tf.math.unsorted_segment_sum, tf.add, 0.0),
     "mean": (tf.math.unsorted_segment_sum, tf.add, 0.0),
     "prod": (tf.math.unsorted_segment_prod, tf.multiply, 1.0),
-    "max": (tf.math.unsorted_segment_max, tf.maximum, -np.inf),
-    "min": (tf.math.unsorted_segment_min, tf.minimum, np.inf),
+    "max": (largest, maximum, -np.inf),
+    "min": (smallest, minimum, np.inf),
 }
 _SEGMENTS |= {f"a{name}": _SEGMENTS[name] for name in ("max", "min")}  # PyTorch knows them by both names
 

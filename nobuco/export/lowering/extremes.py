@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from nobuco.export.lowering.operation import Rule, computing, recreated
@@ -47,6 +48,16 @@ def _extreme(operation: tf.Operation, x: Any, axes: Any) -> list[Any]:
     return [tf.where(tf.reduce_any(tf.math.is_nan(x), axes, keepdims), tf.constant(float("nan"), x.dtype), extreme)]
 
 
+def _bounded(bound: int) -> Rule:
+    """The infinity that one of two numbers is, but for NaN: the converter takes the other one for the result."""
+
+    def chosen(operation: tf.Operation, *inputs: Any) -> list[Any]:
+        x = inputs[1 - bound]
+        return [tf.where(tf.math.is_nan(x), x, inputs[bound])]
+
+    return chosen
+
+
 _RULES: Mapping[str, Rule] = {
     "Exp": computing(exp),
     "Log": computing(log),
@@ -70,7 +81,16 @@ def rule(operation: tf.Operation) -> Rule | None:
         return None
     if operation.type in ("Max", "Min") and _has_no_nan(operation.inputs[0].op):
         return None
+    if operation.type in ("Maximum", "Minimum"):
+        bounds = [place for place, given in enumerate(operation.inputs) if _is_infinite(given, operation.type)]
+        return _bounded(bounds[0]) if bounds else None
     return _RULES.get(operation.type)
+
+
+def _is_infinite(given: Any, kind: str) -> bool:
+    """Whether a constant is the infinity that is beyond any number, upwards or downwards."""
+    value = tf.get_static_value(given)
+    return value is not None and bool(value.size and (value == (np.inf if kind == "Maximum" else -np.inf)).all())
 
 
 _SHORT = (tf.int8, tf.uint8, tf.int16, tf.uint16)
