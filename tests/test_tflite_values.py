@@ -165,6 +165,12 @@ def test_nothing_along_an_axis(program):
     check_sizes(program, (example,), *feeds, free=[[0, 1]], orders=(ChannelOrder.PYTORCH,))
 
 
+def test_a_product_of_nothing():
+    program = lambda x: torch.einsum("ij,kj->ik", x, x)  # noqa: E731
+    feeds = [(torch.randn(3, 0),), (torch.randn(5, 2),)]
+    check_sizes(program, (torch.randn(3, 4),), *feeds, free=[[0, 1]], orders=(ChannelOrder.PYTORCH,))
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_remainders_of_the_least_integer(check, dtype):
     least = torch.iinfo(dtype).min

@@ -77,8 +77,11 @@ def _may_differ(own: Any, common: Any) -> bool:
 
 
 def _stretched(x: Any, term: str, sizes: dict[str, Any]) -> Any:
-    """`x` with axes of these sizes, which may be one: times ones, for which XNNPACK serves, as for BROADCAST_TO not."""
-    return x * tf.ones([sizes.get(letter, 1) for letter in term], x.dtype) if sizes else x
+    """`x` with axes of these sizes, which may be one: less zeros, for which XNNPACK serves, as for BROADCAST_TO not.
+
+    TFLite's kernels of sums and products, unlike that of differences, end the process where there are no elements.
+    """
+    return x - tf.zeros([sizes.get(letter, 1) for letter in term], x.dtype) if sizes else x
 
 
 def _total(sizes: dict[str, Any], letters: Sequence[str]) -> Any:
