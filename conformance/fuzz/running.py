@@ -81,8 +81,8 @@ class Converted:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """All that was said."""
-        return (*self.warned, *map(str, self.conditions))
+        """All that was said; not where the program itself has nothing to give, of which nothing is warned."""
+        return (*self.warned, *(str(condition) for condition in self.conditions if not condition.is_refused))
 
     def is_told_of(self, trial: Trial) -> bool:
         """Whether something was said of a trial: not if it is inside of all regions, and nothing else was said."""
