@@ -29,7 +29,7 @@ def chain(x, count=40):
 def held():
     """The bytes of all large memories that Python's tensors have now."""
     every = [item for item in gc.get_objects() if type(item) is torch.Tensor]
-    tensors = [tensor for tensor in every if tensor.layout is torch.strided and not tensor.is_meta]
+    tensors = [tensor for tensor in every if tensor.numel() and tensor.layout is torch.strided and not tensor.is_meta]
     memories = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
     return sum(size for size in memories.values() if size >= SIZE)
 
