@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import pytest
 
@@ -35,3 +38,39 @@ def of_the_user(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise SuiteError(f"{what} raised {in_a_line(error)}") from error
+
+
+@contextmanager
+def outlived() -> Iterator[None]:
+    """Tell what the user's own code raises to end the process as an error of the suite: other items shall run.
+
+    Ctrl-C ends the session as ever: it comes as a signal, a KeyboardInterrupt that the code raises does not.
+    """
+    with _interrupts() as came:
+        try:
+            yield
+        except (SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and came:
+                raise
+            raise SuiteError(f"its own code raised {in_a_line(error)}, which would end the session") from error
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The signals of Ctrl-C that come meanwhile; where they cannot be seen it is as if one had come."""
+    came: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield [signal.SIGINT]
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True  # the line that it interrupts is told
+        came.append(number)
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, handler)

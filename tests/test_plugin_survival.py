@@ -36,6 +36,13 @@ DEADLY = """
     def exits():
         sys.exit(3)
 
+    def interrupts():
+        raise KeyboardInterrupt
+
+    def is_interrupted():
+        os.kill(os.getpid(), 2)
+        time.sleep(10)
+
     def hangs():
         time.sleep(1000)
 
@@ -108,6 +115,22 @@ def test_models_that_end_workers(project, distribution):
     assert outcomes(result) == expected(ENDING)
     result.stdout.fnmatch_lines(["--nobuco-isolate shows where*"])
     check_files(project, ENDING)
+
+
+@pytest.mark.parametrize(("name", "told"), [("exits", "SystemExit: 3"), ("interrupts", "KeyboardInterrupt")])
+def test_what_a_model_raises_to_end_the_session_is_its_own_failure(project, name, told):
+    result = run(project, [name])
+    assert outcomes(result) == expected([name])
+    result.stdout.fnmatch_lines([f"*its own code raised {told} (File *deadly.py*), which would end the session*"])
+    alone = project.runpytest_subprocess("--nobuco-model", f"deadly.{name}")
+    assert alone.ret == pytest.ExitCode.USAGE_ERROR
+    alone.stderr.fnmatch_lines([f"ERROR: --nobuco-model: deadly.{name}: its own code raised {told} *"])
+
+
+def test_ctrl_c_ends_the_session(project):
+    result = project.runpytest_subprocess("--nobuco-model", "deadly.is_interrupted", "--nobuco-model", "deadly.Net")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*KeyboardInterrupt*", "*deadly.py:*: KeyboardInterrupt"])
 
 
 @pytest.mark.parametrize("workers", ["-n0", pytest.param("-n2", marks=pytest.mark.full)])

@@ -15,7 +15,8 @@ def in_a_line(error: BaseException) -> str:
     """The kind of an error, the first line of what it says, and the user's line that it came through."""
     first = next(iter(_said(error).splitlines()), "")
     place = users_line(error)
-    return f"{type(error).__name__}: {first[:_LONGEST]}" + (f" ({place})" if place else "")
+    told = f": {first[:_LONGEST]}" if first else ""
+    return f"{type(error).__name__}{told}" + (f" ({place})" if place else "")
 
 
 def _said(error: BaseException) -> str:

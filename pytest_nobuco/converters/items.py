@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from nobuco.subject.resolve import resolve
-from pytest_nobuco.errors import SuiteError, UnavailableError
+from pytest_nobuco.errors import SuiteError, UnavailableError, outlived
 from pytest_nobuco.options import Options
 from pytest_nobuco.results import ABOVE_LIMIT, RESULT, ItemResult, OutputResult
 from pytest_nobuco.session import BENCH, cap_threads
@@ -191,7 +191,8 @@ class ConverterItem(pytest.Item):
         self.stash[RESULT] = self._result()
         skipped = failure = None
         try:
-            finding = catalogue.converters.tried(self.entry, self.case, catalogue.options)
+            with outlived():
+                finding = catalogue.converters.tried(self.entry, self.case, catalogue.options)
         except UnavailableError as error:
             skipped = str(error)
         except SuiteError as error:

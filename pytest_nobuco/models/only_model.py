@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pytest_nobuco.errors import SuiteError
+from pytest_nobuco.errors import SuiteError, outlived
 from pytest_nobuco.models.cases import case_of
 from pytest_nobuco.models.collect import named_model
 from pytest_nobuco.models.suite import subject_of, trial_of
@@ -30,7 +30,8 @@ def mistake(items: Sequence[pytest.Item]) -> str | None:
     cap_threads(os.environ)
     trial = trial_of(item)
     try:
-        trial.bench.entry(trial.key, lambda: subject_of(trial))
+        with outlived():
+            trial.bench.entry(trial.key, lambda: subject_of(trial))
     except SuiteError as error:
         told = str(error).removeprefix(f"{model.name}: ")
         return f"{model.place or '--nobuco-model'}: {model.name}: {told}"

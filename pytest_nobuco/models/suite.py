@@ -16,7 +16,7 @@ import pytest
 from nobuco.errors import NobucoError
 from nobuco.subject.inputs import InputSpec
 from nobuco.subject.mistakes import in_a_line
-from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError, of_the_user
+from pytest_nobuco.errors import InapplicableError, SuiteError, UnavailableError, of_the_user, outlived
 from pytest_nobuco.gate import Failure, render_failure, snr_of
 from pytest_nobuco.matrix import QUANTISED, SIDE_BY_SIDE, STATIC, Case
 from pytest_nobuco.models.backend import Form, Subject
@@ -82,7 +82,7 @@ def run_item(item: pytest.Function) -> None:
     skipped, process = None, os.getpid()
     trial.bench.surroundings.become(trial.key)
     try:
-        with process_kept():
+        with process_kept(), outlived():
             failure = compare_backends(trial) if case.runtime == SIDE_BY_SIDE else _measure(trial)
     except (UnavailableError, InapplicableError) as error:
         skipped, failure = str(error), None
