@@ -12,7 +12,7 @@ from nobuco.builtin import find_converter
 from nobuco.registry import Sample
 from pytest_nobuco.converters import samples
 from pytest_nobuco.converters.apart import APART
-from pytest_nobuco.converters.calls import RefusedError, attempt
+from pytest_nobuco.converters.calls import RefusedError, attempt, choose
 from pytest_nobuco.converters.resize import grown, resized
 from pytest_nobuco.converters.signatures import signatures_of
 from pytest_nobuco.converters.special import of_quadrants, special
@@ -41,7 +41,17 @@ def test_a_call_is_tried_at_sizes_that_pytorch_takes():
     call = attempt(torch.linalg.inv, Sample((torch.randn(2, 3, 3) + 2 * torch.eye(3),)))
     found = resized(call, blocks=True)
     assert found.free == {(0, 0), (0, 1), (0, 2)}
-    assert found.other.expected[0].shape == (4, 6, 6)
+    assert [other.expected[0].shape for other in found.others] == [(4, 6, 6), (4, 3, 3), (2, 6, 6)]
+
+
+def test_axes_grow_without_each_other():
+    call = attempt(torch.matmul, Sample((torch.randn(2, 3), torch.randn(3, 5))))
+    shapes = [[tuple(x.shape) for x in one.tensors] for one in resized(call).others]
+    assert shapes == [[(4, 6), (6, 10)], [(4, 3), (3, 5)], [(2, 6), (6, 5)], [(2, 3), (3, 10)]]
+    mixed = resized(call, large=True)
+    sizes = [[tuple(x.shape) for x in one.tensors] for one in (mixed.call, *mixed.others)]
+    assert sizes == [[(4, 3), (3, 10)], [(2, 6), (6, 5)], [(2, 3), (3, 5)], [(4, 6), (6, 10)]]
+    assert len(resized(call, alone=False).others) == 1
 
 
 @pytest.mark.parametrize(("noise", "random"), [(0.0, False), (1e-8, False), (1e-3, True)])
@@ -61,6 +71,12 @@ def test_what_is_random_and_the_same_twice_is_not_taken_for_certain():
         attempt(torch.nn.functional.gumbel_softmax, Sample((far,), {"hard": True}))
     assert not attempt(torch.nn.functional.dropout, Sample((far,), {"training": False})).random
     assert attempt(torch.nn.functional.gumbel_softmax, Sample((far / 100,))).random
+
+
+def test_each_of_few_samples_is_called():
+    few = [Sample((torch.rand(2, 3), dim)) for dim in (0, 1, -1)]
+    called = choose([torch.cumsum, torch.Tensor.cumsum], few)
+    assert [call.sample.args[1] for call in called] == [0, 1, -1]
 
 
 def test_doubles_are_left_out_unless_there_is_nothing_else(monkeypatch):

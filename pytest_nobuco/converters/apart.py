@@ -100,6 +100,19 @@ def _emptied(mask: torch.Tensor) -> torch.Tensor:
     return rows.reshape(changed.shape)
 
 
+def _all_masked(value: bool) -> Apart:
+    """Masks that let everything pass, or nothing; also where nothing is left then."""
+
+    def filled(*tensors: torch.Tensor) -> Sequence[torch.Tensor] | None:
+        masks = [x for x in tensors[1:] if x.dtype is torch.bool and x.numel() > 1]
+        return [torch.full_like(x, value) if x.dtype is torch.bool else x for x in tensors] if masks else None
+
+    def make(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
+        yield from _first_made(operation, samples, seed, filled, f"masks of {value}")
+
+    return make
+
+
 def _with_zeros(operation: Operation, samples: Sequence[Sample], seed: int) -> Iterator[Sample]:
     """The first row of each of two dimensions is zero; and, of another tensor of its size, equal."""
 
@@ -210,7 +223,12 @@ def _first_made(
 
 
 def _tells(tensor: torch.Tensor) -> bool:
-    """Whether some of it is finite; of complex numbers all, since half of one may be lost in the other's infinity."""
+    """Whether some of it is finite; of complex numbers all, since half of one may be lost in the other's infinity.
+
+    That there is nothing tells, too.
+    """
+    if not tensor.numel():
+        return True
     return bool(torch.isfinite(tensor).all() if tensor.is_complex() else torch.isfinite(tensor).any())
 
 
@@ -220,6 +238,8 @@ APART: Mapping[str, Apart] = MappingProxyType(
         "tied together": _tied_together,
         "at arguments": _at_arguments,
         "without any": _without_any,
+        "masks of True": _all_masked(True),
+        "masks of False": _all_masked(False),
         "zeros": _with_zeros,
         "infinite": _infinite,
         "masked": _masked,

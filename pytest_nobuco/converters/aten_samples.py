@@ -68,12 +68,13 @@ def _unique() -> Sequence[Sample]:
 def _eigh() -> Sequence[Sample]:
     """The signs of eigenvectors are anybody's choice, the matrix that they make up is not."""
 
-    def program(op: Any, a: Tensor) -> Any:
-        values, vectors = op(a)
+    def program(op: Any, a: Tensor, *side: str) -> Any:
+        values, vectors = op(a, *side)
         return values, (vectors * values.unsqueeze(-2)) @ vectors.mT
 
     a = _image(2, 4, 4)
-    return [Sample((a + a.mT,), program=program), Sample((a[0] @ a[0].mT,), program=program)]
+    samples = [Sample((a + a.mT,), program=program), Sample((a[0] @ a[0].mT,), program=program)]
+    return [*samples, *(Sample((a, side), program=program) for side in ("L", "U"))]
 
 
 def _eig() -> Sequence[Sample]:
@@ -88,6 +89,13 @@ def _eig() -> Sequence[Sample]:
 
 def _eigvals() -> Sequence[Sample]:
     return [Sample((_image(*shape),), program=lambda op, a: op(a).abs().sort().values) for shape in ((2, 4, 4), (5, 5))]
+
+
+def _solved() -> Sequence[Sample]:
+    """As many right sides as unknowns, so that they may stand on either side."""
+    a, b = _image(2, 3, 3) + 3 * torch.eye(3), _image(2, 3, 3)
+    beside = [Sample((a, b), {"left": left}) for left in (True, False)]
+    return [*beside, Sample((a, b[..., :2])), Sample((a, b[0, :2])), Sample((a[0], b[0, 0]))]
 
 
 def _strided() -> Sequence[Sample]:
@@ -121,6 +129,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         aten.resize.default: lambda: [Sample((_image(), [2, 30])), Sample((_image(), [3, 4]))],
         aten.unique_dim.default: _unique,
         aten._linalg_eigh.default: _eigh,
+        aten._linalg_solve_ex.default: _solved,
         aten.linalg_eig.default: _eig,
         aten.linalg_eigvals.default: _eigvals,
         aten._linalg_eigvals.default: _eigvals,

@@ -38,9 +38,10 @@ from pytest_nobuco.converters.builtin_facts import (
 )
 from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
 from pytest_nobuco.converters.defaults import telling
-from pytest_nobuco.converters.forms import formed, many
+from pytest_nobuco.converters.forms import formed, forms_of_tensors, many
 from pytest_nobuco.converters.integers import large_integers
 from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Finding
+from pytest_nobuco.converters.option_forms import forms_of_options
 from pytest_nobuco.converters.outcomes import SpecialSample
 from pytest_nobuco.converters.parameters import Trials, Varied, varied
 from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
@@ -126,12 +127,14 @@ class NobucoConverters:
         calls = self._calls(entry, case, source, options)
         if case.shape == "static":
             return calls
-        limit, blocks = _limit(entry.spellings), _has(entry, IN_BLOCKS)
-        grown = (resized(call, limit, options.seed, partial(_is_defined, entry), blocks) for call in calls)
-        free = [found for found in grown if found is not None]
+        sizes = partial(
+            resized, limit=_limit(entry.spellings), seed=options.seed, accepts=partial(_is_defined, entry),
+            blocks=_has(entry, IN_BLOCKS), alone=not _trusts(entry, converter),
+        )  # fmt: skip
+        free = [found for number, call in enumerate(calls) if (found := sizes(call, large=number % 2 > 0)) is not None]
         if not free:
             raise UnavailableError("PyTorch itself takes no other sizes with the arguments of these samples")
-        return [one.reversed() if number % 2 else one for number, one in enumerate(free)]
+        return free
 
     def _calls(self, entry: Entry, case: ConverterCase, source: Source, options: Options) -> list[Call]:
         """Every spelling has to take a sample in the main dtype; in a further one those that do are tried."""
@@ -174,12 +177,17 @@ class NobucoConverters:
             is_double = call is not None and any(array.dtype == np.float64 for array in call.expected)
             return None if is_double else call  # of which TFLite computes little
 
-        operation = _plain(operations)
+        operation, left_out = _plain(operations), _left_out(entry)
         signatures = signatures_of(operation, converter)
         found += covering(samples, [call.sample for call in found], signatures, tried)
-        if all(isinstance(operation, torch._ops.OpOverload) for operation in operations):
-            return found  # ATen's inner operations trust what the public ones have checked
-        found += formed(samples, [call.sample for call in found], signatures, tried, _left_out(entry))
+        # ATen's inner operations trust what the public ones have checked.
+        trusting = all(isinstance(operation, torch._ops.OpOverload) for operation in operations)
+        public = source.name == "OpInfo"
+        for forms, trusted in ((forms_of_tensors(), trusting), (forms_of_options(signatures), trusting and not public)):
+            wanted = [form for form in forms if form.name not in left_out]
+            found += formed(wanted, samples, [call.sample for call in found], tried, as_they_are=trusted)
+        if trusting:
+            return found
         trials = Trials(operation, signatures, options.seed)
         found += [call for call in map(tried, many([call.sample for call in found if call.random])) if call is not None]
         more = telling(trials, [call.sample for call in found], lambda sample: tried(sample) is not None)
@@ -318,7 +326,7 @@ def judged_in_tflite(subjects: Subjects) -> Subjects:
 def _describe(subject: Call | Resized) -> str:
     if isinstance(subject, Call):
         return subject.describe()
-    return f"{subject.call.describe()}, then {subject.other.describe()}"
+    return ", then ".join(call.describe() for call in (subject.call, *subject.others))
 
 
 def _limit(spellings: Iterable[str]) -> Limit | None:
@@ -327,6 +335,11 @@ def _limit(spellings: Iterable[str]) -> Limit | None:
         if any(fnmatchcase(spelling, pattern) for spelling in spellings):
             return limit
     return None
+
+
+def _trusts(entry: Entry, converter: Converter) -> bool:
+    """Whether PyTorch may read beyond tensors of sizes that do not go together; its inner operations do not check."""
+    return _has(entry, TRUSTING) or all(isinstance(op, torch._ops.OpOverload) for op in _callables(converter))
 
 
 def _only_dynamic(entry: Entry) -> bool:

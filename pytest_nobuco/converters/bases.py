@@ -67,10 +67,10 @@ def _is_telling(tensor: torch.Tensor) -> bool:
 
 
 def _plainness(sample: Sample) -> tuple[int, int]:
-    """Small where a sample has a batch of several and several dimensions."""
+    """Small where a sample has a batch of several and several dimensions, and is no square."""
     tensors = tensors_of((sample.args, sample.kwargs))
     shape = tensors[0].shape if tensors else ()
-    lacking = sum((len(shape) < 2, 0 in shape, len(shape) > 0 and shape[0] == 1))
+    lacking = sum((len(shape) < 2, 0 in shape, len(shape) > 0 and shape[0] == 1, len(set(shape[-2:])) < 2))
     return lacking, -min(len(shape), 4)
 
 

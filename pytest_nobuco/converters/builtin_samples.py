@@ -191,7 +191,12 @@ def _grouped_heads() -> Sequence[Sample]:
     q, k, v = image(2, 4, 3, 8), image(2, 2, 5, 8), image(2, 2, 5, 7)
     seen = torch.rand(2, 1, 3, 5) > 0.4
     seen[..., 0] = True
-    return [Sample((q, k, v), {"enable_gqa": True}), Sample((q[:, :2], k, v), {"attn_mask": seen})]
+    of_heads = {"attn_mask": image(2, 2, 3, 5)}
+    return [
+        Sample((q, k, v), {"enable_gqa": True}),
+        Sample((q[:, :2], k, v), {"attn_mask": seen}),
+        Sample((q[:, :2], k, v), of_heads),
+    ]
 
 
 def _searched() -> Sequence[Sample]:
@@ -267,6 +272,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.group_norm: lambda: [Sample((image(2, 6, 4, 5), 6, torch.randn(6))), Sample((image(2, 6), 2))],
         F.one_hot: lambda: [Sample((torch.tensor([[0, 2], [1, 2]]), n)) for n in (-1, 5)],
         torch.nn.MultiheadAttention: _attention,
+        torch.squeeze: lambda: [Sample((image(1, 3, 1, 4), (0, 2)))],
         torch.tile: lambda: [Sample((image(3, 4), (2,)))],
         torch.flip: lambda: [Sample((image(), (-1, -3)))],
         torch.div: lambda: [Sample((image(3), torch.tensor([0.0, -2.0, 0.7])), {"rounding_mode": "floor"})],
@@ -277,6 +283,9 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         F.gumbel_softmax: _gumbel,
         F.scaled_dot_product_attention: _grouped_heads,
         torch.searchsorted: _searched,
+        torch.bernoulli: lambda: [Sample((torch.zeros(2, 3, 4), 0.3))],
+        torch.Tensor.bernoulli_: lambda: [Sample((image(2, 3, 4), torch.rand(2, 3, 4)))],
+        torch.Tensor.to: lambda: [Sample((image(), torch.zeros((), dtype=torch.int32)))],
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],
         torch.binomial: lambda: [Sample((torch.full((2, 3), 5.0), torch.rand(2, 3)))],
         torch._standard_gamma: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],

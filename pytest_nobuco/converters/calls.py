@@ -113,8 +113,8 @@ def choose(
     """
     found: list[Call] = []
     reasons: list[str] = []
-    count = most or max(8, len(operations))
-    for number in range(min(count, max(len(samples), len(operations)))):
+    count = min(most or max(8, len(operations)), max(len(samples), len(operations)))
+    for number in range(count):
         operation = operations[number % len(operations)]
         start = number * len(samples) // count
         taken = {id(call.sample) for call in found if call.operation is operation}

@@ -53,6 +53,7 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "output_padding": ((1, _with(stride=2, output_padding=1)),),
         "kernel_size": (((3, 2), (2, 3, 2), 3, 2),),
         "output_size": (((3, 5), (3, 5, 2), 3),),
+        "pad_mode": (("constant",), ("replicate",), ("circular",)),
         "padding_mode": _modes("reflect", "circular", "replicate", "border", "reflection"),
         "ceil_mode": ((True, _with(stride=2, ceil_mode=True), _with(kernel_size=2, stride=2, ceil_mode=True)),),
         "count_include_pad": ((_with(padding=1, count_include_pad=False, divisor_override=None), False),),
@@ -63,7 +64,8 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
             *((mode, _with(mode=mode, pad=(1, 2), value=None),
                 _with(mode=mode, pad=(1, 2, 2, 1), value=None))
               for mode in ("reflect", "circular", "replicate")),
-            *((mode,) for mode in (*_SMOOTH, "area", "nearest-exact", "nearest", "sum", "mean", "max")),
+            *((mode,) for mode in (*_SMOOTH, "area", "nearest-exact", "nearest", "sum", "mean", "max",
+                                       "complete", "r")),
         ),
         "align_corners": (
             (True, *(_with(mode=mode, align_corners=True) for mode in ("bilinear", "linear", "trilinear"))),
@@ -91,8 +93,8 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         "value": ((0.7, 3),),
         "scale": ((0.3,),),
         "sorted": ((_with(k=1, sorted=False),),),
-        "p": ((1.0, 1), (3.0,), (math.inf,)),
-        "ord": ((1,), (3,), (math.inf,)),
+        "p": ((1.0, 1), (3.0,), (math.inf,), (0.0,)),
+        "ord": ((1,), (3,), (math.inf,), (-math.inf,), (0,)),
         "norm_type": ((1.0, _with(max_norm=0.5, norm_type=1.0)), (3.0,)),
         "threshold": ((0.5, -0.2),),
         "max_norm": ((0.5,),),
@@ -111,6 +113,11 @@ DOMAINS: Mapping[str, tuple[Choice, ...]] = MappingProxyType(
         # places
         "dim": ((0, _with(dim=0)), (1,), (-1,), (-2,), ((0, -1), (-2, -1))),
         "dims": ((0,), ((0, 1),), (1,), ((-1,), -1)),
+        "end_dim": ((1, _with(start_dim=0, end_dim=1)), (-2,)),
+        **dict.fromkeys(
+            ("source", "destination"),
+            ((_with(source=0, destination=-1),), (_with(source=(0, 1), destination=(1, -1)),)),
+        ),
         "dim1": ((_with(dim1=1, dim2=0), 1),),
         "diagonal": ((1,), (-1,)),
         "offset": ((1,), (-1,)),
@@ -169,4 +176,6 @@ def choices_for(name: str, default: Any, current: Any) -> tuple[Choice, ...]:
         return ((known + 1, 2, 3, 1),)
     if isinstance(known, float):
         return ((0.3, 0.7, 2.5),)
+    if isinstance(known, (tuple, list)) and len(known) > 1 and all(type(n) is int for n in known):
+        return ((*known[:-1], known[-1] + 1),), ((*known[:-1], 1),)
     return ()

@@ -1,4 +1,4 @@
-"""The same calls in other forms: another rank, a size of one, nothing at all, dimensions counted from the end.
+"""The same calls in other forms: another rank, a size of one, nothing at all; of options see `option_forms`.
 
 A converter may be right in the forms that PyTorch's samples have, and wrong in one that they lack. So a form that no
 sample has is given to one of them; whether the operation takes it, PyTorch says.
@@ -8,9 +8,10 @@ Imports PyTorch, so it is itself imported only when converters are listed.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from nobuco.registry import Sample
 from pytest_nobuco.converters.calls import tensors_of, with_tensors
-from pytest_nobuco.converters.signatures import REQUIRED, Signature, bound, changed, parameters_of
+from pytest_nobuco.converters.signatures import ModuleSample, changed
 
 Found = TypeVar("Found")
 Tensors = Sequence[torch.Tensor]
@@ -27,9 +28,6 @@ Tensors = Sequence[torch.Tensor]
 # How many samples a form is tried on.
 _TRIED = 8
 _MANY = 4096
-_DIMENSIONS = frozenset(
-    ("dim", "dims", "axis", "dim0", "dim1", "dim2", "start_dim", "end_dim", "axis0", "axis1", "source", "destination")
-)
 
 
 @dataclass(frozen=True)
@@ -42,22 +40,23 @@ class Form:
 
 
 def formed(
+    forms: Iterable[Form],
     samples: Sequence[Sample],
     taken: Sequence[Sample],
-    signatures: Sequence[Signature],
     tried: Callable[[Sample], Found | None],
-    left_out: Collection[str] = (),
+    as_they_are: bool = False,
 ) -> list[Found]:
-    """What comes of samples in the forms that none of those taken has, but for those left out.
+    """What comes of samples in the forms that none of those taken has.
 
-    `tried` makes something of a sample, or None where it is of no use.
+    `tried` makes something of a sample, or None where it is of no use. `as_they_are`: only of samples that have a form.
     """
     taken, found = [sample for sample in taken if tensors_of((sample.args, sample.kwargs))], list[Found]()
     sources = list({id(sample): sample for sample in (*taken, *samples) if sample.program is None}.values())
-    for form in _forms(signatures):
-        if form.name in left_out or any(map(form.has, taken)):
+    for form in forms:
+        if any(map(form.has, taken)):
             continue
-        made = itertools.chain.from_iterable(map(form.make, _unlike(sources)))
+        some = _unlike(sources)
+        made = iter(some) if as_they_are else itertools.chain.from_iterable(map(form.make, some))
         with_tensor = (sample for sample in made if tensors_of((sample.args, sample.kwargs)))
         for sample in itertools.islice(filter(form.has, with_tensor), _TRIED):
             result = tried(_with_own_modules(sample))
@@ -85,65 +84,51 @@ def _with_own_modules(sample: Sample) -> Sample:
     return replace(sample, args=own)
 
 
-def _forms(signatures: Sequence[Signature]) -> Iterator[Form]:
+def forms_of_tensors() -> Iterator[Form]:
+    """What tensors are like, and what stands in a tensor's place."""
     yield Form("in training", _is_in_training, _training)
     yield Form("more rows than columns", lambda sample: _taller_by(sample) > 0, _turned)
     yield Form("more columns than rows", lambda sample: _taller_by(sample) < 0, _turned)
-    yield Form("apart", lambda sample: not _first(sample).is_contiguous(), _laid_apart)
+    yield Form("apart", lambda sample: not first_of(sample).is_contiguous(), _laid_apart)
     yield Form("channels last", _has_channels_last, _with_channels_last)
     yield from map(_with_one, (0, 1, -1))
     yield Form("unlike sizes", _is_of_unlike_sizes, _of_unlike_sizes)
-    yield Form("nothing", lambda sample: not _first(sample).numel(), _emptied)
+    yield Form("nothing", lambda sample: not first_of(sample).numel(), _emptied)
     yield from map(_with_rank, range(1, 6))
     yield Form("two dtypes", lambda sample: len({x.dtype for x in _operands(sample)}) > 1, _of_two_dtypes)
     yield Form("a number", lambda sample: any(isinstance(arg, float) for arg in sample.args[1:2]), _with_number(0.7))
-    yield Form("an odd number", lambda sample: any(type(n) is int and n % 2 for n in sample.args[1:2]), _with_number(3))
+    yield Form("an odd number", lambda sample: _is_beside(sample, 1), _with_number(3))
+    yield Form("an even number", lambda sample: _is_beside(sample, 0), _with_number(2))
     yield Form("a number in front", lambda sample: isinstance(sample.args[0], float), _behind_number)
-    if signatures:
-        yield from _of_options(signatures)
+    yield Form("fewer places", _has_fewer_places, _with_fewer_places)
 
 
 def _with_rank(rank: int) -> Form:
-    return Form(f"rank {rank}", lambda sample: _first(sample).dim() == rank, _of_rank(rank))
+    return Form(f"rank {rank}", lambda sample: first_of(sample).dim() == rank, _of_rank(rank))
 
 
-def _of_options(signatures: Sequence[Signature]) -> Iterator[Form]:
-    def has_defaults(sample: Sample) -> bool:
-        return not _options(sample, signatures)
-
-    def leave_out(sample: Sample) -> Iterator[Sample]:
-        return _without_options(sample, signatures)
-
-    yield Form("defaults", has_defaults, leave_out)
-    # With fewer dimensions the last is often the one that is meant.
-    yield Form("defaults", lambda sample: has_defaults(sample) and _first(sample).dim() > 2, leave_out)
-    yield Form(
-        "from the end",
-        lambda sample: any(map(_is_from_the_end, _dimensions(sample, signatures).values())),
-        lambda sample: _from_the_end(sample, signatures),
-    )
-    yield Form(
-        "one along the dimension",
-        lambda sample: any(_first(sample).shape[dim] == 1 for dim in _along(sample, signatures)),
-        lambda sample: _narrowed_along(sample, signatures),
-    )
-
-
-def _first(sample: Sample) -> torch.Tensor:
+def first_of(sample: Sample) -> torch.Tensor:
+    """The first of its tensors."""
     return tensors_of((sample.args, sample.kwargs))[0]
 
 
 def _unlike(samples: Sequence[Sample]) -> list[Sample]:
-    """Samples of real numbers, one of each rank and number of tensors first."""
+    """Samples, one of each rank and number of tensors first; of these the ones with most weights."""
     known: dict[Any, list[Sample]] = {}
-    for sample in samples:
+    for sample in sorted(samples, key=lambda sample: -_weights(sample)):
         tensors = tensors_of((sample.args, sample.kwargs))
         if tensors and tensors[0].numel():
             known.setdefault((tensors[0].dim(), len(tensors)), []).append(sample)
     return [sample for row in itertools.zip_longest(*known.values()) for sample in row if sample is not None]
 
 
-def _with_changed(sample: Sample, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Iterator[Sample]:
+def _weights(sample: Sample) -> int:
+    """How many numbers the modules of a sample hold: of one slope for all channels no order of channels shows."""
+    modules = [arg for arg in sample.args if isinstance(arg, nn.Module)]
+    return sum(weight.numel() for module in modules for weight in module.parameters())
+
+
+def with_changed(sample: Sample, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Iterator[Sample]:
     """With a change of the first tensor and all of its size, then of the first tensor alone."""
     tensors = tensors_of((sample.args, sample.kwargs))
     first = change(tensors[0])
@@ -170,17 +155,17 @@ def _training(sample: Sample) -> Iterator[Sample]:
 
 def _taller_by(sample: Sample) -> int:
     """By how much there are more rows than columns."""
-    first = _first(sample)
+    first = first_of(sample)
     return first.shape[-2] - first.shape[-1] if first.dim() > 2 else 0
 
 
 def _turned(sample: Sample) -> Iterator[Sample]:
     """Rows and columns change places, in what is shown of the memory alone; of as many of both, one goes."""
     if _taller_by(sample):
-        yield from _with_changed(sample, lambda x: x.mT)
-    elif _first(sample).dim() > 2:
+        yield from with_changed(sample, lambda x: x.mT)
+    elif first_of(sample).dim() > 2:
         for dim in (-1, -2):
-            yield from _with_changed(sample, lambda x, dim=dim: x.narrow(dim, 1, x.shape[dim] - 1))  # type: ignore[misc]
+            yield from with_changed(sample, lambda x, dim=dim: x.narrow(dim, 1, x.shape[dim] - 1))  # type: ignore[misc]
 
 
 def _laid_apart(sample: Sample) -> Iterator[Sample]:
@@ -189,7 +174,7 @@ def _laid_apart(sample: Sample) -> Iterator[Sample]:
     def change(x: torch.Tensor) -> torch.Tensor | None:
         return x.transpose(0, -1).contiguous().transpose(0, -1) if x.dim() > 1 else None
 
-    yield from _with_changed(sample, change)
+    yield from with_changed(sample, change)
 
 
 def _emptied(sample: Sample) -> Iterator[Sample]:
@@ -202,19 +187,34 @@ def _narrowed(sample: Sample, dim: int, size: int) -> Iterator[Sample]:
     """As large in one dimension as said here; as are other tensors of its size there."""
     tensors = tensors_of((sample.args, sample.kwargs))
     old = tensors[0].shape[dim] if -1 <= dim < tensors[0].dim() != 0 else 0
-    if old > size and not _has_places(sample):
+    if old > size and not has_places(sample):
         alike = [x.dim() > max(dim, 0) and x.shape[dim] == old for x in tensors]
         yield with_tensors(sample, [x.narrow(dim, 0, size) if same else x for x, same in zip(tensors, alike)])
-        yield from _with_changed(sample, lambda x: x.narrow(dim, 0, size))
+        yield from with_changed(sample, lambda x: x.narrow(dim, 0, size))
 
 
 def _with_one(dim: int) -> Form:
     """A size of one in one dimension."""
 
     def has(sample: Sample) -> bool:
-        return _first(sample).dim() > max(dim, 0) and _first(sample).shape[dim] == 1
+        return first_of(sample).dim() > max(dim, 0) and first_of(sample).shape[dim] == 1
 
-    return Form(f"one in dimension {dim}", has, lambda sample: _narrowed(sample, dim, 1))
+    def make(sample: Sample) -> Iterator[Sample]:
+        yield from _narrowed(sample, dim, 1)
+        if dim == 1:
+            yield from _of_one_channel(sample)
+
+    return Form(f"one in dimension {dim}", has, make)
+
+
+def _of_one_channel(sample: Sample) -> Iterator[Sample]:
+    """A module made anew for the first channel."""
+    if isinstance(sample, ModuleSample) and first_of(sample).dim() > 1:
+        arguments = sample.arguments or {}
+        ones = {name: 1 for name in ("in_channels", "num_features", "num_channels", "groups") if name in arguments}
+        for one in with_changed(sample, lambda x: x[:, :1]):
+            with contextlib.suppress(Exception):  # a module's constructor raises what it likes
+                yield changed(one, (), ones)
 
 
 def _is_of_unlike_sizes(sample: Sample) -> bool:
@@ -227,38 +227,56 @@ def _of_unlike_sizes(sample: Sample) -> Iterator[Sample]:
     """The others of the first tensor's size with fewer in one dimension, or one."""
     first, *others = tensors_of((sample.args, sample.kwargs))
     for dim, size in enumerate(first.shape):
-        for fewer in (size - 1, 1) if size > 2 and not _has_places(sample) else ():
+        for fewer in (size - 1, 1) if size > 2 and not has_places(sample) else ():
             less = [x.narrow(dim, 0, fewer) if x.shape == first.shape else x for x in others]
             yield with_tensors(sample, [first, *less])
 
 
 def _has_channels_last(sample: Sample) -> bool:
-    first = _first(sample)
+    first = first_of(sample)
     return first.dim() == 4 and not first.is_contiguous() and first.is_contiguous(memory_format=torch.channels_last)
 
 
 def _with_channels_last(sample: Sample) -> Iterator[Sample]:
     """An image in the other order of the memory."""
-    if _first(sample).dim() == 4:
-        yield from _with_changed(sample, lambda x: x.contiguous(memory_format=torch.channels_last))
+    if first_of(sample).dim() == 4:
+        yield from with_changed(sample, lambda x: x.contiguous(memory_format=torch.channels_last))
 
 
-def _has_places(sample: Sample) -> bool:
+def _has_fewer_places(sample: Sample) -> bool:
+    """Whether of tensors behind the first that have one rank the integers are fewer."""
+    _, *others = tensors_of((sample.args, sample.kwargs))
+    counts = [(x.is_floating_point(), x.numel()) for x in others if x.dim() == first_of(sample).dim()]
+    return any(n < m for is_real, m in counts for is_other, n in counts if is_real and not is_other)
+
+
+def _with_fewer_places(sample: Sample) -> Iterator[Sample]:
+    """The last places left out: what is taken from a tensor that is larger than their own."""
+    tensors = tensors_of((sample.args, sample.kwargs))
+    for dim in range(first_of(sample).dim()):
+        yield with_tensors(sample, [
+            x.narrow(dim, 0, x.shape[dim] - 1)
+            if i and x.dim() == tensors[0].dim() and x.dtype in (torch.int32, torch.int64) and x.shape[dim] > 1 else x
+            for i, x in enumerate(tensors)])  # fmt: skip
+
+
+def has_places(sample: Sample) -> bool:
     """Whether integers stand beside numbers: places in those, which PyTorch need not check, or counts of them."""
     first, *others = tensors_of((sample.args, sample.kwargs))
     return first.is_floating_point() and any(x.dtype in (torch.int32, torch.int64) for x in others)
 
 
 def _of_rank(rank: int) -> Callable[[Sample], Iterator[Sample]]:
-    """Twice beside itself in a dimension more, behind or in front; or the first part of a dimension."""
+    """Twice beside itself in a dimension more, behind or in front; or the first part of the first or last dimension."""
 
     def make(sample: Sample) -> Iterator[Sample]:
-        missing = rank - _first(sample).dim()
+        missing = rank - first_of(sample).dim()
         if missing == 1:
             for dim in (-1, 0):
-                yield from _with_changed(sample, lambda x, dim=dim: torch.stack([x, _moved(x)], dim))  # type: ignore[misc]
-        elif missing == -1 and not _has_places(sample):
-            yield from _with_changed(sample, lambda x: x[0])
+                yield from with_changed(sample, lambda x, dim=dim: torch.stack([x, _moved(x)], dim))  # type: ignore[misc]
+        elif missing == -1 and not has_places(sample):
+            yield from with_changed(sample, lambda x: x[0])
+            yield from with_changed(sample, lambda x: x[..., 0])
 
     return make
 
@@ -283,14 +301,28 @@ def _of_two_dtypes(sample: Sample) -> Iterator[Sample]:
                                     for x in tensors_of((sample.args, sample.kwargs))])  # fmt: skip
 
 
+def _is_beside(sample: Sample, rest: int) -> bool:
+    """Whether an odd number, of which one is left, or an even one is beside numbers of both signs."""
+    is_number = any(type(n) is int and n % 2 == rest for n in sample.args[1:2])
+    first = first_of(sample)
+    return is_number and (not first.is_floating_point() or bool((first < 0).any() and (first > 0).any()))
+
+
 def _with_number(number: float) -> Callable[[Sample], Iterator[Sample]]:
-    """A number in place of the second tensor."""
+    """A number in place of the second tensor; every other number of the first below zero, or else none."""
 
     def make(sample: Sample) -> Iterator[Sample]:
         if _begins_with_tensors(sample):
+            yield replace(sample, args=(_of_both_signs(sample.args[0]), number, *sample.args[2:]))
             yield replace(sample, args=(sample.args[0], number, *sample.args[2:]))
 
     return make
+
+
+def _of_both_signs(x: torch.Tensor) -> torch.Tensor:
+    if not x.is_floating_point():
+        return x
+    return x.abs() * (1 - 2 * (torch.arange(x.numel()).reshape(x.shape) % 2)).to(x.dtype)
 
 
 def _behind_number(sample: Sample) -> Iterator[Sample]:
@@ -301,61 +333,3 @@ def _behind_number(sample: Sample) -> Iterator[Sample]:
 
 def _begins_with_tensors(sample: Sample) -> bool:
     return len(sample.args) > 1 and all(isinstance(arg, torch.Tensor) for arg in sample.args[:2])
-
-
-def _options(sample: Sample, signatures: Sequence[Signature]) -> dict[str, Any]:
-    """The arguments that could be left out, and the values that they have then."""
-    given = bound(sample, signatures) or {}
-    return {p.name: p.default for p in parameters_of(signatures) if p.default is not REQUIRED and p.name in given}
-
-
-def _without_options(sample: Sample, signatures: Sequence[Signature]) -> Iterator[Sample]:
-    """The call with nothing said that could be left out."""
-    options = _options(sample, signatures)
-    if any(isinstance(arg, nn.Module) for arg in sample.args):
-        return
-    places = [p.place for p in parameters_of(signatures) if p.name in options and p.place is not None]
-    kwargs = {name: value for name, value in sample.kwargs.items() if name not in options}
-    yield replace(sample, args=tuple(sample.args[: min(places, default=len(sample.args))]), kwargs=kwargs)
-
-
-def _dimensions(sample: Sample, signatures: Sequence[Signature]) -> Mapping[str, Any]:
-    """The arguments that say which dimension."""
-    if sample.program is not None:
-        return {}
-    given = bound(sample, signatures) or {}
-    return {name: value for name, value in given.items() if name in _DIMENSIONS and _is_dimension(value)}
-
-
-def _along(sample: Sample, signatures: Sequence[Signature]) -> list[int]:
-    """The dimensions that arguments name, of a first tensor that has several."""
-    rank = _first(sample).dim()
-    named = [n for value in _dimensions(sample, signatures).values() for n in _each(value)]
-    return [n for n in named if rank > 1 and -rank <= n < rank]
-
-
-def _narrowed_along(sample: Sample, signatures: Sequence[Signature]) -> Iterator[Sample]:
-    """A size of one in the dimension that an argument names."""
-    for dim in () if _has_places(sample) else _along(sample, signatures):
-        yield from _with_changed(sample, lambda x, dim=dim: x.narrow(dim, 0, 1))  # type: ignore[misc]
-
-
-def _each(value: Any) -> Sequence[int]:
-    return value if isinstance(value, (tuple, list)) else [value]
-
-
-def _is_dimension(value: Any) -> bool:
-    return all(type(n) is int for n in (value if isinstance(value, (tuple, list)) and value else [value]))
-
-
-def _is_from_the_end(value: Any) -> bool:
-    return any(n < 0 for n in _each(value))
-
-
-def _from_the_end(sample: Sample, signatures: Sequence[Signature]) -> Iterator[Sample]:
-    """The same dimensions, or one less of what has one more behind."""
-    rank = _first(sample).dim()
-    for name, value in _dimensions(sample, signatures).items():
-        many = isinstance(value, (tuple, list))
-        turned = tuple(n - rank if n >= 0 else n for n in _each(value))
-        yield changed(sample, signatures, {name: turned if many else turned[0]})

@@ -40,10 +40,10 @@ _DRAWS, _ERRORS = 32, 8.0
 
 @dataclass(eq=False)
 class Conversion:
-    """Calls as one Keras model, and its TFLite form once somebody asked for it."""
+    """Calls as one Keras model, and its TFLite form once somebody asked for it; `others` are they at other sizes."""
 
     calls: tuple[Call, ...]
-    others: tuple[Call, ...] | None
+    others: tuple[tuple[Call, ...], ...]
     order: Any
     model: keras.Model
     report: Report
@@ -104,8 +104,15 @@ def convert(
         )
     if converter is not None:
         _require_reached(converter, calls, report)
-    others = [subject.other for subject in subjects if isinstance(subject, Resized)]
-    return Conversion(tuple(calls), tuple(others) or None, ORDERS[order], model, report)
+    return Conversion(tuple(calls), _at_other_sizes(subjects), ORDERS[order], model, report)
+
+
+def _at_other_sizes(subjects: Sequence[Call | Resized]) -> tuple[tuple[Call, ...], ...]:
+    """The calls at one size after the other; of a random one at the first alone, since each is drawn many times."""
+    others = [subject.others for subject in subjects if isinstance(subject, Resized)]
+    is_random = any(call.random for calls in others for call in calls)
+    most = min(max(map(len, others), default=0), 1 if is_random else math.inf)
+    return tuple(tuple(calls[number % len(calls)] for calls in others) for number in range(int(most)))
 
 
 def reaches(converter: Converter, call: Call) -> bool:
@@ -136,8 +143,8 @@ def differences(conversion: Conversion, runtime: str, bound: Bound) -> list[list
     if runtime == "keras" and not any(call.random for call in conversion.calls):  # nothing remembers the first time
         again = _compared(conversion, conversion.calls, runtime, bound)
         found = [one if all(d.matches for d in other) else other for one, other in zip(found, again)]
-    if conversion.others is not None:
-        for first, second in zip(found, _compared(conversion, conversion.others, runtime, bound)):
+    for calls in conversion.others:
+        for first, second in zip(found, _compared(conversion, calls, runtime, bound)):
             first += second
     return found
 

@@ -292,7 +292,9 @@ class _Recorder(TorchDispatchMode):
         One on nothing tells little, and PyTorch's samples of matrices begin with many of these.
         """
         seen, said = self._options[func], [a for a in (*args, *(kwargs or {}).values()) if type(a) in (bool, str, int)]
-        if not any(x.numel() for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)):
+        tensors = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        said += ["a mask"] * any(x.dtype is torch.bool for x in tensors[1:])
+        if not any(x.numel() for x in tensors):
             said = ["nothing"]
         is_new = str(said) not in seen
         seen.add(str(said))

@@ -94,8 +94,15 @@ def _packed(op: Any, x: Tensor, lengths: Tensor) -> Any:
     return torch.nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
 
 
+def _packed_and_filled(op: Any, x: Tensor, lengths: Tensor) -> Any:
+    """Batch in front or behind, longer than need be, and filled with another number."""
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+    return torch.nn.utils.rnn.pad_packed_sequence(packed, padding_value=0.5, total_length=9)
+
+
 def _sequences() -> list[Sample]:
     return [
+        Sample((torch.randn(5, 3, 2), torch.tensor([5, 3, 1])), program=_packed_and_filled),
         Sample((torch.randn(3, 5, 2), torch.tensor([5, 3, 1])), program=_packed),
         Sample((torch.randn(4, 6, 3), torch.tensor([2, 6, 4, 6])), program=_packed),
     ]

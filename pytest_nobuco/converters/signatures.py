@@ -49,14 +49,15 @@ def signatures_of(operation: Operation, converter: Converter) -> tuple[Signature
         return (_of_schema(operation._schema),)
     if isinstance(operation, type) and issubclass(operation, nn.Module):
         return (_of_constructor(operation),)
-    own = _of_function(operation)
+    own, declared = _of_function(operation), _of_function(converter.function)
     if own is not None:
         return (own,)
+    if declared is not None and inspect.isfunction(operation):
+        return (declared,)  # Python's, which shows no parameters, since one of them decides what it calls: max pooling
     found = _schemas(operation)
     schemas = [schema for schema in found if any(map(_takes_tensor, schema.arguments))]
     if schemas:
         return tuple(map(_of_schema, schemas))
-    declared = _of_function(converter.function)
     return (declared,) if declared else ()
 
 

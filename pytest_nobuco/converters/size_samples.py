@@ -24,7 +24,7 @@ def _on_sizes(use: Callable[[Any, Tensor, Any, Any], Any]) -> Make:
 
 
 def _binary(op: Any, x: Tensor, height: Any, width: Any) -> Any:
-    return x * op(height, width), x * op(width, 3), x * op(7, height)
+    return x * op(height, width), x * op(width, 3), x * op(7, height), x * op(height - 3 * width, 4)
 
 
 def _unary(op: Any, x: Tensor, height: Any, width: Any) -> Any:

@@ -36,7 +36,7 @@ def _affine_grid() -> Sequence[Sample]:
 
 def _fold() -> Sequence[Sample]:
     """Of what unfolding gives, so that the sizes go together whatever the options are."""
-    options: list[dict[str, Any]] = [{}, {"stride": 2}, {"padding": (1, 2)}, {"dilation": 2}]
+    options: list[dict[str, Any]] = [{}, {"stride": 2}, {"stride": (4, 3)}, {"padding": (1, 2)}, {"dilation": 2}]
     options += [{"padding": 1, "stride": (2, 1), "dilation": (1, 2)}]
     x = image(2, 3, 7, 9)
     made = [Sample((F.unfold(x, (3, 2), **one), (7, 9), (3, 2)), one) for one in options]
@@ -86,8 +86,21 @@ def _fractional(rank: int) -> Make:
     return make
 
 
+def _transposed(rank: int) -> Make:
+    """With the size that is asked for."""
+
+    def make() -> Sequence[Sample]:
+        module = getattr(torch.nn, f"ConvTranspose{rank}d")(4, 3, 3, stride=2).eval()
+        return [Sample((module, image(2, 4, *(4, 5, 3)[:rank]), [10, 11, 8][:rank]))]
+
+    return make
+
+
 SAMPLES: Mapping[Any, Make] = MappingProxyType(
     {
+        torch.nn.ConvTranspose1d: _transposed(1),
+        torch.nn.ConvTranspose2d: _transposed(2),
+        torch.nn.ConvTranspose3d: _transposed(3),
         torch.grid_sampler: _grid_sampler,
         F.grid_sample: _grid_sample,
         F.max_pool2d: lambda: [

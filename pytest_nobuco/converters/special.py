@@ -21,7 +21,14 @@ from nobuco.ir import map_leaves
 from nobuco.registry import Operation, Sample
 from pytest_nobuco.converters.apart import APART
 from pytest_nobuco.converters.calls import tensors_of, with_tensors
-from pytest_nobuco.converters.outcomes import is_integer, is_real, options_given, outputs_or_none, special_sample
+from pytest_nobuco.converters.outcomes import (
+    is_integer,
+    is_real,
+    options_given,
+    outputs_or_none,
+    same_values,
+    special_sample,
+)
 
 # Zeros of both signs, halves, what activations bend at, values of several magnitudes, and their negatives.
 _POSITIVE = (0.0, 1e-3, 0.25, 0.3, 0.5, 0.7, 0.97, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.25, 6.0, 7.25, 20.0, 90.0)
@@ -187,7 +194,7 @@ def _is_elementwise(operation: Operation, sample: Sample, seed: int) -> bool:
     shape = tensors_of((whole.args, whole.kwargs))[0].shape
     results = [outputs_or_none(operation, one, seed) for one in (whole, part)]
     again = outputs_or_none(operation, whole, seed + 1)
-    if not all(results) or not again or not all(map(torch.equal, results[0] or (), again)):
+    if not all(results) or not again or not all(map(same_values, results[0] or (), again)):
         return False  # or it is random
     if any(x.shape != shape for x in results[0] or ()):
         return False
