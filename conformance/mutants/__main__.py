@@ -37,7 +37,7 @@ _CAUGHT, _RAISED, _SURVIVED, _NAMED = "| caught |", "| raises |", "| **survived*
 def main() -> int:
     """Try the mutants, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pattern", nargs="?", default="*", help="which mutants, as a glob on their names")
+    parser.add_argument("patterns", nargs="*", default=["*"], help="which mutants, as globs on their names")
     parser.add_argument("--missing", action="store_true", help="only mutants that have no row in the page")
     parser.add_argument("--samples", type=int, help="how many samples an item takes, as --nobuco-samples")
     arguments = parser.parse_args()
@@ -45,7 +45,8 @@ def main() -> int:
     chosen = [
         mutant
         for mutant in MUTANTS
-        if fnmatch.fnmatch(mutant.name, arguments.pattern) and not (arguments.missing and mutant.name in known)
+        if any(fnmatch.fnmatch(mutant.name, pattern) for pattern in arguments.patterns)
+        and not (arguments.missing and mutant.name in known)
     ]
     chosen.sort(key=lambda mutant: repr(form_of(mutant)))  # which share their samples
     start = time.monotonic()

@@ -19,7 +19,7 @@ from conformance.mutants.rules import Mutant, of_rows
 
 def rare() -> Iterator[Mutant]:
     """All of them."""
-    for rows in (_indices, _numbers, _shapes, _windows, _networks):
+    for rows in (_keys, _places, _numbers, _ranges_and_norms, _shapes, _windows, _networks):
         yield from of_rows(rows())
 
 
@@ -43,7 +43,7 @@ def _has_zero_row(x: Tensor, *_: Any, **__: Any) -> bool:
     return x.dim() > 1 and bool((x == 0).all(-1).any())
 
 
-def _indices() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
+def _keys() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
     yield (
         Tensor.__getitem__,
         {
@@ -75,6 +75,9 @@ def _indices() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
             "one place twice, added up": lambda x, at, values, accumulate=False: accumulate and any(map(repeats, at)),
         },
     )
+
+
+def _places() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
     yield torch.take, {"places from the end": lambda x, at: bool((at < 0).any())}
     yield torch.gather, {"fewer places": lambda x, dim, at, **_: at.shape != x.shape}
     yield (
@@ -150,6 +153,9 @@ def _numbers() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
         },
     )
     yield torch.dist, {f"p={p}": lambda a, b, p=2, wanted=p: p == wanted for p in (1, math.inf)}
+
+
+def _ranges_and_norms() -> Iterator[tuple[Any, Mapping[str, Condition]]]:
     yield (
         torch.histc,
         {

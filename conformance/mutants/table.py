@@ -12,6 +12,7 @@ from torch import nn
 
 from conformance.mutants import by_hand as hand
 from conformance.mutants.kinds import of_kinds
+from conformance.mutants.practice import practice
 from conformance.mutants.rare import rare
 from conformance.mutants.rules import Mutant, halved, ignored, misled, moved, replaced, spoiled
 from conformance.mutants.sly import sly
@@ -233,5 +234,5 @@ _BY_HAND = (
 )  # fmt: skip
 
 MUTANTS: tuple[Mutant, ...] = (
-    *itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds(), *sly(), *unusual()
+    *itertools.chain.from_iterable(_parameters()), *_BY_HAND, *rare(), *of_kinds(), *sly(), *unusual(), *practice()
 )  # fmt: skip
