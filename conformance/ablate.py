@@ -16,6 +16,7 @@ import inspect
 import json
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,7 +30,8 @@ from torch import nn
 from nobuco.builtin import registered_converters
 from nobuco.export.tflite_file import tflite_operations, to_tflite
 from nobuco.registry import Converter, operation_name, registry
-from pytest_nobuco.converters.backend import NobucoConverters, Subjects, attempted, judged, measured
+from pytest_nobuco.converters.backend import NobucoConverters, judged
+from pytest_nobuco.converters.conversions import Subjects, attempted, measured
 from pytest_nobuco.converters.items import ConverterCase, Entry
 from pytest_nobuco.converters.parity import Conversion
 from pytest_nobuco.errors import SuiteError, UnavailableError
@@ -165,14 +167,14 @@ def _cost(converter: Converter | None, case: ConverterCase, subjects: Subjects) 
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        conversion = attempted(converter, subjects, case)
+        conversions = attempted(converter, subjects, case)
         seconds = time.perf_counter() - begun
         bound = bound_for([], Options())
         off = [
-            sum(bool(judged(result, bound)[1]) for result in measured(converter, form, subjects, conversion, bound))
+            sum(bool(judged(result, bound)[1]) for result in measured(converter, form, subjects, conversions, bound))
             for form in (case, ConverterCase(case.order, case.shape, case.dtype, "tflite"))
         ]
-    operations = _operations(conversion)
+    operations = sum(map(_operations, conversions), Counter[str]())
     return Cost(
         off[0],
         off[1],
@@ -182,14 +184,14 @@ def _cost(converter: Converter | None, case: ConverterCase, subjects: Subjects) 
     )
 
 
-def _operations(conversion: Conversion | Exception) -> dict[str, int]:
-    """How many of each the file of all samples has; nothing where there is no such file."""
+def _operations(conversion: Conversion | Exception) -> Counter[str]:
+    """How many of each the file of some samples has; nothing where there is no such file."""
     if isinstance(conversion, Exception):
-        return {}
+        return Counter()
     try:
-        return dict(tflite_operations(conversion.tflite or to_tflite(conversion.model)))
+        return Counter(tflite_operations(conversion.tflite or to_tflite(conversion.model)))
     except Exception:  # counted with the samples
-        return {}
+        return Counter()
 
 
 if __name__ == "__main__":

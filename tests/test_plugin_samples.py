@@ -13,6 +13,7 @@ from nobuco.registry import Sample
 from pytest_nobuco.converters import samples
 from pytest_nobuco.converters.apart import APART
 from pytest_nobuco.converters.calls import RefusedError, attempt, choose
+from pytest_nobuco.converters.conversions import together
 from pytest_nobuco.converters.resize import grown, resized
 from pytest_nobuco.converters.signatures import signatures_of
 from pytest_nobuco.converters.special import of_quadrants, special
@@ -71,6 +72,13 @@ def test_what_is_random_and_the_same_twice_is_not_taken_for_certain():
         attempt(torch.nn.functional.gumbel_softmax, Sample((far,), {"hard": True}))
     assert not attempt(torch.nn.functional.dropout, Sample((far,), {"training": False})).random
     assert attempt(torch.nn.functional.gumbel_softmax, Sample((far / 100,))).random
+
+
+def test_few_axes_are_free_at_once():
+    calls = [attempt(torch.exp, Sample((torch.rand(2, 3, 4, 5),))) for _ in range(5)]
+    subjects = [resized(call) for call in calls]
+    assert [len(some) for some in together(subjects)] == [2, 2, 1]
+    assert [len(some) for some in together(calls)] == [5]
 
 
 def test_each_of_few_samples_is_called():

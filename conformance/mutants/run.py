@@ -11,15 +11,9 @@ from typing import Any
 from conformance.mutants.rules import Mutant
 from nobuco.builtin import find_converter
 from nobuco.registry import Converter, registry
-from pytest_nobuco.converters.backend import (
-    NobucoConverters,
-    Subjects,
-    attempted,
-    judged,
-    judged_in_tflite,
-    measured,
-)
+from pytest_nobuco.converters.backend import NobucoConverters, judged, judged_in_tflite
 from pytest_nobuco.converters.calls import Call
+from pytest_nobuco.converters.conversions import Subjects, attempted, measured
 from pytest_nobuco.converters.items import ConverterCase
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import bound_for

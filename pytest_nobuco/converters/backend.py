@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -37,6 +37,7 @@ from pytest_nobuco.converters.builtin_facts import (
     UNTIED,
 )
 from pytest_nobuco.converters.calls import Accepts, Call, RefusedError, choose, is_untied, spread, untied
+from pytest_nobuco.converters.conversions import Subjects, attempted, measured
 from pytest_nobuco.converters.defaults import telling
 from pytest_nobuco.converters.forms import formed, forms_of_tensors, many
 from pytest_nobuco.converters.integers import large_integers
@@ -44,7 +45,7 @@ from pytest_nobuco.converters.items import BadSample, ConverterCase, Entry, Find
 from pytest_nobuco.converters.option_forms import forms_of_options
 from pytest_nobuco.converters.outcomes import SpecialSample
 from pytest_nobuco.converters.parameters import Trials, Varied, varied
-from pytest_nobuco.converters.parity import Conversion, blame, convert, differences, reaches
+from pytest_nobuco.converters.parity import Conversion, blame, reaches
 from pytest_nobuco.converters.resize import Limit, Resized, resized
 from pytest_nobuco.converters.samples import Source, source_of, writes
 from pytest_nobuco.converters.signatures import signatures_of
@@ -55,16 +56,15 @@ from pytest_nobuco.gate import Bound, bound_for, describe_output
 from pytest_nobuco.options import Options
 from pytest_nobuco.results import OutputResult
 
-Subjects = Sequence[Call | Resized]
 Blame = tuple[str | None, dict[str, Any] | None]
 
 
 class NobucoConverters:
-    """The real one. It keeps the last conversion, which the next item, of another runtime, shares."""
+    """The real one. It keeps the last conversions, which the next item, of another runtime, shares."""
 
     def __init__(self) -> None:
         self._registered: dict[str, tuple[Converter, list[Operation], Source | None]] = {}
-        self._last: tuple[Any, Subjects, Conversion | Exception] | None = None
+        self._last: tuple[Any, Subjects, list[Conversion | Exception]] | None = None
         self._varied: dict[str, Varied] = {}
 
     def listed(self) -> list[Entry]:
@@ -97,9 +97,9 @@ class NobucoConverters:
             if not subjects:
                 raise UnavailableError("all samples are without elements, or drawn in float64: TFLite has none of both")
             self._last = (*key[:-1], ""), subjects, attempted(converter, subjects, case)
-        _, subjects, conversion = self._last
+        _, subjects, conversions = self._last
         bound = bound_for([], options)
-        found = list(measured(converter, case, subjects, conversion, bound))
+        found = list(measured(converter, case, subjects, conversions, bound))
         conversion_id = "/".join(filter(None, key[:-1]))
         if case.runtime == "tflite":
             judged_here = [not _is_of_kernels(subject) for subject in subjects]
@@ -229,36 +229,6 @@ def _not_writing(operations: Sequence[Operation]) -> list[Operation]:
 def _plain(operations: Sequence[Operation]) -> Operation:
     """A spelling that writes to nothing, if there is one."""
     return _not_writing(operations)[0]
-
-
-def attempted(converter: Converter | None, subjects: Subjects, case: ConverterCase) -> Conversion | Exception:
-    """The conversion of these calls, or why there is none."""
-    try:
-        return convert(converter, subjects, case.order)
-    except Exception as error:  # whatever it is, it is told of the sample that raises it alone
-        return error
-
-
-def measured(
-    converter: Converter | None,
-    case: ConverterCase,
-    subjects: Subjects,
-    conversion: Conversion | Exception,
-    bound: Bound,
-) -> Iterator[list[Difference] | Exception]:
-    """For each sample its outputs' differences, or why there are none."""
-    if isinstance(conversion, Conversion):
-        try:
-            yield from differences(conversion, case.runtime, bound)
-            return
-        except Exception as error:
-            conversion = error
-    if len(subjects) == 1:
-        yield conversion
-        return
-    # Together they fail: one by one it shows which of them do.
-    for subject in subjects:
-        yield from measured(converter, case, [subject], attempted(converter, [subject], case), bound)
 
 
 def _finding(

@@ -125,7 +125,10 @@ LEFT_OUT: Mapping[str, tuple[tuple[str, ...], str]] = MappingProxyType(
         "torch.nn.functional.adaptive_avg_pool3d": (("rank 3",), "PyTorch takes it for one output size alone"),
         "torch.as_strided": (("apart",), "it reads the memory, and how an input's lies a model is not told"),
         "torch.pdist": (("rank 1", "rank 3"), "PyTorch trusts its inner form to be given a matrix"),
-        "torch.Tensor.to": (("an odd number",), "PyTorch takes it for a dtype's own number"),
+        "torch.Tensor.to": (
+            ("a number", "an odd number", "an even number", "a number in front"),
+            "PyTorch takes it for a dtype's own number",
+        ),
         "torch.Tensor.normal_": (("two dtypes",), "a tensor in a number's place is one to PyTorch's parser alone"),
         "torch.native_dropout": (("nothing",), "the mask of nothing is a float in PyTorch"),
         "torch.nn.functional.gelu": (("not finite",), "NaN at infinity, in PyTorch's in place alone"),
