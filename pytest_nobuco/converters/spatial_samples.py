@@ -30,6 +30,7 @@ def _affine_grid() -> Sequence[Sample]:
     return [
         Sample((flat, (2, 3, 4, 5), True)),
         Sample((flat, (2, 3, 4, 5), False)),
+        Sample((flat, (2, 3, 1, 5), False)),
         Sample((solid, (2, 3, 4, 5, 6), False)),
     ]
 
