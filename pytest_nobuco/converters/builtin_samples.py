@@ -285,7 +285,7 @@ SAMPLES: Mapping[Any, Make] = MappingProxyType(
         torch.searchsorted: _searched,
         torch.bernoulli: lambda: [Sample((torch.zeros(2, 3, 4), 0.3))],
         torch.Tensor.bernoulli_: lambda: [Sample((image(2, 3, 4), torch.rand(2, 3, 4)))],
-        torch.Tensor.to: lambda: [Sample((image(), torch.zeros((), dtype=torch.int32)))],
+        torch.Tensor.to: lambda: [Sample((image(), torch.zeros(2, dtype=torch.int32)))],
         torch.poisson: lambda: [Sample((10 * torch.rand(2, 3, 4),))],
         torch.binomial: lambda: [Sample((torch.full((2, 3), 5.0), torch.rand(2, 3)))],
         torch._standard_gamma: lambda: [Sample((torch.rand(2, 3, 4) + 1,))],
