@@ -288,7 +288,9 @@ def _changed(sample: Sample, copied: Sample) -> tuple[int, ...]:
 
 def _patterns(tensor: torch.Tensor) -> torch.Tensor:
     """Its bits, in which NaN equals itself."""
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
+    return (
+        tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+    )  # of one, any stride will do
 
 
 def _ran(operation: Operation, copied: Sample, seed: int, written: Sequence[int] = ()) -> list[torch.Tensor]:
