@@ -26,6 +26,9 @@ from nobuco.trace.session import Session
 from nobuco.trace.site import call_site
 from nobuco.trace.sizes import TracedFloat, TracedInt
 
+# Under which PyTorch keeps the kernel that it writes in its own calls.
+_COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
+
 
 def dynamo_is_loaded() -> bool:
     """Whether `torch.compile`, and with it Dynamo (2 s, 70 MB), is in use in this process."""
@@ -222,7 +225,6 @@ def _kernel(session: Session, operation: Any, args: Sequence[Any]) -> Any:
         return operation.py_kernels[_COMPOSITE](*args)
 
 
-_COMPOSITE = torch._C.DispatchKey.CompositeExplicitAutograd
 _HANDLERS: dict[str, Callable[[Session, Any, Sequence[Any]], Any]] = {
     "cond": _cond,
     "while_loop": _while_loop,
