@@ -66,6 +66,8 @@ def test_regions_of_images_that_are_not_there_are_refused_before_their_kernel_re
     given = {x: (None, 3, None, None), regions: (None, 5)}
     with refusing_unchecked(), pytest.raises(RuntimeError, match="not there"):
         torchvision().ops.roi_align(x, regions * torch.tensor([1e6, 1, 1, 1, 1]), (2, 2))
+    with refusing_unchecked(), pytest.raises(RuntimeError, match="take minutes"):
+        torchvision().ops.roi_align(x, regions * torch.tensor([1, 1e3, 1e3, 1e3, 1e3]), (2, 2))
     _, report = nobuco.pytorch_to_keras(Regions(), [x, regions], input_shapes=given, verbose=False, return_report=True)
     assert report.ok and report.trials
 

@@ -23,6 +23,8 @@ _OF_CHANNELS = {"native_batch_norm", "_native_batch_norm_legit", "_batch_norm_wi
 _OF_ELEMENTS = {"embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", "segment_reduce", "linalg_lstsq"}
 _UNCHECKED = {"lu_unpack", *_OF_CHANNELS, *_OF_ELEMENTS}
 _OF_REGIONS = {f"torchvision::{name}" for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool")}
+# How many times as far as its image reaches a region may, to be tried.
+_FAR = 4
 
 
 def refusing_unchecked() -> AbstractContextManager[Any]:
@@ -33,6 +35,8 @@ def refusing_unchecked() -> AbstractContextManager[Any]:
 class _Refusing(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         refuse_unchecked(func, args, kwargs or {})
+        if func._schema.name in _OF_REGIONS and _are_far_beyond(*args[:3]):
+            raise RuntimeError(f"{func._schema.name}: regions so much larger than their image take minutes")
         return func(*args, **(kwargs or {}))
 
 
@@ -63,4 +67,9 @@ def _are_of_images(images: torch.Tensor, regions: torch.Tensor) -> bool:
     if images.dim() != 4 or regions.dim() != 2 or regions.shape[1] != 5:
         return True  # which the kernels refuse themselves
     of = regions[:, 0]
-    return bool(((of >= 0) & (of < images.shape[0])).all())
+    return bool(((of >= 0) & (of < images.shape[0])).all() and torch.isfinite(regions).all())
+
+
+def _are_far_beyond(images: torch.Tensor, regions: torch.Tensor, scale: float) -> bool:
+    """Whether a region reaches so far beyond its image that the samples within it would be millions."""
+    return bool(regions.numel()) and float(regions[:, 1:].abs().max()) * scale > _FAR * max(images.shape[-2:])
