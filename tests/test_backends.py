@@ -153,6 +153,7 @@ def test_models_of_test_files_reach_the_other_interpreter(project):
     ])  # fmt: skip
 
 
+@pytest.mark.full
 def test_what_cannot_be_done_is_told_in_a_line(project):
     names = ["nets.Refused", "nets.Hidden", "nets.Other", "only_here.Scaled", "nets.Failing"]
     result = run(project, *models(*names), "--nobuco-backend", "good", "--nobuco-order", "nchw")

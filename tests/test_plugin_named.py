@@ -104,6 +104,7 @@ def test_two_inputs_of_one_name(project, inputs, message):
     result.stderr.fnmatch_lines([f"ERROR: --nobuco-model: nets.Net: {message}"])
 
 
+@pytest.mark.full
 def test_real_models_with_keyword_and_dict_inputs(pytester):
     pytester.makepyfile(
         nets="""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import tensorflow as tf
+import torch as pytorch
 
 from nobuco.converters.normalization import widened
 from nobuco.converters.support import axes, cast, elementwise, rank
@@ -63,8 +64,16 @@ def fused_moving_avg_obs_fake_quant(
     if observer_on.any():
         raise ValueError("the observer is on: call model.apply(torch.ao.quantization.disable_observer) before")
     is_rounded = bool(fake_quant_on.any())
+    # PyTorch makes the steps anew of the observed limits, which an observer that is off leaves as they are.
+    steps, zeros = scale.detach().clone(), zero_point.detach().clone()
+    pytorch.fused_moving_avg_obs_fake_quant(
+        x.detach(), observer_on, fake_quant_on, running_min.clone(), running_max.clone(), steps, zeros,
+        averaging_const, quant_min, quant_max, ch_axis, per_row_fake_quant, symmetric_quant,
+    )  # fmt: skip
+    new_scale, new_zero = steps.numpy(), zeros.numpy()
 
-    def rounded(x: Any, off: Any, on: Any, low: Any, high: Any, scale: Any, zero_point: Any, *_: Any) -> Any:
+    def rounded(x: Any, off: Any, on: Any, low: Any, high: Any, *_: Any, **__: Any) -> Any:
+        scale, zero_point = tf.constant(new_scale), tf.constant(new_zero)
         kept = (low, high, scale, zero_point)
         if not is_rounded:
             return (x, *kept)

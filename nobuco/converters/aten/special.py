@@ -79,8 +79,8 @@ _BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617
 def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     """Hurwitz' zeta function by Euler and Maclaurin, of negative numbers, too, which TensorFlow's does not take."""
     s, q = alike(s, q)
-    pole = (s == 1) | ((q <= 0) & (q == tf.floor(q)))
-    undefined = (s < 1) | ((q < 0) & (s != tf.floor(s)))
+    pole = (s == 1) | ((s > 1) & (q <= 0) & (q == tf.floor(q)))
+    undefined = (s < 1) | (~pole & (q < 0) & (s != tf.floor(s)))
     q = tf.where(pole | undefined, tf.ones_like(q), q)
 
     def add(a: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -92,7 +92,8 @@ def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     term = s * power / a
     for k, number in enumerate(_BERNOULLI):
         total += number / math.factorial(2 * k + 2) * term
-        term *= (s + 2 * k + 1) * (s + 2 * k + 2) / tf.square(a)
+        # Nothing is left of the power where its exponent is so large that the factors overflow.
+        term = tf.where(power == 0, term, term * (s + 2 * k + 1) * (s + 2 * k + 2) / tf.square(a))
     nothing = tf.constant(math.nan, q.dtype)
     total = tf.where(undefined, nothing, tf.where(pole, tf.constant(math.inf, q.dtype), total))
     return tf.where(tf.math.is_nan(s + q), nothing, total)
