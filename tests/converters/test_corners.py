@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -208,3 +210,9 @@ def test_numbers_beside_tensors_in_double_precision(program):
     x = torch.rand(2, 3, 4, dtype=torch.float64) + 0.5
     found = nobuco.t_keras2pytorch(convert(program, x)(x.numpy()), PYTORCH)
     torch.testing.assert_close(found, program(x), rtol=1e-13, atol=1e-13)
+
+
+def test_zeta_at_its_poles_and_beyond_64_bits(check):
+    exponents = [math.inf, 1e38, 1e20, 1e5, 300.0, 3.0, 1.5, 1.0, 0.5, math.nan]
+    numbers = [math.inf, 1e20, 100.0, 2.0, 1.0, 0.5, 1e-20, 0.0, -0.5, -1.0, -math.inf, math.nan]
+    check(torch.special.zeta, torch.tensor(exponents)[:, None], torch.tensor(numbers), tflite=True)

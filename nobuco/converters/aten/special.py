@@ -73,30 +73,32 @@ def zeta(self: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     return _zeta(self, other)
 
 
+# With such an exponent PyTorch's factors overflow 64 bits; it gives NaN unless it has found a sum before.
+_OVERFLOWING = 7e12
 _BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510]
 
 
 def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     """Hurwitz' zeta function by Euler and Maclaurin, of negative numbers, too, which TensorFlow's does not take."""
     s, q = alike(s, q)
-    pole = (s == 1) | ((s > 1) & (q <= 0) & (q == tf.floor(q)))
-    undefined = (s < 1) | (~pole & (q < 0) & (s != tf.floor(s)))
+    pole = (s == 1) | (~(s < 1) & (q <= 0) & (q == tf.floor(q)))  # of an exponent of NaN, too
+    undefined = (s < 1) | ((q < 0) & (s != tf.floor(s))) | tf.math.is_nan(s + q)
     q = tf.where(pole | undefined, tf.ones_like(q), q)
 
     def add(a: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.where(a < 9, a + 1, a), tf.where(a < 9, total + tf.pow(a, -s), total)
 
     a, total = tf.while_loop(lambda a, _: tf.reduce_any(a < 9), add, (q, tf.zeros_like(q)))
+    undefined |= (total == 0) & (s > _OVERFLOWING)
     power = tf.pow(a, -s)
     total += power * a / (s - 1) + power / 2
-    term = s * power / a
+    # Nothing is left of the power where its exponent is so large that the factors overflow.
+    term = tf.where(power == 0, power, s * power / a)
     for k, number in enumerate(_BERNOULLI):
         total += number / math.factorial(2 * k + 2) * term
-        # Nothing is left of the power where its exponent is so large that the factors overflow.
         term = tf.where(power == 0, term, term * (s + 2 * k + 1) * (s + 2 * k + 2) / tf.square(a))
     nothing = tf.constant(math.nan, q.dtype)
-    total = tf.where(undefined, nothing, tf.where(pole, tf.constant(math.inf, q.dtype), total))
-    return tf.where(tf.math.is_nan(s + q), nothing, total)
+    return tf.where(pole, tf.constant(math.inf, q.dtype), tf.where(undefined, nothing, total))
 
 
 @elementwise(*overloads("igamma"), operands=2)
