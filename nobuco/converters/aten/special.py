@@ -81,7 +81,8 @@ _BERNOULLI = [1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617
 def _zeta(s: tf.Tensor, q: tf.Tensor) -> tf.Tensor:
     """Hurwitz' zeta function by Euler and Maclaurin, of negative numbers, too, which TensorFlow's does not take."""
     s, q = alike(s, q)
-    pole = (s == 1) | (~(s < 1) & (q <= 0) & (q == tf.floor(q)))  # of an exponent of NaN, too
+    # Of an exponent of NaN, too: not `~(s < 1)`, of which TFLite's converter makes `s >= 1`.
+    pole = (s == 1) | (((s > 1) | tf.math.is_nan(s)) & (q <= 0) & (q == tf.floor(q)))
     undefined = (s < 1) | ((q < 0) & (s != tf.floor(s))) | tf.math.is_nan(s + q)
     q = tf.where(pole | undefined, tf.ones_like(q), q)
 
