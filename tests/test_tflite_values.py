@@ -12,6 +12,7 @@ import torch.nn.functional as F
 import nobuco
 from nobuco import ChannelOrder
 from nobuco.export import run_tflite, to_tflite
+from tests.parity import convert
 from tests.sizes import check_sizes
 
 OPTIONS = {"tflite": True, "orders": [ChannelOrder.PYTORCH]}
@@ -203,3 +204,15 @@ def test_the_larger_of_a_number_and_infinity():
     bound = torch.full((4,), INFINITY)
     functions = {"larger": lambda x: torch.fmax(x, bound), "smaller": lambda x: torch.fmin(-bound, x)}
     assert_equal(functions, torch.randn(4), *map(torch.tensor, BEYOND))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [lambda x: ~(x < 1), lambda x: ~(x >= 1), lambda x: x.masked_fill(~(x > 0), -5.0), lambda x: ~(x <= x.flip(1)),
+     lambda x: x - x],
+    ids=["less", "at least", "masked", "of two", "difference"],
+)  # fmt: skip
+def test_nan_passes_no_comparison_and_every_negation(program):
+    x = torch.tensor([[math.nan, 0.0, 1.0, 2.0, math.inf, -math.inf]])
+    data = to_tflite(convert(program, torch.randn(1, 6)))
+    np.testing.assert_array_equal(run_tflite(data, [x.numpy()])[0], program(x).numpy())

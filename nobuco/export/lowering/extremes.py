@@ -71,8 +71,12 @@ _RULES: Mapping[str, Rule] = {
 
 def rule(operation: tf.Operation) -> Rule | None:
     """What stands for an operation on floats whose kernel is wrong for some."""
+    if operation.type == "LogicalNot" and _is_of_order(operation.inputs[0].op):
+        return computing(lambda x: tf.equal(x, False))
     if not operation.inputs or not operation.inputs[0].dtype.is_floating or _is_stable(operation):
         return None
+    if operation.type == "Sub" and operation.inputs[0] is operation.inputs[1]:
+        return computing(lambda x, _: tf.abs(x * 0))  # of `x - x` the converter makes zero, whatever `x` is
     if operation.type == "Cast":
         return _to_short if operation.outputs[0].dtype in _SHORT else None
     if operation.type in ("Div", "RealDiv"):
@@ -85,6 +89,12 @@ def rule(operation: tf.Operation) -> Rule | None:
         bounds = [place for place, given in enumerate(operation.inputs) if _is_infinite(given, operation.type)]
         return _bounded(bounds[0]) if bounds else None
     return _RULES.get(operation.type)
+
+
+def _is_of_order(operation: tf.Operation) -> bool:
+    """Whether floats are compared; of its negation the converter makes the comparison that NaN does not pass either."""
+    compares = operation.type in ("Less", "LessEqual", "Greater", "GreaterEqual")
+    return compares and operation.inputs[0].dtype.is_floating
 
 
 def _is_infinite(given: Any, kind: str) -> bool:
