@@ -28,11 +28,17 @@ _FAR = 4
 
 
 def refusing_unchecked() -> AbstractContextManager[Any]:
-    """Calls that would read outside of their memory raise in this block, whatever values they get."""
-    return _Refusing() if "torchvision" in sys.modules else nullcontext()
+    """Calls that would read outside of their memory raise in this block, whatever values they get.
+
+    Not where Dynamo is in use: what it compiles under a mode, as of `torch.cond`, fails there and from then on.
+    """
+    can_run = "torchvision" in sys.modules and "torch._dynamo" not in sys.modules
+    return Refusing() if can_run else nullcontext()
 
 
-class _Refusing(TorchDispatchMode):
+class Refusing(TorchDispatchMode):
+    """Under this mode, calls of torchvision that would read outside of their memory raise."""
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         refuse_unchecked(func, args, kwargs or {})
         if func._schema.name in _OF_REGIONS and _are_far_beyond(*args[:3]):
