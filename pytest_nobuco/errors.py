@@ -60,6 +60,9 @@ def _interrupts() -> Iterator[list[int]]:
     """The signals of Ctrl-C that come meanwhile; where they cannot be seen it is as if one had come."""
     came: list[int] = []
     handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.SIG_IGN:  # none comes, as in what a shell starts in the background
+        yield came
+        return
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield [signal.SIGINT]
         return

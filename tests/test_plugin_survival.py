@@ -128,6 +128,8 @@ def test_what_a_model_raises_to_end_the_session_is_its_own_failure(project, name
 
 
 def test_ctrl_c_ends_the_session(project):
+    # What a shell starts in the background ignores it, and hands that down.
+    project.makeconftest("import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)")
     result = project.runpytest_subprocess("--nobuco-model", "deadly.is_interrupted", "--nobuco-model", "deadly.Net")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(["*KeyboardInterrupt*", "*deadly.py:*: KeyboardInterrupt"])
