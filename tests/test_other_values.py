@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 
 import nobuco
 from conformance.torchvision_models import torchvision
-from nobuco.trace import unchecked
+from nobuco.trace.unchecked import refusing_unchecked
 from pytest_nobuco.errors import SuiteError
 from pytest_nobuco.gate import Bound
 from pytest_nobuco.models.backend import Form, NobucoBackend
@@ -58,19 +60,32 @@ class Regions(nn.Module):
         return torchvision().ops.roi_align(x, regions, (2, 2))
 
 
-def test_regions_of_images_that_are_not_there_are_refused_before_their_kernel_reads_them(monkeypatch):
-    monkeypatch.setattr(unchecked, "refusing_unchecked", unchecked.Refusing)  # Dynamo is in use in these tests
+def test_regions_of_images_that_are_not_there_are_refused_before_their_kernel_reads_them():
     x, regions = torch.randn(2, 3, 8, 8), torch.tensor([[0.0, 1, 1, 5, 5], [1, 0, 2, 4, 7]])
     subject = BACKEND.subject(Regions(), [x, regions], {}, 0)
     with pytest.raises(SuiteError, match="roi_align: a region names an image that is not there"):
         BACKEND.resized(subject, [(1, 3, 8, 8), (2, 5)])
     given = {x: (None, 3, None, None), regions: (None, 5)}
-    with unchecked.Refusing(), pytest.raises(RuntimeError, match="not there"):
+    with refusing_unchecked(), pytest.raises(RuntimeError, match="not there"):
         torchvision().ops.roi_align(x, regions * torch.tensor([1e6, 1, 1, 1, 1]), (2, 2))
-    with unchecked.Refusing(), pytest.raises(RuntimeError, match="take minutes"):
+    with refusing_unchecked(), pytest.raises(RuntimeError, match="take minutes"):
         torchvision().ops.roi_align(x, regions * torch.tensor([1, 1e3, 1e3, 1e3, 1e3]), (2, 2))
     _, report = nobuco.pytorch_to_keras(Regions(), [x, regions], input_shapes=given, verbose=False, return_report=True)
     assert report.ok and report.trials
+
+
+def test_a_branch_runs_where_regions_are_refused_and_afterwards():
+    torchvision()
+    x = torch.randn(2, 3)
+
+    def branch(x):
+        return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+    for context in (refusing_unchecked(), contextlib.nullcontext()):
+        for one in (x, -x):
+            with context:
+                given = branch(one)
+            torch.testing.assert_close(given, torch.sin(one) if one.sum() > 0 else torch.cos(one))
 
 
 class Counting(nn.Module):

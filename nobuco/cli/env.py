@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"python            {platform.python_version()} ({platform.python_implementation()})")
     print(f"machine           {platform.platform()}, {platform.machine()}, {os.cpu_count()} processors")
     for name in LIBRARIES:
-        print(f"{name:17} {(_build_of_torch() if name == 'torch' else None) or _version(name)}")
+        print(f"{name:17} {_version(name)}")
     for name in SETTINGS:
         if name in os.environ:
             print(f"{name}={os.environ[name]}")
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _version(name: str) -> str:
     try:
-        return version(name)
+        return (_build_of_torch() if name == "torch" else None) or version(name)
     except PackageNotFoundError:
         return "not installed"
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from nobuco.ir import tensors
 from nobuco.trace.calls import name_of
@@ -28,28 +28,26 @@ _FAR = 4
 
 
 def refusing_unchecked() -> AbstractContextManager[Any]:
-    """Calls that would read outside of their memory raise in this block, whatever values they get.
-
-    Not where Dynamo is in use: what it compiles under a mode, as of `torch.cond`, fails there and from then on.
-    """
-    can_run = "torchvision" in sys.modules and "torch._dynamo" not in sys.modules
-    return Refusing() if can_run else nullcontext()
+    """Calls of torchvision that would read outside of their memory raise in this block, whatever values they get."""
+    return _Refusing() if "torchvision" in sys.modules else nullcontext()
 
 
-class Refusing(TorchDispatchMode):
-    """Under this mode, calls of torchvision that would read outside of their memory raise."""
+class _Refusing(TorchFunctionMode):
+    """No dispatch mode: what Dynamo compiles under one, as of `torch.cond`, fails there and from then on."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        refuse_unchecked(func, args, kwargs or {})
-        if func._schema.name in _OF_REGIONS and _are_far_beyond(*args[:3]):
-            raise RuntimeError(f"{func._schema.name}: regions so much larger than their image take minutes")
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(getattr(func, "_qualified_op_name", "") or getattr(func, "_name", "")).removesuffix(".default")
+        if name in _OF_REGIONS:
+            _refuse_regions(name, args)
+            if _are_far_beyond(*args[:3]):
+                raise RuntimeError(f"{name}: regions so much larger than their image take minutes")
         return func(*args, **(kwargs or {}))
 
 
 def refuse_unchecked(func: Any, args: Any, kwargs: Any) -> None:
     """Raise where what an ATen call gets does not go together and PyTorch does not say so."""
-    if func._schema.name in _OF_REGIONS and not _are_of_images(*tensors(args)[:2]):
-        raise RuntimeError(f"{func._schema.name}: a region names an image that is not there")
+    if func._schema.name in _OF_REGIONS:
+        _refuse_regions(func._schema.name, args)
     name = name_of(func)
     if name in _UNCHECKED:
         inputs = tensors((args, kwargs))
@@ -66,6 +64,11 @@ def _go_together(name: str, inputs: Sequence[torch.Tensor]) -> bool:
     if name == "segment_reduce":
         return all(lengths.shape[:-1] == first.shape[: lengths.dim() - 1] for lengths in others)
     return name not in _OF_CHANNELS or all(tensor.shape == first.shape[1:2] for tensor in others)
+
+
+def _refuse_regions(name: str, args: Sequence[Any]) -> None:
+    if not _are_of_images(args[0], args[1]):
+        raise RuntimeError(f"{name}: a region names an image that is not there")
 
 
 def _are_of_images(images: torch.Tensor, regions: torch.Tensor) -> bool:
