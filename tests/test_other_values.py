@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ def test_boxes_and_limits_stay_what_they_are():
     assert limits.tolist() == [0, 0.75, 1.5, 2.25, 3]
     assert ids.tolist() == [[2, 1, 3]]
     assert with_other_values((torch.ones(2, 3, dtype=torch.bool),)) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint64, torch.int8, torch.bool, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("shape", [(), (0, 4), (1, 1, 5), (2, 3)])
+def test_tensors_of_each_kind_and_size_have_some_or_none(dtype, shape):
+    given = torch.tensor([3, 1, 0, 0, 2, 1])[: math.prod(shape)].reshape(shape).to(dtype)
+    others = with_other_values((given,))
+    assert others is None or (others[0].dtype, others[0].shape) == (dtype, given.shape)
 
 
 def test_a_model_that_takes_no_others_has_none():

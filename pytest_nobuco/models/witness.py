@@ -171,7 +171,10 @@ def with_other_values(tree: Any) -> Any:
             return leaf
         is_number = leaf.is_floating_point() or leaf.is_complex()
         axes = [axis for axis, size in enumerate(leaf.shape[: -1 if is_number else None]) if size > 1]
-        turned = leaf.flip(axes[0]) if axes and not _is_sorted(leaf) else leaf
+        turned = leaf
+        if axes and not _is_sorted(leaf):
+            rows = torch.arange(leaf.shape[axes[0]] - 1, -1, -1, device=leaf.device)
+            turned = leaf.index_select(axes[0], rows)  # `flip` takes not every dtype
         return turned * 0.75 if is_number else turned
 
     changed = pytree.tree_map(other, tree)
@@ -185,5 +188,6 @@ def _is_sorted(tensor: torch.Tensor) -> bool:
     """Whether the elements of each row ascend, or those of each descend."""
     if tensor.is_complex() or not tensor.dim():
         return False
-    before, after = tensor[..., :-1], tensor[..., 1:]
+    numbers = tensor.double()  # PyTorch compares no unsigned integers of 16 bits and more
+    before, after = numbers[..., :-1], numbers[..., 1:]
     return bool((before <= after).all() or (before >= after).all())
